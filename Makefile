@@ -1,0 +1,29 @@
+PYTHON_BIN := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lint test clean
+
+help:
+	@echo 'make setup   .venv with the project and all that its tests need (PYTHON=... chooses the interpreter)'
+	@echo 'make demo    pack, train, interrupt, retrain, predict and plot on real handwritten digits'
+	@echo 'make test    lint, format check, types and tests'
+	@echo 'make lint    the first three of these'
+	@echo 'make clean   remove .venv, caches and the files of the demo'
+
+setup:
+	@tools/setup_env.sh
+
+demo: setup
+	@$(PYTHON_BIN) tools/demo.py
+
+lint: setup
+	@$(PYTHON_BIN) -m ruff check .
+	@$(PYTHON_BIN) -m ruff format --check .
+	@$(PYTHON_BIN) -m mypy
+
+test: lint
+	@$(PYTHON_BIN) -m pytest
+
+clean:
+	rm -rf .venv build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

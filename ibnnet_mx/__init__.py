@@ -1,0 +1,11 @@
+"""ResNet and IBN-Net in MXNet Gluon, trained from RecordIO."""
+
+__version__ = '0.1.0'
+
+from ibnnet_mx import _env
+
+_env.prepare()
+
+from ibnnet_mx.registry import get_model, list_models  # noqa: E402  (mxnet may come in from here on)
+
+__all__ = ['__version__', 'get_model', 'list_models']

@@ -1,0 +1,141 @@
+"""Checkpoints: PREFIX-symbol.json, PREFIX-0003.params, PREFIX-0003.states and, last, PREFIX-0003.json beside them.
+
+Nobody else knows file names. The .json says what the weights are, and holds size and SHA-256 of the other files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import mxnet as mx
+
+from ibnnet_mx import ndfile
+
+
+class Store:
+    """The checkpoints of one prefix. keep: how many of the newest stay (None: all); the best always does."""
+
+    def __init__(self, prefix, keep=None):
+        if keep is not None and keep < 1:
+            raise ValueError(f'--keep {keep} must be at least 1')
+        self.prefix, self.keep = str(prefix), keep
+
+    def path(self, epoch, kind):
+        """kind: 'params', 'states' or 'json'."""
+        return Path(f'{self.prefix}-{epoch:04d}.{kind}')
+
+    @property
+    def symbol_path(self):
+        return Path(f'{self.prefix}-symbol.json')
+
+    def prepare(self):
+        """Makes the prefix's folder. ValueError names --model-prefix where that cannot be."""
+        folder = self.symbol_path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            writable = os.access(folder, os.W_OK)
+        except OSError as error:
+            raise ValueError(f'--model-prefix {self.prefix}: {error.strerror}: {error.filename}') from None
+        if not writable:
+            raise ValueError(f'--model-prefix {self.prefix}: no permission to write in {folder}')
+
+    def save(self, run, epoch, facts):
+        """Writes the run's state after `epoch` epochs; facts go into the .json. OSError leaves older ones whole."""
+        params = run.net.collect_params()
+        arrays = {}
+        for name, param in params.items():
+            arrays[('aux:' if 'running_' in name else 'arg:') + name] = param.data(run.cluster.contexts[0]).asnumpy()
+        symbol = mx.sym.SoftmaxOutput(run.net(mx.sym.var('data')), name='softmax')
+        contents = {
+            self.symbol_path: symbol.tojson().encode(),
+            self.path(epoch, 'params'): ndfile.encode(arrays),
+            self.path(epoch, 'states'): ndfile.encode({n: a.asnumpy() for n, a in run.states().items()}),
+        }
+        files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
+        facts = dict(facts, epoch=epoch, files=files)
+        for path, data in contents.items():
+            ndfile.write(path, data)
+        ndfile.write(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
+        self._clear(epoch)
+
+    def _clear(self, newest):
+        """Deletes what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""
+        if self.keep is None:
+            return
+        scores = {}
+        for epoch in self.epochs():
+            try:
+                scores[epoch] = self.facts(epoch)['metrics']['validation']['accuracy']
+            except (ValueError, KeyError, TypeError):
+                scores[epoch] = -1.0
+        best = max(scores, key=lambda epoch: (scores[epoch], epoch))
+        stay = {*sorted(scores)[-self.keep :], best, newest}
+        for epoch in set(scores) - stay:
+            for kind in ('json', 'states', 'params'):
+                self.path(epoch, kind).unlink()
+
+    def epochs(self):
+        """Numbers of the checkpoints that have a .json, rising."""
+        folder, name = self.symbol_path.parent, Path(self.prefix).name
+        tails = [p.name[len(name) + 1 : -5] for p in folder.glob('*.json') if p.name.startswith(name + '-')]
+        return sorted(int(tail) for tail in tails if tail.isdigit() and len(tail) >= 4)
+
+    def facts(self, epoch):
+        """The .json of a checkpoint. ValueError names the file and what is wrong."""
+        path = self.path(epoch, 'json')
+        try:
+            facts = json.loads(path.read_text())
+            facts['model'], facts['files'], facts['recipe']
+        except OSError as error:
+            raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f'{path} is damaged: not the description of a checkpoint') from None
+        return facts
+
+    def fault(self, epoch, kinds=('params', 'states')):
+        """Why a checkpoint cannot be used; '' where it is whole."""
+        try:
+            files = self.facts(epoch)['files']
+            for kind in kinds:
+                path = self.path(epoch, kind)
+                data = path.read_bytes()
+                known = files[path.name]
+                if len(data) != known['bytes']:
+                    return f'{path} has {len(data)} bytes of {known["bytes"]}'
+                if hashlib.sha256(data).hexdigest() != known['sha256']:
+                    return f'{path} is not the file that was saved: its checksum is wrong'
+        except OSError as error:
+            return f'{error.filename}: {error.strerror}'
+        except (ValueError, KeyError, TypeError) as error:
+            return str(error) or f'{self.path(epoch, "json")} is damaged'
+        return ''
+
+    def choose(self, epoch=None, warn=print):
+        """The epoch to go on from: the given one, else the newest whole one. ValueError names --model-load-epoch."""
+        if epoch is not None:
+            fault = self.fault(epoch)
+            if fault:
+                there = ', '.join(map(str, self.epochs())) or 'none'
+                raise ValueError(f'--model-load-epoch {epoch}: {fault} (checkpoints of {self.prefix}: {there})')
+            return epoch
+        for candidate in reversed(self.epochs()):
+            fault = self.fault(candidate)
+            if not fault:
+                return candidate
+            warn(f'epoch {candidate} is passed over: {fault}')
+        raise ValueError(f'--retrain: there is no whole checkpoint {self.prefix}-NNNN.params with its .json')
+
+    def load(self, run, epoch):
+        """Weights, optimiser state and epoch of a checkpoint into a run. ValueError names the file and the misfit."""
+        arrays = {n.split(':', 1)[-1]: a for n, a in ndfile.read(self.path(epoch, 'params')).items()}
+        params = run.net.collect_params()
+        wrong = set(arrays) ^ set(params) or {n for n in arrays if arrays[n].shape != params[n].shape}
+        if wrong:
+            raise ValueError(f'{self.path(epoch, "params")} does not fit the network: {", ".join(sorted(wrong)[:5])}')
+        for name, array in arrays.items():
+            params[name].set_data(mx.nd.array(array))
+        run.set_states(ndfile.read(self.path(epoch, 'states')))
+        run.epoch = epoch

@@ -1,0 +1,1 @@
+"""The commands; nobody imports this package."""

@@ -1,0 +1,124 @@
+"""im2rec_wrapper SOURCE DATA_DIR: pictures -> record files for training and validation."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from ibnnet_mx.cli.options import Parser, run
+from ibnnet_mx.recordio import download, lists, sources
+from ibnnet_mx.recordio.open_source import open_source
+from ibnnet_mx.recordio.pack import Packer
+from ibnnet_mx.recordio.sources import Sample, Source
+from ibnnet_mx.recordio.worker import Output
+
+SMALL = 256  # short side of the validation records, and of the training records for crops without scaling
+ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or test/) with class folders; a .lst
+(id<tab>label<tab>path), or a folder with train.lst and val.lst; CIFAR-10's archive (python or binary version), packed
+or unpacked; or the word digits (scikit-learn's handwritten digits). Without a validation side one is split off.
+Writes train_480_q90, train_256_q90, val_256_q90, or cifar10_train, cifar10_val: .rec, .idx and .lst, and synset.txt.
+What is finished already is left alone."""
+
+
+def parser() -> Parser:
+    parser = Parser(prog='im2rec_wrapper', usage='%(prog)s SOURCE DATA_DIR [options]', description=ABOUT)
+    parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help='(with --download, DATA_DIR is enough)')
+    add = parser.add_argument
+    add('--data-type', choices=('imagenet', 'cifar10'), help='unset: cifar10 where the pictures are 32x32')
+    add('--root', help='the folder that the paths of a .lst start from; unset: the folder of the .lst')
+    add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
+    add('--resize', type=int, default=480, help='short side of the large training records (480)')
+    add('--quality', type=int, default=90, help='JPEG quality (90)')
+    add('--train-ratio', type=float, default=0.8, help='part that is for training where SOURCE has no val/ (0.8)')
+    add('--seed', type=int, default=0, help='of the shuffle and the split (0)')
+    add('--max-bad', type=int, default=100, help='pictures that may be skipped because they cannot be read (100)')
+    add('--jobs', '--threads', type=int, default=usable_cores(), metavar='N', help='processes (one a usable core)')
+    add('--download', action='store_true', help='get the CIFAR-10 archive first, into the folder SOURCE (or DATA_DIR)')
+    return parser
+
+
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def check(parser: Parser, args: argparse.Namespace) -> None:
+    """Every mistake that can be seen before the pictures are: one line with the option and its value."""
+    if len(args.paths) != 2 and not (args.download and len(args.paths) == 1):
+        parser.error(f'SOURCE DATA_DIR: two paths are needed, {len(args.paths)} came: {" ".join(args.paths) or "none"}')
+    bounds = {'resize': (32, 4096), 'quality': (1, 100), 'seed': (0, 2**32 - 1), 'max_bad': (0, None), 'jobs': (1, 256)}
+    for name, (low, high) in bounds.items():
+        value = getattr(args, name)
+        if value < low or high is not None and value > high:
+            span = f'from {low} to {high}' if high is not None else f'of at least {low}'
+            parser.error(f'--{name.replace("_", "-")} {value}: a number {span} is needed')
+    if not 0 < args.train_ratio < 1:
+        parser.error(f'--train-ratio {args.train_ratio:g}: a number between 0 and 1 is needed (0.8)')
+    if args.root is not None and not os.path.isdir(args.root):
+        parser.error(f'--root {args.root}: there is no such folder')
+    if os.path.exists(args.paths[-1]) and not os.path.isdir(args.paths[-1]):
+        parser.error(f'DATA_DIR {args.paths[-1]} is a file: name a folder for the records')
+
+
+def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[Sample]]:
+    """Training side shuffled, validation side in the order of the source."""
+    if source.val:
+        return sources.shuffle(source.train, args.seed), source.val
+    return sources.split(source.train, args.train_ratio, args.seed)
+
+
+def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
+    if args.data_type == 'cifar10':
+        return [Output('cifar10_train', 0, 0)], [Output('cifar10_val', 0, 0)]
+    train = [Output(f'train_{s}_q{args.quality}', s, args.quality) for s in sorted({args.resize, SMALL}, reverse=True)]
+    return train, [Output(f'val_{SMALL}_q{args.quality}', SMALL, args.quality)]
+
+
+def write(args: argparse.Namespace) -> None:
+    folder = args.paths[-1]
+    name = download.cifar10(args.paths[0]) if args.download else args.paths[0]
+    source = open_source(name, args.root)
+    for note in source.notes:
+        print(f'im2rec_wrapper: {note}', file=sys.stderr)
+    args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
+    train, val = sides(source, args)
+    os.makedirs(folder, exist_ok=True)
+    if args.list:
+        for side, samples in (('train', train), ('val', val)):
+            path = os.path.join(folder, f'{side}.lst')
+            lists.write_text(path, [lists.line(number, sample) for number, sample in enumerate(samples)])
+            print(f'{path}: {len(samples)} pictures')
+    else:
+        pack(folder, args, source, train, val)
+    if source.classes:
+        path = os.path.join(folder, 'synset.txt')
+        lists.write_text(path, source.classes)
+        print(f'{path}: {len(source.classes)} classes')
+
+
+def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Sample], val: list[Sample]) -> None:
+    with Packer(folder, args.jobs, args.max_bad) as packer:
+        for samples, files in zip((train, val), outputs(args)):
+            packer.side(samples, source.store, files)
+    for result in packer.results:
+        skipped = f', {result.skipped} skipped' if result.skipped else ''
+        before = '' if result.fresh else ' (finished before)'
+        print(f'{result.path}: {result.records} records{skipped}, {result.bytes} bytes{before}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parser()
+
+    def command(args: argparse.Namespace) -> None:
+        check(options, args)
+        write(args)
+
+    try:
+        return run(command, options, argv)
+    except KeyboardInterrupt:
+        print('im2rec_wrapper: interrupted; what is finished stays, the same command continues', file=sys.stderr)
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What the commands share: how options are read and how a user's mistake is told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, Callable, NoReturn, Sequence
+
+from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
+from ibnnet_mx.registry import NORMS
+
+
+class Parser(argparse.ArgumentParser):
+    """Options by their whole names; a mistake is one line, without the usage text, and exit code 2."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{'allow_abbrev': False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'{self.prog}: {message}\n')
+
+
+def run(command: Callable[[argparse.Namespace], int | None], parser: Parser, argv: Sequence[str] | None = None) -> int:
+    """The exit code of `command(options)`; its ValueError or OSError is one line on stderr and 2."""
+    options = parser.parse_args(argv)
+    try:
+        return command(options) or 0
+    except (ValueError, OSError) as error:
+        print(f'{parser.prog}: {error}', file=sys.stderr)
+        return 2
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(',') if part.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} must be numbers with commas, such as 30,60,90') from None
+
+
+def _level(text: str) -> int | str:
+    levels = {str(level): level for level in AUGMENT}
+    if text not in levels:
+        raise argparse.ArgumentTypeError(f'{text!r} is no level: use one of {", ".join(levels)}')
+    return levels[text]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(',') if part)
+
+
+def training() -> Parser:
+    """The options of train_resnet.py; unset (None) = the recipe's value, or with --retrain the checkpoint's."""
+    parser = Parser(
+        prog='train_resnet',
+        description='Train ResNet and IBN-ResNet from RecordIO files.',
+        epilog='Options that are not given take the value of the recipe, with --retrain that of the checkpoint.',
+    )
+    add = parser.add_argument_group('network').add_argument
+    add('--model', help='resnet, resnet_ibn_a, resnet_ibn_b, resnet_v2, resnet_v2_ibn_a, resnet_v2_ibn_b')
+    add('--depth', type=int, help='18 34 50 101 152 200 269; cifar10: 6n+2 below 164, 9n+2 from 164 on')
+    add('--norm', choices=NORMS, default='bn', help='bn (BatchNorm) or in (InstanceNorm everywhere)')
+    add('--bn-mom', type=float, help='momentum of the running statistics, in every BatchNorm')
+    add('--num-classes', type=int, help='unset: what the data says')
+    add('--workspace', type=int, default=512, help='convolution workspace in MB (GPU)')
+    add('--zero-gamma', action='store_true', default=None, help="start the last norm's gamma of each unit at 0 (v1)")
+
+    add = parser.add_argument_group('data').add_argument
+    add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')
+    add('--data-type', choices=('imagenet', 'cifar10'), help='names and sizes of the records; unset: the recipe says')
+    add('--list-dir', help='folder with .lst files to hold against the records (count, ids, labels)')
+    add('--aug-level', type=_level, help='1 crop and mirror, 2 and scale, aspect, colour, 3 and rotation, shear; rrc')
+    add('--no-aug-epochs', type=int, help='the last N epochs crop and mirror only')
+    add('--num-examples', type=int, help='pictures of an epoch; unset: what the data says')
+    add('--max-bad-records', type=int, default=0, help='damaged pictures that are skipped before the run stops')
+
+    add = parser.add_argument_group('optimisation').add_argument
+    add('--recipe', choices=RECIPES, help='imagenet (default), ibn, cifar10, cifar10_fast, digits')
+    add('--optimizer', choices=('sgd', 'nag'), help='momentum plain or after Nesterov')
+    add('--lr', type=float, help='learning rate; with --retrain: from that epoch on, later milestones still apply')
+    add('--mom', type=float, help='momentum')
+    add('--wd', type=float, help='weight decay')
+    add('--batch-size', type=int, help='global, divided over all devices')
+    add('--epochs', type=int, help='in total, those before a --retrain included')
+    add('--schedule', choices=SCHEDULES, help='step (a tenth at each of --lr-steps), cosine or linear (down to 0)')
+    add('--lr-steps', type=_numbers, help='epochs at which the rate falls to a tenth, such as 30,60,90')
+    add('--warmup-epochs', type=float, help='epochs of a linear rise from 0')
+    add('--label-smoothing', type=float)
+    add('--mixup', type=float, metavar='ALPHA')
+    add('--clip-gradient', type=float, metavar='NORM', help='largest L2 norm of the gradient')
+    add('--no-decay', type=_names, metavar='ENDINGS', help='parameters without decay: gamma,beta,bias')
+    add('--seed', type=int, help='of weights, order and augmentation')
+
+    add = parser.add_argument_group('machine').add_argument
+    add('--gpus', default='', help='such as 0,1; empty: the CPU')
+    add('--cpus', type=int, default=1, help='CPU contexts, to try several devices without a GPU')
+    add('--kv-store', default='local', help='local or device: how several devices add their gradients')
+    add('--threads', type=int, help='of the reader; unset: one for each core')
+    add('--memonger', action='store_true', help='recompute activations in the backward pass: less memory, more time')
+
+    add = parser.add_argument_group('run').add_argument
+    add('--model-prefix', help='of the checkpoints; unset: model/NAME')
+    add('--retrain', action='store_true', help='go on from a checkpoint, as if the run had not been interrupted')
+    add('--model-load-epoch', type=int, help='the checkpoint to go on from; unset: the newest whole one')
+    add('--keep', type=int, help='how many of the newest checkpoints stay, beside the best; unset: all')
+    add('--frequent', type=int, default=50, help='batches between two log lines')
+    add('--log-file', help='unset: log/NAME.log')
+    add('--tensorboard', metavar='DIR', help='scalars for TensorBoard')
+    add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
+    return parser

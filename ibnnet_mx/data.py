@@ -1,0 +1,185 @@
+"""Joins the record reader to NDArrays: which files, which augmentation, and checks before the first batch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx.recipe import AUGMENT, aug_at
+from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio.augment import Augment, pixel_table, planes, val_view
+from ibnnet_mx.recordio.format import RecordFile
+from ibnnet_mx.recordio.pictures import CIFAR_SIDE, PictureError, check_sides, decode, to_short_side
+from ibnnet_mx.recordio.reader import Options, Reader
+
+# The first that is there is read; the shorter names are those of the MXNet examples of 2016.
+FILES = {
+    ('cifar10', 'train'): ('cifar10_train.rec', 'train.rec'),
+    ('cifar10', 'val'): ('cifar10_val.rec', 'val.rec', 'test.rec'),
+    ('imagenet', 'train'): ('train_480_q90.rec', 'train_*_q*.rec', 'train.rec'),
+    ('imagenet', 'crop'): ('train_256_q90.rec',),
+    ('imagenet', 'val'): ('val_256_q90.rec', 'val_*_q*.rec', 'val.rec'),
+}
+
+
+class Input(NamedTuple):
+    """What a network is fed: the side in pixels, and mean and std of each RGB plane in 0..255."""
+
+    size: int
+    mean: tuple
+    std: tuple
+
+
+class Iterator:
+    """Epochs of (data (n, 3, H, W) float32, label (n,), count) as NDArrays that alias the reader's buffers."""
+
+    def __init__(self, readers, levels):
+        self._readers, self._levels = readers, levels
+
+    def _reader(self, epoch):
+        return self._readers[self._levels(epoch)]
+
+    def count(self, epoch=0):
+        """Pictures of an epoch, over all workers."""
+        return self._reader(epoch).count
+
+    def steps(self, epoch=0):
+        return self._reader(epoch).steps
+
+    def labels(self):
+        return np.concatenate([reader.records.labels()[:, 0] for reader in self._readers.values()])
+
+    def epoch(self, epoch=0):
+        for batch in self._reader(epoch).epoch(epoch):
+            # Every batch has an array of its own, so that aliasing it is safe and costs no copy.
+            yield mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.count
+
+    def close(self):
+        for reader in self._readers.values():
+            reader.close()
+
+
+def find(data_dir, data_type, part):
+    """The .rec of a part ('train', 'crop' or 'val'), None where there is none."""
+    for pattern in FILES.get((data_type, part), ()):
+        found = sorted(Path(data_dir).glob(pattern))
+        if found:
+            return found[-1]
+    return None
+
+
+def _required(data_dir, data_type, part):
+    path = find(data_dir, data_type, part)
+    if path is None:
+        source = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
+        raise ValueError(
+            f'--data-dir {data_dir} holds no {FILES[data_type, part][0]}: pack your pictures first with '
+            f'python tools/im2rec_wrapper.py {source} {data_dir} --data-type {data_type}'
+        )
+    return path
+
+
+def record_iters(recipe, data_dir, cluster, source, options=None):
+    """(train, val) Iterators over the records of data_dir.
+
+    source: Input. options: recordio.reader.Options for threads, limit, max_bad and report. ValueError names --data-dir
+    and what is missing or damaged, RecordError the file and the record.
+    """
+    options = (options or Options())._replace(seed=recipe.seed, part=(cluster.rank, cluster.num_workers))
+    val_path = _required(data_dir, recipe.data_type, 'val')
+    pixels = (source.mean, source.std)
+    train_options = options._replace(least=cluster.num_workers * len(cluster.contexts))
+    train = {}
+    for level in sorted({aug_at(recipe, epoch) for epoch in range(recipe.epochs)}, key=str):
+        path = find(data_dir, recipe.data_type, 'crop') if level == 1 else None
+        path = path or _required(data_dir, recipe.data_type, 'train')
+        reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, train_options)
+        train[level] = reader
+        held = len(reader.records)
+        if options.limit is not None and not 0 < options.limit <= held:
+            raise ValueError(f'--num-examples {options.limit}: {path} holds {held} pictures, use 1 to {held}')
+    val = Reader(val_path, source.size, recipe.batch_size, None, pixels, options._replace(limit=None))
+    return Iterator(train, lambda epoch: aug_at(recipe, epoch)), Iterator({None: val}, lambda epoch: None)
+
+
+def class_names(data_dir):
+    """The lines of synset.txt beside the records; [] without one."""
+    path = Path(data_dir) / 'synset.txt'
+    return path.read_text(encoding='utf-8').splitlines() if path.is_file() else []
+
+
+def count_classes(train, val, names, given=None):
+    """Classes of a data set: --num-classes, else the names' count, else the largest label + 1.
+
+    ValueError: a label that is no class number or lies outside of the classes, with its record's number.
+    """
+    for part in (train, val):
+        labels = part.labels()
+        odd = np.flatnonzero((labels < 0) | (labels != np.floor(labels)))
+        if len(odd):
+            raise ValueError(f'the records hold label {labels[odd[0]]:g}, which is no class number (0, 1, 2, ...)')
+    top = int(max(train.labels().max(), val.labels().max()))
+    classes = given if given is not None else max(len(names), top + 1)
+    if top >= classes:
+        raise ValueError(f'--num-classes {classes}: the records hold label {top}, use at least {top + 1}')
+    return classes
+
+
+def check_lists(list_dir, data_dir, data_type):
+    """Holds the .lst files of list_dir against the records: ids, count, labels. Returns the files that were compared.
+
+    ValueError names --list-dir, the file and the first difference.
+    """
+    compared = []
+    for part in ('train', 'crop', 'val'):
+        rec = find(data_dir, data_type, part)
+        names = [rec.with_suffix('.lst').name, f'{"val" if part == "val" else "train"}.lst'] if rec else []
+        path = next((Path(list_dir) / name for name in names if (Path(list_dir) / name).is_file()), None)
+        if path is None:
+            continue
+        samples = lists.read_list(str(path))
+        with RecordFile(rec) as records:
+            labels = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist()))
+        if len(samples) != len(labels):
+            raise ValueError(f'--list-dir {list_dir}: {path} lists {len(samples)} pictures, {rec} holds {len(labels)}')
+        keys = (int(line.split()[0]) for line in path.read_text(errors='surrogateescape').split('\n') if line.strip())
+        for key, sample in zip(keys, samples):
+            if key not in labels or not math.isclose(labels[key], sample.labels[0], rel_tol=1e-6):
+                raise ValueError(
+                    f'--list-dir {list_dir}: {path} gives id {key} label {sample.labels[0]:g}, '
+                    f'{rec} holds {labels.get(key, "no such id")}'
+                )
+        compared.append(path)
+    if not compared:
+        raise ValueError(f'--list-dir {list_dir} holds no .lst file of the records in {data_dir}')
+    return compared
+
+
+def load_image(path, source, crop='center'):
+    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed.
+
+    crop 'center': the short side to 256/224 of the size, then the centre, as validation does; 'resize': all of the
+    picture, whatever its aspect. ValueError names the file and why it cannot be read.
+    """
+    try:
+        picture = decode(Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    except PictureError as error:
+        raise ValueError(f'{path} {error}') from None
+    if crop == 'center':
+        short = round(source.size * 256 / 224)
+        check_sides(picture, short)
+        view = val_view(to_short_side(picture, short), source.size)
+    else:
+        shrinks = min(picture.shape[:2]) > source.size
+        method = cv2.INTER_AREA if source.size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
+        view = cv2.resize(picture, (source.size, source.size), interpolation=method)
+    out = np.empty((3, source.size, source.size), np.float32)
+    planes(view, pixel_table(source.mean, source.std), out)
+    return out

@@ -1,0 +1,114 @@
+"""mxnet's .params container, read within its bounds and written so that a full disk is an error. No mxnet.
+
+Layout, little endian (src/ndarray/ndarray.cc of mxnet 1.9.1): uint64 0x112, uint64 0, uint64 count, the arrays, uint64
+count, the names (uint64 length, bytes). mxnet's own loader takes a length it reads for granted and may ask for all
+memory, and its writer may report success on a full disk.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+
+LIST = 0x112
+V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
+TYPES = [np.dtype(t) for t in ('<f4', '<f8', '<f2', 'u1', '<i4', 'i1', '<i8')]
+MOST_DIMENSIONS = 32
+
+
+class _Bytes:
+    def __init__(self, path, data):
+        self.path, self.data, self.at = path, data, 0
+
+    def take(self, count):
+        if not 0 <= count <= len(self.data) - self.at:
+            raise ValueError(
+                f'{self.path} is damaged or cut short: byte {self.at} announces {count} more than there are'
+            )
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def unpack(self, layout):
+        return struct.unpack('<' + layout, self.take(struct.calcsize('<' + layout)))
+
+    def array(self):
+        (magic,) = self.unpack('I')
+        if magic in (V2, V3) and self.unpack('i')[0] != 0:
+            raise ValueError(f'{self.path} holds a sparse array, which no network here has')
+        known = magic in (V1, V2, V3)
+        dims = self.unpack('I')[0] if known else magic  # before V1 a record began with its number of dimensions
+        if dims > MOST_DIMENSIONS:
+            raise ValueError(f'{self.path} is damaged: an array of {dims} dimensions at byte {self.at}')
+        shape = self.unpack(('q' if known else 'I') * dims)
+        if not dims:
+            return np.zeros((0,), np.float32)
+        _, _, kind = self.unpack('iii')
+        if not 0 <= kind < len(TYPES) or min(shape) < 0:
+            raise ValueError(f'{self.path} is damaged: type {kind}, shape {shape} at byte {self.at}')
+        size = 1
+        for side in shape:
+            size *= side
+        return np.frombuffer(self.take(size * TYPES[kind].itemsize), TYPES[kind]).reshape(shape)
+
+
+def read(path):
+    """{name: array} of a .params file, old encodings included. ValueError names the file and what is wrong with it."""
+    try:
+        data = _Bytes(path, memoryview(Path(path).read_bytes()))
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    if len(data.data) < 24 or data.unpack('QQ')[0] != LIST:
+        raise ValueError(f'{path} is no .params file of mxnet')
+    arrays = [data.array() for _ in range(_count(data))]
+    try:
+        names = [bytes(data.take(data.unpack('Q')[0])).decode() for _ in range(_count(data))]
+    except UnicodeDecodeError:
+        raise ValueError(f'{path} is damaged: a name at byte {data.at} is no text') from None
+    if len(names) != len(arrays) or len(set(names)) != len(names) or data.at != len(data.data):
+        raise ValueError(f'{path} is damaged: {len(arrays)} arrays, {len(set(names))} names, {len(data.data)} bytes')
+    return dict(zip(names, arrays))
+
+
+def _count(data):
+    (count,) = data.unpack('Q')
+    if count > len(data.data):
+        raise ValueError(f'{data.path} is damaged: it announces {count} entries')
+    return count
+
+
+def encode(arrays):
+    """{name: array} -> the bytes of a .params file that mx.nd.load reads."""
+    parts = [struct.pack('<QQQ', LIST, 0, len(arrays))]
+    for array in arrays.values():
+        array = np.ascontiguousarray(array)
+        kind = TYPES.index(array.dtype)
+        parts.append(struct.pack(f'<IiI{array.ndim}qiii', V2, 0, array.ndim, *array.shape, 1, 0, kind))
+        parts.append(array.tobytes())
+    parts.append(struct.pack('<Q', len(arrays)))
+    for name in arrays:
+        text = name.encode()
+        parts.append(struct.pack('<Q', len(text)) + text)
+    return b''.join(parts)
+
+
+def write(path, data):
+    """Bytes under a name, whole or not at all: a temporary file, on disk, then renamed. OSError leaves the old file."""
+    part = f'{os.fspath(path)}.part'
+    try:
+        with open(part, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        if os.path.exists(part):
+            os.unlink(part)
+        raise
+    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

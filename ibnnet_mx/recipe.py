@@ -1,0 +1,182 @@
+"""Every hyper-parameter of the project: what a run needs to know besides the network and the data. Pure Python."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from math import cos, pi
+from typing import Any, Mapping, Union
+
+Level = Union[int, str]
+
+# What recordio.augment.Augment is made with. Levels 1 to 3 are tornadomeet/ResNet's --aug-level, with a scale of
+# 256/480 to 1; 'rrc' is the RandomResizedCrop of XingangPan/IBN-Net (torchvision's defaults).
+AUGMENT: dict[Level, dict[str, Any]] = {
+    1: {},
+    2: dict(scale=(0.533, 1.0), aspect=0.25, hls=(36, 50, 50)),
+    3: dict(scale=(0.533, 1.0), aspect=0.25, hls=(36, 50, 50), rotate=10, shear=0.1),
+    'rrc': dict(area=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
+    'cifar': dict(pad=4),
+    'digits': dict(pad=2, mirror=False),
+}
+PLAIN = (1, 'cifar', 'digits')  # levels that only crop and mirror, so that --no-aug-epochs has nothing to turn off
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train. batch_size is global (all devices together); epochs count from 0; rates are per step.
+
+    no_decay: endings of the names that weight decay spares. MXNet's optimizer of 2016 spared betas and biases,
+    XingangPan/IBN-Net decays everything; ('gamma', 'beta', 'bias') is the usual no-decay-on-norms-and-biases.
+    lr_from: (epoch, rate) sets the rate from that epoch on, the schedule goes on from there (--retrain --lr).
+    """
+
+    name: str
+    data_type: str = 'imagenet'
+    model: str = 'resnet_v2'
+    depth: int = 50
+    optimizer: str = 'nag'
+    lr: float = 0.1
+    mom: float = 0.9
+    wd: float = 1e-4
+    bn_mom: float = 0.9
+    batch_size: int = 256
+    epochs: int = 120
+    schedule: str = 'step'  # 'step': a tenth at each milestone; 'cosine' and 'linear': down to 0 at the last epoch
+    lr_steps: tuple[float, ...] = (30, 60, 90)
+    warmup_epochs: float = 0  # a linear rise from 0
+    lr_from: tuple[float, float] | None = None
+    aug_level: Level = 2
+    no_aug_epochs: int = 0
+    label_smoothing: float = 0.0  # arXiv:1512.00567
+    mixup: float = 0.0  # alpha of arXiv:1710.09412
+    clip_gradient: float = 0.0  # largest L2 norm of all gradients together; 0 = unclipped
+    zero_gamma: bool = False  # arXiv:1706.02677
+    no_decay: tuple[str, ...] = ('beta', 'bias')
+    seed: int = 0
+
+
+RECIPES: dict[str, Recipe] = {
+    # tornadomeet/ResNet, train_resnet.py and its README
+    'imagenet': Recipe('imagenet'),
+    # XingangPan/IBN-Net, imagenet.py
+    'ibn': Recipe('ibn', model='resnet_ibn_a', optimizer='sgd', epochs=100, aug_level='rrc', no_decay=()),
+    # tornadomeet/ResNet with --data-type cifar10
+    'cifar10': Recipe(
+        'cifar10', 'cifar10', depth=164, batch_size=128, epochs=200, lr_steps=(120, 160), aug_level='cifar'
+    ),
+    # a CIFAR-10 result in a quarter of an hour: a linear rise to 0.2 and fall to 0
+    'cifar10_fast': Recipe(
+        'cifar10_fast',
+        'cifar10',
+        depth=20,
+        lr=0.2,
+        wd=5e-4,
+        batch_size=128,
+        epochs=10,
+        schedule='linear',
+        lr_steps=(),
+        warmup_epochs=2,
+        aug_level='cifar',
+    ),
+    # the demo: 1,437 handwritten digits
+    'digits': Recipe(
+        'digits',
+        'cifar10',
+        model='resnet_ibn_a',
+        depth=20,
+        lr=0.1,
+        wd=5e-4,
+        batch_size=64,
+        epochs=5,
+        schedule='linear',
+        lr_steps=(),
+        warmup_epochs=1,
+        aug_level='digits',
+    ),
+}
+SCHEDULES = ('step', 'cosine', 'linear')
+
+
+def _fall(recipe: Recipe, epoch: float) -> float:
+    """The schedule without warm-up: 1 at its start."""
+    if recipe.schedule == 'step':
+        return 0.1 ** sum(epoch >= milestone for milestone in recipe.lr_steps)
+    begin = recipe.warmup_epochs
+    done = min(max((epoch - begin) / max(recipe.epochs - begin, 1e-9), 0.0), 1.0)
+    return 1.0 - done if recipe.schedule == 'linear' else 0.5 * (1.0 + cos(pi * done))
+
+
+def lr_at(recipe: Recipe, epoch: float) -> float:
+    """The learning rate at an epoch, which may be a fraction: warm-up, cosine and linear fall step by step."""
+    if recipe.lr_from is not None and epoch >= recipe.lr_from[0]:
+        start, rate = recipe.lr_from
+        return rate * _fall(recipe, epoch) / max(_fall(recipe, start), 1e-12)
+    if epoch < recipe.warmup_epochs:
+        return recipe.lr * epoch / recipe.warmup_epochs
+    return recipe.lr * _fall(recipe, epoch)
+
+
+def aug_at(recipe: Recipe, epoch: int) -> Level:
+    """The augmentation level of an epoch: crop and mirror only in the last no_aug_epochs."""
+    return 1 if epoch >= recipe.epochs - recipe.no_aug_epochs else recipe.aug_level
+
+
+def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = None) -> Recipe:
+    """base with the given options laid on top (None = not given), checked. ValueError names the option and its value.
+
+    resumed_at: the epoch that a retrained run goes on from; a given lr then holds from there on.
+    """
+    changes = {k: v for k, v in given.items() if v is not None and k in {f.name for f in fields(Recipe)}}
+    if resumed_at is not None and 'lr' in changes:
+        changes['lr_from'] = (resumed_at, changes.pop('lr'))
+        _positive('--lr', changes['lr_from'][1])
+    recipe = replace(base, **changes)
+    _check(recipe)
+    return recipe
+
+
+def _positive(option: str, value: float) -> None:
+    if not 0 < value < float('inf'):
+        raise ValueError(f'{option} {value} must be above 0')
+
+
+def _check(recipe: Recipe) -> None:
+    for option in ('lr', 'batch_size', 'epochs'):
+        _positive('--' + option.replace('_', '-'), getattr(recipe, option))
+    for option in ('mom', 'bn_mom', 'label_smoothing'):
+        value = getattr(recipe, option)
+        if not 0 <= value < 1:
+            raise ValueError(f'--{option.replace("_", "-")} {value} must be at least 0 and below 1')
+    for option in ('wd', 'mixup', 'clip_gradient', 'warmup_epochs', 'no_aug_epochs', 'seed'):
+        value = getattr(recipe, option)
+        if not 0 <= value < float('inf'):
+            raise ValueError(f'--{option.replace("_", "-")} {value} must not be below 0')
+    if recipe.no_aug_epochs and recipe.aug_level in PLAIN:
+        raise ValueError(
+            f'--no-aug-epochs {recipe.no_aug_epochs}: augmentation {recipe.aug_level} only crops and mirrors, '
+            'there is nothing to turn off; use it with --aug-level 2 or 3'
+        )
+    if recipe.no_aug_epochs > recipe.epochs:
+        raise ValueError(f'--no-aug-epochs {recipe.no_aug_epochs} is more than --epochs {recipe.epochs}')
+    steps = recipe.lr_steps
+    if any(step < 0 for step in steps) or list(steps) != sorted(set(steps)):
+        raise ValueError(f'--lr-steps {",".join(map(str, steps))} must rise and not be below 0')
+
+
+def unreached(recipe: Recipe) -> tuple[float, ...]:
+    """Milestones that come after the last epoch: legal, but worth a warning."""
+    if recipe.schedule != 'step':
+        return ()
+    return tuple(step for step in recipe.lr_steps if step >= recipe.epochs)
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """For the checkpoint's sidecar."""
+    return asdict(recipe)
+
+
+def from_dict(values: Mapping[str, Any]) -> Recipe:
+    """A sidecar's recipe; names that this version does not know are passed over."""
+    known = {f.name for f in fields(Recipe)}
+    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+    return Recipe(**kept)

@@ -1,0 +1,175 @@
+"""Pictures inside archives: tars of class folders, and CIFAR-10's own files. Nothing is unpacked to named files."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import pickle
+import posixpath
+import shutil
+import tarfile
+import tempfile
+from functools import partial
+from typing import Any, BinaryIO, Callable
+
+import numpy as np
+
+from ibnnet_mx.recordio.sources import Picture, Pixels, Sample, Source, SourceError, Store, from_names
+
+CIFAR_TRAIN = tuple(f'data_batch_{i}' for i in range(1, 6))
+CIFAR_TEST = 'test_batch'
+CIFAR_ROW = 3 * 32 * 32
+UNPACK: dict[bytes, Callable[..., Any]] = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open, b'\xfd7': lzma.open}
+ARRAYS = (('numpy.core.multiarray', '_reconstruct'), ('numpy', 'ndarray'), ('numpy', 'dtype'))
+
+
+class TarStore(Store):
+    """Members of a tar by their place in the file, so that none is looked for twice."""
+
+    def __init__(self, file: BinaryIO, stamp: tuple[int, ...]) -> None:
+        self.file, self.archive = file, stamp
+
+    def fetch(self, sample: Sample) -> Picture:
+        offset, size = sample.key
+        return os.pread(self.file.fileno(), size, offset)
+
+    def stamp(self, sample: Sample) -> tuple[int, ...]:
+        return (*self.archive, *sample.key)
+
+
+def open_tar(path: str) -> BinaryIO:
+    """The tar's bytes as a file with random access; a compressed one is unpacked to a file without a name."""
+    file: BinaryIO = open(path, 'rb')  # noqa: SIM115  (the store keeps it)
+    unpack = UNPACK.get(file.read(2))
+    if unpack is None:
+        file.seek(0)
+        return file
+    file.close()
+    whole = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        with unpack(path) as packed:
+            shutil.copyfileobj(packed, whole, 1 << 20)
+    except (EOFError, OSError, lzma.LZMAError) as error:
+        raise SourceError(f'{path} cannot be unpacked ({error}): is it whole?') from None
+    whole.seek(0)
+    return whole  # type: ignore[return-value]
+
+
+def from_archive(path: str) -> Source:
+    file = open_tar(path)
+    try:
+        with tarfile.open(fileobj=file, mode='r:') as tar:
+            members = {member.name: (member.offset_data, member.size) for member in tar if member.isreg()}
+            end = os.pread(file.fileno(), tarfile.BLOCKSIZE, tar.offset)
+    except tarfile.TarError as error:
+        raise SourceError(f'SOURCE {path} is no list, folder or tar ({error})') from None
+    if end != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header, or none, for the end
+        raise SourceError(f'{path} is truncated or damaged: it has no end mark')
+    by_base = {posixpath.basename(name): place for name, place in members.items()}
+    cifar = cifar_files(by_base)
+    if cifar:
+        return from_cifar(cifar, path, lambda name: os.pread(file.fileno(), by_base[name][1], by_base[name][0]))
+    status = os.stat(path)
+    store = TarStore(file, (status.st_size, status.st_mtime_ns))
+    return from_names(list(members), path, store, list(members.values()))
+
+
+def cifar_files(names: Any) -> list[str]:
+    """The six files of CIFAR-10's python or binary version in the order of the records, or [] where there is none."""
+    for suffix in ('', '.bin'):
+        if CIFAR_TRAIN[0] + suffix in names:
+            return [name + suffix for name in (*CIFAR_TRAIN, CIFAR_TEST)]
+    return []
+
+
+def cifar_folder(folder: str) -> Source | None:
+    """CIFAR-10's unpacked archive, if `folder` or the folder in it that the archive makes holds one."""
+    for inner in ('', 'cifar-10-batches-py', 'cifar-10-batches-bin'):
+        path = os.path.join(folder, inner) if inner else folder
+        files = cifar_files(os.listdir(path)) if os.path.isdir(path) else []
+        if files:
+            return from_cifar(files, path, partial(_read, path))
+    return None
+
+
+def _read(folder: str, name: str) -> bytes:
+    with open(os.path.join(folder, name), 'rb') as file:
+        return file.read()
+
+
+def from_cifar(files: list[str], where: str, read: Callable[[str], bytes]) -> Source:
+    """Label = class number of the archive, whose names are sorted. The picture's name is its batch and its row."""
+    pixels, sides = [], []
+    count = 0
+    for file in files:
+        try:
+            rows, labels = _binary(read(file)) if file.endswith('.bin') else _python(read(file))
+            meta = 'batches.meta.txt' if file.endswith('.bin') else 'batches.meta'
+            classes = _class_names(read(meta), meta)
+        except (KeyError, FileNotFoundError) as error:
+            raise SourceError(f'{where}: {error} is missing: CIFAR-10 has {", ".join(files)}') from None
+        except SourceError as error:
+            raise SourceError(f'{where}: {file} {error}') from None
+        if len(labels) and max(labels) >= len(classes):
+            raise SourceError(f'{where}: {file} has the label {max(labels)}, {meta} {len(classes)} names')
+        batch = file.split('.')[0]
+        names = [f'{batch}/{row:05d}' for row in range(len(labels))]
+        sides.append([Sample((float(y),), name, count + i) for i, (y, name) in enumerate(zip(labels, names))])
+        pixels.append(rows.reshape(-1, 3, 32, 32)[:, ::-1].transpose(0, 2, 3, 1))
+        count += len(labels)
+    train = [sample for side in sides[:-1] for sample in side]
+    return Source(train, sides[-1], classes, Pixels(np.concatenate(pixels)), [], cifar=True)
+
+
+def _binary(data: bytes) -> tuple[np.ndarray, list[int]]:
+    if not data or len(data) % (1 + CIFAR_ROW):
+        raise SourceError(f'has {len(data)} bytes, no multiple of {1 + CIFAR_ROW}')
+    table = np.frombuffer(data, np.uint8).reshape(-1, 1 + CIFAR_ROW)
+    return table[:, 1:], table[:, 0].tolist()
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Pickles run what they name; this one knows names for numpy arrays and for nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in ARRAYS:
+            return super().find_class(module, name)
+        if (module, name) == ('_codecs', 'encode'):  # how Python 3 writes bytes for Python 2
+            return _latin1
+        raise SourceError(f'is a pickle that asks for {module}.{name}, which CIFAR-10 does not need: refused')
+
+
+def _latin1(text: str, encoding: str = 'latin1') -> bytes:
+    return text.encode('latin1')
+
+
+def _unpickle(data: bytes) -> dict[str, Any]:
+    try:
+        found = _ArraysOnly(io.BytesIO(data), encoding='bytes').load()
+        return {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
+    except SourceError:
+        raise
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise SourceError(f'is no CIFAR-10 pickle ({type(error).__name__}: {error})') from None
+
+
+def _python(data: bytes) -> tuple[np.ndarray, list[int]]:
+    batch = _unpickle(data)
+    rows: Any = batch.get('data')
+    labels: Any = batch.get('labels')
+    good = isinstance(labels, list) and all(type(label) is int and label >= 0 for label in labels)
+    if not good or not isinstance(rows, np.ndarray) or (rows.dtype, rows.shape) != (np.uint8, (len(labels), CIFAR_ROW)):
+        raise SourceError(f'does not hold {CIFAR_ROW} bytes of picture and a label for each row')
+    return rows, labels
+
+
+def _class_names(data: bytes, meta: str) -> list[str]:
+    if meta.endswith('.txt'):
+        return data.decode('utf-8', 'replace').split()
+    names = _unpickle(data).get('label_names')
+    if not isinstance(names, list) or not names:
+        raise SourceError(f'needs the names in {meta}, which has none')
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]

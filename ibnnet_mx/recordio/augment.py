@@ -1,0 +1,182 @@
+"""What is done to one picture: parameters drawn from (seed, epoch, record), then crop, warp, colour, mirror.
+
+The draws do not depend on threads, batches or machines, so a stream is the same however it is read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+FILL = 127
+DRAWS = 13  # uniform numbers a picture and epoch: 0-3 shape, 4-5 place, 6-11 colour, 12 mirror
+RRC_TRIES = 10
+
+
+class Augment(NamedTuple):
+    """Random changes of a training picture, as mxnet 1.9.1's ImageRecordIter makes them; RandomResizedCrop with `area`.
+
+    scale: range of the factor on both sides before the crop; aspect: the ratio of the sides is drawn from 1 +- aspect.
+    hls: largest change of hue (of 180), lightness and saturation (of 255), OpenCV's 8-bit units; rotate in degrees;
+    shear as a fraction; pad in pixels of value 127 on each side; area and ratio as torchvision's RandomResizedCrop.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    aspect: float = 0.0
+    hls: tuple[int, int, int] = (0, 0, 0)
+    rotate: int = 0
+    shear: float = 0.0
+    pad: int = 0
+    mirror: bool = True
+    area: tuple[float, float] | None = None
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    @property
+    def warps(self) -> bool:
+        return self.scale != (1.0, 1.0) or bool(self.aspect or self.rotate or self.shear)
+
+
+_MIX = [np.uint64(v) for v in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)]
+
+
+def _scramble(x: np.ndarray) -> np.ndarray:
+    """splitmix64's output function (Steele, Lea, Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * _MIX[1]
+    x = (x ^ (x >> np.uint64(27))) * _MIX[2]
+    return x ^ (x >> np.uint64(31))
+
+
+def uniforms(seed: int, epoch: int, records: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """float64 (n, draws) in [0, 1), a function of seed, epoch and the record's number alone."""
+    with np.errstate(over='ignore'):
+        state = _scramble(np.asarray([seed], np.uint64) + _MIX[0])
+        state = _scramble(state ^ (np.uint64(epoch) + _MIX[0]))
+        rows = _scramble(state ^ (np.asarray(records).astype(np.uint64) * _MIX[0] + _MIX[1]))
+        bits = _scramble(rows[:, None] + np.arange(1, draws + 1, dtype=np.uint64) * _MIX[0])
+    return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def _between(u: float, low: float, high: float) -> float:
+    return low + u * (high - low)
+
+
+def _enlarge(width: int, height: int, size: int) -> tuple[float, float]:
+    """Factors that bring a picture smaller than the crop up to it, first the height, then the width, as mxnet does."""
+    factor = size / height if height < size else 1.0
+    width = int(width * factor)
+    return factor, size / width if width < size else 1.0
+
+
+def _warp_matrix(augment: Augment, u: np.ndarray, width: int, height: int, size: int) -> np.ndarray:
+    """2x3 map from the crop's pixels to the picture's: the inverse of scale, aspect, shear, rotation and crop."""
+    scale = _between(u[0], *augment.scale)
+    ratio = _between(u[1], 1 - augment.aspect, 1 + augment.aspect)
+    shear = _between(u[2], -augment.shear, augment.shear)
+    angle = math.floor(_between(u[3], -augment.rotate, augment.rotate + 1)) * math.pi / 180
+    hs = 2 * scale / (1 + ratio)
+    ws = ratio * hs
+    a, b = math.cos(angle), math.sin(angle)
+    m00, m01 = hs * a - shear * b * ws, hs * b + shear * a * ws
+    m10, m11 = -b * ws, a * ws
+    new_width, new_height = scale * width, scale * height
+    tx = (new_width - (m00 * width + m01 * height)) / 2
+    ty = (new_height - (m10 * width + m11 * height)) / 2
+    full_w, full_h = int(new_width), int(new_height)
+    up, right = _enlarge(full_w, full_h, size)
+    full_w, full_h = max(int(int(full_w * up) * right), size), max(int(full_h * up * right), size)
+    x0 = math.floor(u[4] * (full_w - size + 1))
+    y0 = math.floor(u[5] * (full_h - size + 1))
+    zoom = 1 / (up * right)  # an enlarged picture is sampled at pixel centres, as resizing does
+    shift_x, shift_y = (x0 + 0.5) * zoom - 0.5 - tx, (y0 + 0.5) * zoom - 0.5 - ty
+    det = m00 * m11 - m01 * m10
+    i00, i01, i10, i11 = m11 / det, -m01 / det, -m10 / det, m00 / det
+    return np.array(
+        [
+            [i00 * zoom, i01 * zoom, i00 * shift_x + i01 * shift_y],
+            [i10 * zoom, i11 * zoom, i10 * shift_x + i11 * shift_y],
+        ]
+    )
+
+
+def _rrc_box(augment: Augment, u: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """x, y, w, h of torchvision's RandomResizedCrop: ten tries, then the largest central crop within the ratios."""
+    low, high = augment.ratio
+    tries = uniforms(int(u[0] * 2**53), 0, np.arange(RRC_TRIES), 2)
+    for first, second in tries:
+        area = _between(first, *(augment.area or (1.0, 1.0))) * width * height
+        ratio = math.exp(_between(second, math.log(low), math.log(high)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return math.floor(u[4] * (width - w + 1)), math.floor(u[5] * (height - h + 1)), w, h
+    w, h = min(width, round(height * high)), min(height, round(width / low))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def _cut(picture: np.ndarray, size: int, across: float, down: float) -> np.ndarray:
+    """A size x size window at a fraction of the free room, the picture enlarged first where it is smaller."""
+    up, right = _enlarge(picture.shape[1], picture.shape[0], size)
+    if up * right != 1:
+        height, width = picture.shape[:2]
+        new = max(int(int(width * up) * right), size), max(int(height * up * right), size)
+        picture = cv2.resize(picture, new, interpolation=cv2.INTER_LINEAR)
+    x = math.floor(across * (picture.shape[1] - size + 1))
+    y = math.floor(down * (picture.shape[0] - size + 1))
+    return picture[y : y + size, x : x + size]
+
+
+def _jitter(picture: np.ndarray, u: np.ndarray, amounts: tuple[int, int, int]) -> np.ndarray:
+    """Hue, lightness and saturation moved by amounts that mxnet draws as (u + 4 u') / 5, which thins the extremes."""
+    steps = np.arange(256)
+    table = np.empty((1, 256, 3), np.uint8)
+    for i, (amount, limit) in enumerate(zip(amounts, (180, 255, 255))):
+        change = int(_between((u[2 * i] + 4 * u[2 * i + 1]) / 5, -amount, amount))
+        table[0, :, i] = np.clip(steps + change, 0, limit)
+    return cv2.cvtColor(cv2.LUT(cv2.cvtColor(picture, cv2.COLOR_BGR2HLS), table), cv2.COLOR_HLS2BGR)
+
+
+def train_view(picture: np.ndarray, augment: Augment, u: np.ndarray, size: int) -> np.ndarray:
+    """BGR uint8 (H, W, 3), its uniforms (DRAWS,) -> BGR uint8 (size, size, 3)."""
+    height, width = picture.shape[:2]
+    if augment.area is not None:
+        x, y, w, h = _rrc_box(augment, u, width, height)
+        shrinks = w > size and h > size
+        view = cv2.resize(
+            picture[y : y + h, x : x + w], (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+    elif augment.warps:
+        matrix = _warp_matrix(augment, u, width, height, size)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        view = cv2.warpAffine(picture, matrix, (size, size), flags=flags, borderValue=(FILL,) * 3)
+    else:
+        if augment.pad:
+            border = (augment.pad,) * 4
+            picture = cv2.copyMakeBorder(picture, *border, cv2.BORDER_CONSTANT, value=(FILL,) * 3)
+        view = _cut(picture, size, u[4], u[5])
+    if any(augment.hls):
+        view = _jitter(view, u[6:], augment.hls)
+    return cv2.flip(view, 1) if augment.mirror and u[12] < 0.5 else view
+
+
+def val_view(picture: np.ndarray, size: int) -> np.ndarray:
+    """The central size x size window, the picture enlarged first where it is smaller."""
+    height, width = picture.shape[:2]
+    up, right = _enlarge(width, height, size)
+    room_x, room_y = max(int(int(width * up) * right) - size, 0), max(int(height * up * right) - size, 0)
+    return _cut(picture, size, (room_x // 2 + 0.5) / (room_x + 1), (room_y // 2 + 0.5) / (room_y + 1))
+
+
+def planes(view: Any, table: np.ndarray, out: np.ndarray) -> None:
+    """BGR uint8 (H, W, 3) through table float32 (1, 256, 3) into out float32 (3, H, W), RGB."""
+    values = cv2.LUT(np.ascontiguousarray(view), table)
+    for plane in range(3):
+        cv2.extractChannel(values, 2 - plane, out[plane])
+
+
+def pixel_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """float32 (1, 256, 3), BGR: (value - mean) / std of each 8-bit value; mean and std in RGB."""
+    values = np.arange(256, dtype=np.float64)[:, None]
+    table = (values - np.array(mean)[::-1]) / np.array(std)[::-1]
+    return np.ascontiguousarray(table[None].astype(np.float32))

@@ -1,0 +1,83 @@
+"""mxnet's picture lists, `id<tab>label[<tab>label ...]<tab>path` a line, and synset.txt, a class name a line."""
+
+from __future__ import annotations
+
+import os
+from typing import Iterable
+
+from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
+
+
+def write_text(path: str, lines: Iterable[str]) -> None:
+    """On disk whole or not at all."""
+    part = path + '.part'
+    with open(part, 'w', encoding='utf-8', errors='surrogateescape', newline='\n') as file:
+        file.writelines(line + '\n' for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def line(record_id: int, sample: Sample) -> str:
+    labels = [f'{label:g}' if label == int(label) and abs(label) < 1e6 else repr(label) for label in sample.labels]
+    return '\t'.join([str(record_id), *labels, sample.name])
+
+
+def read_list(path: str) -> list[Sample]:
+    """The samples in the order of the lines; SourceError names a line that is none."""
+    samples: list[Sample] = []
+    with open(path, encoding='utf-8', errors='surrogateescape', newline='\n') as file:
+        for number, text in enumerate(file, 1):
+            fields = text.rstrip('\r\n').split('\t')
+            if fields == ['']:
+                continue
+            try:
+                int(fields[0])
+                labels = tuple(float(field) for field in fields[1:-1])
+                finite = all(label - label == 0 for label in labels)
+            except ValueError:
+                finite = False
+            if len(fields) < 3 or not finite or not fields[-1]:
+                raise SourceError(f'{path}: line {number} is {text.strip()[:60]!r}, not "id<tab>label<tab>path"')
+            if samples and len(labels) != len(samples[0].labels):
+                first = len(samples[0].labels)
+                raise SourceError(f'{path}: line {number} has {len(labels)} labels, the first line has {first}')
+            samples.append(Sample(labels, fields[-1], fields[-1]))
+    if not samples:
+        raise SourceError(f'{path}: the list is empty')
+    return samples
+
+
+def class_names(folder: str, samples: list[Sample]) -> list[str]:
+    """Names for the labels 0, 1, ...: synset.txt in `folder`, else the pictures' folders where they fit, else class 3.
+
+    Empty where the labels are no classes (several a picture, fractions, negative ones).
+    """
+    numbers = {sample.labels[0] for sample in samples}
+    if len(samples[0].labels) > 1 or any(number < 0 or number != int(number) for number in numbers):
+        return []
+    count = int(max(numbers)) + 1
+    synset = os.path.join(folder, 'synset.txt')
+    if os.path.isfile(synset):
+        with open(synset, encoding='utf-8', errors='surrogateescape') as file:
+            names = [name.strip() for name in file if name.strip()]
+        if len(names) < count:
+            raise SourceError(f'{synset} names {len(names)} classes, the lists have the label {count - 1}')
+        return names
+    folders: dict[int, set[str]] = {}
+    for sample in samples:
+        folders.setdefault(int(sample.labels[0]), set()).add(os.path.basename(os.path.dirname(sample.name)))
+    found = {next(iter(names)) for names in folders.values() if len(names) == 1} - {''}
+    if len(found) == count:
+        return [next(iter(folders[number])) for number in range(count)]
+    return [f'class {number}' for number in range(count)] if count <= len(samples) * 10 else []
+
+
+def from_lists(train: str, val: str | None, root: str | None) -> Source:
+    """The pictures of one list or two, below `root` (unset: the lists' folder). Labels stay as they are."""
+    folder = os.path.dirname(train) or '.'
+    sides = [read_list(train), read_list(val) if val else []]
+    if val and len(sides[1][0].labels) != len(sides[0][0].labels):
+        raise SourceError(f'{val} has {len(sides[1][0].labels)} labels a picture, {train} {len(sides[0][0].labels)}')
+    classes = class_names(folder, sides[0] + sides[1])
+    return Source(sides[0], sides[1], classes, Store(root or folder), [])

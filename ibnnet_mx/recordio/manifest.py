@@ -1,0 +1,55 @@
+"""packed.json: what each finished record file of a folder was made from, so that a second run leaves it alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any
+
+from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio.sources import Sample, Store
+
+NAME = 'packed.json'
+VERSION = 1  # raise it when the packer's output changes
+
+
+def fingerprint(samples: list[Sample], store: Store, options: Any) -> str:
+    """Of the list in its order, each picture's size and time (or content), and the options that shape the records."""
+    digest = hashlib.sha256(repr((VERSION, options)).encode())
+    for number, sample in enumerate(samples):
+        line = f'{lists.line(number, sample)}\t{store.stamp(sample)}\n'
+        digest.update(line.encode('utf-8', 'surrogateescape'))
+    return digest.hexdigest()
+
+
+class Manifest:
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.entries: dict[str, dict[str, Any]] = {}
+        try:
+            with open(os.path.join(folder, NAME), encoding='utf-8') as file:
+                found = json.load(file)
+            if isinstance(found, dict):
+                self.entries = {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+        except (OSError, ValueError):
+            pass  # none, or not ours: everything is packed
+
+    def finished(self, name: str, source: str) -> dict[str, Any] | None:
+        """The entry of NAME.rec, where the file was made from `source` and still has its size, .idx and .lst."""
+        entry = self.entries.get(name)
+        base = os.path.join(self.folder, name)
+        try:
+            if entry is None or entry.get('source') != source or entry.get('bytes') != os.path.getsize(f'{base}.rec'):
+                return None
+        except OSError:
+            return None
+        return entry if os.path.isfile(f'{base}.idx') and os.path.isfile(f'{base}.lst') else None
+
+    def put(self, name: str, entry: dict[str, Any] | None) -> None:
+        """Note a finished file, or (None) that NAME.rec is none any more."""
+        if entry is not None:
+            self.entries[name] = entry
+        elif self.entries.pop(name, None) is None:
+            return
+        lists.write_text(os.path.join(self.folder, NAME), [json.dumps(self.entries, indent=1, sort_keys=True)])

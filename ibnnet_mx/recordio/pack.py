@@ -1,0 +1,189 @@
+"""Lists of pictures -> record files, by several processes. Order and bytes do not depend on their number.
+
+A file is written as .part and renamed when it is whole, its entry in packed.json comes last: a killed run leaves .part
+files and finished files, and the next run continues behind the latter.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Iterator, NamedTuple
+
+from tqdm import tqdm
+
+from ibnnet_mx.recordio import lists, manifest, worker
+from ibnnet_mx.recordio.format import write_index
+from ibnnet_mx.recordio.sources import Sample, Store
+from ibnnet_mx.recordio.worker import Output, Packed, Task
+
+CHUNK = 16  # pictures a process is given at a time
+AHEAD = 4  # chunks for each process that may wait, so that memory stays bounded
+
+
+class PackError(ValueError):
+    """Packing cannot go on; the text says why and what would do."""
+
+
+class Result(NamedTuple):
+    path: str
+    records: int
+    skipped: int  # pictures that could not be read
+    bytes: int
+    fresh: bool  # False: was finished before
+
+
+class _Writer:
+    """NAME.rec.part while it grows; `finish` makes NAME.lst, .idx and .rec of it, `drop` nothing."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.base = os.path.join(folder, name)
+        self.file = open(f'{self.base}.rec.part', 'wb')  # noqa: SIM115  (closed by finish or drop)
+        self.ids: list[int] = []
+        self.offsets: list[int] = []
+        self.size = 0
+
+    def add(self, record_id: int, record: bytes) -> None:
+        self.file.write(record)
+        self.ids.append(record_id)
+        self.offsets.append(self.size)
+        self.size += len(record)
+
+    def finish(self, samples: list[Sample]) -> None:
+        """The old index goes before the old records do: records without an index can be read, the reverse cannot."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        with suppress(FileNotFoundError):
+            os.unlink(f'{self.base}.idx')
+        lists.write_text(f'{self.base}.lst', [lists.line(i, samples[i]) for i in self.ids])
+        os.replace(f'{self.base}.rec.part', f'{self.base}.rec')
+        write_index(f'{self.base}.idx', self.ids, self.offsets)
+
+    def drop(self) -> None:
+        self.file.close()
+        with suppress(FileNotFoundError):
+            os.unlink(f'{self.base}.rec.part')
+
+
+class Packer:
+    """Packs the sides of one source into one folder; more than `max_bad` unreadable pictures in all are an error.
+
+    After that error no record file of this run is left.
+    """
+
+    def __init__(self, folder: str, jobs: int, max_bad: int) -> None:
+        self.folder, self.jobs, self.max_bad = folder, jobs, max_bad
+        self.bad = 0
+        self.results: list[Result] = []
+        self.manifest = manifest.Manifest(folder)
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Packer:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._executor is not None:
+            self._executor.shutdown()
+
+    def side(self, samples: list[Sample], store: Store, outputs: list[Output]) -> None:
+        """Write each output's .rec, .idx and .lst of `samples`, in their order, unless it is finished already."""
+        largest = max(output.short for output in outputs)
+        sources = {output: manifest.fingerprint(samples, store, (output[1:], largest)) for output in outputs}
+        entries = {output: self.manifest.finished(output.name, sources[output]) for output in outputs}
+        bad_before = [entry['skipped'] for entry in entries.values() if entry is not None]
+        if bad_before and self.bad + max(bad_before) > self.max_bad:
+            entries, bad_before = dict.fromkeys(outputs), []  # a stricter --max-bad than then: name them again
+        todo = [output for output in outputs if entries[output] is None]
+        for output in outputs:
+            entry = entries[output]
+            if entry is not None:
+                path = os.path.join(self.folder, f'{output.name}.rec')
+                self.results.append(Result(path, entry['records'], entry['skipped'], entry['bytes'], False))
+        if not todo:
+            self.bad += max(bad_before)
+            return
+        writers = self._write(samples, store, todo, largest)
+        for output, writer in zip(todo, writers):
+            self.manifest.put(output.name, None)
+            writer.finish(samples)
+            skipped = len(samples) - len(writer.ids)
+            entry = dict(source=sources[output], records=len(writer.ids), skipped=skipped, bytes=writer.size)
+            self.manifest.put(output.name, entry)
+            self.results.append(Result(f'{writer.base}.rec', len(writer.ids), skipped, writer.size, True))
+
+    def _write(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> list[_Writer]:
+        writers: list[_Writer] = []
+        try:
+            writers = [_Writer(self.folder, output.name) for output in outputs]
+            title = ' '.join(output.name for output in outputs)
+            with tqdm(total=len(samples), desc=title, unit=' pictures', file=sys.stderr, disable=None) as bar:
+                for number, packed in enumerate(self._run(samples, store, outputs, largest)):
+                    bar.update()
+                    if isinstance(packed, str):
+                        self._count_bad(samples[number], packed)
+                        continue
+                    for writer, record in zip(writers, packed):
+                        writer.add(number, record)
+            if not writers[0].ids:
+                raise PackError(f'none of the {len(samples)} pictures for {title} could be read')
+            return writers
+        except BaseException as error:
+            for writer in writers:
+                writer.drop()
+            if isinstance(error, PackError):
+                self._remove_results()
+            raise
+
+    def _count_bad(self, sample: Sample, reason: str) -> None:
+        self.bad += 1
+        tqdm.write(f'skipped: {sample.name} {reason}', file=sys.stderr)
+        if self.bad > self.max_bad:
+            raise PackError(
+                f'--max-bad {self.max_bad} pictures that cannot be read are allowed, {sample.name} is one more '
+                f'({reason}): mend or remove them, or allow more'
+            )
+
+    def _remove_results(self) -> None:
+        for result in self.results:
+            if result.fresh:
+                base = os.path.splitext(result.path)[0]
+                self.manifest.put(os.path.basename(base), None)
+                for suffix in ('.idx', '.lst', '.rec'):
+                    with suppress(FileNotFoundError):
+                        os.unlink(base + suffix)
+        self.results = [result for result in self.results if not result.fresh]
+
+    def _run(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> Iterator[Packed]:
+        """Records in the order of the samples, each chunk packed by whichever process is free."""
+        pool = self._pool()
+        tasks = (Task(number, sample.labels, store.fetch(sample)) for number, sample in enumerate(samples))
+        waiting: deque[Future[list[Packed]]] = deque()
+        try:
+            while True:
+                while len(waiting) < AHEAD * self.jobs:
+                    chunk = list(islice(tasks, CHUNK))
+                    if not chunk:
+                        break
+                    waiting.append(pool.submit(worker.pack, chunk, outputs, largest))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+        except BrokenProcessPool:
+            raise PackError('a packing process was killed (memory?): try fewer with --jobs') from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _pool(self) -> ProcessPoolExecutor:
+        """New interpreters, not forks: OpenCV's and mxnet's threads do not survive a fork."""
+        if self._executor is None:
+            context = multiprocessing.get_context('spawn')
+            self._executor = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=worker.start)
+        return self._executor

@@ -1,0 +1,111 @@
+"""Pictures on their way into a record: decoded, brought to size, encoded. 8-bit BGR arrays (H, W, 3)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import cv2
+import numpy as np
+
+from ibnnet_mx.recordio.jpeg import complete
+
+SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+MAX_SIDE = 16000  # longer after scaling is no picture to train on (a strip); JPEG itself ends at 65,500
+CIFAR_SIDE = 32
+FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+DAMAGE = ('corrupt jpeg data', 'premature end', 'crc error')
+
+
+class PictureError(ValueError):
+    """A picture that cannot be packed; the text is the reason."""
+
+
+class Complaints:
+    """What the decoders' C code writes to standard error, caught: libjpeg reports damaged data nowhere else.
+
+    It takes the process's file descriptor 2, so it is for worker processes only.
+    """
+
+    def __init__(self) -> None:
+        self.fd, path = tempfile.mkstemp(prefix='ibnnet_mx-')
+        os.unlink(path)
+        os.dup2(self.fd, 2)
+
+    def take(self) -> str:
+        size = os.fstat(self.fd).st_size
+        if not size:
+            return ''
+        text = os.pread(self.fd, min(size, 1000), 0).decode('utf-8', 'replace')
+        os.lseek(self.fd, 0, os.SEEK_SET)  # descriptor 2 shares this position
+        os.ftruncate(self.fd, 0)
+        return text
+
+
+def decode(payload: bytes, complaints: Complaints | None = None) -> np.ndarray:
+    """8-bit BGR of an encoded picture, as mxnet's im2rec sees it. PictureError where it is empty, cut off or damaged.
+
+    Grey, palette, CMYK and 16-bit pictures are converted by OpenCV, alpha is dropped, and an EXIF orientation is
+    ignored (im2rec of the OpenCV of its time knew none; the label does not change).
+    """
+    if not payload:
+        raise PictureError('is empty')
+    if not complete(payload):
+        raise PictureError('is truncated')
+    if complaints is not None:
+        complaints.take()
+    try:
+        picture = cv2.imdecode(np.frombuffer(payload, np.uint8), FLAGS)
+    except cv2.error as error:
+        raise PictureError(f'cannot be decoded ({error.err or "OpenCV error"})') from None
+    text = complaints.take() if complaints is not None else ''
+    if picture is None:
+        raise PictureError('cannot be decoded')
+    damage = [line for line in text.splitlines() if any(word in line.lower() for word in DAMAGE)]
+    if damage:
+        raise PictureError(f'is damaged ({damage[0].strip()})')
+    return picture
+
+
+def scaled_size(height: int, width: int, short: int) -> tuple[int, int]:
+    """Height and width with the short side at `short` pixels, the other rounded down as im2rec does."""
+    return (short * height // width, short) if height > width else (short, short * width // height)
+
+
+def to_short_side(picture: np.ndarray, short: int) -> np.ndarray:
+    """The picture with its short side at `short` pixels, enlarged or shrunk bilinearly as im2rec does."""
+    height, width = scaled_size(picture.shape[0], picture.shape[1], short)
+    if picture.shape[:2] == (height, width):
+        return picture
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def check_sides(picture: np.ndarray, short: int) -> None:
+    """PictureError for a strip whose long side would exceed MAX_SIDE with the short one at `short` pixels."""
+    longest = max(scaled_size(picture.shape[0], picture.shape[1], short))
+    if longest > MAX_SIDE:
+        height, width = picture.shape[:2]
+        raise PictureError(f'is a strip of {width}x{height}: {longest} pixels long at a short side of {short}')
+
+
+def restart_interval(width: int) -> int:
+    """MCUs between restart markers: the largest of 3, 2, 1 that divides a row of 16-pixel MCUs.
+
+    A reader then decodes only the pieces that a crop needs; the pixels are the same and the file grows by 3 %.
+    """
+    columns = (width + 15) // 16
+    return next(k for k in (3, 2, 1) if columns % k == 0)
+
+
+def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval(picture.shape[1])]
+    return cv2.imencode('.jpg', picture, options)[1].tobytes()
+
+
+def encode_cifar(picture: np.ndarray) -> bytes:
+    """A lossless PNG of 32x32 pixels; a picture of another size is brought to it, whatever its aspect."""
+    if picture.shape[:2] != (CIFAR_SIDE, CIFAR_SIDE):
+        shrink = min(picture.shape[:2]) > CIFAR_SIDE
+        method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+        picture = cv2.resize(picture, (CIFAR_SIDE, CIFAR_SIDE), interpolation=method)
+    return cv2.imencode('.png', picture)[1].tobytes()

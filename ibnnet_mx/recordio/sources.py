@@ -1,0 +1,164 @@
+"""Where the pictures to be packed come from: SOURCE -> samples of both sides, class names."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from fractions import Fraction
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from ibnnet_mx.recordio.pictures import SUFFIXES
+
+DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
+TRAIN, VAL = 'train', ('val', 'test', 'validation', 'valid')
+Picture = Union[str, bytes, np.ndarray]  # a path, an encoded picture, or BGR pixels
+
+
+class SourceError(ValueError):
+    """SOURCE is not what can be packed; the text says why and what would do."""
+
+
+class Sample(NamedTuple):
+    labels: tuple[float, ...]
+    name: str  # as in the .lst, with '/' between folders
+    key: Any  # for Store.fetch
+
+
+class Store:
+    """Hands out the pictures of samples: here the files below `root`, in archives.py those of an archive."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def fetch(self, sample: Sample) -> Picture:
+        return os.path.join(self.root, sample.key)
+
+    def stamp(self, sample: Sample) -> tuple[int, ...]:
+        """Changes when the picture is written anew; part of what decides whether finished records still stand."""
+        try:
+            status = os.stat(os.path.join(self.root, sample.key))
+        except OSError:
+            return ()
+        return status.st_size, status.st_mtime_ns
+
+
+class Pixels(Store):
+    """Pictures in memory: uint8 BGR (n, 32, 32, 3), by position."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def fetch(self, sample: Sample) -> Picture:
+        return self.pixels[sample.key]
+
+    def stamp(self, sample: Sample) -> tuple[int, ...]:
+        return (zlib.crc32(self.pixels[sample.key].tobytes()),)
+
+
+class Source(NamedTuple):
+    train: list[Sample]
+    val: list[Sample]  # empty: to be split off the training side
+    classes: list[str]  # empty where the labels are no classes
+    store: Store
+    notes: list[str]  # what was left out, for the user
+    cifar: bool = False  # 32x32 pictures
+
+
+def split(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """One shuffle of all; the first floor(N x ratio) are for training, the others for validation in source order."""
+    if len(samples) < 2:
+        raise SourceError(
+            f'{len(samples)} picture cannot be split into a training and a validation side: two are needed'
+        )
+    order = shuffled(len(samples), seed)
+    count = min(max(int(len(samples) * Fraction(repr(ratio))), 1), len(samples) - 1)
+    return [samples[i] for i in order[:count]], [samples[i] for i in np.sort(order[count:])]
+
+
+def shuffled(count: int, seed: int) -> np.ndarray:
+    return np.random.RandomState(seed).permutation(count)
+
+
+def shuffle(samples: list[Sample], seed: int) -> list[Sample]:
+    return [samples[i] for i in shuffled(len(samples), seed)]
+
+
+def from_names(names: list[str], where: str, store: Store, keys: list[Any] | None = None) -> Source:
+    """Pictures by their names: CLASS/..., or train/CLASS/... and val/CLASS/... (test/), a common folder before both.
+
+    Labels follow the sorted names of the classes of both sides; other files are counted in a note.
+    """
+    pictures, others = [], 0
+    for number, name in enumerate(names):
+        parts = tuple(part for part in name.split('/') if part not in ('', '.'))
+        plain = not parts[-1].startswith('.') and not set('\t\r\n') & set(name)
+        if plain and parts[-1].lower().endswith(SUFFIXES):
+            pictures.append((parts, keys[number] if keys is not None else name))
+        else:
+            others += 1
+    notes = [f'{others} files that are no pictures by their names are left out'] if others else []
+    sides = _sides(sorted(pictures, key=lambda picture: picture[0]), where, notes)
+    classes = sorted({parts[0] for side in sides for parts, _, _ in side})
+    label = {name: float(number) for number, name in enumerate(classes)}
+    unseen = {parts[0] for parts, _, _ in sides[1]} - {parts[0] for parts, _, _ in sides[0]}
+    if sides[1] and unseen:
+        raise SourceError(f'{where}: the class {sorted(unseen)[0]!r} is in the validation side only')
+    train, val = ([Sample((label[parts[0]],), name, key) for parts, key, name in side] for side in sides)
+    return Source(train, val, classes, store, notes)
+
+
+def _sides(pictures: list[tuple[tuple[str, ...], Any]], where: str, notes: list[str]) -> list[list[Any]]:
+    """Training and validation side as lists of (parts from the class on, key, name)."""
+    deep = [parts for parts, _ in pictures if len(parts) > 1]
+    depth = 0
+    heads = {parts[0] for parts in deep}
+    while len(heads) == 1 and TRAIN not in heads and all(len(parts) > depth + 2 for parts in deep):
+        depth += 1
+        heads = {parts[depth] for parts in deep}
+    val = next((name for name in VAL if name in heads), None)
+    two_sided = TRAIN in heads and (val is not None or len(heads) == 1)
+    sides: list[list[Any]] = [[], []]
+    loose = 0
+    for parts, key in pictures:
+        side = 0
+        if two_sided:
+            side = {TRAIN: 0, val: 1}.get(parts[depth], 2) if len(parts) > depth else 2
+        rest = parts[depth + two_sided :]
+        if side < 2 and len(rest) > 1:
+            sides[side].append((rest, key, '/'.join(parts)))
+        else:
+            loose += 1
+    if not sides[0] or (two_sided and val is not None and not sides[1]):
+        raise SourceError(f'{where}: no pictures in class folders (CLASS/x.jpg, or train/CLASS/x.jpg, val/CLASS/y.jpg)')
+    if loose:
+        notes.append(f'{loose} pictures outside the class folders are left out')
+    return sides
+
+
+def from_folder(folder: str) -> Source:
+    names, empty = [], []
+    for path, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()
+        below = os.path.relpath(path, folder).replace(os.sep, '/')
+        names += [file if below == '.' else f'{below}/{file}' for file in files]
+        if not files and not folders and below != '.':
+            empty.append(below)
+    source = from_names(names, folder, Store(folder))
+    return source._replace(notes=source.notes + [f'the folder {name} is empty: it is no class' for name in empty])
+
+
+def from_digits() -> Source:
+    """scikit-learn's 1,797 handwritten digits, grey 8x8 of 0..16, as 32x32 pictures; label = digit."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise SourceError('SOURCE digits needs scikit-learn, which holds them: pip install scikit-learn') from None
+    import cv2
+
+    digits = load_digits()
+    grey = [cv2.resize(image * (255 / 16), (32, 32), interpolation=cv2.INTER_CUBIC) for image in digits.images]
+    pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None].repeat(3, axis=3)
+    samples = [Sample((float(label),), f'digits/{i:04d}', i) for i, label in enumerate(digits.target)]
+    return Source(samples, [], list(DIGITS), Pixels(pixels), [], cifar=True)

@@ -1,0 +1,83 @@
+"""The packing processes: pictures in, framed records out. No state besides what the decoders complain about."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from typing import NamedTuple, Union
+
+import cv2
+import numpy as np
+
+from ibnnet_mx.recordio import pictures
+from ibnnet_mx.recordio.framing import encode
+from ibnnet_mx.recordio.pictures import Complaints, PictureError
+from ibnnet_mx.recordio.sources import Picture
+
+_complaints: Complaints | None = None
+
+
+class Output(NamedTuple):
+    """One record file: NAME.rec with JPEGs whose short side has `short` pixels, or (short 0) 32x32 PNGs."""
+
+    name: str
+    short: int
+    quality: int
+
+
+class Task(NamedTuple):
+    id: int
+    labels: tuple[float, ...]
+    picture: Picture
+
+
+Packed = Union[list, str]  # a record for each output, or why there is none
+
+
+def start() -> None:
+    """In a new process: one thread, no Ctrl-C of its own, decoders' complaints caught, no life after the parent's."""
+    global _complaints
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    _complaints = Complaints()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def pack(tasks: list[Task], outputs: list[Output], largest: int) -> list[Packed]:
+    """`largest`: the largest short side of all the files of this side, finished ones too; they all hold the same."""
+    return [_pack_one(task, outputs, largest) for task in tasks]
+
+
+def _pack_one(task: Task, outputs: list[Output], largest: int) -> Packed:
+    try:
+        picture = _pixels(task.picture)
+        if largest:
+            pictures.check_sides(picture, largest)
+        return [encode(_payload(picture, output), task.labels, task.id) for output in outputs]
+    except PictureError as error:
+        return str(error)
+
+
+def _pixels(picture: Picture) -> np.ndarray:
+    if isinstance(picture, str):
+        try:
+            with open(picture, 'rb') as file:
+                picture = file.read()
+        except OSError as error:
+            raise PictureError(f'cannot be read ({error.strerror})') from None
+    return pictures.decode(picture, _complaints) if isinstance(picture, bytes) else picture
+
+
+def _payload(picture: np.ndarray, output: Output) -> bytes:
+    if not output.short:
+        return pictures.encode_cifar(picture)
+    return pictures.encode_jpeg(pictures.to_short_side(picture, output.short), output.quality)

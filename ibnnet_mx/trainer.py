@@ -1,0 +1,153 @@
+"""The training step and the loops over an epoch. Nobody else calls autograd or gluon.Trainer's update."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+
+from ibnnet_mx import memonger, recipe
+
+DEPTH = ('accuracy', 1), ('top_k_accuracy_5', 5)
+
+
+def scores(logits, labels):
+    """Sums over the rows of logits (n, classes): correct in the first and the first five, and nats of cross entropy."""
+    rows = np.arange(len(labels))
+    values = logits.astype(np.float64)
+    own = values[rows, labels.astype(np.int64)]
+    rank = (values > own[:, None]).sum(axis=1)
+    top = values.max(axis=1)
+    nats = np.log(np.exp(values - top[:, None]).sum(axis=1)) + top - own
+    sums = {name: float((rank < k).sum()) for name, k in DEPTH if values.shape[1] >= k}
+    return dict(sums, **{'cross-entropy': float(nats.sum())})
+
+
+class Trainer:
+    """A network being trained after a recipe on a cluster; epoch is the number of epochs that are done.
+
+    The network is initialised here, from the recipe's seed, unless it already is. report: logs.Reporter or the like.
+    """
+
+    def __init__(self, net, plan, cluster, report, recompute=False):
+        self.net, self.recipe, self.cluster, self.report, self.epoch = net, plan, cluster, report, 0
+        mx.random.seed(plan.seed)
+        net.initialize(ctx=cluster.contexts)
+        net.hybridize(static_alloc=True, static_shape=True)
+        self._params = net.collect_params()
+        for name, param in self._params.items():
+            param.wd_mult = 0.0 if name.endswith(tuple(plan.no_decay)) else 1.0
+        self._classes = self._params['fc1_bias'].shape[0]
+        self._soft = plan.label_smoothing > 0 or plan.mixup > 0
+        self._loss = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not self._soft)
+        self._forward_backward = memonger.Recompute(net, self._loss) if recompute else self._plain
+        optimizer = mx.optimizer.create(
+            plan.optimizer, learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd
+        )
+        self._updates = cluster.connect(self._params, optimizer)
+
+    def _plain(self, data, label):
+        with autograd.record():
+            logits = self.net(data)
+            loss = self._loss(logits, label)
+        loss.backward()
+        return loss, logits
+
+    def _targets(self, data, label, step):
+        """Labels as classes, or as distributions where smoothing or mixup ask for them; mixup changes data as well."""
+        if not self._soft:
+            return data, label
+        smooth = self.recipe.label_smoothing
+        target = mx.nd.one_hot(label, self._classes, 1 - smooth + smooth / self._classes, smooth / self._classes)
+        if self.recipe.mixup > 0:
+            draw = np.random.RandomState([self.recipe.seed, self.epoch, step])
+            share = draw.beta(self.recipe.mixup, self.recipe.mixup)
+            other = mx.nd.array(draw.permutation(data.shape[0]))
+            data = share * data + (1 - share) * mx.nd.take(data, other)
+            target = share * target + (1 - share) * mx.nd.take(target, other)
+        return data, target
+
+    def step(self, data, label, rate):
+        """One update at a learning rate with the mean gradient over the rows of data. Returns the logits by context."""
+        parts = list(zip(self.cluster.split(data), self.cluster.split(label)))
+        logits = [self._forward_backward(x, y)[1] for x, y in parts]
+        for context in self.cluster.contexts[len(parts) :]:
+            self._no_gradient(context)
+        self._updates.set_learning_rate(rate)
+        self._updates.allreduce_grads()
+        rows = data.shape[0]
+        if self.recipe.clip_gradient:
+            for context in self.cluster.contexts:
+                grads = [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
+                gluon.utils.clip_global_norm(grads, self.recipe.clip_gradient * rows, check_isfinite=False)
+        self._updates.update(rows)
+        return logits
+
+    def _no_gradient(self, context):
+        """A context without a picture in a batch adds nothing."""
+        for param in self._params.values():
+            if param.grad_req != 'null':
+                param.grad(context)[:] = 0
+                param.data(context)._fresh_grad = True
+
+    def _seed(self):
+        """mxnet's generator cannot be saved, so each epoch starts from its own seed: a resumed run draws the same."""
+        for seed in (mx.random.seed, np.random.seed, random.seed):
+            seed(self.recipe.seed * 100003 + self.epoch)
+
+    def train_epoch(self, train):
+        """One epoch over data.Iterator train; its lines and bar go to the report."""
+        begin, steps, done = time.time(), train.steps(self.epoch), None
+        self._seed()
+        self.report.start_epoch(self.epoch, steps)
+        rate = 0.0
+        for i, (data, label, count) in enumerate(train.epoch(self.epoch)):
+            if not count:
+                continue
+            rate = recipe.lr_at(self.recipe, self.epoch + (i + 0.5) / steps)
+            mixed, target = self._targets(data, label, i)
+            logits = self.step(mixed, target, rate)
+            if done:
+                self._tell(*done)  # one batch late, so that the host reads while the next step computes
+            done = i, label, logits
+        if done:
+            self._tell(*done)
+        self.cluster.average_statistics(self.net)
+        self.report.train(self.epoch, rate, time.time() - begin)
+        self.epoch += 1
+
+    def _tell(self, batch, label, logits):
+        values = np.concatenate([part.asnumpy() for part in logits])
+        self.report.batch(self.epoch, batch, len(values), scores(values, label.asnumpy()))
+
+    def evaluate(self, val):
+        """{metric: mean over all pictures of val}; the padding of the last batch is not counted."""
+        begin, total = time.time(), {'samples': 0.0}
+        for data, label, count in val.epoch():
+            logits = np.concatenate([self.net(part).asnumpy() for part in self.cluster.split(data)])
+            sums = dict(scores(logits[:count], label.asnumpy()[:count]), samples=float(count))
+            total = {name: total.get(name, 0.0) + value for name, value in sums.items()}
+        total = self.cluster.sum_over_workers(total)
+        samples = total.pop('samples')
+        means = {name: value / max(samples, 1.0) for name, value in total.items()}
+        self.report.validation(self.epoch - 1, means, time.time() - begin)
+        return means
+
+    def states(self):
+        """{parameter: optimiser state}, NDArrays; empty before the first step."""
+        names = list(self._params)
+        return {names[i]: state for i, state in self._updates._updaters[0].states.items() if state is not None}
+
+    def set_states(self, states):
+        """Optimiser state of a checkpoint for every context. ValueError where a name or shape does not fit."""
+        wrong = [n for n, a in states.items() if n not in self._params or self._params[n].shape != tuple(a.shape)]
+        if wrong:
+            raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
+        index = {name: i for i, name in enumerate(self._params)}
+        for context, updater in zip(self.cluster.contexts, self._updates._updaters):
+            for name, state in states.items():
+                updater.states[index[name]] = mx.nd.array(state, ctx=context, dtype=state.dtype)
+                updater.states_synced[index[name]] = True

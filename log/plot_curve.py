@@ -1,0 +1,10 @@
+"""Curves of training logs: python plot_curve.py --logs a.log,b.log.gz [--out curve.png]"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ibnnet_mx.cli.plot import main  # noqa: E402
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Package of ibnnet_mx; a user chooses one of the extras cpu and gpu, since both wheels own the folder mxnet/."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r"^__version__ = '(.+)'$", (HERE / 'ibnnet_mx' / '__init__.py').read_text(), re.MULTILINE).group(1)
+
+EXTRAS = {
+    'cpu': ['mxnet==1.9.1'],
+    'gpu': [
+        # the libraries that mxnet-cu112 is linked against; ibnnet_mx._env loads them before mxnet is imported
+        'mxnet-cu112==1.9.1',
+        'nvidia-cublas-cu11==11.11.3.6',
+        'nvidia-cuda-nvrtc-cu11==11.8.89',
+        'nvidia-cuda-runtime-cu11==11.8.89',
+        'nvidia-cudnn-cu11==8.9.6.50',
+        'nvidia-cufft-cu11==10.9.0.58',
+        'nvidia-curand-cu11==10.3.0.86',
+        'nvidia-cusolver-cu11==11.4.1.48',
+        'nvidia-cusparse-cu11==11.7.5.86',
+        'nvidia-nccl-cu11==2.21.5',
+        'nvidia-nvtx-cu11==11.8.86',
+    ],
+    'plot': ['matplotlib>=3.5'],
+    'tensorboard': ['tensorboardX>=2.5'],
+    'digits': ['scikit-learn>=1.0'],
+}
+EXTRAS['dev'] = [
+    'pytest>=7',
+    'hypothesis>=6',
+    'ruff>=0.11',
+    'mypy>=1.8',
+    *EXTRAS['plot'],
+    *EXTRAS['tensorboard'],
+    *EXTRAS['digits'],
+]
+
+setup(
+    name='ibnnet_mx',
+    version=VERSION,
+    description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
+    license='Apache-2.0',
+    packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
+    python_requires='>=3.8,<3.12',  # mxnet 1.9.1 needs numpy below 1.24, which has no wheel for 3.12
+    install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'tqdm'],
+    extras_require=EXTRAS,
+    entry_points={
+        'console_scripts': [
+            'ibnnet-train=ibnnet_mx.cli.train:main',
+            'ibnnet-predict=ibnnet_mx.cli.predict:main',
+            'ibnnet-im2rec=ibnnet_mx.cli.im2rec:main',
+            'ibnnet-plot=ibnnet_mx.cli.plot:main',
+        ]
+    },
+)

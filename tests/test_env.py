@@ -1,0 +1,213 @@
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+from ibnnet_mx import _env
+
+VARIABLES = ('OMP_NUM_THREADS', 'DNNL_MAX_CPU_ISA', 'DMLC_ROLE', 'IBNNET_MX_TUNE')
+SHOW = "import os, ibnnet_mx; print(*(os.environ.get(v) for v in ('OMP_NUM_THREADS', 'DNNL_MAX_CPU_ISA')))"
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch):
+    """None of the variables is set, mxnet is not imported and prepare() has not run; all of it is put back."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, '')  # so that what a test sets is undone as well
+        monkeypatch.delenv(name)
+    monkeypatch.delitem(sys.modules, 'mxnet', raising=False)
+    monkeypatch.setattr(_env, '_lines', [])
+
+
+def run(code, **variables):
+    """A fresh interpreter with exactly these of the variables set."""
+    return subprocess.run([sys.executable, '-c', code], env={**os.environ, **variables}, capture_output=True, text=True)
+
+
+def amx(monkeypatch, there, granted):
+    asked = []
+    monkeypatch.setattr(_env, '_has_amx', lambda: there)
+    monkeypatch.setattr(_env, '_ask_for_amx', lambda: asked.append(True) or granted)
+    return asked
+
+
+def test_the_import_sets_threads_and_leaves_mxnet_out():
+    done = run("import sys, os, ibnnet_mx; print(os.environ['OMP_NUM_THREADS'], 'mxnet' in sys.modules)")
+    assert (done.stderr, done.stdout.split()) == ('', [str(_env.usable_cores()), 'False'])
+
+
+def test_alias_of_numpy_comes_without_a_warning():
+    done = run("import warnings; warnings.simplefilter('error'); import ibnnet_mx, numpy; print(numpy.bool is bool)")
+    assert (done.stderr, done.stdout) == ('', 'True\n')
+
+
+def test_own_number_of_threads_stays():
+    assert run(SHOW, OMP_NUM_THREADS='7').stdout.split()[0] == '7'
+
+
+def test_tuning_switched_off_sets_nothing_but_the_alias():
+    assert run(SHOW, IBNNET_MX_TUNE='0').stdout == 'None None\n'
+    assert run('import ibnnet_mx, numpy; print(numpy.bool is bool)', IBNNET_MX_TUNE='0').stdout == 'True\n'
+
+
+def test_isa_without_amx_stays():
+    assert run(SHOW, DNNL_MAX_CPU_ISA='AVX2').stdout.split()[1] == 'AVX2'
+
+
+@pytest.mark.parametrize('role', ['sever', '', 'WORKER'])
+def test_unknown_role_is_refused(role):
+    done = run('import ibnnet_mx', DMLC_ROLE=role)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert (
+        last
+        == f'ValueError: DMLC_ROLE={role!r} makes mxnet wait for ever: use worker, server or scheduler, or unset it'
+    )
+
+
+@pytest.mark.parametrize('role', ['worker', 'server', 'scheduler'])
+def test_known_role_stays(monkeypatch, role):
+    monkeypatch.setenv('DMLC_ROLE', role)
+    _env.prepare()
+    assert os.environ['DMLC_ROLE'] == role
+
+
+@pytest.mark.parametrize('version', ['2.0.0rc1', '2.1.3', None])
+def test_numpy_that_cannot_work_is_named(monkeypatch, version):
+    monkeypatch.setattr(_env, '_numpy_version', lambda: version)
+    with pytest.raises(ImportError) as error:
+        _env.prepare()
+    assert (version or 'missing') in str(error.value)
+    assert "-m pip install 'numpy>=1.21,<1.24'" in str(error.value)
+    with pytest.raises(ImportError):
+        _env.prepare()  # it is not taken for done
+
+
+@pytest.mark.parametrize('version', ['1.24.0', '1.26.4'])
+def test_missing_alias_of_numpy_is_mended(monkeypatch, version):
+    monkeypatch.setitem(sys.modules, 'numpy', types.SimpleNamespace(__version__=version))
+    _env.prepare()
+    assert sys.modules['numpy'].bool is bool
+
+
+@pytest.mark.parametrize('version', [(3, 7, 16), (3, 12, 1), (4, 0, 0)])
+def test_python_that_cannot_work_is_named(monkeypatch, version):
+    monkeypatch.setattr(sys, 'version_info', version)
+    monkeypatch.setattr(_env.platform, 'python_version', lambda: '.'.join(map(str, version)))
+    with pytest.raises(ImportError, match=r'3\.8 to 3\.11.* not on ' + '.'.join(map(str, version))):
+        _env.prepare()
+
+
+def test_amx_is_opened_only_with_leave(monkeypatch):
+    asked = amx(monkeypatch, there=True, granted=True)
+    _env.prepare()
+    assert (os.environ['DNNL_MAX_CPU_ISA'], asked) == ('AVX512_CORE_AMX', [True])
+    assert _env.report()[2] == 'AMX: on (DNNL_MAX_CPU_ISA=AVX512_CORE_AMX)'
+
+
+@pytest.mark.parametrize(('there', 'line'), [(True, 'AMX: off, refused by the kernel'), (False, 'AMX: not there')])
+def test_amx_without_leave_stays_closed(monkeypatch, there, line):
+    amx(monkeypatch, there, granted=False)
+    _env.prepare()
+    assert 'DNNL_MAX_CPU_ISA' not in os.environ
+    assert _env.report()[2] == line
+
+
+@pytest.mark.parametrize('isa', ['AVX512_CORE_AMX', 'avx512_core_amx', 'ALL'])
+@pytest.mark.parametrize('granted', [True, False])
+def test_amx_that_the_user_opened_needs_leave_too(monkeypatch, isa, granted):
+    monkeypatch.setenv('DNNL_MAX_CPU_ISA', isa)
+    asked = amx(monkeypatch, there=False, granted=granted)
+    _env.prepare()
+    assert asked == [True]
+    assert os.environ.get('DNNL_MAX_CPU_ISA') == (isa if granted else None)
+    assert isa in _env.report()[2]
+
+
+def test_amx_is_not_asked_for_where_the_user_closed_it(monkeypatch):
+    monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'AVX2')
+    asked = amx(monkeypatch, there=True, granted=True)
+    _env.prepare()
+    assert (asked, _env.report()[2]) == ([], 'AMX: off, as DNNL_MAX_CPU_ISA=AVX2 said')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the affinity mask and /proc are Linux')
+def test_cores_follow_the_affinity_mask(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 3, 5})
+    monkeypatch.setattr(_env, '_cpu_quota', lambda: float('inf'))
+    assert _env.usable_cores() == 3
+    monkeypatch.setattr(_env, '_cpu_quota', lambda: 2.9)
+    assert _env.usable_cores() == 2
+    monkeypatch.setattr(_env, '_cpu_quota', lambda: 0.5)
+    assert _env.usable_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ('group', 'files', 'quota'),
+    [
+        ('0::/a/b', {'a/b/cpu.max': 'max 100000', 'a/cpu.max': '250000 100000'}, 2.5),
+        ('0::/a', {'a/cpu.max': '200000 100000', 'cpu.max': '400000 100000'}, 2),
+        ('0::/', {'cpu.max': '100000 100000'}, 1),
+        ('0::/a', {'a/cpu.max': 'max 100000'}, float('inf')),
+        ('4:cpuacct,cpu:/gone', {'cpu/cpu.cfs_quota_us': '150000', 'cpu/cpu.cfs_period_us': '50000'}, 3),
+        ('4:cpu:/', {'cpu/cpu.cfs_quota_us': '-1', 'cpu/cpu.cfs_period_us': '100000'}, float('inf')),
+        ('3:cpuset:/', {'cpu/cpu.cfs_quota_us': '100000', 'cpu/cpu.cfs_period_us': '100000'}, float('inf')),
+    ],
+)
+def test_quota_of_the_cgroup(tmp_path, group, files, quota):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + '\n')
+    (tmp_path / 'groups').write_text(group + '\n')
+    assert _env._cpu_quota(tmp_path, tmp_path / 'groups') == quota
+
+
+def test_mxnet_imported_before_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mxnet', types.ModuleType('mxnet'))
+    _env.prepare()
+    assert 'OMP_NUM_THREADS' not in os.environ
+    assert 'mxnet was imported before ibnnet_mx' in _env.report()[1]
+
+
+def test_cuda_libraries_are_loaded_for_the_cuda_wheel_only(monkeypatch, tmp_path):
+    loaded = []
+    monkeypatch.setattr(_env.ctypes, 'CDLL', lambda name, *mode: loaded.append(name))
+    spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(_env.importlib.util, 'find_spec', lambda name: spec)
+    cudart = tmp_path / 'cuda_runtime' / 'lib' / 'libcudart.so.11.0'
+    cudart.parent.mkdir(parents=True)
+    cudart.touch()
+    amx(monkeypatch, there=False, granted=False)
+    monkeypatch.setattr(_env, '_mxnet_wheel', lambda: 'mxnet 1.9.1')
+    _env.prepare()
+    assert loaded == []
+    monkeypatch.setattr(_env, '_lines', [])
+    monkeypatch.setattr(_env, '_mxnet_wheel', lambda: 'mxnet-cu112 1.9.1')
+    _env.prepare()
+    assert loaded[:2] == [str(cudart), 'libnvrtc.so.11.2']  # what is in no wheel is left to the system's search
+    assert len(loaded) == len(_env.CUDA_LIBRARIES.split())
+    assert _env.report()[-1] == 'CUDA libraries: loaded'
+
+
+def test_missing_cuda_libraries_are_named(monkeypatch):
+    def refuse(name, *mode):
+        raise OSError(name)
+
+    monkeypatch.setattr(_env.ctypes, 'CDLL', refuse)
+    assert _env._load_cuda()[0].startswith('CUDA libraries: not found libcudart.so.11.0 ')
+
+
+def test_report_names_versions_and_choices(monkeypatch):
+    monkeypatch.setattr(_env, '_numpy_version', lambda: '1.23.5')
+    monkeypatch.setattr(_env, '_mxnet_wheel', lambda: 'mxnet 1.9.1')
+    monkeypatch.setattr(_env, 'usable_cores', lambda: 3)
+    amx(monkeypatch, there=False, granted=False)
+    _env.prepare()
+    _env.prepare()  # changes nothing
+    assert _env.report() == [
+        f'Python {sys.version.split()[0]}, numpy 1.23.5, mxnet 1.9.1',
+        'threads: 3, the usable cores (OMP_NUM_THREADS was not set)',
+        'AMX: not there',
+    ]
