@@ -36,7 +36,7 @@ class Input(NamedTuple):
 
 
 class Iterator:
-    """Epochs of (data (n, 3, H, W) float32, label (n,), count) as NDArrays that alias the reader's buffers."""
+    """Epochs of (data (n, 3, H, W) float32, label (n,), real) as NDArrays that alias the reader's buffers."""
 
     def __init__(self, readers, levels):
         self._readers, self._levels = readers, levels
@@ -57,7 +57,7 @@ class Iterator:
     def epoch(self, epoch=0):
         for batch in self._reader(epoch).epoch(epoch):
             # Every batch has an array of its own, so that aliasing it is safe and costs no copy.
-            yield mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.count
+            yield mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.real
 
     def close(self):
         for reader in self._readers.values():

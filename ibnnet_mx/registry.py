@@ -35,11 +35,10 @@ class Model(NamedTuple):
 
 
 RAW = Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-IMAGENET = Pixels(
-    (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-)  # 255 x (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # 255 x torchvision's mean and std
 
-# v1: arXiv:1512.03385 as in XingangPan/IBN-Net (stride on the 3x3, He by fan-out, torch's eps); projects where shapes change.
+# v1: arXiv:1512.03385 as in XingangPan/IBN-Net (stride on the 3x3, He by fan-out, torch's eps); projects where the
+# shape changes.
 # v2: arXiv:1603.05027 as in tornadomeet/ResNet (bn_data, He by fan-in, eps 2e-5); projects at the start of every stage.
 V1 = dict(preact=False, eps=1e-5, fan='out', pixels=IMAGENET)
 V2 = dict(preact=True, eps=2e-5, fan='in', pixels=RAW)

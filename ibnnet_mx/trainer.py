@@ -104,8 +104,8 @@ class Trainer:
         self._seed()
         self.report.start_epoch(self.epoch, steps)
         rate = 0.0
-        for i, (data, label, count) in enumerate(train.epoch(self.epoch)):
-            if not count:
+        for i, (data, label, real) in enumerate(train.epoch(self.epoch)):
+            if not real:
                 continue
             rate = recipe.lr_at(self.recipe, self.epoch + (i + 0.5) / steps)
             mixed, target = self._targets(data, label, i)
@@ -126,9 +126,9 @@ class Trainer:
     def evaluate(self, val):
         """{metric: mean over all pictures of val}; the padding of the last batch is not counted."""
         begin, total = time.time(), {'samples': 0.0}
-        for data, label, count in val.epoch():
+        for data, label, real in val.epoch():
             logits = np.concatenate([self.net(part).asnumpy() for part in self.cluster.split(data)])
-            sums = dict(scores(logits[:count], label.asnumpy()[:count]), samples=float(count))
+            sums = dict(scores(logits[:real], label.asnumpy()[:real]), samples=float(real))
             total = {name: total.get(name, 0.0) + value for name, value in sums.items()}
         total = self.cluster.sum_over_workers(total)
         samples = total.pop('samples')

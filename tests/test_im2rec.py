@@ -99,7 +99,9 @@ def test_killed_run_leaves_no_half_file_and_no_process_and_is_continued(tmp_path
     command = [sys.executable, str(TOOL), str(source), str(out), '--jobs', '2']
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     part = out / 'train_480_q90.rec.part'
-    assert until(lambda: part.exists() and part.stat().st_size > 0)
+    started = until(lambda: process.poll() is not None or (part.exists() and part.stat().st_size > 0))
+    assert started, 'nothing was packed in time'
+    assert process.poll() is None, process.communicate()[1].decode()
     process.send_signal(sign)
     said = process.communicate(timeout=30)[1].decode()
     assert process.returncode == (130 if sign == signal.SIGINT else -signal.SIGKILL)

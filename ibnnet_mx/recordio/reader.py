@@ -18,11 +18,11 @@ CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory
 
 
 class Batch(NamedTuple):
-    """data float32 (n, 3, size, size), label float32 (n,), count: how many of the n are real, the rest is padding."""
+    """data float32 (n, 3, S, S), label float32 (n,); real: how many of the n are pictures, the rest is padding."""
 
     data: np.ndarray
     label: np.ndarray
-    count: int
+    real: int
 
 
 class Options(NamedTuple):
@@ -53,11 +53,11 @@ class Reader:
         batch_size: int,
         changes: augment.Augment | None = None,
         pixels: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,) * 3, (1.0,) * 3),
-        options: Options = Options(),
+        options: Options | None = None,
     ) -> None:
         self.records = RecordFile(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
-        self.options = options
+        self.options = options or Options()
         self._table = augment.pixel_table(*pixels)
         self._labels = self.records.labels()[:, 0]
         self._why: dict[int, str] = {}
