@@ -34,6 +34,8 @@ class Store:
     def prepare(self):
         """Makes the prefix's folder. ValueError names --model-prefix where that cannot be."""
         folder = self.symbol_path.parent
+        if not os.path.basename(self.prefix):
+            raise ValueError(f'--model-prefix {self.prefix} must end in a name, such as {self.prefix}resnet')
         try:
             folder.mkdir(parents=True, exist_ok=True)
             writable = os.access(folder, os.W_OK)
@@ -68,49 +70,54 @@ class Store:
         scores = {}
         for epoch in self.epochs():
             try:
-                scores[epoch] = self.facts(epoch)['metrics']['validation']['accuracy']
+                scores[epoch] = float(self.facts(epoch)['metrics']['validation']['accuracy'])
             except (ValueError, KeyError, TypeError):
                 scores[epoch] = -1.0
         best = max(scores, key=lambda epoch: (scores[epoch], epoch))
         stay = {*sorted(scores)[-self.keep :], best, newest}
         for epoch in set(scores) - stay:
             for kind in ('json', 'states', 'params'):
-                self.path(epoch, kind).unlink()
+                self.path(epoch, kind).unlink(missing_ok=True)
 
     def epochs(self):
         """Numbers of the checkpoints that have a .json, rising."""
-        folder, name = self.symbol_path.parent, Path(self.prefix).name
-        tails = [p.name[len(name) + 1 : -5] for p in folder.glob('*.json') if p.name.startswith(name + '-')]
-        return sorted(int(tail) for tail in tails if tail.isdigit() and len(tail) >= 4)
+        there = {path.name for path in self.symbol_path.parent.glob('*-*.json')}
+        tails = (name[:-5].rpartition('-')[2] for name in there)
+        numbers = {int(tail) for tail in tails if tail.isdecimal()}
+        return sorted(number for number in numbers if self.path(number, 'json').name in there)
 
     def facts(self, epoch):
-        """The .json of a checkpoint. ValueError names the file and what is wrong."""
+        """The .json of a checkpoint; its name says the epoch. ValueError names the file and what is wrong."""
         path = self.path(epoch, 'json')
         try:
             facts = json.loads(path.read_text())
-            facts['model'], facts['files'], facts['recipe']
+            whole = isinstance(facts['model'], str) and all(isinstance(facts[k], dict) for k in ('files', 'recipe'))
         except OSError as error:
             raise ValueError(f'{path} cannot be read: {error.strerror}') from None
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f'{path} is damaged: not the description of a checkpoint') from None
-        return facts
+            whole = False
+        if not whole:
+            raise ValueError(f'{path} is damaged: not the description of a checkpoint')
+        return dict(facts, epoch=epoch)
 
     def fault(self, epoch, kinds=('params', 'states')):
         """Why a checkpoint cannot be used; '' where it is whole."""
         try:
-            files = self.facts(epoch)['files']
+            # By their endings, so that a checkpoint may be renamed.
+            files = {name.rpartition('.')[2]: file for name, file in self.facts(epoch)['files'].items()}
             for kind in kinds:
-                path = self.path(epoch, kind)
+                path, known = self.path(epoch, kind), files[kind]
                 data = path.read_bytes()
-                known = files[path.name]
                 if len(data) != known['bytes']:
                     return f'{path} has {len(data)} bytes of {known["bytes"]}'
                 if hashlib.sha256(data).hexdigest() != known['sha256']:
                     return f'{path} is not the file that was saved: its checksum is wrong'
         except OSError as error:
             return f'{error.filename}: {error.strerror}'
-        except (ValueError, KeyError, TypeError) as error:
-            return str(error) or f'{self.path(epoch, "json")} is damaged'
+        except (KeyError, TypeError):
+            return f'{self.path(epoch, "json")} is damaged: it does not say what {path} is'
+        except ValueError as error:
+            return str(error)
         return ''
 
     def choose(self, epoch=None, warn=print):
@@ -137,5 +144,8 @@ class Store:
             raise ValueError(f'{self.path(epoch, "params")} does not fit the network: {", ".join(sorted(wrong)[:5])}')
         for name, array in arrays.items():
             params[name].set_data(mx.nd.array(array))
-        run.set_states(ndfile.read(self.path(epoch, 'states')))
+        try:
+            run.set_states(ndfile.read(self.path(epoch, 'states')))
+        except ValueError as error:
+            raise ValueError(f'{self.path(epoch, "states")} cannot be used: {error}') from None
         run.epoch = epoch

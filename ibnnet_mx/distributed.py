@@ -67,7 +67,8 @@ class Cluster:
 
         update_on_kvstore=True ignores set_learning_rate, and without the wait a first pull may overtake the push.
         """
-        trainer = gluon.Trainer(params, optimizer, kvstore=self.kvstore, update_on_kvstore=False)
+        in_order = list(params.values())  # a dict would be sorted by name, and states() counts in the net's order
+        trainer = gluon.Trainer(in_order, optimizer, kvstore=self.kvstore, update_on_kvstore=False)
         trainer._init_kvstore()
         trainer._init_params()
         mx.nd.waitall()

@@ -24,7 +24,7 @@ class Recompute:
         for param in self._net.collect_params().values():
             if param.grad_req != 'null':
                 param.data(data.context)._fresh_grad = True  # the executor does not tell autograd
-        return loss, logits
+        return loss.copy(), logits.copy()  # the next step writes over the executor's own outputs
 
     def _executor(self, data, label):
         """One executor for each context and its first batch shape; another shape's is made for the step and dropped."""

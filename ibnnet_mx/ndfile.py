@@ -103,10 +103,11 @@ def write(path, data):
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except OSError as error:  # that of a full disk names no file
+        raise OSError(error.errno, f'cannot be written: {error.strerror}', os.fspath(path)) from None
+    finally:
         if os.path.exists(part):
             os.unlink(part)
-        raise
     folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -53,7 +53,8 @@ class Network(nn.HybridBlock):
         self._graphs = {}
 
     def _call_cached_op(self, x):
-        self._get_graph(x)  # what export() writes
+        if self._cached_op is None:
+            self._build_cache(x)  # what export() writes; it is never run
         rows = x.shape[0] if autograd.is_training() else None
         if rows not in self._graphs:
             # Planned memory is held for as long as the graph lives: the first training size only is worth it.

@@ -15,13 +15,16 @@ DEPTH = ('accuracy', 1), ('top_k_accuracy_5', 5)
 
 
 def scores(logits, labels):
-    """Sums over the rows of logits (n, classes): correct in the first and the first five, and nats of cross entropy."""
-    rows = np.arange(len(labels))
-    values = logits.astype(np.float64)
-    own = values[rows, labels.astype(np.int64)]
-    rank = (values > own[:, None]).sum(axis=1)
-    top = values.max(axis=1)
-    nats = np.log(np.exp(values - top[:, None]).sum(axis=1)) + top - own
+    """Sums over the rows of logits (n, classes): correct in the first and the first five, and nats of cross entropy.
+
+    Of equal logits the lower class comes first, as with argmax; a row with NaN is wrong.
+    """
+    values, classes = logits.astype(np.float64), labels.astype(np.int64)[:, None]
+    own = np.take_along_axis(values, classes, axis=1)
+    before = ~(values <= own) | (values == own) & (np.arange(values.shape[1]) < classes)
+    rank = np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
+    top = values.max(axis=1, keepdims=True)
+    nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - own
     sums = {name: float((rank < k).sum()) for name, k in DEPTH if values.shape[1] >= k}
     return dict(sums, **{'cross-entropy': float(nats.sum())})
 
@@ -96,7 +99,7 @@ class Trainer:
     def _seed(self):
         """mxnet's generator cannot be saved, so each epoch starts from its own seed: a resumed run draws the same."""
         for seed in (mx.random.seed, np.random.seed, random.seed):
-            seed(self.recipe.seed * 100003 + self.epoch)
+            seed((self.recipe.seed * 100003 + self.epoch) % 2**31)
 
     def train_epoch(self, train):
         """One epoch over data.Iterator train; its lines and bar go to the report."""

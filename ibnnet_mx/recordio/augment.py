@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from ibnnet_mx.recordio.region import Pixels
+
 FILL = 127
 DRAWS = 13  # uniform numbers a picture and epoch: 0-3 shape, 4-5 place, 6-11 colour, 12 mirror
 RRC_TRIES = 10
@@ -115,16 +117,48 @@ def _rrc_box(augment: Augment, u: np.ndarray, width: int, height: int) -> tuple[
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def _cut(picture: np.ndarray, size: int, across: float, down: float) -> np.ndarray:
+def _cut(picture: Pixels, size: int, across: float, down: float) -> np.ndarray:
     """A size x size window at a fraction of the free room, the picture enlarged first where it is smaller."""
-    up, right = _enlarge(picture.shape[1], picture.shape[0], size)
+    up, right = _enlarge(picture.width, picture.height, size)
     if up * right != 1:
-        height, width = picture.shape[:2]
-        new = max(int(int(width * up) * right), size), max(int(height * up * right), size)
-        picture = cv2.resize(picture, new, interpolation=cv2.INTER_LINEAR)
-    x = math.floor(across * (picture.shape[1] - size + 1))
-    y = math.floor(down * (picture.shape[0] - size + 1))
-    return picture[y : y + size, x : x + size]
+        new = max(int(int(picture.width * up) * right), size), max(int(picture.height * up * right), size)
+        picture = Pixels(cv2.resize(picture.whole(), new, interpolation=cv2.INTER_LINEAR))
+    x = math.floor(across * (picture.width - size + 1))
+    y = math.floor(down * (picture.height - size + 1))
+    return picture.window(x, y, x + size, y + size)
+
+
+def _touched(row: np.ndarray, size: int, limit: int) -> tuple[int, int]:
+    """First and one past the last of 0..limit-1 that bilinear sampling at a row of a view's matrix reads; never none."""
+    across, down, shift = row.tolist()
+    low, high = (
+        shift + (size - 1) * (min(across, 0) + min(down, 0)),
+        shift + (size - 1) * (max(across, 0) + max(down, 0)),
+    )
+    first = min(max(math.floor(low) - 1, 0), limit - 1)
+    return first, max(min(math.floor(high) + 3, limit), first + 1)
+
+
+def _warp(picture: Pixels, augment: Augment, u: np.ndarray, size: int) -> np.ndarray:
+    matrix = _warp_matrix(augment, u, picture.width, picture.height, size)
+    left, right = _touched(matrix[0], size, picture.width)
+    top, bottom = _touched(matrix[1], size, picture.height)
+    matrix[:, 2] -= left, top
+    part = picture.window(left, top, right, bottom)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(part, matrix, (size, size), flags=flags, borderValue=(FILL,) * 3)
+
+
+def _resized_crop(picture: Pixels, augment: Augment, u: np.ndarray, size: int) -> np.ndarray:
+    x, y, w, h = _rrc_box(augment, u, picture.width, picture.height)
+    method = cv2.INTER_AREA if w > size and h > size else cv2.INTER_LINEAR
+    return cv2.resize(picture.window(x, y, x + w, y + h), (size, size), interpolation=method)
+
+
+def _padded(picture: Pixels, pad: int) -> Pixels:
+    if not pad:
+        return picture
+    return Pixels(cv2.copyMakeBorder(picture.whole(), pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(FILL,) * 3))
 
 
 def _jitter(picture: np.ndarray, u: np.ndarray, amounts: tuple[int, int, int]) -> np.ndarray:
@@ -137,34 +171,24 @@ def _jitter(picture: np.ndarray, u: np.ndarray, amounts: tuple[int, int, int]) -
     return cv2.cvtColor(cv2.LUT(cv2.cvtColor(picture, cv2.COLOR_BGR2HLS), table), cv2.COLOR_HLS2BGR)
 
 
-def train_view(picture: np.ndarray, augment: Augment, u: np.ndarray, size: int) -> np.ndarray:
-    """BGR uint8 (H, W, 3), its uniforms (DRAWS,) -> BGR uint8 (size, size, 3)."""
-    height, width = picture.shape[:2]
+def train_view(picture: Pixels, augment: Augment, u: np.ndarray, size: int) -> np.ndarray:
+    """A picture and its uniforms (DRAWS,) -> BGR uint8 (size, size, 3)."""
     if augment.area is not None:
-        x, y, w, h = _rrc_box(augment, u, width, height)
-        shrinks = w > size and h > size
-        view = cv2.resize(
-            picture[y : y + h, x : x + w], (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        view = _resized_crop(picture, augment, u, size)
     elif augment.warps:
-        matrix = _warp_matrix(augment, u, width, height, size)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        view = cv2.warpAffine(picture, matrix, (size, size), flags=flags, borderValue=(FILL,) * 3)
+        view = _warp(picture, augment, u, size)
     else:
-        if augment.pad:
-            border = (augment.pad,) * 4
-            picture = cv2.copyMakeBorder(picture, *border, cv2.BORDER_CONSTANT, value=(FILL,) * 3)
-        view = _cut(picture, size, u[4], u[5])
+        view = _cut(_padded(picture, augment.pad), size, u[4], u[5])
     if any(augment.hls):
         view = _jitter(view, u[6:], augment.hls)
     return cv2.flip(view, 1) if augment.mirror and u[12] < 0.5 else view
 
 
-def val_view(picture: np.ndarray, size: int) -> np.ndarray:
+def val_view(picture: Pixels, size: int) -> np.ndarray:
     """The central size x size window, the picture enlarged first where it is smaller."""
-    height, width = picture.shape[:2]
-    up, right = _enlarge(width, height, size)
-    room_x, room_y = max(int(int(width * up) * right) - size, 0), max(int(height * up * right) - size, 0)
+    up, right = _enlarge(picture.width, picture.height, size)
+    room_x = max(int(int(picture.width * up) * right) - size, 0)
+    room_y = max(int(picture.height * up * right) - size, 0)
     return _cut(picture, size, (room_x // 2 + 0.5) / (room_x + 1), (room_y // 2 + 0.5) / (room_y + 1))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Callable, Iterator, NamedTuple
 
+import cv2
 import numpy as np
 
 from ibnnet_mx.recordio import augment, sampler
 from ibnnet_mx.recordio.format import RecordError, RecordFile
-from ibnnet_mx.recordio.pictures import PictureError, decode
+from ibnnet_mx.recordio.pictures import PictureError
+from ibnnet_mx.recordio.region import Pixels, open_picture
 
 AHEAD = 3  # batches in work besides the one that was handed out
 CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory
@@ -37,13 +40,22 @@ class Options(NamedTuple):
     report: Callable[[str], None] = lambda text: None
 
 
+class Work(NamedTuple):
+    """A batch that is being made: the futures hold the rows that could not be."""
+
+    positions: np.ndarray
+    data: np.ndarray
+    futures: list[Future]
+
+
 class Reader:
     """Epochs of batches from one .rec; data float32 RGB planes, (value - mean) / std.
 
     augment None: validation, in the file's order, central crop, the last batch padded to the full size. Else training:
     shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
     part: (rank, workers); least: pictures that a last batch needs (devices). limit: pictures of an epoch (all: None).
-    RecordError names the file and the record that cannot be read, once there are more than max_bad of them.
+    The label is the first of a record's labels. RecordError names the file and the record that cannot be read, once
+    there are more than max_bad of them. OpenCV's own threads are switched off, in the whole process.
     """
 
     def __init__(
@@ -55,6 +67,7 @@ class Reader:
         pixels: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,) * 3, (1.0,) * 3),
         options: Options | None = None,
     ) -> None:
+        cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
         self.records = RecordFile(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
         self.options = options or Options()
@@ -64,10 +77,9 @@ class Reader:
         self._bad: set[int] = set()
         self._pool = ThreadPoolExecutor(self.options.threads or len(os.sched_getaffinity(0)))
         self._threads: int = self._pool._max_workers
-        self._cache: list[np.ndarray | None] | None = None
-        first = self._picture(0)
-        if first is not None and max(first.shape) <= CACHED_SIDE:
-            self._cache = self._decode_all()
+        self._cache: dict[int, Pixels] = {}
+        if self._small():
+            self._fill_cache()
 
     @property
     def count(self) -> int:
@@ -84,65 +96,89 @@ class Reader:
         return self._labels
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
-        positions = sampler.order(len(self.records), self.augment is not None, self.options.seed, epoch)
-        return sampler.batches(positions[: self.count], self.batch_size, self.options.part, self.options.least)
+        options, training = self.options, self.augment is not None
+        positions = sampler.order(len(self.records), training, options.seed, epoch)[: self.count]
+        # A last batch of validation is padded and so may hold any number of pictures.
+        return sampler.batches(positions, self.batch_size, options.part, options.least if training else 1)
 
     def _slices(self, count: int) -> list[slice]:
         cuts = np.linspace(0, count, min(self._threads, count) + 1).astype(int)
         return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:])]
 
-    def _picture(self, position: int) -> np.ndarray | None:
-        try:
-            return decode(self.records.read(position).payload)
-        except (PictureError, RecordError) as error:
-            at, key = self.records.offsets[position], self.records.ids[position]
-            self._why[position] = f'{self.records.path}: record {position} (id {key}, byte {at}) {error}'
-            return None
+    def _small(self) -> bool:
+        """Whether the first picture that can be read is one to keep in memory; max_bad may be damaged before it."""
+        for position in range(min(len(self.records), self.options.max_bad + 1)):
+            try:
+                return self._is_small(self._picture(position))
+            except (PictureError, RecordError):
+                continue
+        return False
 
-    def _decode_all(self) -> list[np.ndarray | None]:
-        def run(part: slice) -> list[np.ndarray | None]:
-            return [self._picture(i) for i in range(part.start, part.stop)]
+    def _is_small(self, picture: Pixels) -> bool:
+        return max(picture.width, picture.height) <= CACHED_SIDE
 
-        return [p for pictures in self._pool.map(run, self._slices(len(self.records))) for p in pictures]
+    def _picture(self, position: int) -> Pixels:
+        return self._cache.get(position) or open_picture(self.records.read(position).payload)
+
+    def _fill_cache(self) -> None:
+        def run(part: slice) -> list[tuple[int, Pixels]]:
+            kept = []
+            for position in range(part.start, part.stop):
+                with contextlib.suppress(PictureError, RecordError):  # said when its turn comes
+                    picture = self._picture(position)
+                    if self._is_small(picture):
+                        kept.append((position, Pixels(picture.whole())))
+            return kept
+
+        for kept in list(self._pool.map(run, self._slices(len(self.records)))):
+            self._cache.update(kept)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on."""
-        work: deque[Callable[[], Batch]] = deque()
+        works: deque[Work] = deque()
         try:
             for positions in self._plan(epoch)[start:]:
-                work.append(self._begin(positions, epoch))
-                if len(work) > AHEAD:
-                    yield work.popleft()()
-            while work:
-                yield work.popleft()()
+                works.append(self._begin(positions, epoch))
+                if len(works) > AHEAD:
+                    yield self._finish(works.popleft())
+            while works:
+                yield self._finish(works.popleft())
         finally:
-            for finish in work:
-                finish()
+            rest = [future for work in works for future in work.futures]
+            for future in rest:
+                future.cancel()
+            wait(rest)
 
-    def _begin(self, positions: np.ndarray, epoch: int) -> Callable[[], Batch]:
-        """Starts a batch on the pool; the function that it returns waits for it."""
-        rows = len(positions) if self.augment is not None else self.batch_size
+    def _begin(self, positions: np.ndarray, epoch: int) -> Work:
+        """Starts a batch on the pool."""
+        training = self.augment is not None
+        rows = len(positions) if training else -(-self.batch_size // self.options.part[1])
         data = np.empty((rows, 3, self.size, self.size), np.float32)
-        draws = augment.uniforms(self.options.seed, epoch, positions) if self.augment is not None else None
+        draws = augment.uniforms(self.options.seed, epoch, positions) if training else None
 
         def run(part: slice) -> list[int]:
-            return [k for k in range(part.start, part.stop) if not self._render(positions[k], draws, k, data[k])]
+            rows = range(part.start, part.stop)
+            return [k for k in rows if not self._render(positions[k], None if draws is None else draws[k], data[k])]
 
-        futures = [self._pool.submit(run, part) for part in self._slices(len(positions))]
-        return lambda: self._finish(positions, data, [k for future in futures for k in future.result()])
+        return Work(positions, data, [self._pool.submit(run, part) for part in self._slices(len(positions))])
 
-    def _render(self, position: int, draws: np.ndarray | None, k: int, out: np.ndarray) -> bool:
-        picture = self._cache[position] if self._cache is not None else self._picture(position)
-        if picture is None:
+    def _render(self, position: int, draws: np.ndarray | None, out: np.ndarray) -> bool:
+        try:
+            picture = self._picture(position)
+            if draws is None or self.augment is None:
+                view = augment.val_view(picture, self.size)
+            else:
+                view = augment.train_view(picture, self.augment, draws, self.size)
+        except (PictureError, RecordError) as error:
+            at, key = self.records.offsets[position], self.records.ids[position]
+            self._why[position] = f'{self.records.path}: record {position} (id {key}, byte {at}) {error}'
             return False
-        if draws is None or self.augment is None:
-            view = augment.val_view(picture, self.size)
-        else:
-            view = augment.train_view(picture, self.augment, draws[k], self.size)
         augment.planes(view, self._table, out)
         return True
 
-    def _finish(self, positions: np.ndarray, data: np.ndarray, bad: list[int]) -> Batch:
+    def _finish(self, work: Work) -> Batch:
+        positions, data = work.positions, work.data
+        bad = [k for future in work.futures for k in future.result()]
         label = np.zeros(len(data), np.float32)
         good = np.delete(np.arange(len(positions)), bad)
         label[: len(good)] = self._labels[positions[good]]

@@ -1,0 +1,93 @@
+"""The arrows of the design, read from the source: who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1] / 'ibnnet_mx'
+MAY = {  # module: modules of this package that it may import
+    '__init__': {'_env', 'registry'},
+    '_env': set(),
+    'recipe': set(),
+    'registry': {'nets'},  # late, in get_model
+    'norm': set(),
+    'blocks': {'norm'},
+    'nets': {'norm', 'blocks'},
+    'recordio': {'recordio'},
+    'data': {'recordio', 'recipe'},
+    'distributed': set(),
+    'logs': set(),
+    'ndfile': set(),
+    'checkpoint': {'ndfile'},
+    'memonger': set(),
+    'trainer': {'memonger', 'recipe'},
+    'convert': {'registry', 'checkpoint', 'ndfile'},
+}
+NO_MXNET = {'_env', 'recipe', 'registry', 'recordio', 'logs', 'ndfile'}
+FILES = sorted(ROOT.rglob('*.py'))
+
+
+def room(path):
+    """The first level under the package: 'recordio' for all of its files."""
+    return path.relative_to(ROOT).parts[0].replace('.py', '')
+
+
+def imports(path):
+    """Full names of all modules that a file imports, late imports included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f'{path}: relative import'
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows(path):
+    own = [name.split('.')[1] for name in imports(path) if name.startswith('ibnnet_mx.')]
+    if room(path) != 'cli':
+        own = [name for name in own if not name.startswith('__')]
+        assert set(own) <= MAY[room(path)]
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_who_knows_mxnet(path):
+    if room(path) in NO_MXNET:
+        assert not any(name.split('.')[0] == 'mxnet' for name in imports(path))
+
+
+def test_no_cycle():
+    seen = {}
+
+    def visit(name, trail):
+        assert name not in trail, f'{name} imports itself through {trail}'
+        if name not in seen:
+            for other in MAY.get(name, set()) - {name}:
+                visit(other, (*trail, name))
+            seen[name] = True
+
+    for name in MAY:
+        visit(name, ())
+
+
+def test_every_room_is_on_the_map():
+    assert {room(path) for path in FILES} == {*MAY, 'cli'}
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_stay_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 62, node.name
+            args = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            assert len([a for a in args if a.arg not in ('self', 'cls')]) <= 8, node.name
+
+
+def test_no_layer_names_a_norm_or_convolution_outside_norm_py():
+    concrete = {'BatchNorm', 'InstanceNorm', 'GroupNorm', 'LayerNorm', 'Conv2D', 'Convolution'}
+    for path in (ROOT / 'blocks.py', ROOT / 'nets.py'):
+        named = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+        assert not named & concrete

@@ -1,0 +1,137 @@
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+from ibnnet_mx import get_model, registry
+
+SMALL = [registry.full_name(f, 8 if f.startswith('cifar_') else 18) for f in registry.MODELS]
+BOTTLENECKS = ['resnet50_ibn_a', 'resnet50_ibn_b', 'resnet50_v2_ibn_a', 'cifar_resnet164_v2_ibn_a']
+
+
+def started(name, hybrid=True, **options):
+    net = get_model(name, classes=5, **options)
+    mx.random.seed(1)
+    net.initialize()
+    if hybrid:
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def pictures(count=4, size=32):
+    return mx.nd.array(np.random.RandomState(0).uniform(-1, 1, (count, 3, size, size)))
+
+
+@pytest.mark.parametrize('name', SMALL + BOTTLENECKS)
+def test_every_parameter_gets_a_gradient(name):
+    net = started(name)
+    with autograd.record():
+        loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(pictures()), mx.nd.array([0, 1, 2, 3]))
+    loss.backward()
+    for key, param in net.collect_params().items():
+        if param.grad_req != 'null':
+            assert float(param.grad().abs().max().asscalar()) > 0, key
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_hybridized_equals_imperative_in_both_modes(name):
+    plain, fast = started(name, hybrid=False), started(name)
+    for training in (False, True, False):
+        with autograd.record(training):
+            a, b = plain(pictures()), fast(pictures())
+        np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['resnet18_ibn_a', 'cifar_resnet8_v2_ibn_a'])
+def test_one_network_takes_any_batch_and_size(name):
+    net, plain = started(name), started(name, hybrid=False)
+    for count, size in ((4, 32), (1, 48), (4, 40), (3, 32)):
+        for training in (True, False):
+            with autograd.record(training):
+                found, wanted = net(pictures(count, size)), plain(pictures(count, size))
+            np.testing.assert_allclose(found.asnumpy(), wanted.asnumpy(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['resnet18_ibn_b', 'cifar_resnet8_v2_ibn_a', 'resnet18'])
+def test_export_and_imports(name, tmp_path):
+    net = started(name)
+    wanted = net(pictures()).asnumpy()
+    with autograd.record():
+        net(pictures())
+    net.export(str(tmp_path / 'net'), 3)
+    again = gluon.SymbolBlock.imports(str(tmp_path / 'net-symbol.json'), ['data'], str(tmp_path / 'net-0003.params'))
+    np.testing.assert_allclose(again(pictures()).asnumpy(), wanted, rtol=1e-4, atol=1e-5)
+    with autograd.record():
+        found = again(pictures())  # the exported graph is right in training mode, too
+        wanted = net(pictures())
+    np.testing.assert_allclose(found.asnumpy(), wanted.asnumpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_summary(capsys):
+    started('cifar_resnet8_ibn_a', hybrid=False).summary(pictures())
+    assert 'ResidualUnit' in capsys.readouterr().out
+
+
+def test_inside_another_block():
+    net = started('cifar_resnet8_ibn_a', hybrid=False)
+    whole = gluon.nn.HybridSequential()
+    whole.add(net)
+    wanted = {}
+    for training in (True, False):
+        with autograd.record(training):
+            wanted[training] = net(pictures()).asnumpy()
+    whole.hybridize()
+    for training in (True, False):
+        with autograd.record(training):
+            np.testing.assert_allclose(whole(pictures()).asnumpy(), wanted[training], rtol=1e-4, atol=1e-4)
+
+
+def norms(name):
+    return {n[: -len('_gamma')] for n in get_model(name).collect_params() if n.endswith('_gamma')}
+
+
+def test_ibn_a_is_the_first_norm_of_every_unit_but_the_last_stages():
+    for name, stages in (('resnet50_ibn_a', 3), ('cifar_resnet20_ibn_a', 2), ('cifar_resnet20_v2_ibn_a', 2)):
+        shape = registry.find(name).shape
+        wanted = {f'stage{s}_unit{u + 1}_in1' for s in range(1, stages + 1) for u in range(shape.units[s - 1])}
+        assert {n for n in norms(name) if 'in1' in n} == wanted
+
+
+def test_ibn_b_is_at_the_end_of_two_stages_and_in_the_stem():
+    assert {n for n in norms('resnet50_ibn_b') if 'ibn' in n} == {'stage1_unit3_ibn1', 'stage2_unit4_ibn1'}
+    assert 'bn0_running_mean' not in get_model('resnet50_ibn_b').collect_params()
+    assert {n for n in norms('cifar_resnet20_v2_ibn_b') if 'ibn' in n} == {'stage1_unit3_ibn1', 'stage2_unit3_ibn1'}
+    assert 'bn0' not in norms('cifar_resnet20_v2_ibn_b')
+
+
+def test_v2_projects_at_every_stage_and_v1_where_shapes_change():
+    def shortcuts(name):
+        return {n for n in get_model(name).collect_params() if n.endswith('sc_weight')}
+
+    assert {n[:6] for n in shortcuts('resnet18_v2')} == {'stage1', 'stage2', 'stage3', 'stage4'}
+    assert {n[:6] for n in shortcuts('resnet18')} == {'stage2', 'stage3', 'stage4'}
+
+
+def test_initialisation_is_the_originals():
+    mx.random.seed(0)
+    v1, v2 = get_model('resnet18'), get_model('resnet18_v2')
+    for net in (v1, v2):
+        net.initialize()
+    for net, fan in ((v1, 256 * 9), (v2, 128 * 9)):  # He by fan-out, He by fan-in
+        std = float(net.collect_params()['stage3_unit1_conv1_weight'].data().asnumpy().std())
+        assert abs(std - (2 / fan) ** 0.5) < 0.03 * (2 / fan) ** 0.5
+    weight = v1.collect_params()['fc1_weight'].data().asnumpy()
+    assert 0.99 < np.abs(weight).max() * 512**0.5 <= 1.0001  # torch's Linear: uniform in +-1/sqrt(in)
+    assert np.abs(v1.collect_params()['fc1_bias'].data().asnumpy()).max() > 0
+    assert np.abs(v2.collect_params()['fc1_bias'].data().asnumpy()).max() == 0
+
+
+def test_zero_gamma_makes_each_unit_start_as_its_shortcut():
+    net = started('cifar_resnet8', zero_gamma=True)
+    gammas = {n: p.data().asnumpy() for n, p in net.collect_params().items() if n.endswith('_gamma')}
+    assert {n for n, g in gammas.items() if not g.any()} == {f'stage{s}_unit1_bn2_gamma' for s in (1, 2, 3)}
+
+
+def test_norm_in_has_no_running_statistics_but_those_of_the_pixels():
+    names = [n for n in get_model('cifar_resnet8_v2', norm='in').collect_params() if 'running' in n]
+    assert names == ['bn_data_running_mean', 'bn_data_running_var']
