@@ -50,6 +50,7 @@ setup(
     entry_points={
         'console_scripts': [
             'ibnnet-train=ibnnet_mx.cli.train:main',
+            'ibnnet-evaluate=ibnnet_mx.cli.evaluate:main',
             'ibnnet-predict=ibnnet_mx.cli.predict:main',
             'ibnnet-im2rec=ibnnet_mx.cli.im2rec:main',
             'ibnnet-plot=ibnnet_mx.cli.plot:main',

@@ -106,8 +106,8 @@ class Store:
             # By their endings, so that a checkpoint may be renamed.
             files = {name.rpartition('.')[2]: file for name, file in self.facts(epoch)['files'].items()}
             for kind in kinds:
-                path, known = self.path(epoch, kind), files[kind]
-                data = path.read_bytes()
+                path = self.path(epoch, kind)
+                data, known = path.read_bytes(), files[kind]
                 if len(data) != known['bytes']:
                     return f'{path} has {len(data)} bytes of {known["bytes"]}'
                 if hashlib.sha256(data).hexdigest() != known['sha256']:
@@ -128,12 +128,14 @@ class Store:
                 there = ', '.join(map(str, self.epochs())) or 'none'
                 raise ValueError(f'--model-load-epoch {epoch}: {fault} (checkpoints of {self.prefix}: {there})')
             return epoch
+        faults = ''
         for candidate in reversed(self.epochs()):
             fault = self.fault(candidate)
             if not fault:
                 return candidate
             warn(f'epoch {candidate} is passed over: {fault}')
-        raise ValueError(f'--retrain: there is no whole checkpoint {self.prefix}-NNNN.params with its .json')
+            faults += f'; {fault}'
+        raise ValueError(f'--retrain: there is no whole checkpoint {self.prefix}-NNNN.params with its .json{faults}')
 
     def load(self, run, epoch):
         """Weights, optimiser state and epoch of a checkpoint into a run. ValueError names the file and the misfit."""

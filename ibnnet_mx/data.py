@@ -16,6 +16,7 @@ from ibnnet_mx.recordio.augment import Augment, pixel_table, planes, val_view
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.pictures import CIFAR_SIDE, PictureError, check_sides, decode, to_short_side
 from ibnnet_mx.recordio.reader import Options, Reader
+from ibnnet_mx.recordio.region import Pixels
 
 # The first that is there is read; the shorter names are those of the MXNet examples of 2016.
 FILES = {
@@ -52,7 +53,8 @@ class Iterator:
         return self._reader(epoch).steps
 
     def labels(self):
-        return np.concatenate([reader.records.labels()[:, 0] for reader in self._readers.values()])
+        """{path: float32 (n,)}, the first label of every record of each file."""
+        return {reader.records.path: reader.labels() for reader in self._readers.values()}
 
     def epoch(self, epoch=0):
         for batch in self._reader(epoch).epoch(epoch):
@@ -84,6 +86,13 @@ def _required(data_dir, data_type, part):
     return path
 
 
+def val_iter(data_dir, data_type, batch_size, source, options):
+    """The Iterator over the validation records of data_dir; all of them, whatever options.limit says."""
+    path = _required(data_dir, data_type, 'val')
+    reader = Reader(path, source.size, batch_size, None, (source.mean, source.std), options._replace(limit=None))
+    return Iterator({None: reader}, lambda epoch: None)
+
+
 def record_iters(recipe, data_dir, cluster, source, options=None):
     """(train, val) Iterators over the records of data_dir.
 
@@ -91,7 +100,7 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
     and what is missing or damaged, RecordError the file and the record.
     """
     options = (options or Options())._replace(seed=recipe.seed, part=(cluster.rank, cluster.num_workers))
-    val_path = _required(data_dir, recipe.data_type, 'val')
+    val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
     pixels = (source.mean, source.std)
     train_options = options._replace(least=cluster.num_workers * len(cluster.contexts))
     train = {}
@@ -103,8 +112,7 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
         held = len(reader.records)
         if options.limit is not None and not 0 < options.limit <= held:
             raise ValueError(f'--num-examples {options.limit}: {path} holds {held} pictures, use 1 to {held}')
-    val = Reader(val_path, source.size, recipe.batch_size, None, pixels, options._replace(limit=None))
-    return Iterator(train, lambda epoch: aug_at(recipe, epoch)), Iterator({None: val}, lambda epoch: None)
+    return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
 
 
 def class_names(data_dir):
@@ -113,20 +121,19 @@ def class_names(data_dir):
     return path.read_text(encoding='utf-8').splitlines() if path.is_file() else []
 
 
-def count_classes(train, val, names, given=None):
+def count_classes(train, val, names, given=None, option='--num-classes'):
     """Classes of a data set: --num-classes, else the names' count, else the largest label + 1.
 
     ValueError: a label that is no class number or lies outside of the classes, with its record's number.
     """
-    for part in (train, val):
-        labels = part.labels()
-        odd = np.flatnonzero((labels < 0) | (labels != np.floor(labels)))
-        if len(odd):
-            raise ValueError(f'the records hold label {labels[odd[0]]:g}, which is no class number (0, 1, 2, ...)')
-    top = int(max(train.labels().max(), val.labels().max()))
+    labels = {**train.labels(), **val.labels()}
+    for path, values in labels.items():
+        for number in np.flatnonzero(~np.isfinite(values) | (values < 0) | (values != np.floor(values)))[:1]:
+            raise ValueError(f'{path}: record {number} has label {values[number]:g}, no class number (0, 1, 2, ...)')
+    top = int(max(values.max() for values in labels.values()))
     classes = given if given is not None else max(len(names), top + 1)
     if top >= classes:
-        raise ValueError(f'--num-classes {classes}: the records hold label {top}, use at least {top + 1}')
+        raise ValueError(f'{option} {classes}: the records hold label {top}, use at least {top + 1}')
     return classes
 
 
@@ -168,14 +175,15 @@ def load_image(path, source, crop='center'):
     """
     try:
         picture = decode(Path(path).read_bytes())
+        short = round(source.size * 256 / 224)
+        if crop == 'center':
+            check_sides(picture, short)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except PictureError as error:
         raise ValueError(f'{path} {error}') from None
     if crop == 'center':
-        short = round(source.size * 256 / 224)
-        check_sides(picture, short)
-        view = val_view(to_short_side(picture, short), source.size)
+        view = val_view(Pixels(to_short_side(picture, short)), source.size)
     else:
         shrinks = min(picture.shape[:2]) > source.size
         method = cv2.INTER_AREA if source.size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR

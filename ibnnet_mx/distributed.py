@@ -10,6 +10,8 @@ KVSTORES = ('local', 'device')
 
 def contexts(gpus='', cpus=1):
     """'0,1' -> [gpu(0), gpu(1)]; '' -> cpus CPU contexts. ValueError names --gpus or --cpus and what there is."""
+    if gpus and cpus != 1:
+        raise ValueError(f'--cpus {cpus} contradicts --gpus {gpus}: give one of them')
     if gpus:
         try:
             ids = [int(part) for part in gpus.split(',')]

@@ -46,7 +46,7 @@ class _Bytes:
         if not dims:
             return np.zeros((0,), np.float32)
         _, _, kind = self.unpack('iii')
-        if not 0 <= kind < len(TYPES) or min(shape) < 0:
+        if not 0 <= kind < len(TYPES) or min(shape) < 0 or max(shape) > len(self.data):
             raise ValueError(f'{self.path} is damaged: type {kind}, shape {shape} at byte {self.at}')
         size = 1
         for side in shape:

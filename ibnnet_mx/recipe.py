@@ -34,6 +34,7 @@ class Recipe:
     data_type: str = 'imagenet'
     model: str = 'resnet_v2'
     depth: int = 50
+    norm: str = 'bn'
     optimizer: str = 'nag'
     lr: float = 0.1
     mom: float = 0.9
@@ -132,7 +133,16 @@ def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = Non
         _positive('--lr', changes['lr_from'][1])
     recipe = replace(base, **changes)
     _check(recipe)
+    if changes.get('lr_steps') and recipe.schedule != 'step':
+        steps = _listed(recipe.lr_steps)
+        raise ValueError(f'--lr-steps {steps}: the schedule is {recipe.schedule}; add --schedule step')
+    if resumed_at is not None and recipe.epochs < resumed_at:
+        raise ValueError(f'--epochs {recipe.epochs}: the checkpoint has {resumed_at} epochs behind it')
     return recipe
+
+
+def _listed(steps: tuple[float, ...]) -> str:
+    return ','.join(f'{step:g}' for step in steps)
 
 
 def _positive(option: str, value: float) -> None:
@@ -158,9 +168,14 @@ def _check(recipe: Recipe) -> None:
         )
     if recipe.no_aug_epochs > recipe.epochs:
         raise ValueError(f'--no-aug-epochs {recipe.no_aug_epochs} is more than --epochs {recipe.epochs}')
+    if recipe.seed >= 2**32:
+        raise ValueError(f'--seed {recipe.seed} must be below {2**32}')
+    for ending in recipe.no_decay:
+        if not ending.endswith(('weight', 'gamma', 'beta', 'bias')):
+            raise ValueError(f'--no-decay {ending}: names of parameters end in weight, gamma, beta or bias')
     steps = recipe.lr_steps
-    if any(step < 0 for step in steps) or list(steps) != sorted(set(steps)):
-        raise ValueError(f'--lr-steps {",".join(map(str, steps))} must rise and not be below 0')
+    if not all(step >= 0 for step in steps) or list(steps) != sorted(set(steps)):
+        raise ValueError(f'--lr-steps {_listed(steps)} must rise and not be below 0')
 
 
 def unreached(recipe: Recipe) -> tuple[float, ...]:
@@ -170,13 +185,32 @@ def unreached(recipe: Recipe) -> tuple[float, ...]:
     return tuple(step for step in recipe.lr_steps if step >= recipe.epochs)
 
 
+def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
+    """What is legal, but may surprise in a run from epoch `begin` on: a line each for the log."""
+    lines, late = [], unreached(recipe)
+    if begin >= recipe.epochs:
+        lines.append(f'--epochs {recipe.epochs} are done already: there is nothing to train')
+    if late:
+        lines.append(f'--lr-steps {_listed(late)} come after the last epoch ({recipe.epochs}) and change nothing')
+    if recipe.lr_from is not None:
+        start, rate = recipe.lr_from
+        usual = lr_at(replace(recipe, lr_from=None), start)
+        lines.append(f'--lr {rate:g} holds from epoch {start} on, where the schedule had {usual:g}; later steps apply')
+    return lines
+
+
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """For the checkpoint's sidecar."""
     return asdict(recipe)
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """A sidecar's recipe; names that this version does not know are passed over."""
+    """A sidecar's recipe; names that this version does not know are passed over. ValueError: it is damaged."""
     known = {f.name for f in fields(Recipe)}
     kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-    return Recipe(**kept)
+    try:
+        recipe = Recipe(**kept)
+        _check(recipe)
+    except TypeError:
+        raise ValueError(f'the recipe of the checkpoint is damaged: {kept}') from None
+    return recipe

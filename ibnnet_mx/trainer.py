@@ -29,6 +29,18 @@ def scores(logits, labels):
     return dict(sums, **{'cross-entropy': float(nats.sum())})
 
 
+def evaluate(net, val, cluster):
+    """{metric: mean over all pictures of val}; the padding of the last batch is not counted."""
+    total = {'samples': 0.0}
+    for data, label, real in val.epoch():
+        logits = np.concatenate([net(part).asnumpy() for part in cluster.split(data)])
+        sums = dict(scores(logits[:real], label.asnumpy()[:real]), samples=float(real))
+        total = {name: total.get(name, 0.0) + value for name, value in sums.items()}
+    total = cluster.sum_over_workers(total)
+    samples = total.pop('samples')
+    return {name: value / max(samples, 1.0) for name, value in total.items()}
+
+
 class Trainer:
     """A network being trained after a recipe on a cluster; epoch is the number of epochs that are done.
 
@@ -127,15 +139,9 @@ class Trainer:
         self.report.batch(self.epoch, batch, len(values), scores(values, label.asnumpy()))
 
     def evaluate(self, val):
-        """{metric: mean over all pictures of val}; the padding of the last batch is not counted."""
-        begin, total = time.time(), {'samples': 0.0}
-        for data, label, real in val.epoch():
-            logits = np.concatenate([self.net(part).asnumpy() for part in self.cluster.split(data)])
-            sums = dict(scores(logits[:real], label.asnumpy()[:real]), samples=float(real))
-            total = {name: total.get(name, 0.0) + value for name, value in sums.items()}
-        total = self.cluster.sum_over_workers(total)
-        samples = total.pop('samples')
-        means = {name: value / max(samples, 1.0) for name, value in total.items()}
+        """{metric: mean over all pictures of val}, told to the report."""
+        begin = time.time()
+        means = evaluate(self.net, val, self.cluster)
         self.report.validation(self.epoch - 1, means, time.time() - begin)
         return means
 

@@ -4,7 +4,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ibnnet_mx.cli.plot import main  # noqa: E402
+try:
+    from ibnnet_mx.cli.plot import main
+except (ImportError, ValueError) as error:  # an environment that cannot work
+    print(f'plot_curve: {error}', file=sys.stderr)
+    sys.exit(2)
 
 if __name__ == '__main__':
     sys.exit(main())

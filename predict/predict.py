@@ -6,7 +6,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ibnnet_mx.cli.predict import main  # noqa: E402
+try:
+    from ibnnet_mx.cli.predict import main
+except (ImportError, ValueError) as error:  # an environment that cannot work
+    print(f'predict: {error}', file=sys.stderr)
+    sys.exit(2)
 
 if __name__ == '__main__':
     sys.exit(main(default_names=Path(__file__).with_name('synset.txt')))

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from picture_sets import NAMES, cifar_archive, cifar_rows, class_folders, contents, encoded, listed, run, tar_of, tree
+from tests.picture_sets import NAMES, cifar_archive, cifar_rows, class_folders, contents, encoded, listed, run, tar_of, tree
 
 from ibnnet_mx.cli import im2rec
 from ibnnet_mx.recordio import download

@@ -8,7 +8,7 @@ import pickle
 import cv2
 import numpy as np
 import pytest
-from picture_sets import (
+from tests.picture_sets import (
     NAMES,
     check_labels,
     cifar_archive,

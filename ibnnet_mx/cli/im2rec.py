@@ -113,11 +113,7 @@ def main(argv: list[str] | None = None) -> int:
         check(options, args)
         write(args)
 
-    try:
-        return run(command, options, argv)
-    except KeyboardInterrupt:
-        print('im2rec_wrapper: interrupted; what is finished stays, the same command continues', file=sys.stderr)
-        return 130
+    return run(command, options, argv, 'interrupted; what is finished stays, the same command continues')
 
 
 if __name__ == '__main__':

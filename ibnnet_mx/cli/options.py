@@ -20,14 +20,24 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {message}\n')
 
 
-def run(command: Callable[[argparse.Namespace], int | None], parser: Parser, argv: Sequence[str] | None = None) -> int:
-    """The exit code of `command(options)`; its ValueError or OSError is one line on stderr and 2."""
+def run(
+    command: Callable[[argparse.Namespace], int | None],
+    parser: Parser,
+    argv: Sequence[str] | None = None,
+    interrupted: str = 'interrupted',
+) -> int:
+    """The exit code of `command(options)`; a mistake, a file's trouble or a missing package is one line and 2."""
     options = parser.parse_args(argv)
     try:
         return command(options) or 0
-    except (ValueError, OSError) as error:
-        print(f'{parser.prog}: {error}', file=sys.stderr)
-        return 2
+    except KeyboardInterrupt:
+        code, text = 130, interrupted
+    except OSError as error:
+        code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    except (ValueError, ModuleNotFoundError) as error:
+        code, text = 2, str(error)
+    print(f'{parser.prog}: {text}', file=sys.stderr)
+    return code
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -58,7 +68,7 @@ def training() -> Parser:
     add = parser.add_argument_group('network').add_argument
     add('--model', help='resnet, resnet_ibn_a, resnet_ibn_b, resnet_v2, resnet_v2_ibn_a, resnet_v2_ibn_b')
     add('--depth', type=int, help='18 34 50 101 152 200 269; cifar10: 6n+2 below 164, 9n+2 from 164 on')
-    add('--norm', choices=NORMS, default='bn', help='bn (BatchNorm) or in (InstanceNorm everywhere)')
+    add('--norm', choices=NORMS, help='bn (BatchNorm) or in (InstanceNorm everywhere)')
     add('--bn-mom', type=float, help='momentum of the running statistics, in every BatchNorm')
     add('--num-classes', type=int, help='unset: what the data says')
     add('--workspace', type=int, default=512, help='convolution workspace in MB (GPU)')
@@ -103,7 +113,7 @@ def training() -> Parser:
     add('--model-load-epoch', type=int, help='the checkpoint to go on from; unset: the newest whole one')
     add('--keep', type=int, help='how many of the newest checkpoints stay, beside the best; unset: all')
     add('--frequent', type=int, default=50, help='batches between two log lines')
-    add('--log-file', help='unset: log/NAME.log')
+    add('--log-file', help='unset: log/NAME.log, NAME as that of the checkpoints')
     add('--tensorboard', metavar='DIR', help='scalars for TensorBoard')
     add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
     return parser

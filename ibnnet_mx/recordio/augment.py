@@ -6,7 +6,7 @@ The draws do not depend on threads, batches or machines, so a stream is the same
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -129,12 +129,10 @@ def _cut(picture: Pixels, size: int, across: float, down: float) -> np.ndarray:
 
 
 def _touched(row: np.ndarray, size: int, limit: int) -> tuple[int, int]:
-    """First and one past the last of 0..limit-1 that bilinear sampling at a row of a view's matrix reads; never none."""
+    """First and one past the last pixel of 0..limit-1, at least one, that sampling by a row of the matrix reads."""
     across, down, shift = row.tolist()
-    low, high = (
-        shift + (size - 1) * (min(across, 0) + min(down, 0)),
-        shift + (size - 1) * (max(across, 0) + max(down, 0)),
-    )
+    low = shift + (size - 1) * (min(across, 0) + min(down, 0))
+    high = shift + (size - 1) * (max(across, 0) + max(down, 0))
     first = min(max(math.floor(low) - 1, 0), limit - 1)
     return first, max(min(math.floor(high) + 3, limit), first + 1)
 
@@ -192,15 +190,13 @@ def val_view(picture: Pixels, size: int) -> np.ndarray:
     return _cut(picture, size, (room_x // 2 + 0.5) / (room_x + 1), (room_y // 2 + 0.5) / (room_y + 1))
 
 
-def planes(view: Any, table: np.ndarray, out: np.ndarray) -> None:
-    """BGR uint8 (H, W, 3) through table float32 (1, 256, 3) into out float32 (3, H, W), RGB."""
-    values = cv2.LUT(np.ascontiguousarray(view), table)
+def planes(view: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
+    """BGR uint8 (H, W, 3) through table float32 (3, 256) into out float32 (3, H, W), RGB."""
     for plane in range(3):
-        cv2.extractChannel(values, 2 - plane, out[plane])
+        cv2.LUT(cv2.extractChannel(view, 2 - plane), table[plane], out[plane])
 
 
 def pixel_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """float32 (1, 256, 3), BGR: (value - mean) / std of each 8-bit value; mean and std in RGB."""
-    values = np.arange(256, dtype=np.float64)[:, None]
-    table = (values - np.array(mean)[::-1]) / np.array(std)[::-1]
-    return np.ascontiguousarray(table[None].astype(np.float32))
+    """float32 (3, 256): (value - mean) / std of each 8-bit value, for each RGB plane."""
+    values = np.arange(256, dtype=np.float64)
+    return ((values - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)

@@ -140,9 +140,9 @@ class Reader:
             for positions in self._plan(epoch)[start:]:
                 works.append(self._begin(positions, epoch))
                 if len(works) > AHEAD:
-                    yield self._finish(works.popleft())
+                    yield from self._finish(works.popleft())
             while works:
-                yield self._finish(works.popleft())
+                yield from self._finish(works.popleft())
         finally:
             rest = [future for work in works for future in work.futures]
             for future in rest:
@@ -169,14 +169,19 @@ class Reader:
                 view = augment.val_view(picture, self.size)
             else:
                 view = augment.train_view(picture, self.augment, draws, self.size)
-        except (PictureError, RecordError) as error:
+        except RecordError as error:
+            self._why[position] = str(error)
+            return False
+        except (PictureError, cv2.error) as error:
+            why = f'cannot be used ({error.err})' if isinstance(error, cv2.error) else error
             at, key = self.records.offsets[position], self.records.ids[position]
-            self._why[position] = f'{self.records.path}: record {position} (id {key}, byte {at}) {error}'
+            self._why[position] = f'{self.records.path}: record {position} (id {key}, byte {at}) {why}'
             return False
         augment.planes(view, self._table, out)
         return True
 
-    def _finish(self, work: Work) -> Batch:
+    def _finish(self, work: Work) -> list[Batch]:
+        """The batch; none where not one picture of a training batch can be read."""
         positions, data = work.positions, work.data
         bad = [k for future in work.futures for k in future.result()]
         label = np.zeros(len(data), np.float32)
@@ -186,9 +191,9 @@ class Reader:
             self._count_bad([int(positions[k]) for k in bad])
             data[: len(good)] = data[good]
         if self.augment is not None:
-            return Batch(data[: len(good)], label[: len(good)], len(good))
+            return [Batch(data[: len(good)], label[: len(good)], len(good))] if len(good) else []
         data[len(good) :] = data[0] if len(good) else 0.0
-        return Batch(data, label, len(good))
+        return [Batch(data, label, len(good))]
 
     def _count_bad(self, bad: list[int]) -> None:
         new = [position for position in bad if position not in self._bad]

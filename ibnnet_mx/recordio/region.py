@@ -75,7 +75,7 @@ def _layout(payload: bytes, frame: int, dri: int, scan: int) -> Layout | None:
 
 
 def _bounds(payload: bytes, known: Layout) -> np.ndarray | None:
-    """Where each segment begins, and the end of the last, markers included; None where a marker is not as it must be."""
+    """Where each segment begins, and the end of the last, markers included; None where a marker is unexpected."""
     data = np.frombuffer(payload, np.uint8)[known.scan_at :]
     count = known.rows * known.columns
     at = np.flatnonzero(data[:-1] == 0xFF)

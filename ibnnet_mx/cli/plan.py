@@ -1,0 +1,48 @@
+"""What a command line asks for: recipe and network, and how the .json of a checkpoint tells them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ibnnet_mx import __version__, recipe, registry
+
+
+def make(args, facts=None):
+    """(recipe, registry.Model) of a command line; facts: the .json of the checkpoint that a --retrain goes on from."""
+    if facts is None:
+        base = recipe.RECIPES[args.recipe or ('cifar10' if args.data_type == 'cifar10' else 'imagenet')]
+    else:
+        base = recipe.from_dict(facts['recipe'])
+        if args.recipe not in (None, base.name):
+            raise ValueError(f'--recipe {args.recipe}: the checkpoint was trained with {base.name}; leave --recipe out')
+    wanted = recipe.resolve(base, vars(args), None if facts is None else facts['epoch'])
+    family, depth = registry.split_name(wanted.model)
+    if wanted.data_type == 'cifar10' and not family.startswith('cifar_'):
+        family = f'cifar_{family}'
+    if wanted.data_type == 'imagenet' and family.startswith('cifar_'):
+        raise ValueError(f'--model {wanted.model} is a CIFAR network: use it with --data-type cifar10')
+    model = registry.find(family, wanted.depth if depth is None or args.depth is not None else depth)
+    if depth not in (None, model.depth):
+        raise ValueError(f'--depth {args.depth} contradicts --model {wanted.model}: give one of them')
+    if facts is not None and model.name != facts['model']:
+        raise ValueError(f'--model {model.name}: the checkpoint holds a {facts["model"]}')
+    return replace(wanted, depth=model.depth), model
+
+
+def network(args, wanted, model, classes):
+    return registry.get_model(model.name, classes, None, wanted.norm, wanted.bn_mom, args.workspace, wanted.zero_gamma)
+
+
+def describe(wanted, model, classes, names):
+    """What the .json of a checkpoint says besides epoch, metrics and files."""
+    return {
+        'version': __version__,
+        'model': model.name,
+        'depth': model.depth,
+        'norm': wanted.norm,
+        'classes': classes,
+        'class_names': names[:classes],
+        'size': model.size,
+        'pixels': {'order': 'RGB', 'mean': model.pixels.mean, 'std': model.pixels.std},
+        'recipe': recipe.to_dict(wanted),
+    }

@@ -1,0 +1,148 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+
+from ibnnet_mx import get_model, ndfile
+from ibnnet_mx.cli import predict
+from tests.goldens.generate import fill
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = 4
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Seed-style checkpoints without a .json (epoch 0): small-*, a CIFAR net; and pictures a.png, b.jpg, broken.jpg."""
+    path = tmp_path_factory.mktemp('predict')
+    net = get_model('cifar_resnet8_v2', classes=CLASSES)
+    arrays = {}
+    for name, param in net.collect_params().items():
+        values = fill(name, param.shape)
+        if name == 'bn_data_running_mean':
+            values += 120  # raw pixels
+        if name == 'bn_data_running_var':
+            values += 3000
+        arrays[('aux:' if 'running' in name else 'arg:') + name.replace('running', 'moving')] = values
+    text = mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax').tojson().replace('running_', 'moving_')
+    (path / 'small-symbol.json').write_text(text)
+    ndfile.write(path / 'small-0000.params', ndfile.encode(arrays))
+    draw = np.random.RandomState(0)
+    cv2.imwrite(str(path / 'a.png'), draw.randint(0, 256, (40, 50, 3), np.uint8))
+    cv2.imwrite(str(path / 'b.jpg'), cv2.resize(draw.randint(0, 256, (6, 6, 3), np.uint8), (80, 60)))
+    (path / 'broken.jpg').write_bytes((path / 'b.jpg').read_bytes()[:600])
+    (path / 'synset.txt').write_text('ant\nbee\ncat\ndog\n')
+    (path / 'short.txt').write_text('ant\nbee\n')
+    return path
+
+
+def run(folder, *words):
+    return predict.main(['--prefix', str(folder / 'small'), *map(str, words)])
+
+
+def test_the_seeds_convention(folder, capsys):
+    """RGB, raw 0..255, plain resize to the CIFAR net's 32, epoch 0."""
+    assert run(folder, '--img', folder / 'b.jpg', '--json', '--top', CLASSES) == 0
+    line = json.loads(capsys.readouterr().out)
+    picture = cv2.resize(cv2.imread(str(folder / 'b.jpg')), (32, 32), interpolation=cv2.INTER_AREA)
+    from ibnnet_mx import convert
+
+    net = convert.load_symbol(folder / 'small', 0)
+    logits = net(mx.nd.array(picture[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32))).asnumpy()[0]
+    wanted = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert line['image'] == str(folder / 'b.jpg')
+    assert {row['label']: row['name'] for row in line['top']} == {i: f'class {i}' for i in range(CLASSES)}
+    found = [row['probability'] for row in sorted(line['top'], key=lambda row: row['label'])]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    assert [row['probability'] for row in line['top']] == sorted(found, reverse=True)
+
+
+def test_text_and_names(folder, capsys):
+    assert run(folder, '--img', folder / 'a.png', '--synset', folder / 'synset.txt', '--top', 3) == 0
+    out = capsys.readouterr().out
+    assert 'Top1 result is: ' in out
+    assert 'Top3 result is:' in out
+    assert sum(name in out.split('Top3')[1] for name in ('ant', 'bee', 'cat', 'dog')) == 3
+
+
+def test_a_folder_goes_through_and_what_cannot_be_read_is_said(folder, capsys):
+    assert run(folder, '--img', folder, folder / 'gone.png', '--json') == 1
+    out, err = capsys.readouterr()
+    assert [Path(json.loads(line)['image']).name for line in out.splitlines()] == ['a.png', 'b.jpg']
+    lines = err.strip().splitlines()
+    assert len(lines) == 2
+    assert 'broken.jpg is truncated' in lines[0]
+    assert 'gone.png cannot be read: No such file or directory' in lines[1]
+
+
+@pytest.mark.parametrize(
+    ('names', 'text'),
+    [('short.txt', 'short.txt has 2 names, the network 4 classes'), ('none.txt', 'none.txt cannot be read: No such')],
+)
+def test_a_names_file_that_does_not_fit(folder, capsys, names, text):
+    assert run(folder, '--img', folder / 'a.png', '--synset', folder / names) == 1
+    out, err = capsys.readouterr()
+    assert 'Top1 result is: class ' in out
+    assert text in err
+
+
+def test_default_names_only_where_their_length_fits(folder, capsys):
+    words = ['--prefix', str(folder / 'small'), '--img', str(folder / 'a.png')]
+    assert predict.main(words, default_names=folder / 'synset.txt') == 0
+    assert 'class' not in capsys.readouterr().out
+    assert predict.main(words, default_names=ROOT / 'predict' / 'synset.txt') == 0
+    assert 'class ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('words', 'text'),
+    [
+        (['--img', 'a.png', '--epoch', '3'], '--epoch 3: .*small-0003.params does not exist'),
+        (['--img', 'a.png', '--top', '0'], '--top 0 must be at least 1'),
+        (['--img', 'a.png', '--plot', 'x.bmp'], '--plot x.bmp: the name must end in .png'),
+        (['--img', 'empty'], '--img .*empty holds no picture'),
+    ],
+)
+def test_mistakes_are_one_line(folder, capsys, words, text):
+    (folder / 'empty').mkdir(exist_ok=True)
+    words = [str(folder / word) if word in ('a.png', 'empty') else word for word in words]
+    assert run(folder, *words) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert len(err.strip().splitlines()) == 1
+    import re
+
+    assert re.search(text, err)
+
+
+def test_a_gpu_that_is_not_there_is_said_and_the_cpu_used(folder, capsys):
+    assert run(folder, '--img', folder / 'a.png', '--gpu', 0) == 0
+    assert '--gpu 0: there is no such GPU, running on the CPU' in capsys.readouterr().err
+
+
+def test_plot(folder, tmp_path):
+    target = tmp_path / 'new' / 'bars.png'
+    assert run(folder, '--img', folder / 'a.png', folder / 'b.jpg', '--plot', target) == 0
+    assert cv2.imread(str(target)).std() > 10
+
+
+@pytest.mark.parametrize('damage', ['truncate', 'other bytes'])
+def test_damaged_weights_are_refused(folder, capsys, tmp_path, damage):
+    for name in ('small-symbol.json', 'small-0000.params'):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    data = (tmp_path / 'small-0000.params').read_bytes()
+    (tmp_path / 'small-0000.params').write_bytes(data[:-50] if damage == 'truncate' else b'PK' + data[2:])
+    assert run(tmp_path, '--img', folder / 'a.png') == 2
+    assert 'small-0000.params' in capsys.readouterr().err
+
+
+def test_the_script_as_the_seeds_page_calls_it(folder):
+    words = [sys.executable, '-u', 'predict.py', '--img', str(folder / 'a.png'), '--prefix', str(folder / 'small')]
+    done = subprocess.run([*words, '--gpu', '0'], cwd=ROOT / 'predict', capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('result is:') == 2

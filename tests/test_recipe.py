@@ -1,0 +1,180 @@
+"""Recipes and schedules: pure functions, and each refusal by its text."""
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from ibnnet_mx.recipe import (
+    AUGMENT,
+    RECIPES,
+    Recipe,
+    aug_at,
+    from_dict,
+    lr_at,
+    remarks,
+    resolve,
+    to_dict,
+    unreached,
+)
+
+STEP = Recipe('t', lr=0.2, epochs=10, lr_steps=(3, 6.5))
+
+
+@pytest.mark.parametrize('recipe', RECIPES.values(), ids=RECIPES)
+def test_every_recipe_is_legal_and_every_milestone_is_reached(recipe):
+    assert resolve(recipe, {}) == recipe
+    assert unreached(recipe) == ()
+    assert remarks(recipe) == []
+    assert RECIPES[recipe.name] is recipe
+    assert recipe.aug_level in AUGMENT
+
+
+def test_numbers_of_the_originals():
+    seed, cifar, ibn = RECIPES['imagenet'], RECIPES['cifar10'], RECIPES['ibn']
+    assert (seed.optimizer, seed.lr, seed.mom, seed.wd, seed.batch_size) == ('nag', 0.1, 0.9, 1e-4, 256)
+    assert (seed.epochs, seed.lr_steps, cifar.epochs, cifar.lr_steps) == (120, (30, 60, 90), 200, (120, 160))
+    assert (ibn.optimizer, ibn.epochs, ibn.lr_steps, ibn.aug_level, ibn.no_decay) == (
+        'sgd',
+        100,
+        (30, 60, 90),
+        'rrc',
+        (),
+    )
+
+
+def test_tricks_are_off_by_default():
+    plain = Recipe('t')
+    names = ['no_aug_epochs', 'label_smoothing', 'mixup', 'clip_gradient', 'zero_gamma', 'warmup_epochs', 'lr_from']
+    assert not any(getattr(plain, name) for name in names)
+
+
+@pytest.mark.parametrize(('epoch', 'rate'), [(0, 0.2), (2.99, 0.2), (3, 0.02), (6.4, 0.02), (6.5, 0.002), (99, 0.002)])
+def test_steps(epoch, rate):
+    assert lr_at(STEP, epoch) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ('schedule', 'epoch', 'share'),
+    [
+        ('linear', 2, 1),
+        ('linear', 4, 0.75),
+        ('linear', 10, 0),
+        ('linear', 11, 0),
+        ('cosine', 2, 1),
+        ('cosine', 4, 0.8535533905932737),
+        ('cosine', 6, 0.5),
+        ('cosine', 10, 0),
+    ],
+)
+def test_falls_begin_after_the_warm_up_and_end_at_zero(schedule, epoch, share):
+    recipe = replace(STEP, schedule=schedule, warmup_epochs=2)
+    assert lr_at(recipe, epoch) == pytest.approx(0.2 * share)
+
+
+@pytest.mark.parametrize('schedule', ['step', 'cosine', 'linear'])
+def test_warm_up_is_a_straight_rise_from_zero(schedule):
+    recipe = replace(STEP, schedule=schedule, warmup_epochs=2)
+    assert [lr_at(recipe, epoch) for epoch in (0, 0.5, 1, 1.5)] == pytest.approx([0, 0.05, 0.1, 0.15])
+    assert lr_at(recipe, 2) == pytest.approx(0.2)
+
+
+def test_a_new_rate_holds_from_its_epoch_on_and_later_steps_still_apply():
+    recipe = replace(STEP, lr_from=(4, 0.5))
+    assert [lr_at(recipe, epoch) for epoch in (0, 3, 4, 6, 6.5)] == pytest.approx([0.2, 0.02, 0.5, 0.5, 0.05])
+
+
+def test_a_new_rate_falls_on_from_where_the_schedule_is():
+    recipe = replace(STEP, schedule='linear', lr_from=(5, 0.4))
+    assert [lr_at(recipe, epoch) for epoch in (0, 5, 7.5, 10)] == pytest.approx([0.2, 0.4, 0.2, 0])
+
+
+def test_last_epochs_crop_and_mirror_only():
+    recipe = replace(STEP, aug_level=3, no_aug_epochs=2)
+    assert [aug_at(recipe, epoch) for epoch in range(10)] == [3] * 8 + [1] * 2
+    assert [aug_at(STEP, epoch) for epoch in range(10)] == [2] * 10
+
+
+def test_given_options_lie_on_top_and_the_rest_is_the_recipe():
+    given = dict(lr=0.5, depth=18, mom=0.0, warmup_epochs=None, gpus='0,1', no_decay=())
+    assert resolve(STEP, given) == replace(STEP, lr=0.5, depth=18, mom=0.0, no_decay=())
+
+
+def test_a_rate_given_to_a_retrained_run_leaves_the_past_alone():
+    recipe = resolve(STEP, dict(lr=0.5), resumed_at=4)
+    assert (recipe.lr, recipe.lr_from) == (0.2, (4, 0.5))
+    assert resolve(recipe, {}, resumed_at=5) == recipe
+
+
+@pytest.mark.parametrize(
+    ('given', 'text'),
+    [
+        (dict(lr=0.0), '--lr 0.0 must be above 0'),
+        (dict(lr=float('nan')), '--lr nan must be above 0'),
+        (dict(lr=float('inf')), '--lr inf must be above 0'),
+        (dict(batch_size=0), '--batch-size 0 must be above 0'),
+        (dict(epochs=-1), '--epochs -1 must be above 0'),
+        (dict(mom=1.0), '--mom 1.0 must be at least 0 and below 1'),
+        (dict(bn_mom=-0.1), '--bn-mom -0.1 must be'),
+        (dict(label_smoothing=1.5), '--label-smoothing 1.5 must be'),
+        (dict(wd=-1.0), '--wd -1.0 must not be below 0'),
+        (dict(mixup=-1.0), '--mixup -1.0 must not'),
+        (dict(clip_gradient=-2.0), '--clip-gradient -2.0 must not'),
+        (dict(warmup_epochs=-1.0), '--warmup-epochs -1.0 must not'),
+        (dict(seed=-1), '--seed -1 must not'),
+        (dict(seed=2**32), f'--seed {2**32} must be below'),
+        (dict(no_aug_epochs=-1), '--no-aug-epochs -1 must not'),
+        (dict(no_aug_epochs=11), '--no-aug-epochs 11 is more than --epochs 10'),
+        (dict(no_aug_epochs=1, aug_level='cifar'), '--no-aug-epochs 1: augmentation cifar only crops'),
+        (dict(lr_steps=(6.0, 3.0)), '--lr-steps 6,3 must rise'),
+        (dict(lr_steps=(3.0, 3.0)), '--lr-steps 3,3 must rise'),
+        (dict(lr_steps=(-1.0,)), '--lr-steps -1 must'),
+        (dict(lr_steps=(float('nan'),)), '--lr-steps nan must'),
+        (dict(schedule='linear', lr_steps=(3.0,)), '--lr-steps 3: the schedule is linear; add --schedule step'),
+        (dict(no_decay=('gama',)), '--no-decay gama: names of parameters end in'),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name_and_value(given, text):
+    with pytest.raises(ValueError, match='^--') as error:
+        resolve(STEP, given)
+    assert text in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_a_retrained_run_is_held_to_the_same_rules():
+    with pytest.raises(ValueError, match='--lr -1 must be above 0'):
+        resolve(STEP, dict(lr=-1), resumed_at=4)
+    with pytest.raises(ValueError, match='--epochs 3: the checkpoint has 4 epochs behind it'):
+        resolve(STEP, dict(epochs=3), resumed_at=4)
+    assert resolve(STEP, dict(epochs=4), resumed_at=4).epochs == 4
+
+
+def test_milestones_after_the_end_are_one_remark():
+    recipe = replace(STEP, epochs=3)
+    assert unreached(recipe) == (3, 6.5)
+    assert remarks(recipe) == ['--lr-steps 3,6.5 come after the last epoch (3) and change nothing']
+    assert unreached(replace(recipe, schedule='cosine')) == ()
+
+
+def test_a_new_rate_and_an_end_that_was_reached_are_remarks():
+    (line,) = remarks(replace(STEP, lr_from=(4, 0.5)), begin=4)
+    assert line.startswith('--lr 0.5 holds from epoch 4 on, where the schedule had 0.02')
+    assert remarks(STEP, begin=9) == []
+    assert remarks(STEP, begin=10) == ['--epochs 10 are done already: there is nothing to train']
+
+
+@pytest.mark.parametrize('recipe', [*RECIPES.values(), replace(STEP, lr_from=(4, 0.5), no_decay=('gamma',))])
+def test_a_recipe_survives_the_json_of_a_checkpoint(recipe):
+    values = json.loads(json.dumps(to_dict(recipe)))
+    assert from_dict(values) == recipe
+    assert set(values) == {field.name for field in fields(Recipe)}
+
+
+def test_a_recipe_of_another_version_is_read():
+    assert from_dict({'name': 'old', 'lr': 0.3, 'from_the_future': 1}) == Recipe('old', lr=0.3)
+
+
+@pytest.mark.parametrize('values', [{'lr': 0.1}, {'name': 'a', 'lr': 'x'}, {'name': 'a', 'lr_steps': 3}])
+def test_a_damaged_recipe_is_said_to_be_one(values):
+    with pytest.raises(ValueError, match='the recipe of the checkpoint is damaged'):
+        from_dict(values)

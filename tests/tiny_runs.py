@@ -1,0 +1,81 @@
+"""Trainers of a tiny network, batches for them, and a report that only remembers."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx import distributed, registry, trainer
+from ibnnet_mx.recipe import Recipe
+
+CLASSES = 4
+PLAN = Recipe('tiny', 'cifar10', optimizer='sgd', lr=0.05, batch_size=8, epochs=3, lr_steps=(2,), aug_level='cifar')
+
+
+class Notes:
+    """What a run told: (epoch, batch, samples, sums), (epoch, rate), (epoch, means)."""
+
+    def __init__(self):
+        self.batches, self.rates, self.means = [], [], []
+
+    def start_epoch(self, epoch, steps):
+        pass
+
+    def batch(self, epoch, batch, samples, sums):
+        self.batches.append((epoch, batch, samples, sums))
+
+    def train(self, epoch, rate, seconds):
+        self.rates.append((epoch, rate))
+
+    def validation(self, epoch, means, seconds):
+        self.means.append((epoch, means))
+
+
+class Feed:
+    """The same batches every epoch, as data.Iterator gives them."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def steps(self, epoch=0):
+        return len(self._batches)
+
+    def epoch(self, epoch=0):
+        for data, label in self._batches:
+            yield data, label, len(label)
+
+
+def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=False, kvstore='local'):
+    """A Trainer; its report is a Notes."""
+    net = registry.get_model(model, CLASSES, norm=plan.norm, bn_mom=plan.bn_mom, zero_gamma=plan.zero_gamma)
+    return trainer.Trainer(net, plan, distributed.connect(kvstore, cpus=cpus), Notes(), recompute)
+
+
+def batches(*sizes, seed=0):
+    """(data, label) of each size; raw pixels."""
+    draw = np.random.RandomState(seed)
+    return [
+        (mx.nd.array(draw.randint(0, 256, (n, 3, 32, 32))), mx.nd.array(draw.randint(0, CLASSES, n))) for n in sizes
+    ]
+
+
+def values(run, device=0):
+    """{name: array} of weights and running statistics on one of the devices."""
+    context = run.cluster.contexts[device]
+    return {name: param.data(context).asnumpy() for name, param in run.net.collect_params().items()}
+
+
+def scatter(run, seed=1):
+    """Moves every value off its start, so that nothing is 0 or 1 by chance."""
+    draw = np.random.RandomState(seed)
+    for param in run.net.collect_params().values():
+        param.set_data(param.data(run.cluster.contexts[0]).as_in_context(mx.cpu()) + draw.uniform(0.05, 0.1))
+
+
+def equal(one, other):
+    """Whether two {name: array} are the same bit for bit."""
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def arrays(states):
+    return {name: state.asnumpy() for name, state in states.items()}
