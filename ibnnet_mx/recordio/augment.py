@@ -72,8 +72,11 @@ def _enlarge(width: int, height: int, size: int) -> tuple[float, float]:
     return factor, size / width if width < size else 1.0
 
 
-def _warp_matrix(augment: Augment, u: np.ndarray, width: int, height: int, size: int) -> np.ndarray:
-    """2x3 map from the crop's pixels to the picture's: the inverse of scale, aspect, shear, rotation and crop."""
+def _warp_matrix(augment: Augment, u: np.ndarray, width: int, height: int) -> tuple[np.ndarray, int, int]:
+    """2x3 map from the warped picture's pixels to the picture's, and the warped one's width and height.
+
+    The inverse of scale, aspect, shear and rotation about the centre.
+    """
     scale = _between(u[0], *augment.scale)
     ratio = _between(u[1], 1 - augment.aspect, 1 + augment.aspect)
     shear = _between(u[2], -augment.shear, augment.shear)
@@ -86,21 +89,10 @@ def _warp_matrix(augment: Augment, u: np.ndarray, width: int, height: int, size:
     new_width, new_height = scale * width, scale * height
     tx = (new_width - (m00 * width + m01 * height)) / 2
     ty = (new_height - (m10 * width + m11 * height)) / 2
-    full_w, full_h = int(new_width), int(new_height)
-    up, right = _enlarge(full_w, full_h, size)
-    full_w, full_h = max(int(int(full_w * up) * right), size), max(int(full_h * up * right), size)
-    x0 = math.floor(u[4] * (full_w - size + 1))
-    y0 = math.floor(u[5] * (full_h - size + 1))
-    zoom = 1 / (up * right)  # an enlarged picture is sampled at pixel centres, as resizing does
-    shift_x, shift_y = (x0 + 0.5) * zoom - 0.5 - tx, (y0 + 0.5) * zoom - 0.5 - ty
     det = m00 * m11 - m01 * m10
     i00, i01, i10, i11 = m11 / det, -m01 / det, -m10 / det, m00 / det
-    return np.array(
-        [
-            [i00 * zoom, i01 * zoom, i00 * shift_x + i01 * shift_y],
-            [i10 * zoom, i11 * zoom, i10 * shift_x + i11 * shift_y],
-        ]
-    )
+    inverse = np.array([[i00, i01, -i00 * tx - i01 * ty], [i10, i11, -i10 * tx - i11 * ty]])
+    return inverse, max(int(new_width), 1), max(int(new_height), 1)
 
 
 def _rrc_box(augment: Augment, u: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
@@ -138,13 +130,18 @@ def _touched(row: np.ndarray, size: int, limit: int) -> tuple[int, int]:
 
 
 def _warp(picture: Pixels, augment: Augment, u: np.ndarray, size: int) -> np.ndarray:
-    matrix = _warp_matrix(augment, u, picture.width, picture.height, size)
+    """A window of the warped picture; the rest of it is neither decoded nor warped."""
+    matrix, width, height = _warp_matrix(augment, u, picture.width, picture.height)
+    flags, fill = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (FILL,) * 3
+    if min(width, height) < size:
+        warped = cv2.warpAffine(picture.whole(), matrix, (width, height), flags=flags, borderValue=fill)
+        return _cut(Pixels(warped), size, u[4], u[5])
+    matrix[:, 2] += matrix[:, :2] @ (math.floor(u[4] * (width - size + 1)), math.floor(u[5] * (height - size + 1)))
     left, right = _touched(matrix[0], size, picture.width)
     top, bottom = _touched(matrix[1], size, picture.height)
     matrix[:, 2] -= left, top
     part = picture.window(left, top, right, bottom)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(part, matrix, (size, size), flags=flags, borderValue=(FILL,) * 3)
+    return cv2.warpAffine(part, matrix, (size, size), flags=flags, borderValue=fill)
 
 
 def _resized_crop(picture: Pixels, augment: Augment, u: np.ndarray, size: int) -> np.ndarray:
