@@ -15,11 +15,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.picture_sets import NAMES, cifar_archive, cifar_rows, class_folders, contents, encoded, listed, run, tar_of, tree
 
 from ibnnet_mx.cli import im2rec
 from ibnnet_mx.recordio import download
 from ibnnet_mx.recordio.format import RecordFile
+from tests.picture_sets import (
+    NAMES,
+    cifar_archive,
+    cifar_rows,
+    class_folders,
+    contents,
+    encoded,
+    listed,
+    run,
+    tar_of,
+    tree,
+)
 
 TOOL = Path(__file__).parents[1] / 'tools' / 'im2rec_wrapper.py'
 SHARED = Path(__file__).parents[2] / 'shared'

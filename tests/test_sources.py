@@ -8,6 +8,9 @@ import pickle
 import cv2
 import numpy as np
 import pytest
+
+from ibnnet_mx.recordio import sources
+from ibnnet_mx.recordio.format import RecordFile
 from tests.picture_sets import (
     NAMES,
     check_labels,
@@ -21,9 +24,6 @@ from tests.picture_sets import (
     tar_of,
     tree,
 )
-
-from ibnnet_mx.recordio import sources
-from ibnnet_mx.recordio.format import RecordFile
 
 IMAGENET = ['train_480_q90', 'train_256_q90', 'val_256_q90']
 

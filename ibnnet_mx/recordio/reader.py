@@ -48,6 +48,17 @@ class Work(NamedTuple):
     futures: list[Future]
 
 
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Uninitialised float32 at a multiple of 64 bytes.
+
+    Sums over an array begin at such a border, so that elsewhere the last bits of a training step depend on where the
+    allocator put the batch.
+    """
+    raw = np.empty(int(np.prod(shape)) * 4 + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : raw.size - 64 + start].view(np.float32).reshape(shape)
+
+
 class Reader:
     """Epochs of batches from one .rec; data float32 RGB planes, (value - mean) / std.
 
@@ -153,7 +164,7 @@ class Reader:
         """Starts a batch on the pool."""
         training = self.augment is not None
         rows = len(positions) if training else -(-self.batch_size // self.options.part[1])
-        data = np.empty((rows, 3, self.size, self.size), np.float32)
+        data = _aligned((rows, 3, self.size, self.size))
         draws = augment.uniforms(self.options.seed, epoch, positions) if training else None
 
         def run(part: slice) -> list[int]:
