@@ -15,6 +15,17 @@ import mxnet as mx
 from ibnnet_mx import ndfile
 
 
+def _graph(net):
+    """The network with a SoftmaxOutput as mxnet's JSON, byte for byte the same every time.
+
+    mxnet counts in the edges how often a variable of running statistics was used before; loading passes over that.
+    """
+    graph = json.loads(mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax').tojson())
+    for node in graph['nodes']:
+        node['inputs'] = [[source, output, 0] for source, output, _ in node['inputs']]
+    return json.dumps(graph, indent=1).encode()
+
+
 class Store:
     """The checkpoints of one prefix. keep: how many of the newest stay (None: all); the best always does."""
 
@@ -50,9 +61,9 @@ class Store:
         arrays = {}
         for name, param in params.items():
             arrays[('aux:' if 'running_' in name else 'arg:') + name] = param.data(run.cluster.contexts[0]).asnumpy()
-        symbol = mx.sym.SoftmaxOutput(run.net(mx.sym.var('data')), name='softmax')
-        contents = {
-            self.symbol_path: symbol.tojson().encode(),
+        with mx.name.NameManager():  # the same names, and so the same file, at every save
+            contents = {
+            self.symbol_path: _graph(run.net),
             self.path(epoch, 'params'): ndfile.encode(arrays),
             self.path(epoch, 'states'): ndfile.encode({n: a.asnumpy() for n, a in run.states().items()}),
         }

@@ -151,9 +151,9 @@ def check_lists(list_dir, data_dir, data_type):
             continue
         samples = lists.read_list(str(path))
         with RecordFile(rec) as records:
-            labels = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist()))
-        if len(samples) != len(labels):
-            raise ValueError(f'--list-dir {list_dir}: {path} lists {len(samples)} pictures, {rec} holds {len(labels)}')
+            labels, held = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
+        if len(samples) != held:
+            raise ValueError(f'--list-dir {list_dir}: {path} lists {len(samples)} pictures, {rec} holds {held}')
         keys = (int(line.split()[0]) for line in path.read_text(errors='surrogateescape').split('\n') if line.strip())
         for key, sample in zip(keys, samples):
             if key not in labels or not math.isclose(labels[key], sample.labels[0], rel_tol=1e-6):

@@ -41,6 +41,26 @@ def evaluate(net, val, cluster):
     return {name: value / max(samples, 1.0) for name, value in total.items()}
 
 
+class Nesterov(mx.optimizer.NAG):
+    """state = momentum * state - rate * g, then weight += momentum * state - rate * g; g = gradient + wd * weight.
+
+    mxnet's kernel takes the weight of the decay once more after it has written it, but not where oneDNN holds it in a
+    layout of its own, as after an evaluation: resumed runs differed in the last bits. So the decay is added before.
+    """
+
+    def update_multi_precision(self, index, weight, grad, state):
+        decay = self._get_wd(index)
+        if state is None or not decay:
+            super().update_multi_precision(index, weight, grad, state)
+            return
+        self._update_count(index)
+        rates = dict(lr=self._get_lr(index), wd=0.0, momentum=self.momentum, rescale_grad=self.rescale_grad)
+        mx.nd.nag_mom_update(weight, grad + weight * (decay / self.rescale_grad), state, out=weight, **rates)
+
+
+OPTIMIZERS = {'sgd': mx.optimizer.SGD, 'nag': Nesterov}
+
+
 class Trainer:
     """A network being trained after a recipe on a cluster; epoch is the number of epochs that are done.
 
@@ -59,9 +79,7 @@ class Trainer:
         self._soft = plan.label_smoothing > 0 or plan.mixup > 0
         self._loss = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not self._soft)
         self._forward_backward = memonger.Recompute(net, self._loss) if recompute else self._plain
-        optimizer = mx.optimizer.create(
-            plan.optimizer, learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd
-        )
+        optimizer = OPTIMIZERS[plan.optimizer](learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd)
         self._updates = cluster.connect(self._params, optimizer)
 
     def _plain(self, data, label):

@@ -241,27 +241,22 @@ def test_states_of_another_network_are_refused_with_the_files_name(store):
         store.load(make(), 2)
 
 
-@pytest.mark.parametrize('call', range(8))
-def test_a_full_disk_leaves_the_older_ones_and_names_the_file(store, run, monkeypatch, call):
-    """At each of the four files, in the middle of it (fsync) and at its end (replace)."""
-    calls, before = iter(range(100)), {name: (store.symbol_path.parent / name).read_bytes() for name in names(store)}
+@pytest.mark.parametrize('function', ['fsync', 'replace'])
+@pytest.mark.parametrize('file', range(4))
+def test_a_full_disk_leaves_the_older_ones_and_names_the_file(store, run, monkeypatch, function, file):
+    """At each of the four files, once it is written (fsync, of the file and then of its folder) and at its renaming."""
+    before = {name: (store.symbol_path.parent / name).read_bytes() for name in names(store)}
+    calls, original = iter(range(100)), getattr(os, function)
 
-    def full(function):
-        def instead(*args):
-            if isinstance(args[0], str) and next(calls) == call // 2 and call % 2:
-                raise OSError(errno.ENOSPC, 'No space left on device')
-            if isinstance(args[0], int) and not os.path.isdir(f'/proc/self/fd/{args[0]}') and call % 2 == 0:
-                if next(calls) == call // 2:
-                    raise OSError(errno.ENOSPC, 'No space left on device')
-            return function(*args)
+    def full(*args):
+        if next(calls) == file * (2 if function == 'fsync' else 1):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return original(*args)
 
-        return instead
-
-    for name in ('fsync', 'replace'):
-        monkeypatch.setattr(os, name, full(getattr(os, name)))
-    path = [store.symbol_path, *(store.path(3, kind) for kind in ('params', 'states', 'json'))][call // 2]
+    monkeypatch.setattr(os, function, full)
     with pytest.raises(OSError, match='No space left on device') as error:
         store.save(run, 3, facts())
+    path = [store.symbol_path, *(store.path(3, kind) for kind in ('params', 'states', 'json'))][file]
     assert error.value.filename == str(path)
     after = {name: (store.symbol_path.parent / name).read_bytes() for name in names(store) if '0003' not in name}
     assert after == before

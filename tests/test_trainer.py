@@ -180,6 +180,24 @@ def test_states_are_each_parameters_own_momentum():
     close(states, {n: steps[n] for n in states}, 1e-6)
 
 
+@pytest.mark.parametrize('evaluated', [False, True])
+@pytest.mark.parametrize(('optimizer', 'momentum'), [('sgd', 0.9), ('nag', 0.9), ('nag', 0.0)])
+def test_an_update_follows_its_formula(optimizer, momentum, evaluated):
+    """Decay of the weight before the step; an evaluation leaves weights in oneDNN's layout and must change nothing."""
+    run = make('cifar_resnet8', replace(PLAN, optimizer=optimizer, mom=momentum, wd=0.5, no_decay=()))
+    weights, states = trained(run), {}
+    for data, label in batches(4, 4, 4):
+        run.step(data, label, 0.1)
+        for name, weight in weights.items():
+            g = run.net.collect_params()[name].grad().asnumpy() / 4 + 0.5 * weight
+            states[name] = momentum * states.get(name, 0) - 0.1 * g
+            weights[name] = weight + (momentum * states[name] - 0.1 * g if optimizer == 'nag' else states[name])
+        if evaluated:
+            run.net(data).wait_to_read()
+    close(trained(run), weights, 2e-5)
+    close(arrays(run.states()), states if momentum else {}, 2e-5)
+
+
 @pytest.mark.parametrize(('before', 'after'), [(1, 1), (2, 2), (1, 2)])
 def test_states_carry_over_to_every_device(before, after):
     plan = replace(PLAN, norm='in')

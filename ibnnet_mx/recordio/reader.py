@@ -192,7 +192,7 @@ class Reader:
         return True
 
     def _finish(self, work: Work) -> list[Batch]:
-        """The batch; none where not one picture of a training batch can be read."""
+        """The batch; none where every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
         bad = [k for future in work.futures for k in future.result()]
         label = np.zeros(len(data), np.float32)
@@ -202,7 +202,7 @@ class Reader:
             self._count_bad([int(positions[k]) for k in bad])
             data[: len(good)] = data[good]
         if self.augment is not None:
-            return [Batch(data[: len(good)], label[: len(good)], len(good))] if len(good) else []
+            return [] if bad and not len(good) else [Batch(data[: len(good)], label[: len(good)], len(good))]
         data[len(good) :] = data[0] if len(good) else 0.0
         return [Batch(data, label, len(good))]
 

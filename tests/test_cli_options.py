@@ -1,0 +1,253 @@
+"""train_resnet.py without training: what the options resolve to, and each mistake in one line."""
+
+import errno
+import json
+
+import pytest
+
+from ibnnet_mx.cli import options, train
+from tests.conftest import make_tiny
+from tests.record_sets import png, scene, write
+
+TINY = ['--data-type', 'cifar10', '--model', 'resnet_v2', '--depth', '8', '--batch-size', '16', '--epochs', '2']
+TINY += ['--lr-steps', '1', '--frequent', '1', '--threads', '1']
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """run(options) -> (exit code, stdout, stderr) of train_resnet.py in an empty folder."""
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*argv):
+        try:
+            code = train.main([str(word) for word in argv])
+        except SystemExit as stop:  # argparse leaves this way
+            code = stop.code
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def refused(run, *argv):
+    """The one line of a command that ends with 2 before the first batch."""
+    code, out, err = run(*argv)
+    assert (code, out) == (2, '')
+    lines = [line for line in err.splitlines() if ' INFO ' not in line]
+    assert len(lines) == 1, err
+    assert lines[0].startswith('train_resnet: ')
+    assert not any(word in err for word in ('Traceback', 'usage', 'Epoch['))
+    return lines[0]
+
+
+def dry(run, *argv):
+    """(recipe, last line) of --dry-run."""
+    code, out, err = run('--dry-run', *argv)
+    assert (code, err) == (0, '')
+    recipe, last = out.rstrip().rsplit('\n', 1)
+    return json.loads(recipe), last
+
+
+BEFORE_DATA = [
+    (['--depth', '51'], '--depth 51 is no ImageNet depth: use one of 18, 34'),
+    (['--depth', '21', '--data-type', 'cifar10'], '--depth 21 is no cifar10 depth: use 6n+2'),
+    (['--depth', 'x'], "--depth: invalid int value: 'x'"),
+    (['--model', 'resnet_v3'], '--model resnet_v3 is not known: did you mean resnet_v2'),
+    (['--model', 'resnet18', '--depth', '34'], '--depth 34 contradicts --model resnet18: give one of them'),
+    (['--model', 'cifar_resnet20_v2'], '--model cifar_resnet20_v2 is a CIFAR network: use it with --data-type cifar10'),
+    (['--norm', 'ln'], "--norm: invalid choice: 'ln'"),
+    (['--recipe', 'mnist'], "--recipe: invalid choice: 'mnist'"),
+    (['--aug-level', '4'], "--aug-level: '4' is no level: use one of 1, 2, 3, rrc"),
+    (['--lr', '0'], '--lr 0.0 must be above 0'),
+    (['--lr-steps', '30,x'], "--lr-steps: '30,x' must be numbers with commas"),
+    (['--lr-steps', '60,30'], '--lr-steps 60,30 must rise'),
+    (['--schedule', 'cosine', '--lr-steps', '3'], '--lr-steps 3: the schedule is cosine; add --schedule step'),
+    (['--epochs', '0'], '--epochs 0 must be above 0'),
+    (['--batch-size', '-1'], '--batch-size -1 must be above 0'),
+    (['--mom', '1'], '--mom 1.0 must be at least 0 and below 1'),
+    (['--seed', '-3'], '--seed -3 must not be below 0'),
+    (['--no-decay', 'gama'], '--no-decay gama: names of parameters end in'),
+    (['--no-aug-epochs', '2', '--aug-level', '1'], '--no-aug-epochs 2: augmentation 1 only crops'),
+    (['--optimizer', 'adam'], "--optimizer: invalid choice: 'adam'"),
+    (['--model-load-epoch', '3'], '--model-load-epoch 3 needs --retrain'),
+    (['--retrain'], '--retrain: there is no whole checkpoint model/resnet50_v2-NNNN.params with its .json'),
+    (['--retrain', '--model-load-epoch', '3'], '--model-load-epoch 3: model/resnet50_v2-0003.json cannot be read: No'),
+    (['--keep', '0'], '--keep 0 must be at least 1'),
+    (['--frequent', '0'], '--frequent 0: the batches from one log line to the next'),
+    (['--log-file', '/proc/none/a.log'], '--log-file /proc/none/a.log cannot be written: '),
+    (['--kv-store', 'dist_async'], '--kv-store dist_async is not available: use one of local, device'),
+    (['--gpus', '0,0'], '--gpus 0,0: '),
+    (['--gpus', 'a'], '--gpus a must be numbers with commas'),
+    (['--gpus', '99'], '--gpus 99: '),
+    (['--gpus', '0', '--cpus', '2'], '--cpus 2 contradicts --gpus 0: give one of them'),
+    (['--cpus', '0'], '--cpus 0 must be at least 1'),
+    (['--data-dir', 'none', '--depth', '50'], 'pack your pictures first with python tools/im2rec_wrapper.py'),
+    (['--data-dri', 'x'], 'unrecognized arguments: --data-dri x'),
+    (['--data', 'x'], 'unrecognized arguments: --data x'),
+    (['--dry-run', '--num-classes', '0'], '--num-classes 0: a network needs at least one class'),
+    (['--dry-run', '--zero-gamma'], '--zero-gamma needs a norm at the end of each unit'),
+]
+
+
+@pytest.mark.parametrize(('argv', 'text'), BEFORE_DATA, ids=lambda value: ' '.join(value) if value[0] == '-' else None)
+def test_mistakes_that_need_no_data(run, argv, text):
+    assert text in refused(run, *argv)
+
+
+WITH_DATA = [
+    (['--num-classes', '3'], '--num-classes 3: the records hold label 3, use at least 4'),
+    (['--num-examples', '49'], '--num-examples 49: '),
+    (['--num-examples', '0'], '--num-examples 0: '),
+    (['--threads', '0'], '--threads 0 must be at least 1'),
+    (['--max-bad-records', '-1'], '--max-bad-records -1 must be at least 0'),
+    (['--list-dir', 'none'], '--list-dir none holds no .lst file of the records in '),
+    (['--model-prefix', 'model/'], '--model-prefix model/ must end in a name, such as model/resnet'),
+    (['--model-prefix', '/proc/none/net'], '--model-prefix /proc/none/net: '),
+    (['--zero-gamma'], '--zero-gamma needs a norm at the end of each unit'),
+    (['--tensorboard', '/proc/none'], '--tensorboard /proc/none cannot be written: '),
+]
+
+
+@pytest.mark.parametrize(('argv', 'text'), WITH_DATA, ids=lambda value: ' '.join(value) if value[0] == '-' else None)
+def test_mistakes_that_are_found_beside_the_data(run, tiny_data, argv, text):
+    if '--tensorboard' in argv:
+        pytest.importorskip('tensorboardX')
+    assert text in refused(run, *TINY, '--data-dir', tiny_data, *argv)
+
+
+@pytest.mark.parametrize(
+    ('name', 'how', 'text'),
+    [
+        ('train', 'missing', 'holds no cifar10_train.rec: pack your pictures first'),
+        ('val', 'missing', 'holds no cifar10_val.rec: pack your pictures first'),
+        ('train', 'empty', 'cifar10_train.rec is empty: pack it again'),
+        ('train', 'cut', 'the file is truncated'),
+        ('val', 'cut', 'the file is truncated'),
+        ('train', 'zeros', 'record 0 at byte 0: has 0x00000000 where the magic number'),
+    ],
+)
+def test_records_that_are_missing_or_damaged(run, own_data, name, how, text):
+    path = own_data / f'cifar10_{name}.rec'
+    data = path.read_bytes()
+    path.unlink()
+    if how != 'missing':
+        path.write_bytes({'empty': b'', 'cut': data[:-1000], 'zeros': bytes(40) + data[40:]}[how])
+    said = refused(run, *TINY, '--data-dir', own_data)
+    assert text in said
+    assert str(own_data) in said
+
+
+@pytest.mark.parametrize(('label', 'text'), [(-1, 'label -1'), (0.5, 'label 0.5'), (float('nan'), 'label nan')])
+def test_labels_that_are_no_classes(run, own_data, label, text):
+    write(own_data / 'cifar10_train.rec', [png(scene(i, 32, 32)) for i in range(3)], [0, label, 1])
+    said = refused(run, *TINY, '--data-dir', own_data)
+    assert text in said
+    assert 'record 1' in said
+
+
+def test_lists_that_contradict_the_records(run, own_data, tmp_path):
+    lines = [f'{i}\t{i % 4}\ta/{i}.png\n' for i in range(48)]
+    lists = tmp_path / 'lists'
+    lists.mkdir()
+    command = [*TINY, '--data-dir', own_data, '--list-dir', lists]
+    for changed, text in (
+        (lines[:-1], 'lists 47 pictures'),
+        ([*lines[:-1], '47\t0\ta/47.png\n'], 'gives id 47 label 0'),
+        ([*lines[:-1], '99\t3\ta/47.png\n'], 'gives id 99 label 3'),
+    ):
+        (lists / 'cifar10_train.lst').write_text(''.join(changed))
+        said = refused(run, *command)
+        assert said.startswith(f'train_resnet: --list-dir {lists}: {lists}/cifar10_train.lst {text}')
+
+
+ACTS = [
+    (['--lr', '0.3'], dict(lr=0.3)),
+    (['--mom', '0.5', '--bn-mom', '0.8', '--wd', '0'], dict(mom=0.5, bn_mom=0.8, wd=0.0)),
+    (['--batch-size', '64', '--epochs', '95'], dict(batch_size=64, epochs=95)),
+    (['--lr-steps', '10,20.5'], dict(lr_steps=[10, 20.5])),
+    (['--schedule', 'cosine', '--warmup-epochs', '5'], dict(schedule='cosine', warmup_epochs=5)),
+    (['--aug-level', '3', '--no-aug-epochs', '2'], dict(aug_level=3, no_aug_epochs=2)),
+    (['--aug-level', 'rrc', '--optimizer', 'sgd'], dict(aug_level='rrc', optimizer='sgd')),
+    (['--label-smoothing', '0.1', '--mixup', '0.2'], dict(label_smoothing=0.1, mixup=0.2)),
+    (['--clip-gradient', '5', '--no-decay', 'gamma,beta'], dict(clip_gradient=5, no_decay=['gamma', 'beta'])),
+    (['--model', 'resnet', '--zero-gamma', '--norm', 'in'], dict(model='resnet', zero_gamma=True, norm='in')),
+    (['--seed', '7'], dict(seed=7)),
+    (['--recipe', 'ibn'], dict(name='ibn', model='resnet_ibn_a', aug_level='rrc', epochs=100)),
+    (['--data-type', 'cifar10'], dict(name='cifar10', depth=164, aug_level='cifar')),
+]
+
+
+@pytest.mark.parametrize(('argv', 'fields'), ACTS, ids=lambda value: ' '.join(value) if isinstance(value, list) else '')
+def test_options_reach_the_recipe_and_nothing_else_does(run, argv, fields):
+    base, _ = dry(
+        run, *[word for pair in zip(argv, argv[1:]) if pair[0] in ('--recipe', '--data-type') for word in pair]
+    )
+    found, _ = dry(run, *argv)
+    assert {name: found[name] for name in fields} == fields
+    assert {name for name in found if found[name] != base[name]} <= set(fields)
+
+
+def test_defaults_are_the_seeds(run):
+    recipe, last = dry(run)
+    assert (recipe['name'], recipe['batch_size'], recipe['epochs'], recipe['optimizer']) == (
+        'imagenet',
+        256,
+        120,
+        'nag',
+    )
+    assert last == 'resnet50_v2: 1000 classes, 25,549,352 parameters, input 3x224x224'
+
+
+@pytest.mark.parametrize(
+    ('argv', 'start'),
+    [
+        (['--model', 'resnet_ibn_a', '--depth', '18'], 'resnet18_ibn_a: 1000 classes, 11,689,512 parameters'),
+        (['--model', 'resnet18_ibn_a'], 'resnet18_ibn_a: 1000 classes, 11,689,512 parameters'),
+        (['--model', 'resnet18', '--num-classes', '7'], 'resnet18: 7 classes'),
+        (['--data-type', 'cifar10', '--depth', '20'], 'cifar_resnet20_v2: 10 classes'),
+        (['--recipe', 'digits'], 'cifar_resnet20_ibn_a: 10 classes'),
+    ],
+)
+def test_names_of_networks(run, argv, start):
+    assert dry(run, *argv)[1].startswith(start)
+
+
+def test_a_dry_run_writes_nothing(run, tmp_path):
+    dry(run)
+    assert list((tmp_path / 'run').iterdir()) == []
+
+
+def ends(capsys, error, *rest):
+    def command(args):
+        raise error
+
+    code = options.run(command, options.Parser(prog='tool'), [], *rest)
+    return code, capsys.readouterr().err
+
+
+def test_what_a_user_can_cure_is_one_line(capsys):
+    assert ends(capsys, ValueError('--a 1: no')) == (2, 'tool: --a 1: no\n')
+    full = OSError(errno.ENOSPC, 'cannot be written: No space left on device', 'a.params')
+    assert ends(capsys, full) == (2, 'tool: a.params: cannot be written: No space left on device\n')
+    assert ends(capsys, OSError('odd')) == (2, 'tool: odd\n')
+    assert ends(capsys, ModuleNotFoundError("No module named 'mxnet'")) == (2, "tool: No module named 'mxnet'\n")
+    assert ends(capsys, KeyboardInterrupt()) == (130, 'tool: interrupted\n')
+    assert ends(capsys, KeyboardInterrupt(), 'stopped; go on') == (130, 'tool: stopped; go on\n')
+    with pytest.raises(RuntimeError):
+        ends(capsys, RuntimeError('a mistake of ours keeps its traceback'))
+
+
+@pytest.mark.parametrize(
+    'script', ['train_resnet.py', 'evaluate.py', 'predict/predict.py', 'log/plot_curve.py', 'tools/im2rec_wrapper.py']
+)
+def test_an_environment_that_cannot_work_is_one_line(command, script):
+    done = command(script, DMLC_ROLE='garbage')
+    name = script.rpartition('/')[2][:-3]
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.startswith(f"{name}: DMLC_ROLE='garbage' makes mxnet wait for ever")
+    assert done.stderr.count('\n') == 1
+
+
+def test_tiny_data_is_what_the_tests_think(tmp_path):
+    assert len((make_tiny(tmp_path) / 'synset.txt').read_text().split()) == 4
