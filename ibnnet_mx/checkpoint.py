@@ -16,11 +16,13 @@ from ibnnet_mx import ndfile
 
 
 def _graph(net):
-    """The network with a SoftmaxOutput as mxnet's JSON, byte for byte the same every time.
+    """The network with a SoftmaxOutput as mxnet's JSON, byte for byte the same at every save.
 
-    mxnet counts in the edges how often a variable of running statistics was used before; loading passes over that.
+    mxnet goes on counting the operators' names, and in the edges how often a variable of running statistics was used.
     """
-    graph = json.loads(mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax').tojson())
+    with mx.name.NameManager():
+        symbol = mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax')
+    graph = json.loads(symbol.tojson())
     for node in graph['nodes']:
         node['inputs'] = [[source, output, 0] for source, output, _ in node['inputs']]
     return json.dumps(graph, indent=1).encode()
@@ -61,8 +63,7 @@ class Store:
         arrays = {}
         for name, param in params.items():
             arrays[('aux:' if 'running_' in name else 'arg:') + name] = param.data(run.cluster.contexts[0]).asnumpy()
-        with mx.name.NameManager():  # the same names, and so the same file, at every save
-            contents = {
+        contents = {
             self.symbol_path: _graph(run.net),
             self.path(epoch, 'params'): ndfile.encode(arrays),
             self.path(epoch, 'states'): ndfile.encode({n: a.asnumpy() for n, a in run.states().items()}),

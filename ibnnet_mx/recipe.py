@@ -125,12 +125,15 @@ def aug_at(recipe: Recipe, epoch: int) -> Level:
 def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = None) -> Recipe:
     """base with the given options laid on top (None = not given), checked. ValueError names the option and its value.
 
-    resumed_at: the epoch that a retrained run goes on from; a given lr then holds from there on.
+    resumed_at: the epoch that a retrained run goes on from; a new lr then holds from there on. The lr that base has
+    already is no new one: the command of a killed run, with --retrain added, is the run that was not killed.
     """
     changes = {k: v for k, v in given.items() if v is not None and k in {f.name for f in fields(Recipe)}}
     if resumed_at is not None and 'lr' in changes:
-        changes['lr_from'] = (resumed_at, changes.pop('lr'))
-        _positive('--lr', changes['lr_from'][1])
+        rate = changes.pop('lr')
+        _positive('--lr', rate)
+        if rate != (base.lr_from[1] if base.lr_from else base.lr):
+            changes['lr_from'] = (resumed_at, rate)
     recipe = replace(base, **changes)
     _check(recipe)
     if changes.get('lr_steps') and recipe.schedule != 'step':

@@ -61,6 +61,17 @@ def test_what_is_saved_comes_back(store, run, cpus):
     assert other.epoch == 2
 
 
+@pytest.mark.parametrize('model', ['cifar_resnet8_v2', 'cifar_resnet8_ibn_a', 'cifar_resnet8_ibn_b'])
+def test_every_save_writes_the_same_graph(tmp_path, model):
+    run, store, graphs = make(model), Store(tmp_path / 'net'), set()
+    for epoch in (1, 2, 3):
+        store.save(run, epoch, facts())
+        graphs.add(store.symbol_path.read_bytes())
+        run.step(*batches(4)[0], 0.05)
+        run.net(batches(2)[0][0])
+    assert len(graphs) == 1
+
+
 def test_the_json_says_what_lies_beside_it(store):
     found = store.facts(2)
     assert found['epoch'] == 2

@@ -106,6 +106,13 @@ def test_a_rate_given_to_a_retrained_run_leaves_the_past_alone():
     assert resolve(recipe, {}, resumed_at=5) == recipe
 
 
+def test_the_same_command_again_changes_no_rate():
+    assert resolve(STEP, dict(lr=0.2), resumed_at=7) == STEP
+    changed = replace(STEP, lr_from=(4, 0.5))
+    assert resolve(changed, dict(lr=0.5), resumed_at=7) == changed
+    assert resolve(changed, dict(lr=0.2), resumed_at=7).lr_from == (7, 0.2)
+
+
 @pytest.mark.parametrize(
     ('given', 'text'),
     [

@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+STATISTICS_EPOCHS = 10
 TASKS = {  # name: file, size, level (None: validation), options of ImageRecordIter
     'training, level 2': (
         'train_480_q90.rec',
@@ -170,7 +172,7 @@ def statistics_table(wanted):
     print('|---|---|---|---|')
     for job in wanted:
         if 'whole' not in job['reader']:
-            found = child(dict(job, statistics=True))
+            found = child(dict(job, statistics=True, epochs=STATISTICS_EPOCHS))
             columns = [', '.join(f'{value:.1f}' for value in found[key]) for key in ('mean', 'std')]
             print(f'| {job["task"]} | {job["reader"]} | {columns[0]} | {columns[1]} |')
 

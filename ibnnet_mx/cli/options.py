@@ -86,7 +86,7 @@ def training() -> Parser:
     add = parser.add_argument_group('optimisation').add_argument
     add('--recipe', choices=RECIPES, help='imagenet (default), ibn, cifar10, cifar10_fast, digits')
     add('--optimizer', choices=('sgd', 'nag'), help='momentum plain or after Nesterov')
-    add('--lr', type=float, help='learning rate; with --retrain: from that epoch on, later milestones still apply')
+    add('--lr', type=float, help='learning rate; a new one with --retrain: from that epoch on, steps still apply')
     add('--mom', type=float, help='momentum')
     add('--wd', type=float, help='weight decay')
     add('--batch-size', type=int, help='global, divided over all devices')

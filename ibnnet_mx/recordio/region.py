@@ -18,6 +18,7 @@ BASELINE, HUFFMAN_8_BIT = 0xC0, 0xC1
 DRI, SOS, EOI, RST0 = 0xDD, 0xDA, 0xD9, 0xD0
 FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, of all kinds
 LUMA = ((1, 1), (2, 1), (1, 2), (2, 2))  # sampling factors whose chroma is interpolated over one neighbour at most
+NARROW = 6  # pixels; libjpeg interpolates the chroma of wider pictures only
 MARGIN = 1  # pixels at the cut that the interpolation of chroma makes other than in the whole picture
 
 
@@ -96,6 +97,8 @@ def cut(payload: bytes, known: Layout, box: tuple[int, int, int, int]) -> tuple[
     left, top, right, bottom = box
     wide, high = known.mcu[0] * known.interval, known.mcu[1]
     first, last = max(left - MARGIN, 0) // wide, min((right + MARGIN - 1) // wide + 1, known.columns)
+    if min(last * wide, known.width) - first * wide < NARROW:
+        first = max(first - 1, 0)
     rows = np.arange(max(top - MARGIN, 0) // high, min((bottom + MARGIN - 1) // high + 1, known.rows))
     x, y = first * wide, int(rows[0]) * high
     size = struct.pack('>HH', min((int(rows[-1]) + 1) * high, known.height) - y, min(last * wide, known.width) - x)
