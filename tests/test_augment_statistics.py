@@ -67,8 +67,8 @@ def assert_same_distribution(ours, theirs):
         assert abs(a.std() - b.std()) < 0.08 * b.std() + 1e-9
 
 
-def maps(views, step):
-    """(n, 7): the affine map from a view of a ramp to the picture, and whether it was mirrored."""
+def changes_of(views, step):
+    """(n, 7) of views of a ramp: scale, aspect, shear, degrees, the centre's two coordinates, whether mirrored."""
     y, x = np.mgrid[:SIZE, :SIZE]
     middle = (SIZE - 1) / 2
     rows = []
@@ -78,8 +78,12 @@ def maps(views, step):
         found = np.linalg.lstsq(places, view[:2][:, seen].T / step, rcond=None)[0].T.copy()
         mirrored = found[0, 0] < 0
         found[:, 0] *= -1 if mirrored else 1
-        rows.append([*found.ravel(), mirrored])
-    return np.round(np.array(rows), 3)
+        (m00, m01), (m10, m11) = np.linalg.inv(found[:, :2])
+        ws, angle = math.hypot(m10, m11), math.atan2(-m10, m11)
+        a, b = math.cos(angle), math.sin(angle)
+        hs, shear = m00 * a + m01 * b, (m01 * a - m00 * b) / ws
+        rows.append([hs * (1 + ws / hs) / 2, ws / hs, shear, math.degrees(angle), *found[:, 2], mirrored])
+    return np.round(np.array(rows), 2)
 
 
 @pytest.fixture(scope='module')
@@ -96,14 +100,16 @@ def ramps(tmp_path_factory):
 def test_place_and_shape_are_distributed_as_mxnet_does(ramps, level):
     path, step = ramps['small' if level == 'cifar' else 'large']
     changes = Augment(**AUGMENT[level])._replace(hls=(0, 0, 0))
-    ours, theirs = maps(our_views(path, changes), step), maps(their_views(path, **THEIRS[level]), step)
+    ours, theirs = (changes_of(views, step) for views in (our_views(path, changes), their_views(path, **THEIRS[level])))
     assert_same_distribution(ours, theirs)
     if level == 1:
         for views in (ours, theirs):
-            left, top = (np.round(views[:, column] - (SIZE - 1) / 2) for column in (2, 5))
+            left, top = (np.round(views[:, column] - (SIZE - 1) / 2) for column in (4, 5))
             assert (left.min(), left.max(), top.min(), top.max()) == (0, 100 - SIZE, 0, 84 - SIZE)
     if level == 3:
-        assert ours[:, 1].std() > 0.05  # without rotation and shear it is 0
+        for views in (ours, theirs):
+            assert set(np.round(views[:, 3]).astype(int)) == set(range(-10, 11))
+            assert abs(views[:, 2]).max() > 0.09
 
 
 @pytest.mark.parametrize('colour', [(60, 120, 180), (200, 90, 80), (30, 30, 35)])

@@ -46,11 +46,12 @@ def test_a_window_is_that_of_the_whole_picture(data, sampling, height, width, sh
     )
 
 
+@pytest.mark.parametrize('width', [83, 85])  # the last column of MCUs is narrower than what libjpeg interpolates
 @pytest.mark.parametrize('sampling', SAMPLINGS)
-def test_every_box_of_corners_and_seams(sampling):
-    payload = jpeg(scene(5, 53, 85), 1, flag(sampling))
+def test_every_box_of_corners_and_seams(sampling, width):
+    payload = jpeg(scene(5, 53, width), 1, flag(sampling))
     whole, picture = pictures.decode(payload), region.open_picture(payload)
-    edges_x, edges_y = (0, 1, 15, 16, 17, 31, 32, 33, 84, 85), (0, 1, 15, 16, 17, 32, 52, 53)
+    edges_x, edges_y = (0, 1, 15, 16, 17, 31, 32, 33, 81, 82, width), (0, 1, 15, 16, 17, 32, 52, 53)
     for left, right in ((a, b) for a in edges_x for b in edges_x if a < b):
         for top, bottom in ((a, b) for a in edges_y for b in edges_y if a < b):
             part = picture.window(left, top, right, bottom)
