@@ -18,11 +18,9 @@ from ibnnet_mx import ndfile
 def _graph(net):
     """The network with a SoftmaxOutput as mxnet's JSON, byte for byte the same at every save.
 
-    mxnet goes on counting the operators' names, and in the edges how often a variable of running statistics was used.
+    mxnet counts in the edges how often a variable of running statistics was used before; loading passes over that.
     """
-    with mx.name.NameManager():
-        symbol = mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax')
-    graph = json.loads(symbol.tojson())
+    graph = json.loads(mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax').tojson())
     for node in graph['nodes']:
         node['inputs'] = [[source, output, 0] for source, output, _ in node['inputs']]
     return json.dumps(graph, indent=1).encode()

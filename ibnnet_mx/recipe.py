@@ -135,6 +135,8 @@ def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = Non
         if rate != (base.lr_from[1] if base.lr_from else base.lr):
             changes['lr_from'] = (resumed_at, rate)
     recipe = replace(base, **changes)
+    if recipe.data_type == 'cifar10' and recipe.aug_level in (1, 2):
+        recipe = replace(recipe, aug_level='cifar')  # the seed's levels 1 and 2 are the same at 32 pixels
     _check(recipe)
     if changes.get('lr_steps') and recipe.schedule != 'step':
         steps = _listed(recipe.lr_steps)
@@ -164,6 +166,8 @@ def _check(recipe: Recipe) -> None:
         value = getattr(recipe, option)
         if not 0 <= value < float('inf'):
             raise ValueError(f'--{option.replace("_", "-")} {value} must not be below 0')
+    if recipe.data_type == 'cifar10' and recipe.aug_level == 3:
+        raise ValueError('--aug-level 3: rotation and shear are for ImageNet pictures; with cifar10 use 1, 2 or rrc')
     if recipe.no_aug_epochs and recipe.aug_level in PLAIN:
         raise ValueError(
             f'--no-aug-epochs {recipe.no_aug_epochs}: augmentation {recipe.aug_level} only crops and mirrors, '

@@ -86,6 +86,8 @@ def test_clearing_leaves_a_whole_checkpoint_at_every_moment(tmp_path, monkeypatc
     store.prepare()
     store.save(runs[0], 1, facts(0.1))
     copies = moments(store, monkeypatch, lambda: store.save(runs[1], 2, facts(0.2)))
+    for copy in copies[11:]:
+        assert all(copy.fault(epoch) == '' for epoch in copy.epochs())
     found = [check(copy, {1: runs[0], 2: runs[1]}) for copy in copies]
     assert found == [1] * 11 + [2] * (len(found) - 11)
     assert len(found) == 16  # with the deletion of three files

@@ -160,10 +160,12 @@ def test_a_damaged_recipe_in_the_json_is_one_line(run, tmp_path):
     assert run('--retrain', code=2).startswith('train_resnet: the recipe of the checkpoint is damaged: ')
 
 
-def test_devices_and_recomputing_are_options(run, tmp_path):
+def test_devices_and_recomputing_are_options(run, tmp_path, monkeypatch):
     plain, two = ['--model', 'resnet', '--norm', 'in'], ['--cpus', '2', '--kv-store', 'device']
     run(*plain, prefix='plain')
-    run(*plain, '--memonger', prefix='thrifty')
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, '_plain', None)  # so that nothing but recomputing can have trained
+        run(*plain, '--memonger', prefix='thrifty')
     run(*plain, *two, prefix='two')
     assert same(saved(tmp_path, prefix='plain'), saved(tmp_path, prefix='thrifty'))
     one, other = (saved(tmp_path, prefix=prefix)[0] for prefix in ('plain', 'two'))

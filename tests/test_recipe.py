@@ -185,3 +185,10 @@ def test_a_recipe_of_another_version_is_read():
 def test_a_damaged_recipe_is_said_to_be_one(values):
     with pytest.raises(ValueError, match='the recipe of the checkpoint is damaged'):
         from_dict(values)
+
+
+def test_levels_of_the_seed_at_32_pixels():
+    for level in (1, 2):
+        assert resolve(RECIPES['cifar10'], {'aug_level': level}).aug_level == 'cifar'
+    with pytest.raises(ValueError, match='--aug-level 3: rotation and shear are for ImageNet pictures'):
+        resolve(RECIPES['cifar10'], {'aug_level': 3})

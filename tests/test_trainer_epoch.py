@@ -1,5 +1,6 @@
 """Epochs of training and validation: rates, targets, what is told, and exact means."""
 
+import random
 from dataclasses import replace
 
 import mxnet as mx
@@ -137,6 +138,26 @@ def test_what_is_told_of_a_batch_is_its_own(recompute):
         logits = twin.step(pixels, label, lr_at(PLAN, (i + 0.5) / 3))[0].asnumpy()
         told.append((0, i, len(label), scores(logits, label.asnumpy())))
     assert run.report.batches == told
+
+
+def test_each_epoch_draws_from_its_own_seed():
+    """Whatever was drawn before: a resumed run cannot know it."""
+    drawn = []
+    for skipped, run in ((0, make()), (5, make()), (0, make(plan=replace(PLAN, seed=1)))):
+        for epoch in (0, 1):
+            mx.nd.random.uniform(shape=(skipped + 1,)).wait_to_read()
+            np.random.rand(skipped)
+            numbers = []
+            run.step = lambda pixels, *_, numbers=numbers: (
+                numbers.extend([float(mx.nd.random.uniform().asscalar()), np.random.rand(), random.random()])
+                or [mx.nd.zeros((pixels.shape[0], CLASSES))]
+            )
+            run.train_epoch(Feed(batches(2)))
+            drawn.append(numbers)
+    assert drawn[0] == drawn[2]
+    assert drawn[1] == drawn[3]
+    for other in (1, 4, 5):
+        assert not any(a == b for a, b in zip(drawn[0], drawn[other]))
 
 
 def test_devices_agree_after_an_epoch():

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+WARM_UP = 600  # pictures; until then the allocator still asks the kernel for memory
 STATISTICS_EPOCHS = 10
 TASKS = {  # name: file, size, level (None: validation), options of ImageRecordIter
     'training, level 2': (
@@ -90,29 +91,37 @@ def their_epochs(path, task, batch, threads, index):
     return run
 
 
+def go_through(run, least):
+    """Whole epochs of at least that many pictures; how many they were."""
+    pictures = epoch = 0
+    while pictures < least:
+        pictures += sum(len(pixels) for pixels in run(epoch))
+        epoch += 1
+    return pictures
+
+
 def measure(job):
-    """One process: an epoch to warm up, then CPU and wall milliseconds a picture; or the means of the pixels."""
+    """One process: some epochs to warm up, then CPU and wall milliseconds a picture; or the means of the pixels."""
     path = Path(job['path'])
     if job['reader'].startswith('ours'):
         run = our_epochs(path, job['task'], job['batch'], job['threads'], 'whole' in job['reader'])
     else:
         run = their_epochs(path, job['task'], job['batch'], job['threads'], 'index' in job['reader'])
     if job['statistics']:
-        return pixel_statistics(run, job['epochs'])
-    for _ in run(0):
-        pass
+        return pixel_statistics(run)
+    go_through(run, WARM_UP)
     cpu, wall = usage()
-    pictures = sum(len(pixels) for epoch in range(1, job['epochs'] + 1) for pixels in run(epoch))
+    pictures = go_through(run, job['pictures'])
     cpu_end, wall_end = usage()
     return {'cpu': (cpu_end - cpu) / pictures * 1e3, 'wall': (wall_end - wall) / pictures * 1e3, 'pictures': pictures}
 
 
-def pixel_statistics(run, epochs):
+def pixel_statistics(run):
     """Mean of the pixels of each RGB plane, and of each picture's deviation."""
     import numpy as np
 
     means, deviations = [], []
-    for epoch in range(epochs):
+    for epoch in range(STATISTICS_EPOCHS):
         for pixels in run(epoch):
             pixels = pixels if isinstance(pixels, np.ndarray) else pixels.asnumpy()
             means.append(pixels.mean((2, 3), dtype=np.float64))
@@ -144,7 +153,7 @@ def jobs(args):
         for reader, tasks in READERS.items():
             if task in tasks:
                 yield dict(
-                    task=task, reader=reader, path=str(path), batch=batch, threads=args.threads, epochs=args.epochs
+                    task=task, reader=reader, path=str(path), batch=batch, threads=args.threads, pictures=args.pictures
                 )
 
 
@@ -172,7 +181,7 @@ def statistics_table(wanted):
     print('|---|---|---|---|')
     for job in wanted:
         if 'whole' not in job['reader']:
-            found = child(dict(job, statistics=True, epochs=STATISTICS_EPOCHS))
+            found = child(dict(job, statistics=True))
             columns = [', '.join(f'{value:.1f}' for value in found[key]) for key in ('mean', 'std')]
             print(f'| {job["task"]} | {job["reader"]} | {columns[0]} | {columns[1]} |')
 
@@ -182,7 +191,7 @@ def main():
     parser.add_argument('--rec', type=Path, help='folder with train_480_q90.rec and val_256_q90.rec')
     parser.add_argument('--cifar', type=Path, help='folder with cifar10_train.rec')
     parser.add_argument('--repeat', type=int, default=5, help='measurements of each reader (5)')
-    parser.add_argument('--epochs', type=int, default=3, help='epochs of a measurement, after one to warm up (3)')
+    parser.add_argument('--pictures', type=int, default=1200, help='of a measurement, rounded up to epochs (1200)')
     parser.add_argument(
         '--batch', type=int, default=32, help='pictures of a batch; CIFAR takes four times as many (32)'
     )
