@@ -112,6 +112,7 @@ def test_two_halves_are_the_whole(tmp_path, tiny_data, model, cpus, recompute, c
     assert [m for m in whole.report.means if m[0] >= 2] == second.report.means
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning:mxnet')
 def test_mxnet_loads_it_in_three_ways(store, run):
     pixels, _ = batches(3, seed=9)[0]
     expected = mx.nd.softmax(run.net(pixels)).asnumpy()

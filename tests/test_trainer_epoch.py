@@ -144,7 +144,7 @@ def test_each_epoch_draws_from_its_own_seed():
     """Whatever was drawn before: a resumed run cannot know it."""
     drawn = []
     for skipped, run in ((0, make()), (5, make()), (0, make(plan=replace(PLAN, seed=1)))):
-        for epoch in (0, 1):
+        for _ in (0, 1):
             mx.nd.random.uniform(shape=(skipped + 1,)).wait_to_read()
             np.random.rand(skipped)
             numbers = []
