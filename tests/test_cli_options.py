@@ -245,3 +245,14 @@ def test_an_environment_that_cannot_work_is_one_line(command, script):
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith(f"{name}: DMLC_ROLE='garbage' makes mxnet wait for ever")
     assert done.stderr.count('\n') == 1
+
+
+def test_zero_gamma_has_nothing_to_act_on_in_a_retrain():
+    from ibnnet_mx import recipe
+    from ibnnet_mx.cli import options, plan
+
+    args = options.training().parse_args(['--retrain', '--zero-gamma'])
+    values = recipe.to_dict(recipe.RECIPES['ibn'])
+    with pytest.raises(ValueError, match='--zero-gamma is about the first epoch'):
+        plan.make(args, {'recipe': values, 'epoch': 1, 'model': 'resnet50_ibn_a'})
+    plan.make(args, {'recipe': dict(values, zero_gamma=True), 'epoch': 1, 'model': 'resnet50_ibn_a'})

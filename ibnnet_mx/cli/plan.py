@@ -15,6 +15,8 @@ def make(args, facts=None):
         base = recipe.from_dict(facts['recipe'])
         if args.recipe not in (None, base.name):
             raise ValueError(f'--recipe {args.recipe}: the checkpoint was trained with {base.name}; leave --recipe out')
+    if facts is not None and args.zero_gamma and not base.zero_gamma:
+        raise ValueError('--zero-gamma is about the first epoch: a --retrain has its weights already, leave it out')
     wanted = recipe.resolve(base, vars(args), None if facts is None else facts['epoch'])
     family, depth = registry.split_name(wanted.model)
     if wanted.data_type == 'cifar10' and not family.startswith('cifar_'):
