@@ -15,17 +15,24 @@ from ibnnet_mx.checkpoint import Store
 # XingangPan/IBN-Net and torchvision -> ours; applied top to bottom.
 FROM_TORCH = [
     (r'^layer(\d+)\.(\d+)\.', lambda m: f'stage{m[1]}_unit{int(m[2]) + 1}_'),
+    (r'^features\.norm5\.', 'bn1_'),  # DenseNet
+    (r'^features\.(conv|norm)0\.', r'\g<1>0_'),
+    (r'^features\.denseblock(\d+)\.denselayer(\d+)\.', r'stage\1_unit\2_'),
+    (r'^features\.(transition\d+)\.(norm|conv)\.', r'\1_\2_'),
+    (r'^classifier\.', 'fc1_'),
+    (r'norm(\d?)([._])', r'bn\1\2'),
     (r'^conv1\.', 'conv0_'),
     (r'^bn1\.', 'bn0_'),
     (r'^fc\.', 'fc1_'),
+    (r'se\.fc\.(0|2)\.', lambda m: f'se_fc{int(m[1]) // 2 + 1}_'),
     (r'bn1\.IN\.', 'in1_'),
     (r'bn1\.BN\.', 'bn1_'),
     (r'_IN\.', '_ibn1_'),
     (r'downsample\.0\.', 'sc_'),
     (r'downsample\.1\.', 'sc_bn_'),
     (r'(conv|bn)(\d)\.', r'\1\2_'),
-    (r'(bn\d|in1|ibn1|sc_bn)_weight$', r'\1_gamma'),
-    (r'(bn\d|in1|ibn1|sc_bn)_bias$', r'\1_beta'),
+    (r'(bn\d?|in1|ibn1|sc_bn)_weight$', r'\1_gamma'),
+    (r'(bn\d?|in1|ibn1|sc_bn)_bias$', r'\1_beta'),
 ]
 # tornadomeet/ResNet and bruinxiong/IBN-Net.mxnet -> ours: only the running statistics are called otherwise.
 FROM_MXNET = [(r'^(arg|aux):', ''), (r'_moving_(mean|var)$', r'_running_\1')]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import mxnet as mx
 from mxnet import autograd
 from mxnet.gluon import nn
 
 from ibnnet_mx import norm
-from ibnnet_mx.blocks import ROWS, GlobalMean, ResidualUnit, chain, stem
+from ibnnet_mx.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, Style, chain, stem, transition
 
 
 class Graph:
@@ -46,7 +48,8 @@ class Network(nn.HybridBlock):
     def trace(self, rows=None):
         """(symbol from 'data' to logits, {constant's name: NDArray}); rows: batch size of a training graph."""
         with norm.forms(rows) as constants:
-            return self(mx.sym.var('data')), constants
+            found = self(mx.sym.var('data'))
+            return mx.sym.Group(found) if isinstance(found, list) else found, constants
 
     def _clear_cached_op(self):
         super()._clear_cached_op()
@@ -63,54 +66,100 @@ class Network(nn.HybridBlock):
             self._graphs[rows] = Graph(self, rows, flags)
         return self._graphs[rows](x)
 
+    def _assemble(self, parts, taps, head):
+        """features: the parts one after another, up to the last that is wanted; output: the classifier.
+
+        taps: names of the parts whose results are the network's, () for logits; head: (classes, channels, inits).
+        """
+        names = list(parts)
+        self._taps = taps
+        if taps:
+            names = names[: max(map(names.index, taps)) + 1]
+        self._parts = names
+        self.features = chain(*(parts[name] for name in names))
+        if not taps:
+            classes, channels, inits = head
+            self.output = nn.Dense(classes, in_units=channels, prefix='fc1_', **inits)
+
+    def hybrid_forward(self, F, x):
+        found = {}
+        for name, part in zip(self._parts, self.features):
+            found[name] = x = part(x)
+        if not self._taps:
+            return self.output(x)
+        results = [found[name] for name in self._taps]
+        return results if len(results) > 1 else results[0]
+
 
 class ResNet(Network):
-    """ResNet v1 or v2, plain or IBN: (N, 3, H, W) -> logits (N, classes).
+    """ResNet v1 or v2, ResNeXt, SE-ResNet, plain or IBN: (N, 3, H, W) -> logits (N, classes).
 
     shape: registry.Shape. IBN-a: every unit of all stages but the last; IBN-b: the stem's norm and the last unit of the
     first two stages (arXiv:1807.09441, XingangPan/IBN-Net). v2 projects at every stage's start as tornadomeet/ResNet
     does, v1 where the shape changes. Parameters carry the latter's names (stage1_unit1_conv1_weight).
     """
 
-    def __init__(self, shape, classes, layers, preact=False, ibn=None, zero_gamma=False):
+    def __init__(self, shape, classes, layers, style, taps=()):
         super().__init__(prefix='')
         with self.name_scope():
-            cin, rows = shape.widths[0], ROWS[shape.unit]
-            self.stem = stem(shape.stem, cin, layers, preact, ibn)
-            self.stages = chain()
+            cin, last = shape.widths[0], len(shape.units)
+            parts = {'stem': stem(shape.stem, cin, layers, style)}
             for s, (units, cout) in enumerate(zip(shape.units, shape.widths[1:]), 1):
+                parts[f'stage{s}'] = stage = chain()
                 for u in range(1, units + 1):
-                    stride = 2 if s > 1 and u == 1 else 1
-                    in_a = ibn == 'a' and s < len(shape.units)
-                    in_b = ibn == 'b' and s <= 2 and u == units
-                    self.stages.add(
+                    stride = 1 if s == 1 or u > 1 else style.last_stride if s == last else 2
+                    in_a = style.ibn == 'a' and s < last
+                    in_b = style.ibn == 'b' and s <= 2 and u == units
+                    stage.add(
                         ResidualUnit(
-                            rows(cin, cout, stride),
+                            ROWS[shape.unit](cin, cout, stride, style.groups),
                             layers,
-                            preact,
-                            ibn if in_a or in_b else None,
-                            u == 1 if preact else stride != 1 or cin != cout,
-                            zero_gamma,
+                            style,
+                            style.ibn if in_a or in_b else None,
+                            u == 1 if style.preact else stride != 1 or cin != cout,
                             prefix=f'stage{s}_unit{u}_',
                         )
                     )
                     cin = cout
-            self.neck = chain(layers.norm(cin, prefix='bn1_'), nn.Activation('relu')) if preact else chain()
-            uniform = mx.init.Uniform(cin**-0.5)  # v1: torch's Linear; v2: what its builder's Xavier gives
-            gaussian = mx.init.Xavier(rnd_type='gaussian', factor_type='in', magnitude=2)
-            self.head = chain(
-                GlobalMean(),
-                nn.Dense(
-                    classes,
-                    in_units=cin,
-                    weight_initializer=gaussian if preact else uniform,
-                    bias_initializer='zeros' if preact else uniform,
-                    prefix='fc1_',
-                ),
-            )
+            if style.preact:
+                parts['neck'] = chain(layers.norm(cin, prefix='bn1_'), nn.Activation('relu'))
+            parts['embedding'] = chain(GlobalMean(), nn.Dropout(0.2)) if style.w_d else GlobalMean()
+            self._assemble(parts, taps, (classes, cin, GAUSSIAN if style.preact else torch_linear(cin)))
 
-    def hybrid_forward(self, F, x):
-        return self.head(self.neck(self.stages(self.stem(x))))
+
+class DenseNet(Network):
+    """DenseNet, plain or IBN: (N, 3, H, W) -> logits (N, classes). arXiv:1608.06993.
+
+    IBN: the first norm of every third unit of all stages but the last (XingangPan/IBN-Net). A transition belongs to the
+    stage after it, so that 'stage1' is what the first dense block gives.
+    """
+
+    def __init__(self, shape, classes, layers, style, taps=()):
+        super().__init__(prefix='')
+        with self.name_scope():
+            width, growth = shape.widths
+            parts = {'stem': stem(shape.stem, width, layers, style)}
+            for s, units in enumerate(shape.units, 1):
+                parts[f'stage{s}'] = stage = chain()
+                if s > 1:
+                    stage.add(transition(width, layers, f'transition{s - 1}_'))
+                    width //= 2
+                for u in range(units):
+                    ibn = style.ibn == 'a' and s < len(shape.units) and u % 3 == 0
+                    stage.add(DenseUnit(width, growth, layers, ibn, prefix=f'stage{s}_unit{u + 1}_'))
+                    width += growth
+            parts['neck'] = chain(layers.norm(width, prefix='bn1_'), nn.Activation('relu'))
+            parts['embedding'] = GlobalMean()
+            self._assemble(parts, taps, (classes, width, torch_linear(width)))
+
+
+# of the classifier: what the builder of the v2 nets gives
+GAUSSIAN = dict(weight_initializer=mx.init.Xavier('gaussian', 'in', 2), bias_initializer='zeros')
+
+
+def torch_linear(channels):
+    uniform = mx.init.Uniform(channels**-0.5)
+    return dict(weight_initializer=uniform, bias_initializer=uniform)
 
 
 def count_parameters(net):
@@ -118,12 +167,46 @@ def count_parameters(net):
     return sum(mx.nd.zeros(p.shape).size for n, p in net.collect_params().items() if 'running_' not in n)
 
 
-NETS = {'ResNet': ResNet}
+def count_macs(net, size):
+    """Multiplications of the convolutions and dense layers for one picture (3, size, size)."""
+    nodes = net.trace()[0].get_internals()
+    weights, outputs, _ = nodes.infer_shape_partial(data=(1, 3, size, size))
+    shapes = dict(zip(nodes.list_arguments(), weights))
+    total = 0
+    for name, shape in zip(nodes.list_outputs(), outputs):
+        weight = shapes.get(name[: -len('fwd_output')] + 'weight')
+        if name.endswith('_fwd_output') and weight is not None:
+            total += math.prod(shape) * math.prod(weight[1:])
+    return total
 
 
-def build(kind, shape, classes, options):
-    """A row of the registry -> network. ValueError: zero_gamma where no norm ends a unit."""
-    if options['zero_gamma'] and options['preact']:
+NETS = {'ResNet': ResNet, 'DenseNet': DenseNet}
+RESIDUAL_ONLY = dict(w_d=('--w-d', False), last_stride=('last_stride', 2), zero_gamma=('--zero-gamma', False))
+
+
+def build(kind, shape, classes, options, features=None):
+    """A row of the registry -> network. ValueError: an option that the network cannot have."""
+    style = Style(**{key: options[key] for key in Style._fields if key in options})
+    if style.zero_gamma and style.preact:
         raise ValueError('--zero-gamma needs a norm at the end of each unit: v2 networks have none there, use a v1 one')
-    layers = norm.kit(options['norm'], options['bn_mom'], options['eps'], options['workspace'], options['fan'])
-    return NETS[kind](shape, classes, layers, options['preact'], options.get('ibn'), options['zero_gamma'])
+    if kind == 'DenseNet':
+        for key, (name, usual) in RESIDUAL_ONLY.items():
+            if options[key] != usual:
+                raise ValueError(f'{name} is for residual networks: a DenseNet cannot have it')
+    if style.w_d and style.pad:
+        raise ValueError('--w-d is about shortcuts with a convolution: a v1a network has none, use a v1 or v2 one')
+    if style.last_stride not in (1, 2):
+        raise ValueError(f'last_stride {style.last_stride}: use 1 or 2')
+    return NETS[kind](shape, classes, norm.kit(options), style, _taps(shape, kind, style, features))
+
+
+def _taps(shape, kind, style, features):
+    """Names of the wanted parts; () for logits."""
+    if features is None or features is False:
+        return ()
+    taps = ('embedding',) if features is True else (features,) if isinstance(features, str) else tuple(features)
+    neck = ['neck'] if kind == 'DenseNet' or style.preact else []
+    there = ['stem', *(f'stage{s}' for s in range(1, len(shape.units) + 1)), *neck, 'embedding']
+    if not taps or not set(taps) <= set(there):
+        raise ValueError(f'features={features!r}: use True, or names of {", ".join(there)}')
+    return taps

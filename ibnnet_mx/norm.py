@@ -1,4 +1,4 @@
-"""Normalisation and convolution, handed to the blocks as a kit: Layers(conv, norm, instance, pixels).
+"""Normalisation and convolution, handed to the blocks as a kit: Layers(conv, norm, instance, ibn, pixels).
 
 Nobody outside this file names a concrete norm, so momentum, eps and workspace are bound here, once.
 """
@@ -19,6 +19,7 @@ class Layers(NamedTuple):
     conv: Callable[..., Any]
     norm: Callable[..., Any]
     instance: Callable[..., Any]
+    ibn: Callable[..., Any]
     pixels: Callable[..., Any]
 
 
@@ -95,37 +96,49 @@ class InstanceNorm(nn.HybridBlock):
 
 
 class IBN(nn.HybridBlock):
-    """Concat(InstanceNorm(x[:, :k]), norm(x[:, k:])) with k = int(channels * ratio). arXiv:1807.09441, IBN-a.
+    """InstanceNorm of some channels beside the kit's norm of the others. arXiv:1807.09441, IBN-a.
 
-    (N, C, H, W) -> the same. The parameters are in1_* and bn1_*, as in the MXNet community's IBN-Net.
+    (N, C, H, W) -> the same. ratio: share of InstanceNorm, which has the first int(C * ratio) channels; batch_first:
+    the norm has the first int(C * (1 - ratio)), as in the authors' DenseNets. The parameters are in1_* and bn1_*, as in
+    the MXNet community's IBN-Net.
     """
 
-    def __init__(self, channels, layers, ratio=0.5, **kwargs):
-        super().__init__(**kwargs)
-        self._split = int(channels * ratio)
+    def __init__(self, channels, norm, instance, ratio=0.5, batch_first=False):
+        super().__init__(prefix='')
+        share = round(1 - ratio, 9) if batch_first else ratio  # 1 - 0.4 is a little less than 0.6
+        self._split = int(channels * share)
         if not 0 < self._split < channels:
-            raise ValueError(f'IBN ratio {ratio} leaves one side of {channels} channels empty')
+            raise ValueError(f'--ibn-ratio {ratio} leaves one side of {channels} channels empty')
         # oneDNN's concat divides by zero in its backward pass where it meets blocks of 8 beside blocks of 16 channels
         self._flat = self._split % 16 != 0 or channels % 16 != 0
         with self.name_scope():
-            self.instance = layers.instance(self._split, prefix='in1_')
-            self.batch = layers.norm(channels - self._split, prefix='bn1_')
+            parts = [(instance, 'in1_'), (norm, 'bn1_')]
+            (first, first_prefix), (second, second_prefix) = reversed(parts) if batch_first else parts
+            self.first = first(self._split, prefix=first_prefix)
+            self.second = second(channels - self._split, prefix=second_prefix)
 
     def hybrid_forward(self, F, x):
-        head = self.instance(F.slice_axis(x, axis=1, begin=0, end=self._split))
-        tail = self.batch(F.slice_axis(x, axis=1, begin=self._split, end=None))
+        head = self.first(F.slice_axis(x, axis=1, begin=0, end=self._split))
+        tail = self.second(F.slice_axis(x, axis=1, begin=self._split, end=None))
         if not self._flat:
             return F.concat(head, tail, dim=1)
         rows = [F.reshape(part, shape=(0, -1)) for part in (head, tail)]
         return F.reshape_like(F.concat(*rows, dim=1), x)
 
 
-def kit(norm='bn', momentum=0.9, eps=1e-5, workspace=512, fan='out'):
-    """The layers of a network. norm: 'bn', or 'in' for InstanceNorm everywhere.
+INITS = {  # of convolutions: He's, arXiv:1502.01852, counting the outputs or the inputs; torch's default
+    'fan_out': dict(rnd_type='gaussian', factor_type='out', magnitude=2),
+    'fan_in': dict(rnd_type='gaussian', factor_type='in', magnitude=2),
+    'torch': dict(rnd_type='uniform', factor_type='in', magnitude=1),
+}
 
-    fan: 'out' or 'in', the side that He's initialisation (arXiv:1502.01852, gaussian) counts; workspace in MB.
+
+def kit(options):
+    """The layers of a network, from its options (registry.OPTIONS and its row): norm, bn_mom, eps, workspace, init,
+    ibn_ratio, batch_first. norm: 'bn', or 'in' for InstanceNorm everywhere.
     """
-    init = mx.init.Xavier(rnd_type='gaussian', factor_type=fan, magnitude=2)
+    momentum, eps = options['bn_mom'], options['eps']
+    init = mx.init.Xavier(**INITS[options['init']])
 
     def conv(row, prefix):
         layer = nn.Conv2D(
@@ -139,7 +152,7 @@ def kit(norm='bn', momentum=0.9, eps=1e-5, workspace=512, fan='out'):
             weight_initializer=init,
             prefix=prefix,
         )
-        layer._kwargs['workspace'] = workspace  # Gluon's Conv2D has no argument for it, the operator has
+        layer._kwargs['workspace'] = options['workspace']  # Gluon's Conv2D has no argument for it, the operator has
         return layer
 
     def batch(channels, prefix, gamma='ones'):
@@ -156,4 +169,9 @@ def kit(norm='bn', momentum=0.9, eps=1e-5, workspace=512, fan='out'):
         """The seed's bn_data: a BatchNorm without scale on the raw picture, under every kit."""
         return nn.BatchNorm(momentum=momentum, epsilon=eps, scale=False, in_channels=3, prefix='bn_data_')
 
-    return Layers(conv, {'bn': batch, 'in': instance}[norm], instance, pixels)
+    norm = {'bn': batch, 'in': instance}[options['norm']]
+
+    def ibn(channels):
+        return IBN(channels, norm, instance, options['ibn_ratio'], options.get('batch_first', False))
+
+    return Layers(conv, norm, instance, ibn, pixels)

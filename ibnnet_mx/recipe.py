@@ -52,6 +52,8 @@ class Recipe:
     mixup: float = 0.0  # alpha of arXiv:1710.09412
     clip_gradient: float = 0.0  # largest L2 norm of all gradients together; 0 = unclipped
     zero_gamma: bool = False  # arXiv:1706.02677
+    w_d: bool = False  # three 3x3 in the stem, 3x3 strided shortcuts, dropout of 0.2
+    ibn_ratio: float | None = None  # InstanceNorm's share in IBN-a; None: the original's
     no_decay: tuple[str, ...] = ('beta', 'bias')
     seed: int = 0
 

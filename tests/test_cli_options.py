@@ -53,7 +53,7 @@ def dry(run, *argv):
 
 
 BEFORE_DATA = [
-    (['--depth', '51'], '--depth 51 is no ImageNet depth: use one of 18, 34'),
+    (['--depth', '51'], '--depth 51 is no depth of resnet_v2: use one of 18, 34'),
     (['--depth', '21', '--data-type', 'cifar10'], '--depth 21 is no cifar10 depth: use 6n+2'),
     (['--depth', 'x'], "--depth: invalid int value: 'x'"),
     (['--model', 'resnet_v3'], '--model resnet_v3 is not known: did you mean resnet_v2'),

@@ -5,8 +5,12 @@ from mxnet import autograd, gluon
 
 from ibnnet_mx import get_model, registry
 
-SMALL = [registry.full_name(f, 8 if f.startswith('cifar_') else 18) for f in registry.MODELS]
+SMALL = [
+    registry.full_name(f, 8 if f.startswith('cifar_') else registry.ROWS[registry.base_of(f)].depths[0])
+    for f in registry.MODELS
+]
 BOTTLENECKS = ['resnet50_ibn_a', 'resnet50_ibn_b', 'resnet50_v2_ibn_a', 'cifar_resnet164_v2_ibn_a']
+W_D = ['resnet18', 'resnet18_v2_ibn_a', 'resnext50_ibn_b', 'cifar_resnet8', 'cifar_resnet8_v2']
 
 
 def started(name, hybrid=True, **options):
@@ -22,9 +26,11 @@ def pictures(count=4, size=32):
     return mx.nd.array(np.random.RandomState(0).uniform(-1, 1, (count, 3, size, size)))
 
 
-@pytest.mark.parametrize('name', SMALL + BOTTLENECKS)
-def test_every_parameter_gets_a_gradient(name):
-    net = started(name)
+@pytest.mark.parametrize(
+    ('name', 'options'), [(name, {}) for name in SMALL + BOTTLENECKS] + [(name, {'w_d': True}) for name in W_D]
+)
+def test_every_parameter_gets_a_gradient(name, options):
+    net = started(name, **options)
     with autograd.record():
         loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(pictures()), mx.nd.array([0, 1, 2, 3]))
     loss.backward()
@@ -36,10 +42,31 @@ def test_every_parameter_gets_a_gradient(name):
 @pytest.mark.parametrize('name', SMALL)
 def test_hybridized_equals_imperative_in_both_modes(name):
     plain, fast = started(name, hybrid=False), started(name)
+    x = pictures(size=64 if registry.find(name).depth >= 50 else 32)  # deep nets enlarge rounding on maps of 1x1
     for training in (False, True, False):
         with autograd.record(training):
-            a, b = plain(pictures()), fast(pictures())
+            a, b = plain(x), fast(x)
         np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_forward_at_the_usual_size_and_another(name):
+    check_sizes(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', sorted({*registry.list_models()} - {*SMALL}))
+def test_forward_of_all_models(name):
+    check_sizes(name)
+
+
+def check_sizes(name):
+    net, size = started(name), registry.find(name).size
+    for side in (size, size * 5 // 4):
+        logits = net(pictures(2, side)).asnumpy()
+        assert logits.shape == (2, 5)
+        assert np.isfinite(logits).all()
+        assert np.ptp(logits, axis=0).max() > 0  # it looks at the picture
 
 
 @pytest.mark.parametrize('name', ['resnet18_ibn_a', 'cifar_resnet8_v2_ibn_a'])
@@ -112,6 +139,83 @@ def test_v2_projects_at_every_stage_and_v1_where_shapes_change():
     assert {n[:6] for n in shortcuts('resnet18')} == {'stage2', 'stage3', 'stage4'}
 
 
+def test_option_a_shortcuts_have_no_parameters_and_keep_every_other_pixel():
+    from ibnnet_mx.blocks import PaddedIdentity
+
+    assert not [n for n in get_model('cifar_resnet20_v1a').collect_params() if '_sc_' in n]
+    x = pictures(2, 7)
+    y = PaddedIdentity(3, 8, 2)(x).asnumpy()
+    assert y.shape == (2, 8, 4, 4)
+    np.testing.assert_array_equal(y[:, 2:5], x.asnumpy()[:, :, ::2, ::2])
+    assert not y[:, :2].any()
+    assert not y[:, 5:].any()
+
+
+def test_squeeze_excite_is_its_formula():
+    from ibnnet_mx.blocks import SqueezeExcite
+
+    block = SqueezeExcite(32, 16)
+    block.initialize()
+    x = np.random.RandomState(0).normal(size=(2, 32, 5, 5))
+    first, second = (p.data().asnumpy() for p in block.collect_params().values())
+    gate = np.maximum(x.mean((2, 3)) @ first.T, 0) @ second.T
+    wanted = x / (1 + np.exp(-gate))[:, :, None, None]
+    np.testing.assert_allclose(block(mx.nd.array(x)).asnumpy(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_densenets_ibn_has_the_norm_first_in_every_third_unit():
+    params = get_model('densenet121_ibn_a').collect_params()
+    wanted = {f'stage{s}_unit{u}_' for s, units in ((1, 6), (2, 12), (3, 24)) for u in range(1, units + 1, 3)}
+    assert {n[: -len('in1_gamma')] for n in params if n.endswith('in1_gamma')} == wanted
+    assert params['stage1_unit1_bn1_gamma'].shape == (38,)
+    assert params['stage1_unit1_in1_gamma'].shape == (26,)
+
+
+@pytest.mark.parametrize('ratio', [0.25, 0.3, 0.8])
+def test_ibn_takes_any_ratio(ratio):
+    net = started('cifar_resnet8_ibn_a', ibn_ratio=ratio)
+    assert net.collect_params()['stage2_unit1_in1_gamma'].shape == (int(32 * ratio),)
+    with autograd.record():
+        loss = net(pictures()).square().sum()
+    loss.backward()
+    assert net(pictures()).shape == (4, 5)
+
+
+def test_w_d_has_three_small_convolutions_and_larger_shortcuts():
+    shapes = {n: p.shape for n, p in get_model('resnext50_ibn_a', w_d=True).collect_params().items()}
+    assert [shapes[f'conv0{i}_weight'] for i in (1, 2, 3)] == [(64, 3, 3, 3), (64, 64, 3, 3), (64, 64, 3, 3)]
+    assert [shapes[f'stage{s}_unit1_sc_weight'][2:] for s in (1, 2, 3, 4)] == [(1, 1), (3, 3), (3, 3), (3, 3)]
+    net = started('resnet18', w_d=True)
+    assert np.array_equal(net(pictures()).asnumpy(), net(pictures()).asnumpy())
+    with autograd.train_mode():  # a tenth of the embedding or so is dropped
+        assert not np.array_equal(net(pictures()).asnumpy(), net(pictures()).asnumpy())
+
+
+@pytest.mark.parametrize('name', ['resnet18_ibn_a', 'resnet18_v2', 'densenet121', 'cifar_resnet8'])
+def test_features_are_the_networks_own_maps(name):
+    whole = started(name)
+    fill = dict(whole.collect_params())
+    taps = ('embedding', 'stage1', 'stage3')
+    net = started(name, features=taps)
+    for key, param in net.collect_params().items():
+        param.set_data(fill[key].data())
+    embedding, first, third = net(pictures())
+    logits = whole.output(embedding).asnumpy()
+    np.testing.assert_allclose(logits, whole(pictures()).asnumpy(), rtol=1e-4, atol=1e-5)
+    assert first.shape[2] == third.shape[2] * 4
+    again = started(name, features='stage3')
+    assert set(again.collect_params()) < set(fill)
+    single = started(name, features=True)
+    assert single(pictures()).shape == embedding.shape
+
+
+def test_last_stride_of_one_keeps_the_map():
+    assert started('resnet18', features='stage4', last_stride=1)(pictures(1, 64)).shape == (1, 512, 4, 4)
+    assert started('resnet18', features='stage4')(pictures(1, 64)).shape == (1, 512, 2, 2)
+    names = [set(get_model('resnet50_ibn_a', last_stride=s).collect_params()) for s in (1, 2)]
+    assert names[0] == names[1]
+
+
 def test_initialisation_is_the_originals():
     mx.random.seed(0)
     v1, v2 = get_model('resnet18'), get_model('resnet18_v2')
@@ -124,6 +228,14 @@ def test_initialisation_is_the_originals():
     assert 0.99 < np.abs(weight).max() * 512**0.5 <= 1.0001  # torch's Linear: uniform in +-1/sqrt(in)
     assert np.abs(v1.collect_params()['fc1_bias'].data().asnumpy()).max() > 0
     assert np.abs(v2.collect_params()['fc1_bias'].data().asnumpy()).max() == 0
+
+
+def test_densenet_starts_with_torchs_weights():
+    mx.random.seed(0)
+    net = get_model('densenet121')
+    net.initialize()
+    weight = np.abs(net.collect_params()['conv0_weight'].data().asnumpy()).max()
+    assert 0.99 < weight * (3 * 49) ** 0.5 <= 1.0001  # uniform in +-1/sqrt(fan in)
 
 
 def test_zero_gamma_makes_each_unit_start_as_its_shortcut():

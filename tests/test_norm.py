@@ -4,16 +4,20 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import nets, norm
+from ibnnet_mx import nets, norm, registry
 from ibnnet_mx.blocks import Conv, chain
+
+
+def kit(**changes):
+    return norm.kit({**registry.V1, **registry.OPTIONS, 'ibn_ratio': 0.5, **changes})
 
 
 class Small(nets.Network):
     """A convolution, the block, a ReLU and a convolution: the neighbours that oneDNN's layouts come from."""
 
-    def __init__(self, make, channels):
+    def __init__(self, make, channels, **changes):
         super().__init__(prefix='')
-        layers = norm.kit()
+        layers = kit(**changes)
         with self.name_scope():
             self.body = chain(
                 layers.conv(Conv(3, channels, 3), prefix='conv1_'),
@@ -26,17 +30,18 @@ class Small(nets.Network):
         return self.body(x)
 
 
-def instance(layers, channels):
-    return layers.instance(channels, prefix='in_')
-
-
-def ibn(ratio):
-    return lambda layers, channels: norm.IBN(channels, layers, ratio, prefix='')
+MAKERS = {  # what is made of the kit, and the kit's changes
+    'in': (lambda layers, channels: layers.instance(channels, prefix='in_'), {}),
+    'ibn': (lambda layers, channels: layers.ibn(channels), {}),
+    'ibn 1/4': (lambda layers, channels: layers.ibn(channels), dict(ibn_ratio=0.25)),
+    'bn 0.6, in 0.4': (lambda layers, channels: layers.ibn(channels), dict(ibn_ratio=0.4, batch_first=True)),
+}
 
 
 def outcome(make, channels, hybrid, batch=4, size=9):
     """Outputs in training and prediction mode and all gradients, from the same weights and pictures."""
-    net = Small(make, channels)
+    make, changes = MAKERS[make]
+    net = Small(make, channels, **changes)
     mx.random.seed(3)
     net.initialize()
     draw = np.random.RandomState(0)
@@ -55,7 +60,7 @@ def outcome(make, channels, hybrid, batch=4, size=9):
     return dict(grads, x=x.grad.asnumpy(), train=y.asnumpy(), predict=net(x).asnumpy())
 
 
-@pytest.mark.parametrize('make', [instance, ibn(0.5), ibn(0.25)], ids=['in', 'ibn', 'ibn 1/4'])
+@pytest.mark.parametrize('make', MAKERS)
 @pytest.mark.parametrize('channels', [32, 16, 10])
 def test_fast_forms_equal_the_operator(make, channels):
     """Imperative blocks use the operator, hybridized ones the forms. Halves of 8 channels crash oneDNN's concat."""
@@ -80,8 +85,8 @@ def test_instance_norm_is_its_formula():
 
 @pytest.mark.parametrize('ratio', [0.01, 1.0])
 def test_a_ratio_that_leaves_a_side_empty_is_refused(ratio):
-    with pytest.raises(ValueError, match=f'IBN ratio {ratio} leaves one side of 16 channels empty'):
-        norm.IBN(16, norm.kit(), ratio)
+    with pytest.raises(ValueError, match=f'--ibn-ratio {ratio} leaves one side of 16 channels empty'):
+        kit(ibn_ratio=ratio).ibn(16)
 
 
 def test_momentum_and_eps_reach_every_batch_norm():

@@ -158,9 +158,9 @@ def test_zero_gamma_starts_every_unit_as_the_shortcut_alone():
     x = mx.nd.array(np.random.RandomState(0).randn(2, 16, 8, 8))
     for training in (False, True):
         with autograd.record(train_mode=training):
-            y = run.net.stages[0](x)
+            y = run.net.features[1](x)
         assert np.array_equal(y.asnumpy(), np.maximum(x.asnumpy(), 0))
-    assert not np.array_equal(make('cifar_resnet8').net.stages[0](x).asnumpy(), np.maximum(x.asnumpy(), 0))
+    assert not np.array_equal(make('cifar_resnet8').net.features[1](x).asnumpy(), np.maximum(x.asnumpy(), 0))
 
 
 def test_weights_start_from_the_seed_alone():

@@ -58,6 +58,18 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(',') if part)
 
 
+def _network(add: Callable[..., Any]) -> None:
+    add('--model', help='resnet, resnext, se_resnet, se_resnext, densenet; then _v2, _ibn_a or _ibn_b: ibnnet-models')
+    add('--depth', type=int, help='18 34 50 101 152 200 269, of the family; cifar10: 6n+2 below 164, 9n+2 from 164 on')
+    add('--norm', choices=NORMS, help='bn (BatchNorm) or in (InstanceNorm everywhere)')
+    add('--bn-mom', type=float, help='momentum of the running statistics, in every BatchNorm')
+    add('--num-classes', type=int, help='unset: what the data says')
+    add('--workspace', type=int, default=512, help='convolution workspace in MB (GPU)')
+    add('--zero-gamma', action='store_true', default=None, help="start the last norm's gamma of each unit at 0 (v1)")
+    add('--w-d', action='store_true', default=None, help='three 3x3 in the stem, 3x3 strided shortcuts, dropout of 0.2')
+    add('--ibn-ratio', type=float, help="InstanceNorm's share of the channels in IBN-a; unset: 0.5, DenseNet 0.4")
+
+
 def training() -> Parser:
     """The options of train_resnet.py; unset (None) = the recipe's value, or with --retrain the checkpoint's."""
     parser = Parser(
@@ -65,14 +77,7 @@ def training() -> Parser:
         description='Train ResNet and IBN-ResNet from RecordIO files.',
         epilog='Options that are not given take the value of the recipe, with --retrain that of the checkpoint.',
     )
-    add = parser.add_argument_group('network').add_argument
-    add('--model', help='resnet, resnet_ibn_a, resnet_ibn_b, resnet_v2, resnet_v2_ibn_a, resnet_v2_ibn_b')
-    add('--depth', type=int, help='18 34 50 101 152 200 269; cifar10: 6n+2 below 164, 9n+2 from 164 on')
-    add('--norm', choices=NORMS, help='bn (BatchNorm) or in (InstanceNorm everywhere)')
-    add('--bn-mom', type=float, help='momentum of the running statistics, in every BatchNorm')
-    add('--num-classes', type=int, help='unset: what the data says')
-    add('--workspace', type=int, default=512, help='convolution workspace in MB (GPU)')
-    add('--zero-gamma', action='store_true', default=None, help="start the last norm's gamma of each unit at 0 (v1)")
+    _network(parser.add_argument_group('network').add_argument)
 
     add = parser.add_argument_group('data').add_argument
     add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')

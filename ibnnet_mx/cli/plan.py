@@ -32,7 +32,8 @@ def make(args, facts=None):
 
 
 def network(args, wanted, model, classes):
-    return registry.get_model(model.name, classes, None, wanted.norm, wanted.bn_mom, args.workspace, wanted.zero_gamma)
+    options = {key: getattr(wanted, key) for key in ('norm', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')}
+    return registry.get_model(model.name, classes, workspace=args.workspace, **options)
 
 
 def describe(wanted, model, classes, names):

@@ -32,6 +32,16 @@ MODELS = {  # name: side of the pictures
     'cifar_resnet20_v2_ibn_a': 32,
     'cifar_resnet20_v2_ibn_b': 32,
     'cifar_resnet164_v2_ibn_a': 32,
+    'cifar_resnet20_v1a': 32,
+    'cifar_resnet20_v1a_ibn_a': 32,
+    'resnext50_ibn_a': 64,
+    'resnext50_ibn_b': 64,
+    'resnext50_v2_ibn_a': 64,
+    'se_resnet50_ibn_a': 64,
+    'se_resnet50_v2': 64,
+    'se_resnext50_ibn_a': 64,
+    'densenet121': 64,
+    'densenet121_ibn_a': 64,
 }
 CLASSES = 5
 

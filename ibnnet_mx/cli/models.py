@@ -1,0 +1,59 @@
+"""The networks that there are, measured: parameters, multiplications, norms, published errors and weights."""
+
+from __future__ import annotations
+
+import json
+
+from ibnnet_mx import registry
+from ibnnet_mx.cli import options
+from ibnnet_mx.registry import published
+
+
+def facts(name):
+    """What the table says about a model; builds the network without weights."""
+    from ibnnet_mx import nets
+
+    model, net = registry.find(name), registry.get_model(name)
+    names = list(net.collect_params())
+    batch = sum(n.endswith('_running_mean') and not n.startswith('bn_data') for n in names)
+    gammas = sum(n.endswith('_gamma') and not n.startswith('bn_data') for n in names)
+    return {
+        'name': model.name,
+        'parameters': nets.count_parameters(net),
+        'size': model.size,
+        'macs': nets.count_macs(net, model.size),
+        'batch_norms': batch,
+        'instance_norms': gammas - batch,
+        'published_error': published.ERRORS.get(model.name),
+        'weights': model.name in published.WEIGHTS,
+        'original': registry.has_original(model.family),
+    }
+
+
+def line(row):
+    error = '{:5.2f} / {:5.2f}'.format(*row['published_error']) if row['published_error'] else '-'
+    norms = f'{row["batch_norms"]} BN' + (f' + {row["instance_norms"]} IN' if row['instance_norms'] else '')
+    counts = f'{row["parameters"]:>11,}  {row["macs"] / 1e9:7.3f}  {row["size"]:>4}  {norms:<15}  {error:<13}'
+    marks = [mark for mark, is_so in (('weights', row['weights']), ('own design', not row['original'])) if is_so]
+    return f'{row["name"]:<26}  {counts}  {", ".join(marks)}'.rstrip()
+
+
+def command(args):
+    names = [name for name in registry.list_models() if not args.names or any(part in name for part in args.names)]
+    if not names:
+        raise ValueError(f'no model has {" or ".join(args.names)} in its name')
+    if not args.json:
+        columns = (
+            f'{"parameters":>11}  {"GMACs":>7}  {"size":>4}  {"norm layers":<15}  {"error 1 / 5 %":<13}  published'
+        )
+        print(f'{"name":<26}  {columns}')
+    for name in names:
+        row = facts(name)
+        print(json.dumps(row) if args.json else line(row), flush=True)
+
+
+def main(argv=None):
+    parser = options.Parser(prog='models', description=__doc__)
+    parser.add_argument('names', nargs='*', help='only models with one of these in their name')
+    parser.add_argument('--json', action='store_true', help='one JSON line a model')
+    return options.run(command, parser, argv)

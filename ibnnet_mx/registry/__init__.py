@@ -1,0 +1,220 @@
+"""Which networks there are: tables read top to bottom. Pure Python; mxnet comes in only with get_model()."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, NamedTuple
+
+
+class Pixels(NamedTuple):
+    """What a network is fed: RGB planes, (value - mean) / std with values of 0..255."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Shape(NamedTuple):
+    """Stem and stages. widths: the stem's output, then those of the stages; of a DenseNet the stem's and the growth."""
+
+    stem: str
+    unit: str
+    units: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
+class Model(NamedTuple):
+    """One network: full name, family, depth, its shape, its pixel convention, its usual size and class count."""
+
+    name: str
+    family: str
+    depth: int
+    shape: Shape
+    pixels: Pixels
+    size: int
+    classes: int
+
+
+RAW = Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # 255 x torchvision's mean and std
+
+# v1: arXiv:1512.03385 as in XingangPan/IBN-Net (stride on the 3x3, He by fan-out, torch's eps); projects where the
+# shape changes. v1a: option A of that paper, strided identities padded with zero channels.
+# v2: arXiv:1603.05027 as in tornadomeet/ResNet (bn_data, He by fan-in, eps 2e-5); projects at the start of every stage.
+V1 = dict(eps=1e-5, init='fan_out', pixels=IMAGENET)
+V2 = dict(eps=2e-5, init='fan_in', pixels=RAW, preact=True)
+VERSIONS: dict[str, dict[str, Any]] = {'': V1, '_v1a': dict(V1, pad=True), '_v2': V2}
+IBNS: dict[str, dict[str, Any]] = {'': {}, '_ibn_a': dict(ibn='a'), '_ibn_b': dict(ibn='b')}  # arXiv:1807.09441
+
+DEPTHS = (18, 34, 50, 101, 152, 200, 269)
+CIFAR_DEPTHS = (20, 32, 44, 56, 110, 164, 1001)  # those that list_models() names; any 6n+2 or 9n+2 builds
+
+
+class Row(NamedTuple):
+    """A kind of network: class in nets.py, depths, what its names may end in, what differs from the plain net."""
+
+    net: str
+    depths: tuple[int, ...]
+    versions: tuple[str, ...]
+    ibns: tuple[str, ...]
+    options: dict[str, Any]
+
+
+ROWS = {
+    'resnet': Row('ResNet', DEPTHS, ('', '_v2'), ('', '_ibn_a', '_ibn_b'), {}),
+    'resnext': Row(
+        'ResNet', (50, 101, 152), ('', '_v2'), ('', '_ibn_a', '_ibn_b'), dict(groups=32)
+    ),  # 1611.05431, 32x4d
+    'se_resnet': Row('ResNet', (50, 101, 152), ('', '_v2'), ('', '_ibn_a', '_ibn_b'), dict(se=16)),  # arXiv:1709.01507
+    'se_resnext': Row('ResNet', (50, 101), ('', '_v2'), ('', '_ibn_a', '_ibn_b'), dict(groups=32, se=16)),
+    # arXiv:1608.06993; torch's default weights, and IBN with 0.6 of BatchNorm first, both as in XingangPan/IBN-Net
+    'densenet': Row(
+        'DenseNet', (121, 161, 169, 201), ('',), ('', '_ibn_a'), dict(init='torch', ibn_ratio=0.4, batch_first=True)
+    ),
+    'cifar_resnet': Row('ResNet', CIFAR_DEPTHS, ('', '_v1a', '_v2'), ('', '_ibn_a', '_ibn_b'), {}),
+}
+MODELS = {  # family: (net, options of the net); 'resnet_v2_ibn_a'
+    f'{base}{version}{ibn}': (row.net, dict(VERSIONS[version], **dict(row.options, **IBNS[ibn])))
+    for base, row in ROWS.items()
+    for version in row.versions
+    for ibn in row.ibns
+}
+NO_ORIGINAL = (  # families with one of these in their name were held against no published code
+    'se_resnext',
+    'resnext_v2',
+    'se_resnet_v2',
+    'resnext_ibn_b',
+    'se_resnet_ibn_b',
+    'cifar_resnet_ibn',
+    'v1a_ibn',
+    'v2_ibn_b',
+)
+
+UNITS = {  # units of the stages
+    18: ('basic', (2, 2, 2, 2)),
+    34: ('basic', (3, 4, 6, 3)),
+    50: ('bottleneck', (3, 4, 6, 3)),
+    101: ('bottleneck', (3, 4, 23, 3)),
+    152: ('bottleneck', (3, 8, 36, 3)),
+    200: ('bottleneck', (3, 24, 36, 3)),
+    269: ('bottleneck', (3, 30, 48, 8)),
+    121: ('dense', (6, 12, 24, 16)),
+    161: ('dense', (6, 12, 36, 24)),
+    169: ('dense', (6, 12, 32, 32)),
+    201: ('dense', (6, 12, 48, 32)),
+}
+WIDTHS = {'basic': (64, 64, 128, 256, 512), 'bottleneck': (64, 256, 512, 1024, 2048), 'dense': (64, 32)}
+CIFAR_WIDTHS = {'basic': (16, 16, 32, 64), 'bottleneck': (16, 64, 128, 256)}
+
+NORMS = ('bn', 'in')
+OPTIONS = dict(  # of every network, beside what its row says
+    norm='bn',  # or 'in'
+    bn_mom=0.9,  # share of the old value in BatchNorm's running statistics
+    workspace=512,  # MB for a convolution on a GPU
+    zero_gamma=False,  # the last norm of each unit starts at zero, arXiv:1706.02677; v1 only
+    ibn_ratio=None,  # InstanceNorm's share of the channels in IBN-a; None: as in the original, 0.5 (DenseNet 0.4)
+    w_d=False,  # stem of three 3x3, 3x3 in the strided shortcuts, dropout of 0.2 before the classifier; residual nets
+    last_stride=2,  # 1: the last stage keeps the map of the one before, as re-identification has it; residual nets
+)
+
+
+def base_of(family: str) -> str:
+    """The row of a family: 'se_resnet_v2_ibn_a' -> 'se_resnet'."""
+    return next(base for base in ROWS if re.fullmatch(f'{base}(_v.*|_ibn_.*)?', family))
+
+
+def shape_of(family: str, depth: int) -> Shape:
+    """Stem, unit and stages of a family at a depth; ValueError names --depth and the depths that exist."""
+    base = base_of(family)
+    if base.startswith('cifar_'):
+        unit, layers = ('bottleneck', 9) if depth >= 164 else ('basic', 6)
+        if depth < 8 or (depth - 2) % layers:
+            raise ValueError(
+                f'--depth {depth} is no cifar10 depth: use 6n+2 below 164 (20, 56, 110) or 9n+2 from 164 on (164, 1001)'
+            )
+        return Shape('cifar', unit, ((depth - 2) // layers,) * 3, CIFAR_WIDTHS[unit])
+    depths = ROWS[base].depths
+    if depth not in depths:
+        raise ValueError(f'--depth {depth} is no depth of {family}: use one of {", ".join(map(str, depths))}')
+    unit, units = UNITS[depth]
+    return Shape('imagenet', unit, units, (96, 48) if depth == 161 else WIDTHS[unit])
+
+
+def full_name(family: str, depth: int) -> str:
+    """'resnet_v2_ibn_a', 50 -> 'resnet50_v2_ibn_a': the depth follows the row's name."""
+    base = base_of(family)
+    return f'{base}{depth}{family[len(base) :]}'
+
+
+def split_name(name: str) -> tuple[str, int | None]:
+    """'resnet50_v2_ibn_a' -> ('resnet_v2_ibn_a', 50); a family's name has no depth.
+
+    Other names of the same networks are taken as well: torchvision's resnext50_32x4d, GluonCV's resnet50_v1b.
+    """
+    name = re.sub(r'^((?:se_)?resnext\d*)_32x4d', r'\1', name)
+    name = re.sub(r'^(resnet\d*)_v1b', r'\1', name)
+    parts = re.fullmatch(r'(\w*?ne(?:t|xt))(\d*)(.*)', name, re.DOTALL)
+    if parts is None:
+        return name, None
+    head, depth, tail = parts.groups()
+    return head + tail, int(depth) if depth else None
+
+
+def find(name: str, depth: int | None = None) -> Model:
+    """The model of a full name ('resnet50_ibn_a'), or of a family and a depth ('resnet_ibn_a', 50).
+
+    ValueError: a family that does not exist, no depth at all, or a depth beside a name that already holds another.
+    """
+    family, own = split_name(name)
+    if family not in MODELS:
+        near = difflib.get_close_matches(name, [*MODELS, *list_models()], n=3)
+        hint = f'did you mean {", ".join(near)}?' if near else f'there are {", ".join(MODELS)}'
+        raise ValueError(f'--model {name} is not known: {hint}')
+    if own is not None and depth is not None and own != depth:
+        raise ValueError(f'--depth {depth} contradicts --model {name}: give one of them')
+    depth = own if own is not None else depth
+    if depth is None:
+        raise ValueError(f'--model {name} needs a depth: {full_name(family, 50)}, or --depth 50')
+    shape = shape_of(family, depth)
+    size, classes = (32, 10) if shape.stem == 'cifar' else (224, 1000)
+    return Model(full_name(family, depth), family, depth, shape, MODELS[family][1]['pixels'], size, classes)
+
+
+def list_models() -> list[str]:
+    """Full names of the networks that get_model() builds (of the CIFAR nets the usual depths only)."""
+    return [full_name(family, depth) for family in MODELS for depth in ROWS[base_of(family)].depths]
+
+
+def has_original(family: str) -> bool:
+    """Whether published code or weights exist that a family was held against."""
+    return not any(part in family for part in NO_ORIGINAL)
+
+
+def get_model(name: str, classes: int | None = None, depth: int | None = None, features: Any = None, **options: Any):
+    """An uninitialised HybridBlock: (N, 3, H, W) pixels as find(name).pixels says -> logits (N, classes).
+
+    name: 'resnet50_ibn_a', or a family and depth=50; the original hub constructors' names work as they are.
+    classes: 1000 for the ImageNet nets and 10 for the CIFAR nets where it is not given.
+    features: True gives the pooled embedding (N, C) instead of logits, a name or names of 'stem', 'stage1', ...,
+    'neck', 'embedding' those maps; what comes after the last of them is not built.
+    options: those of OPTIONS.
+    net.initialize() draws the weights as the original does. ValueError: an unknown name, depth, option or value.
+    """
+    model = find(name, depth)
+    unknown = [key for key in options if key not in OPTIONS]
+    if unknown:
+        raise ValueError(f'get_model() has no option {", ".join(unknown)}: there are {", ".join(OPTIONS)}')
+    given = {**OPTIONS, **options}
+    if given['norm'] not in NORMS:
+        raise ValueError(f'--norm {given["norm"]} is not known: use one of {", ".join(NORMS)}')
+    classes = model.classes if classes is None else classes
+    if classes < 1:
+        raise ValueError(f'--num-classes {classes}: a network needs at least one class')
+    from ibnnet_mx import nets  # late: tables are read without mxnet
+
+    kind, row = MODELS[model.family]
+    if given['ibn_ratio'] is None:
+        given['ibn_ratio'] = row.get('ibn_ratio', 0.5)
+    elif row.get('ibn') != 'a':
+        raise ValueError(f'--ibn-ratio {given["ibn_ratio"]}: {model.name} has no IBN-a; leave it out')
+    return nets.build(kind, model.shape, classes, {**row, **given}, features)
