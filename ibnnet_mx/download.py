@@ -1,0 +1,205 @@
+"""Files from the network, whole or not at all: tried again, resumed, checked, then renamed. Pure Python.
+
+What a lost connection left stays as PATH.part, and the next call goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import os
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Iterator, NamedTuple
+
+from tqdm import tqdm
+
+TRIES = 4  # in a row that bring nothing new
+PAUSE = 0.5  # seconds after the first of them, doubled after each further one
+TIMEOUT = 60  # seconds without a byte
+BLOCK = 1 << 16
+PASSING = (408, 425, 429)  # the answers below 500 that another try may change
+
+
+class DownloadError(ValueError):
+    """What came, from which URL, and the way out."""
+
+
+class Check(NamedTuple):
+    """The sum that a file must have, or its first hexadecimal digits. kind: a name that hashlib knows."""
+
+    kind: str
+    digits: str
+
+
+class _Lost(Exception):
+    """A try without success: the reason, and whether another one may do better."""
+
+    def __init__(self, reason: object, again: bool = True) -> None:
+        super().__init__(str(reason))
+        self.again = again
+
+
+def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try again later') -> str:
+    """The path of the checked file: `path` for http(s)://, the file itself for file:// and plain paths.
+
+    DownloadError names the URL, the reason and way_out; OSError is the disk's. What has a wrong sum does not stay, and
+    if it was put together from several answers, it is got once more in one piece.
+    """
+    if not url.startswith(('http://', 'https://')):
+        return _local(url, check, way_out)
+    part = f'{path}.part'
+    try:
+        joined = _receive(url, part)
+        fault = _fault(part, check)
+        if fault and joined:  # of two versions of the file, or of what a killed machine wrote
+            _drop(part)
+            _receive(url, part)
+            fault = _fault(part, check)
+        if fault:
+            _drop(part)
+            raise DownloadError(f'{url} {fault}: it is damaged, try again; {way_out}')
+        os.replace(part, path)
+    except _Lost as error:
+        raise DownloadError(f'cannot get {url} ({error}); {way_out}') from None
+    except OSError:  # a full disk should not stay full
+        _drop(part)
+        raise
+    return path
+
+
+def digest(path: str, kind: str) -> str:
+    """The sum of a file in hexadecimal digits."""
+    found = hashlib.new(kind)
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            found.update(block)
+    return found.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Holds PATH.lock; a second process, or thread, waits for its end. OSError where it cannot be written."""
+    name = f'{path}.lock'
+    while True:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks: renaming keeps files whole
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(name)):
+                break
+        os.close(lock)  # the one that held it has deleted it
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        os.close(lock)
+
+
+def _local(url: str, check: Check | None, way_out: str) -> str:
+    """A file that is there already; it is read and never changed."""
+    path = url
+    if url.startswith('file://'):
+        path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
+    elif '://' in url:
+        raise DownloadError(f'cannot get {url} (not http://, https://, file:// or a path); {way_out}')
+    try:
+        open(path, 'rb').close()
+        fault = _fault(path, check)
+    except OSError as error:
+        raise DownloadError(f'cannot get {url} ({error.strerror}: {path}); {way_out}') from None
+    if fault:
+        raise DownloadError(f'{url} {fault}: it is damaged; {way_out}')
+    return path
+
+
+def _fault(path: str, check: Check | None) -> str:
+    """What is wrong with a file's sum; '' where it is right."""
+    if check is None:
+        return ''
+    found = digest(path, check.kind)
+    if found.startswith(check.digits):
+        return ''
+    return f'has the {check.kind.upper()} sum {found[: len(check.digits)]}, not {check.digits}'
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def _drop(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _receive(url: str, part: str) -> bool:
+    """Fills `part`; whether it was put together from several answers. _Lost after TRIES that brought nothing new."""
+    tries, most = 0, _size(part)
+    while True:
+        try:
+            return _answer(url, part)
+        except _Lost as error:
+            size = _size(part)
+            tries, most = (1, size) if size > most else (tries + 1, most)
+            if tries >= TRIES or not error.again:
+                raise
+        time.sleep(PAUSE * 2 ** (tries - 1))
+
+
+def _answer(url: str, part: str) -> bool:
+    """One try: goes on from what `part` holds where the server can, and says whether it did."""
+    start = _size(part)
+    with _open(url, part, start) as answer:
+        if answer.status == 206:
+            if not answer.headers.get('Content-Range', '').startswith(f'bytes {start}-'):
+                _drop(part)
+                raise _Lost('the server sent another range than it was asked for')
+        else:
+            start = 0
+        total = None if answer.length is None else start + answer.length
+        size = start
+        name = urllib.parse.urlsplit(url).path.rpartition('/')[2]
+        look = dict(desc=name, unit='B', unit_scale=True, file=sys.stderr, disable=None)
+        with open(part, 'ab' if start else 'wb') as file, tqdm(total=total, initial=start, **look) as bar:
+            for block in _blocks(answer):
+                file.write(block)
+                size += len(block)
+                bar.update(len(block))
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and size < total:
+        raise _Lost(f'the connection ended after {size} of {total} bytes')
+    return start > 0
+
+
+def _open(url: str, part: str, start: int) -> Any:
+    """The server's answer to a GET of what follows the first `start` bytes."""
+    try:
+        request = urllib.request.Request(url, headers={'Range': f'bytes={start}-'} if start else {})
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        beyond = error.code == 416 and start > 0  # `part` is longer than the file
+        if beyond:
+            _drop(part)
+        raise _Lost(f'{error.code} {error.reason}', beyond or error.code >= 500 or error.code in PASSING) from None
+    except urllib.error.URLError as error:
+        # a certificate does not become valid by asking again
+        raise _Lost(error.reason, not isinstance(error.reason, ssl.SSLCertVerificationError)) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _Lost(error, not isinstance(error, (http.client.InvalidURL, ValueError))) from None
+
+
+def _blocks(answer: Any) -> Iterator[bytes]:
+    """The body; apart from _answer(), so that errors of the network and of the disk stay apart."""
+    try:
+        yield from iter(lambda: answer.read(BLOCK), b'')
+    except (OSError, http.client.HTTPException) as error:
+        raise _Lost(error) from None
