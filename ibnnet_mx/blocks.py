@@ -86,7 +86,7 @@ class PaddedIdentity(nn.HybridBlock):
         x = F.Pooling(x, kernel=(1, 1), stride=(self._stride, self._stride), pool_type='max')
         planes = F.expand_dims(x, axis=1)  # mxnet pads neither of the first two axes
         planes = F.Pad(planes, mode='constant', pad_width=(0, 0, 0, 0, self._before, self._after, 0, 0, 0, 0))
-        return F.reshape(planes, shape=(0, -3, -2))
+        return F.squeeze(planes, axis=1)
 
 
 class ResidualUnit(nn.HybridBlock):

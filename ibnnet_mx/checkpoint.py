@@ -57,21 +57,25 @@ class Store:
 
     def save(self, run, epoch, facts):
         """Writes the run's state after `epoch` epochs; facts go into the .json. OSError leaves older ones whole."""
-        params = run.net.collect_params()
+        states = {n: a.asnumpy() for n, a in run.states().items()}
+        self.write(run.net, epoch, facts, run.cluster.contexts[0], states)
+        self._clear(epoch)
+
+    def write(self, net, epoch, facts, ctx=None, states=None):
+        """Writes a network, with the optimiser's {name: array} where there is one; the .json last."""
+        symbol = _graph(net)
+        running = set(mx.sym.load_json(symbol.decode()).list_auxiliary_states())
         arrays = {}
-        for name, param in params.items():
-            arrays[('aux:' if 'running_' in name else 'arg:') + name] = param.data(run.cluster.contexts[0]).asnumpy()
-        contents = {
-            self.symbol_path: _graph(run.net),
-            self.path(epoch, 'params'): ndfile.encode(arrays),
-            self.path(epoch, 'states'): ndfile.encode({n: a.asnumpy() for n, a in run.states().items()}),
-        }
+        for name, param in net.collect_params().items():
+            arrays[('aux:' if name in running else 'arg:') + name] = param.data(ctx or param.list_ctx()[0]).asnumpy()
+        contents = {self.symbol_path: symbol, self.path(epoch, 'params'): ndfile.encode(arrays)}
+        if states is not None:
+            contents[self.path(epoch, 'states')] = ndfile.encode(states)
         files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
         facts = dict(facts, epoch=epoch, files=files)
         for path, data in contents.items():
             ndfile.write(path, data)
         ndfile.write(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
-        self._clear(epoch)
 
     def _clear(self, newest):
         """Deletes what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""
@@ -117,6 +121,8 @@ class Store:
             files = {name.rpartition('.')[2]: file for name, file in self.facts(epoch)['files'].items()}
             for kind in kinds:
                 path = self.path(epoch, kind)
+                if kind == 'states' and kind not in files:
+                    return f'{path} was never written: these are weights alone, start from them with --init'
                 data, known = path.read_bytes(), files[kind]
                 if len(data) != known['bytes']:
                     return f'{path} has {len(data)} bytes of {known["bytes"]}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
@@ -44,6 +45,7 @@ class Network(nn.HybridBlock):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._graphs = {}
+        self.model = None  # registry.Model, where the registry built it
 
     def trace(self, rows=None):
         """(symbol from 'data' to logits, {constant's name: NDArray}); rows: batch size of a training graph."""
@@ -70,6 +72,7 @@ class Network(nn.HybridBlock):
         """features: the parts one after another, up to the last that is wanted; output: the classifier.
 
         taps: names of the parts whose results are the network's, () for logits; head: (classes, channels, inits).
+        left_out: names of the parameters that the whole network has beside these.
         """
         names = list(parts)
         self._taps = taps
@@ -77,9 +80,34 @@ class Network(nn.HybridBlock):
             names = names[: max(map(names.index, taps)) + 1]
         self._parts = names
         self.features = chain(*(parts[name] for name in names))
+        dropped = [part.collect_params() for name, part in parts.items() if name not in names]
+        self.left_out = [name for params in dropped for name in params]
         if not taps:
             classes, channels, inits = head
             self.output = nn.Dense(classes, in_units=channels, prefix='fc1_', **inits)
+        else:
+            self.left_out += ['fc1_weight', 'fc1_bias']
+
+    def parts(self):
+        """{name: block}: stem, stage1, ..., embedding, and 'head', the classifier, where there is one."""
+        found = dict(zip(self._parts, self.features))
+        return found if self._taps else dict(found, head=self.output)
+
+    def spread(self, plain):
+        """{name: array} of the plain network -> of this IBN network: each IBN's two norms get their channels.
+
+        The InstanceNorms that the plain network lacks start as the identity on normalised values (1 and 0).
+        """
+        own = dict(plain)
+        blocks = [self]
+        for block in blocks:
+            blocks += block._children.values()
+            if isinstance(block, norm.IBN):
+                block.spread(own)
+        for name, param in self.collect_params().items():
+            if name not in own and name.endswith(('gamma', 'beta')):
+                own[name] = np.full(param.shape, float(name.endswith('gamma')), np.float32)
+        return {name: array for name, array in own.items() if name in self.collect_params() or name in self.left_out}
 
     def hybrid_forward(self, F, x):
         found = {}
@@ -162,9 +190,10 @@ def torch_linear(channels):
     return dict(weight_initializer=uniform, bias_initializer=uniform)
 
 
-def count_parameters(net):
-    """Trained values of a network; running statistics are not counted."""
-    return sum(mx.nd.zeros(p.shape).size for n, p in net.collect_params().items() if 'running_' not in n)
+def count_parameters(net, learning=False):
+    """Trained values of a network; running statistics are not counted. learning: without what is frozen."""
+    params = [p for name, p in net.collect_params().items() if 'running_' not in name]
+    return sum(math.prod(p.shape) for p in params if not learning or p.grad_req != 'null')
 
 
 def count_macs(net, size):

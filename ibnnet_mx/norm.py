@@ -117,6 +117,16 @@ class IBN(nn.HybridBlock):
             self.first = first(self._split, prefix=first_prefix)
             self.second = second(channels - self._split, prefix=second_prefix)
 
+    def spread(self, arrays):
+        """Parts the arrays of one norm over all channels, under the names of bn1, between the two norms. In place."""
+        plain = next(half.prefix for half in (self.first, self.second) if half.prefix.endswith('bn1_'))
+        for word in ('gamma', 'beta', 'running_mean', 'running_var'):
+            whole = arrays.pop(plain + word, None)
+            parts = (whole[: self._split], whole[self._split :]) if whole is not None else ()
+            for half, part in zip((self.first, self.second), parts):
+                if half.prefix + word in half.collect_params():
+                    arrays[half.prefix + word] = part
+
     def hybrid_forward(self, F, x):
         head = self.first(F.slice_axis(x, axis=1, begin=0, end=self._split))
         tail = self.second(F.slice_axis(x, axis=1, begin=self._split, end=None))
@@ -124,6 +134,14 @@ class IBN(nn.HybridBlock):
             return F.concat(head, tail, dim=1)
         rows = [F.reshape(part, shape=(0, -1)) for part in (head, tail)]
         return F.reshape_like(F.concat(*rows, dim=1), x)
+
+
+def freeze_statistics(block):
+    """Its BatchNorms normalise with their running statistics in training too, and leave them as they are.
+
+    For graphs that are traced afterwards.
+    """
+    block.apply(lambda layer: layer._kwargs.update(use_global_stats=True) if isinstance(layer, nn.BatchNorm) else None)
 
 
 INITS = {  # of convolutions: He's, arXiv:1502.01852, counting the outputs or the inputs; torch's default

@@ -8,6 +8,7 @@ import pytest
 from mxnet import autograd, gluon
 
 from ibnnet_mx import convert, get_model
+from ibnnet_mx.convert import names
 from tests.goldens import generate
 from tests.goldens.generate import fill
 
@@ -50,8 +51,8 @@ def train_step(net, size, labels):
     return logits.asnumpy(), float(loss.asscalar())
 
 
-def check(net, golden, size, labels, largest, table):
-    """Logits of both modes, loss and gradient norms. Returns the parameters for the statistics."""
+def check(net, golden, size, labels, largest, ours):
+    """Logits of both modes, loss and gradient norms. ours: {key of the original: our name}. Returns the parameters."""
     net.hybridize(static_alloc=True, static_shape=True)
     for kind, pictures in (('noise', noise(size)), ('blocks', blocks(size))):
         wanted = golden[f'logits_{kind}']
@@ -61,7 +62,7 @@ def check(net, golden, size, labels, largest, table):
     assert abs(loss - float(golden['train_loss'])) <= 1e-3
     params, compared = net.collect_params(), 0
     for key, wanted in zip(golden['grad_keys'], golden['grad_l2_f64']):
-        param = params[convert._rename(str(key), table)]
+        param = params[ours[str(key)]]
         if wanted < 1e-9 * golden['grad_l2_f64'].max() or param.grad_req == 'null':
             continue
         norm = np.linalg.norm(param.grad().asnumpy().astype(np.float64))
@@ -77,12 +78,14 @@ def test_torch_networks(shared, name):
     manifest = json.loads((shared / 'golden' / f'manifest_{name}.json').read_text())
     net = get_model(name)
     convert.load_torch(net, {key: fill(key, shape) for key, shape, _ in manifest['state_dict']})
-    after = check(net, golden, 224, golden['labels'], TORCH[name], convert.FROM_TORCH)
+    ours = {key: n for n, key in names.torch_keys(list(net.collect_params())).items()}
+    after = check(net, golden, 224, golden['labels'], TORCH[name], ours)
     for key in golden.files:
         if key.startswith('running/'):
             original = key[len('running/') :]
-            mine = after[convert._rename(original, convert.FROM_TORCH)]
-            np.testing.assert_allclose(mine, golden[key], rtol=2e-3, atol=5e-4)  # torch's variance is unbiased
+            np.testing.assert_allclose(
+                after[ours[original]], golden[key], rtol=2e-3, atol=5e-4
+            )  # torch's variance is unbiased
 
 
 @pytest.mark.parametrize('name', SYMBOLS)
@@ -93,11 +96,11 @@ def test_symbols_of_2016(shared, name):
     keys = [(key, shape) for key, shape in manifest['args'] + manifest['aux'] if key not in ('data', 'softmax_label')]
     net = get_model(model)
     convert.load_mxnet(net, {key: fill(key, shape) for key, shape in keys})
-    after = check(net, golden, size, labels, largest, convert.FROM_MXNET)
+    ours = {key: key.replace('_moving_', '_running_') for key, _ in keys}
+    after = check(net, golden, size, labels, largest, ours)
     for key in golden.files:
         if key.startswith('aux/'):
-            mine = after[convert._rename(key[len('aux/') :], convert.FROM_MXNET)]
-            np.testing.assert_allclose(mine, golden[key], rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(after[ours[key[len('aux/') :]]], golden[key], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize('prefix', ['legacy-cifar20', 'legacy-cifar20-oldfmt'])
@@ -118,6 +121,22 @@ def test_a_checkpoint_of_2016_fills_the_registrys_network(shared):
     convert.load_mxnet(net, ndfile.read(shared / 'golden' / 'legacy-cifar20-oldfmt-0000.params'))
     wanted = golden['logits_noise']
     assert np.abs(net(mx.nd.array(golden['x_noise'])).asnumpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+def manifests(folder):
+    return sorted(path for path in folder.glob('manifest_*.json') if 'mabn' not in path.name)
+
+
+def test_names_shapes_and_order_of_every_original(shared):
+    """All of their state_dicts, without weights: what to_torch() writes is what the original's code asks for."""
+    found = manifests(shared / 'golden')
+    assert len(found) >= 27
+    for path in found:
+        manifest = json.loads(path.read_text())
+        params = get_model(manifest['model']).collect_params()
+        mine = [(key, params[n].shape) for n, key in names.torch_keys(list(params)).items()]
+        wanted = [(k, tuple(s)) for k, s, _ in manifest['state_dict'] if not k.endswith('num_batches_tracked')]
+        assert mine == wanted, path.name
 
 
 @pytest.mark.parametrize('name', generate.MODELS)

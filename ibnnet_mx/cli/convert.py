@@ -1,0 +1,156 @@
+"""python -m ibnnet_mx.convert SRC DST: weights and networks from one format into another, told by the suffixes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from ibnnet_mx import __version__
+from ibnnet_mx.cli import options, source
+
+LARGEST = 1e-4  # difference of the logits, of the largest of them, that --check lets pass
+EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (this project's or the 2016 code's), .pth, .pt,
+.th, .safetensors, .params, or the word 'published'. DST: PREFIX-0000.params (a checkpoint for evaluate, predict and
+--init), .pth and .safetensors with the original's keys, or .onnx."""
+
+
+def make_parser():
+    parser = options.Parser(prog='convert', description=__doc__, epilog=EPILOG)
+    add = parser.add_argument
+    add('src', metavar='SRC')
+    add('dst', metavar='DST')
+    add('--model', help='the network of SRC, such as resnet50_ibn_a; unset: what its arrays fit')
+    add('--classes', type=int, help='of the network; unset: as many as SRC has')
+    add('--new-head', action='store_true', help='a fresh classifier, of --classes, in the place of that of SRC')
+    add('--init-from-plain', action='store_true', help='SRC is the plain network of the IBN one that --model names')
+    add('--pixels', choices=source.PIXELS, help="what the network is fed; unset: the checkpoint's or the model's own")
+    add('--size', type=int, help='side of the pictures of an .onnx file; unset: as the network was trained')
+    add('--fixed-batch', action='store_true', help='the .onnx file takes one picture at a time')
+    add('--with-preprocess', action='store_true', help='the .onnx file takes raw RGB of 0..255 and normalises itself')
+    add('--own-names', action='store_true', help='.safetensors with the names of this project')
+    add('--check', action='store_true', help='run both sides on the same pictures and print the largest difference')
+    return parser
+
+
+def _checkpoint_of(name):
+    """(prefix, epoch) of a PREFIX-0000.params, else None."""
+    found = re.fullmatch(r'(.+)-(\d{4,})\.params', str(name))
+    return (found[1], int(found[2])) if found else None
+
+
+def _open(args):
+    import mxnet as mx
+
+    place = _checkpoint_of(args.src)
+    whole = place and Path(f'{place[0]}-symbol.json').is_file() and not (args.model or args.new_head)
+    given = Namespace(prefix=None, epoch=0, weights=None, onnx=None, **vars(args))
+    if whole:
+        given.prefix, given.epoch = place
+    else:
+        given.weights = args.src
+    return source.open_source(given, mx.cpu())
+
+
+def _check_options(args):
+    """ValueError for an option that would do nothing."""
+    kind = Path(args.dst).suffix
+    belongs = {'.onnx': ('size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
+    for suffix, keys in belongs.items():
+        for key in keys:
+            if getattr(args, key) and kind != suffix:
+                raise ValueError(f'--{key.replace("_", "-")} is about {suffix} files, DST is {args.dst}')
+    if args.pixels and kind not in ('.onnx', '.params'):
+        raise ValueError(f'--pixels {args.pixels}: a {kind} file of weights does not say what the network is fed')
+    if kind == '.params' and not _checkpoint_of(args.dst):
+        raise ValueError(f'DST {args.dst} must end in an epoch of four digits, such as {args.dst[:-7]}-0000.params')
+    if kind not in ('.pth', '.pt', '.safetensors', '.onnx', '.params'):
+        raise ValueError(f'DST {args.dst} must end in .pth, .safetensors, .onnx or -0000.params')
+    if args.new_head and args.classes is None:
+        raise ValueError('--new-head needs --classes: how many the new classifier has')
+
+
+def _facts(found):
+    """The .json of a checkpoint that was converted, not trained: without a recipe."""
+    model = getattr(found.net, 'model', None)
+    return {
+        'version': __version__,
+        'model': found.model or 'unknown',
+        'depth': model.depth if model else None,
+        'classes': found.classes,
+        'class_names': found.names,
+        'size': found.size,
+        'pixels': {'order': 'RGB', 'mean': found.pixels.mean, 'std': found.pixels.std},
+        'recipe': {},
+        'metrics': {},
+    }
+
+
+def _write(args, found):
+    from ibnnet_mx import checkpoint, convert
+
+    if args.dst.endswith('.onnx'):
+        size = args.size or found.size
+        convert.to_onnx(
+            found.net, args.dst, size, not args.fixed_batch, args.with_preprocess, found.pixels, found.names
+        )
+    elif args.dst.endswith('.params'):
+        prefix, epoch = _checkpoint_of(args.dst)
+        store = checkpoint.Store(prefix)
+        store.prepare()
+        store.write(found.net, epoch, _facts(found))
+    elif args.own_names:
+        convert.save_safetensors(found.net, args.dst)
+    else:
+        convert.to_torch(found.net, args.dst)
+
+
+def _read_back(args, found):
+    """logits(numpy pictures as the network is fed them) of what was written."""
+    import mxnet as mx
+    import numpy as np
+
+    from ibnnet_mx import convert
+
+    if args.dst.endswith('.onnx'):
+        net = convert.OnnxNet(args.dst)
+        mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in found.pixels)
+        return lambda x: net(x * std + mean if args.with_preprocess else x)
+    if args.dst.endswith('.params'):
+        net = convert.load_symbol(*_checkpoint_of(args.dst))
+    else:
+        net = source.open_source(Namespace(**vars(args), prefix=None, epoch=0, onnx=None, weights=args.dst), None).net
+    return lambda x: net(mx.nd.array(x)).asnumpy()
+
+
+def _difference(args, found):
+    """Largest difference of the logits of both sides, of the largest of them."""
+    import mxnet as mx
+    import numpy as np
+
+    size = args.size or found.size
+    raw = np.random.RandomState(0).uniform(0, 255, (2, 3, size, size))
+    mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in found.pixels)
+    x = ((raw - mean) / std).astype(np.float32)
+    ours, theirs = found.predict(mx.nd.array(x)), _read_back(args, found)(x)
+    return float(np.abs(ours - theirs).max() / np.abs(ours).max())
+
+
+def convert(args):
+    _check_options(args)
+    found = _open(args)
+    for note in found.notes:
+        print(f'convert: {note}', file=sys.stderr)
+    _write(args, found)
+    print(f'{args.dst}: {found.model or "a network that is none of the registry"}, {found.classes} classes')
+    if args.check:
+        args.new_head = args.init_from_plain = False
+        largest = _difference(args, found)
+        print(f'check: the logits of {args.src} and {args.dst} differ by {largest:.1e} of the largest')
+        return int(not largest <= LARGEST)
+    return 0
+
+
+def main(argv=None):
+    return options.run(convert, make_parser(), argv)

@@ -1,0 +1,162 @@
+"""Where evaluate.py and predict.py have their network from: a checkpoint, a model and weights, or an .onnx file."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ibnnet_mx import registry
+
+PIXELS = {'raw': registry.RAW, 'imagenet': registry.IMAGENET}
+OPTIONS = {'prefix': '--prefix', 'weights': '--weights', 'onnx': '--onnx'}
+
+
+def add_options(add):
+    add('--prefix', help='a checkpoint: PREFIX-symbol.json, PREFIX-0000.params')
+    add('--epoch', type=int, default=0, help='of the checkpoint')
+    add('--weights', metavar='FILE', help="weights of --model: .pth, .safetensors, .params; or the word 'published'")
+    add('--model', metavar='NAME', help='the network of --weights, such as resnet50_ibn_a; unset: what the file fits')
+    add('--classes', type=int, help='of --model; unset: as many as the weights have')
+    add('--onnx', metavar='FILE', help='an .onnx file, run by onnxruntime')
+    add('--pixels', choices=PIXELS, help="what the network is fed; unset: the checkpoint's or the model's own")
+
+
+class Source:
+    """A network ready to classify, and what is known about it.
+
+    input: data.Input. names: of the classes, [] unknown. centred: its pictures are cropped, not squeezed, as far as is
+    known. label: what the user called it. net: the HybridBlock; None for an .onnx file. notes: what was not just copied.
+    """
+
+    def __init__(self, call, net, ctx, label, classes):
+        self._call, self.net, self.ctx, self.label, self.classes = call, net, ctx, label, classes
+        self.model, self.names, self.centred, self.notes = '', [], True, []
+        self.size, self.pixels = 224, registry.RAW
+
+    @property
+    def input(self):
+        from ibnnet_mx import data
+
+        return data.Input(self.size, tuple(self.pixels.mean), tuple(self.pixels.std))
+
+    def predict(self, x):
+        """NDArray (n, 3, S, S) float32 -> logits, numpy (n, classes)."""
+        return self._call(x)
+
+    def _of_model(self, model):
+        self.model, self.size, self.pixels = model.name, model.size, model.pixels
+        self.centred = model.size > 32
+
+
+def open_source(args, ctx):
+    """The network that the options name. ValueError: none or two of them, or why it cannot be had."""
+    given = [option for key, option in OPTIONS.items() if getattr(args, key) is not None]
+    if len(given) != 1:
+        what = ' and '.join(given) or 'no network'
+        raise ValueError(f'{what} given: name one, by --prefix and --epoch, by --model and --weights, or by --onnx')
+    if args.weights is None:
+        for option, value in (('--model', args.model), ('--classes', args.classes)):
+            if value is not None:
+                raise ValueError(f'{option} {value} belongs to --weights: {given[0]} says what it is itself')
+    make = {'--prefix': _checkpoint, '--weights': _weights, '--onnx': _onnx}[given[0]]
+    source = make(args, ctx)
+    if args.pixels:
+        source.pixels = PIXELS[args.pixels]
+    return source
+
+
+def _gluon(net, ctx, label, classes):
+    import mxnet as mx
+
+    if isinstance(net, mx.gluon.SymbolBlock):
+        net.hybridize()
+    else:
+        net.hybridize(static_alloc=True)
+    return Source(lambda x: net(x.as_in_context(ctx)).asnumpy(), net, ctx, label, classes)
+
+
+def _checkpoint(args, ctx):
+    """Without a .json: RGB, raw 0..255, plain resize to 224, or to 32 where the stem is a CIFAR net's 3x3."""
+    from ibnnet_mx import checkpoint, convert
+
+    prefix, epoch = args.prefix, args.epoch
+    store = checkpoint.Store(prefix)
+    label = f'--prefix {prefix} --epoch {epoch}'
+    if not store.path(epoch, 'params').is_file():
+        there = ', '.join(map(str, store.epochs()))
+        hint = f'; there are epochs {there}: use --epoch' if there else ''
+        raise ValueError(f'{label}: {store.path(epoch, "params")} does not exist{hint}')
+    facts = {}
+    if store.path(epoch, 'json').is_file():
+        facts = store.facts(epoch)
+        fault = store.fault(epoch, kinds=('params',))
+        if fault:
+            raise ValueError(f'{label}: {fault}')
+    net = convert.load_symbol(prefix, epoch, ctx)
+    params = net.collect_params()
+    classes = next(p.shape[0] for n, p in reversed(list(params.items())) if n.endswith('_bias'))
+    source = _gluon(net, ctx, label, classes)
+    model = getattr(net, 'model', None)
+    if model is not None:
+        source._of_model(model)
+    elif 'conv0_weight' in params and params['conv0_weight'].shape[2] == 3 and 'bn0_gamma' not in params:
+        source.size = 32
+    source.centred = bool(facts) and source.size > 32
+    if facts:
+        source.model, source.size = facts['model'], facts.get('size', source.size)
+        source.names = facts.get('class_names') or []
+        source.centred = source.size > 32
+        if 'pixels' in facts:
+            source.pixels = registry.Pixels(tuple(facts['pixels']['mean']), tuple(facts['pixels']['std']))
+    return source
+
+
+def _weights(args, ctx):
+    from ibnnet_mx import convert
+    from ibnnet_mx.convert import identify
+
+    if args.weights == 'published':
+        if args.model is None:
+            raise ValueError('--weights published needs --model, such as --model resnet50_ibn_a')
+        net, notes = registry.get_model(args.model, args.classes, pretrained=True), []
+    else:
+        arrays = convert.read(args.weights)
+        found = identify.model_of(arrays)
+        if args.model is None and found is None:
+            raise ValueError(f'--weights {args.weights} fits no network of the registry as it is: name one by --model')
+        name, options = (found[0].name, found[1]) if args.model is None else (args.model, identify.options(arrays))
+        if args.classes is not None:
+            options['classes'] = args.classes
+        net = registry.get_model(name, **options)
+        try:
+            notes = convert.load(net, arrays, getattr(args, 'new_head', False), getattr(args, 'init_from_plain', False))
+        except ValueError as error:
+            fits = f'; the file fits {found[0].name}' if found else ''
+            raise ValueError(f'--weights {args.weights}: {error}{fits}') from None
+    if ctx is not None:
+        net.collect_params().reset_ctx(ctx)
+    source = _gluon(net, ctx, f'--weights {args.weights}', net.collect_params()['fc1_bias'].shape[0])
+    source._of_model(net.model)
+    source.notes = notes
+    return source
+
+
+def _onnx(args, ctx):
+    from ibnnet_mx import _env, convert
+
+    net = convert.OnnxNet(args.onnx, _env.usable_cores())
+    label = f'--onnx {args.onnx}'
+    size = net.shape[2] if isinstance(net.shape[2], int) else int(net.facts.get('size', 224))
+    classes = net.classes(size)
+    source = Source(lambda x: net(x.asnumpy()), None, ctx, label, classes)
+    source.model, source.size, source.centred = net.facts.get('model', os.path.basename(args.onnx)), size, size > 32
+    try:
+        pixels = json.loads(net.facts.get('pixels', '{}'))
+        if pixels:
+            source.pixels = registry.Pixels(tuple(pixels['mean']), tuple(pixels['std']))
+        source.names = json.loads(net.facts.get('class_names', '[]'))
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f'{label}: its metadata are not those that this project writes: {net.facts}') from None
+    if not pixels and not args.pixels:
+        raise ValueError(f'{label} does not say what pixels it is fed: add --pixels raw or --pixels imagenet')
+    return source

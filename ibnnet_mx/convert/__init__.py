@@ -1,0 +1,235 @@
+"""Weights and networks in and out: PyTorch, the 2016 MXNet code, GluonCV, safetensors, ONNX. A stable interface.
+
+What loads takes a path or a mapping {key: array}, fills the whole network or leaves it untouched, and lists in one
+ValueError what is left over on either side. In files from elsewhere no code is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx import ndfile, registry
+from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.convert import fill, identify, names, onnxfile, torchfile
+from ibnnet_mx.convert.onnxfile import OnnxNet
+
+__all__ = [
+    'OnnxNet',
+    'load',
+    'load_mxnet',
+    'load_safetensors',
+    'load_symbol',
+    'load_torch',
+    'read',
+    'save_safetensors',
+    'to_onnx',
+    'to_torch',
+    'with_embedding',
+]
+TORCH = ('.pth', '.pt')
+NEEDS_SAFETENSORS = 'safetensors files need the package: pip install safetensors'
+
+
+def read(path):
+    """{key: array} of a file of weights: .params, .safetensors or PyTorch's, told apart by what they begin with."""
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(9)
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    if head[:8] == ndfile.LIST.to_bytes(8, 'little'):
+        return ndfile.read(path)
+    if head[8:] == b'{' or str(path).endswith('.safetensors'):
+        return _read_safetensors(path)
+    if str(path).endswith('.params'):
+        return ndfile.read(path)  # which says what is wrong with it
+    return torchfile.read(path)
+
+
+def load(net, source, new_head=False, from_plain=False):
+    """Weights of a file (read()) or mapping into net, under whatever names. Returns lines about what was not copied.
+
+    A prefix that all keys share ('module.', 'backbone.') is found. new_head: the classifier stays as it was drawn.
+    from_plain: the weights are those of the plain network of an IBN one; its norms are split between the halves.
+    ValueError: does not fit.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        arrays = read(source)
+        try:
+            return fill.load(net, arrays, new_head, from_plain)
+        except ValueError as error:
+            raise ValueError(f'{source}: {error}') from None
+    return fill.load(net, source, new_head, from_plain)
+
+
+def load_torch(net, source, new_head=False, from_plain=False):
+    """load() of a .pth or a state_dict as XingangPan/IBN-Net and torchvision have them (num_batches_tracked or not)."""
+    return load(net, source, new_head, from_plain)
+
+
+def load_mxnet(net, source, new_head=False, from_plain=False):
+    """load() of a .params: the 2016 code's (arg: and aux: before the names or not), Gluon's, GluonCV's resnet*_v1b."""
+    return load(net, source, new_head, from_plain)
+
+
+def load_safetensors(net, source, new_head=False, from_plain=False):
+    """load() of a .safetensors, with our names or the original's."""
+    return load(net, source, new_head, from_plain)
+
+
+def _need_safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ValueError(NEEDS_SAFETENSORS) from None
+    return safetensors.numpy
+
+
+def _read_safetensors(path):
+    library = _need_safetensors()
+    from safetensors import SafetensorError
+
+    try:
+        return library.load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f'{path} is no safetensors file, or damaged: {error}') from None
+
+
+def _arrays(net):
+    return {name: param.data(param.list_ctx()[0]).asnumpy() for name, param in net.collect_params().items()}
+
+
+def _write(path, data):
+    try:
+        ndfile.write(path, data)
+    except OSError as error:
+        raise ValueError(f'{error.filename}: {error.strerror}') from None
+
+
+def _facts(net):
+    """What a file from elsewhere's view should say about a network: {key: text}."""
+    model = getattr(net, 'model', None)
+    if model is None:
+        return {}
+    pixels = {'order': 'RGB', 'mean': model.pixels.mean, 'std': model.pixels.std, 'range': '0..255'}
+    return {'model': model.name, 'size': str(model.size), 'pixels': json.dumps(pixels)}
+
+
+def save_safetensors(net, path):
+    """Writes net's arrays under our names, with model and pixel convention in the metadata; whole or not at all."""
+    _write(path, _need_safetensors().save(_arrays(net), _facts(net)))
+
+
+def to_torch(net, path):
+    """Writes .pth (read by torch 1.6 and newer) or .safetensors with the original's keys, order and shapes.
+
+    The official PyTorch code loads it strictly: num_batches_tracked is there, 0. Networks that have no original in
+    PyTorch (v2, own designs) get keys of the same kind. Needs no torch.
+    """
+    kind = os.path.splitext(path)[1]
+    if kind not in (*TORCH, '.safetensors'):
+        raise ValueError(f'{path}: a name that ends in .pth or .safetensors is needed')
+    arrays, found = _arrays(net), {}
+    for name, key in names.torch_keys(list(arrays)).items():
+        found[key] = arrays[name]
+        if name.endswith('running_var'):
+            found[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
+    if kind == '.safetensors':
+        _write(path, _need_safetensors().save(found, _facts(net)))
+    else:
+        torchfile.write(path, found)
+
+
+def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pixels=None, class_names=()):
+    """Writes net as ONNX, opset 13: 'data' (N, 3, size, size) float32 -> logits; N any, or 1 without dynamic_batch.
+
+    size: unset, the model's own (224, 32 for CIFAR nets). The metadata say model, size and pixel convention (pixels:
+    registry.Pixels; unset: the model's own, raw 0..255 for a SymbolBlock). with_preprocess: the graph takes raw RGB of
+    0..255. class_names go into the metadata. ValueError: onnx is not installed, or the network cannot be written.
+    """
+    model = getattr(net, 'model', None)
+    pixels = pixels or (model.pixels if model else registry.RAW)
+    size = size or (model.size if model else 224)
+    fed = registry.RAW if with_preprocess else pixels
+    told = {'order': 'RGB', 'mean': fed.mean, 'std': fed.std, 'range': '0..255'}
+    facts = dict(_facts(net), size=str(size), pixels=json.dumps(told))
+    if class_names:
+        facts['class_names'] = json.dumps(list(class_names))
+    arrays = {name: param.data(param.list_ctx()[0]) for name, param in net.collect_params().items()}
+    preprocess = pixels if with_preprocess and pixels != registry.RAW else None
+    onnxfile.export(net(mx.sym.var('data')), arrays, path, size, facts, dynamic_batch, preprocess)
+
+
+def load_symbol(prefix, epoch=0, ctx=None):
+    """PREFIX-symbol.json and PREFIX-0000.params -> a network that gives logits; a SoftmaxOutput is cut off.
+
+    Takes this project's checkpoints and those of the 2016 code, the old encodings of both files included. One that
+    computes what a network of the registry does is returned as that (net.model); any other as a SymbolBlock.
+    ValueError names the file, and the names that are left over on either side.
+    """
+    store = Store(prefix)
+    arrays = {name.split(':', 1)[-1]: a for name, a in ndfile.read(store.path(epoch, 'params')).items()}
+    symbol = _read_symbol(store.symbol_path)
+    inputs = [n for n in symbol.list_inputs() if n != 'data']
+    faults = [f'{n} is missing' for n in inputs if n not in arrays]
+    faults += [f'{n} has no place in {store.symbol_path}' for n in arrays if n not in inputs]
+    if faults:
+        raise ValueError(f'{store.path(epoch, "params")} does not fit its symbol: ' + '; '.join(faults[:20]))
+    block = _symbol_block(symbol, arrays, ctx or mx.cpu())
+    return _of_registry(block, arrays, ctx or mx.cpu()) or block
+
+
+def _symbol_block(symbol, arrays, ctx):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # it guesses types without the shapes that come right after, and says so
+        net = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
+    for name, param in net.collect_params().items():
+        param.shape = arrays[name].shape
+        param.initialize(init=mx.init.Zero(), ctx=ctx)
+        param.set_data(mx.nd.array(arrays[name]))
+    return net
+
+
+def with_embedding(net):
+    """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: no classifier."""
+    logits = net(mx.sym.var('data'))
+    if logits.attr('num_hidden') is None:
+        raise ValueError('the network does not end in a dense layer: there is no embedding before it')
+    both = mx.sym.Group([logits, mx.sym.Flatten(logits.get_children()[0])])
+    params = net.collect_params()
+    return _symbol_block(both, {n: p.data(p.list_ctx()[0]) for n, p in params.items()}, params['fc1_weight'].list_ctx())
+
+
+def _of_registry(block, arrays, ctx):
+    """The registry's network with these arrays where it computes what the block does, else None."""
+    found = identify.model_of(arrays)
+    if found is None:
+        return None
+    model, options = found
+    net = registry.get_model(model.name, **options)
+    net.initialize(ctx=ctx)
+    fill.load(net, arrays)
+    x = mx.nd.array(np.random.RandomState(0).uniform(-2, 2, (2, 3, 64, 64)) * model.pixels.std[0], ctx=ctx)
+    theirs, ours = block(x).asnumpy(), net(x).asnumpy()
+    same = theirs.shape == ours.shape and np.abs(theirs - ours).max() <= 1e-4 * np.abs(theirs).max()
+    return net if same else None
+
+
+def _read_symbol(path):
+    """The network of a -symbol.json up to the logits."""
+    try:
+        text = Path(path).read_text()
+        nodes = json.loads(text)['nodes']
+        head = nodes[json.loads(text)['heads'][0][0]]['op']
+        symbol = mx.sym.load_json(text)
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    except (ValueError, KeyError, IndexError, TypeError, mx.base.MXNetError):
+        raise ValueError(f'{path} is damaged: not the symbol of a network') from None
+    return symbol.get_children()[0] if head == 'SoftmaxOutput' else symbol

@@ -1,0 +1,66 @@
+"""Which network of the registry arrays belong to, by their names and shapes."""
+
+from __future__ import annotations
+
+import re
+
+from ibnnet_mx import registry
+from ibnnet_mx.convert import fill
+
+PLACES = (r'stage(\d+)_unit(\d+)_', r'layer(\d+)\.(\d+)\.', r'denseblock(\d+)\.denselayer(\d+)\.')
+SIGNS = {  # what the names of the arrays have where a network has it
+    'preact': r'bn_data_|bn_data\.',
+    'se': r'se_fc1|se\.fc\.0',
+    'a': r'_in1_|norm1\.IN|bn1\.IN',
+    'b': r'_ibn1_|layer\d+\.\d+\.IN\.',
+}
+
+
+def model_of(arrays):
+    """(registry.Model, options of get_model) whose parameters are exactly these, or None.
+
+    arrays: {key: array} under any names that convert.load takes.
+    """
+    units = _units(arrays)
+    has = {sign: any(re.search(pattern, key) for key in arrays) for sign, pattern in SIGNS.items()}
+    for name in _candidates(units):
+        model = registry.find(name)
+        row = registry.MODELS[model.family][1]
+        of_row = {'preact': row.get('preact', False), 'se': bool(row.get('se'))}
+        of_row.update({kind: row.get('ibn') == kind for kind in 'ab'})
+        if model.shape.units == units and of_row == has:
+            told = options(arrays)
+            if fill.fits(registry.get_model(name, **told), arrays):
+                return model, told
+    return None
+
+
+def _units(arrays):
+    """Units of each stage."""
+    for place in PLACES:
+        found = {(int(m[1]), int(m[2])) for m in (re.search(place, key) for key in arrays) if m}
+        if found:
+            return tuple(sum(stage == s for stage, _ in found) for s in sorted({s for s, _ in found}))
+    return ()
+
+
+def _candidates(units):
+    names = registry.list_models()
+    if len(units) == 3 and len(set(units)) == 1:
+        families = [family for family in registry.MODELS if family.startswith('cifar_')]
+        depths = [layers * units[0] + 2 for layers in (6, 9)]
+        wanted = [d for d in depths if d >= 8 and (d >= 164) == (d == depths[1])]
+        names = names + [registry.full_name(family, depth) for family in families for depth in wanted]
+    return dict.fromkeys(names)
+
+
+def options(arrays):
+    """Options of get_model that the names and shapes tell."""
+    found = {}
+    for key, array in arrays.items():
+        if re.search(r'(^|[_.:])(fc1?|classifier|linear)[_.]weight$', key):
+            found['classes'] = len(array)
+    found['w_d'] = any('conv01' in key for key in arrays)
+    if not any('running_mean' in key or 'moving_mean' in key for key in arrays if 'bn_data' not in key):
+        found['norm'] = 'in'
+    return found

@@ -1,0 +1,86 @@
+"""What the parameters of a network are called elsewhere: {our name: their key} for each layout that weights come in.
+
+Our own names are those of tornadomeet/ResNet and bruinxiong/IBN-Net.mxnet (stage1_unit1_conv1_weight).
+"""
+
+from __future__ import annotations
+
+import re
+
+# our name without its last word -> module of the original; applied top to bottom
+RESNET = [  # XingangPan/IBN-Net, torchvision; norm is that before the head of a v2 net, which has no original there
+    (r'^stage(\d+)_unit(\d+)_', lambda m: f'layer{m[1]}.{int(m[2]) - 1}.'),
+    (r'^conv0_', 'conv1.'),
+    (r'^bn0_', 'bn1.'),
+    (r'^bn1_', 'norm.'),
+    (r'^fc1_', 'fc.'),
+    (r'\bse_fc(\d)_', lambda m: f'se.fc.{2 * int(m[1]) - 2}.'),
+    (r'\bsc_bn_', 'downsample.1.'),
+    (r'\bsc_', 'downsample.0.'),
+    (r'\bibn1_', 'IN.'),
+    (r'\bin1_', 'bn1.IN.'),
+]
+DENSENET = [
+    (r'^stage(\d+)_unit(\d+)_', r'features.denseblock\1.denselayer\2.'),
+    (r'^transition(\d)_bn_', r'features.transition\1.norm.'),
+    (r'^transition(\d)_conv_', r'features.transition\1.conv.'),
+    (r'^conv0_', 'features.conv0.'),
+    (r'^bn0_', 'features.norm0.'),
+    (r'^bn1_', 'features.norm5.'),
+    (r'^fc1_', 'classifier.'),
+    (r'\bin1_', 'norm1.IN.'),
+    (r'\bbn(\d)_', r'norm\1.'),
+]
+TO_TORCH = {'gamma': 'weight', 'beta': 'bias'}
+SAME = [  # spellings of a source that mean the same key
+    (r'^(arg|aux):', ''),
+    (r'_moving_(mean|var)$', r'_running_\1'),
+    (r'\.(norm|conv)\.(\d)\.', r'.\1\2.'),  # DenseNets of torchvision before 0.2
+    (r'(^|\.)(?:linear|last_linear|classifier|fc)\.(weight|bias)$', r'\1fc.\2'),
+]
+STEM = ('conv0_weight', 'conv01_weight')
+
+
+def substituted(text, table):
+    for pattern, to in table:
+        text = re.sub(pattern, to, text)
+    return text
+
+
+def _modules(names):
+    """{our name: (module of the original, last word of our name)}."""
+    table = DENSENET if any(n.startswith('transition') for n in names) else RESNET
+    found = {}
+    for name in names:
+        stem, word = re.fullmatch(r'(.*?_)(weight|bias|gamma|beta|running_mean|running_var)', name).groups()
+        module = substituted(stem, [*table, (r'_$', '.')])
+        if stem.endswith('bn1_') and stem[:-4] + 'in1_gamma' in names:
+            module += 'BN.'
+        found[name] = module, word
+    return found
+
+
+def torch_keys(names):
+    """Keys of the original's state_dict; without the counters num_batches_tracked."""
+    return {name: module + TO_TORCH.get(word, word) for name, (module, word) in _modules(names).items()}
+
+
+def gluon_keys(names):
+    """Keys of save_parameters() of GluonCV's networks, whose modules are called as torchvision's."""
+    return {name: module + word for name, (module, word) in _modules(names).items()}
+
+
+def layouts(net, names):
+    """The layouts that a source may have, {our name: key}: our own, torch's, GluonCV's, Gluon's for this very net."""
+    params = net.collect_params()
+    structured = {param.name: key for key, param in net._collect_params_with_prefix().items()}
+    own = {name: name for name in names}
+    return [own, torch_keys(names), gluon_keys(names), {n: structured[n] for n in names if n in params}]
+
+
+def plain(names):
+    """Names of the plain network that an IBN network was made from."""
+    kept = [n for n in names if '_in1_' not in n and '_ibn1_' not in n]
+    if len(kept) < len(names) and 'bn0_gamma' in names and 'bn0_running_mean' not in names:
+        kept += ['bn0_running_mean', 'bn0_running_var']  # of IBN-b, whose stem has an InstanceNorm
+    return kept

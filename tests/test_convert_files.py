@@ -1,0 +1,278 @@
+"""Networks through files of other kinds and back."""
+
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from ibnnet_mx import convert, get_model, ndfile, registry
+from ibnnet_mx.cli import convert as command
+from ibnnet_mx.convert import identify, names, torchfile
+from tests.goldens.generate import fill, pictures
+
+FAMILIES = [
+    'resnet18_ibn_a',
+    'resnet18_ibn_b',
+    'resnet18_v2',
+    'resnet50_v2_ibn_a',
+    'resnext50_ibn_a',
+    'resnext50_ibn_b',
+    'se_resnet50_ibn_a',
+    'se_resnext50',
+    'densenet121_ibn_a',
+    'cifar_resnet20_v1a',
+    'cifar_resnet8_ibn_a',
+    'cifar_resnet8_v2_ibn_b',
+]
+OTHERS = sorted(
+    {
+        registry.full_name(f, 8 if f.startswith('cifar_') else registry.ROWS[registry.base_of(f)].depths[0])
+        for f in registry.MODELS
+    }
+    - {*FAMILIES}
+)
+
+
+def filled(name, classes=None, **options):
+    net = get_model(name, classes, **options)
+    convert.load_mxnet(net, {n: fill(n, p.shape) for n, p in net.collect_params().items()})
+    return net
+
+
+def arrays_of(net):
+    return {n: p.data().asnumpy() for n, p in net.collect_params().items()}
+
+
+def equal(one, other):
+    return list(one) == list(other) and all(
+        one[k].dtype == other[k].dtype and np.array_equal(one[k], other[k]) for k in one
+    )
+
+
+def side(name):
+    return 32 if name.startswith('cifar_') else 64
+
+
+def official(name):
+    """A state_dict as the original's code saves it, counters included."""
+    params, found = get_model(name).collect_params(), {}
+    for n, key in names.torch_keys(list(params)).items():
+        found[key] = fill(key, params[n].shape)
+        if key.endswith('running_var'):
+            found[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
+    return found
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('name', ['resnet18_ibn_b', 'se_resnet50_ibn_a', 'densenet121_ibn_a', 'cifar_resnet8_v2_ibn_a'])
+def test_torch_to_ours_to_torch(name, suffix, tmp_path):
+    arrays = official(name)
+    torchfile.write(tmp_path / 'first.pth', arrays)
+    net = get_model(name)
+    assert convert.load_torch(net, tmp_path / 'first.pth') == []
+    convert.to_torch(net, tmp_path / f'second{suffix}')
+    again = convert.read(tmp_path / f'second{suffix}')
+    assert equal(dict(sorted(again.items())), dict(sorted(arrays.items())))
+    assert suffix != '.pth' or list(again) == list(arrays)
+
+
+def test_what_torch_itself_reads(tmp_path):
+    torch = pytest.importorskip('torch')
+    arrays = official('resnet18_ibn_a')
+    net = get_model('resnet18_ibn_a')
+    convert.load_torch(net, {k: torch.from_numpy(a) for k, a in arrays.items()})
+    convert.to_torch(net, tmp_path / 'a.pth')
+    found = torch.load(tmp_path / 'a.pth', weights_only=True)
+    assert equal({k: t.numpy() for k, t in found.items()}, arrays)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_safetensors_and_back(name, tmp_path):
+    net, other = filled(name), get_model(name)
+    convert.save_safetensors(net, tmp_path / 'net.safetensors')
+    convert.load_safetensors(other, tmp_path / 'net.safetensors')
+    assert equal(arrays_of(other), arrays_of(net))
+
+
+def check_onnx(name, path, **options):
+    onnx = pytest.importorskip('onnx')
+    net = filled(name, **options)
+    convert.to_onnx(net, path, size=side(name))
+    model = onnx.load(str(path))
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == 13
+    assert [value.name for value in model.graph.input] == ['data']
+    run = convert.OnnxNet(path)
+    for count in (1, 3):
+        x = np.random.RandomState(count).uniform(-2, 2, (count, 3, side(name), side(name))).astype(np.float32)
+        wanted = net(mx.nd.array(x)).asnumpy()
+        assert np.abs(run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    pixels = json.loads(run.facts['pixels'])
+    assert (run.facts['model'], tuple(pixels['mean'])) == (name, registry.find(name).pixels.mean)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_onnx_gives_the_same_logits(name, tmp_path):
+    check_onnx(name, tmp_path / 'net.onnx')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', OTHERS)
+def test_onnx_of_the_other_families(name, tmp_path):
+    check_onnx(name, tmp_path / 'net.onnx')
+
+
+@pytest.mark.parametrize('options', [{'w_d': True}, {'norm': 'in'}, {'last_stride': 1}], ids=str)
+def test_onnx_of_options(options, tmp_path):
+    check_onnx('resnet18_v2', tmp_path / 'net.onnx', **options)
+
+
+def test_onnx_normalises_by_itself_and_takes_one_picture(tmp_path):
+    pytest.importorskip('onnxruntime')
+    net, path = filled('cifar_resnet8'), tmp_path / 'net.onnx'
+    convert.to_onnx(net, path, dynamic_batch=False, with_preprocess=True, class_names=['a'] * 10)
+    run = convert.OnnxNet(path)
+    assert run.shape == [1, 3, 32, 32]
+    raw = np.random.RandomState(0).randint(0, 256, (3, 3, 32, 32)).astype(np.float32)
+    mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in registry.IMAGENET)
+    wanted = net(mx.nd.array((raw - mean) / std)).asnumpy()
+    np.testing.assert_allclose(run(raw), wanted, rtol=1e-4, atol=1e-5)
+    assert json.loads(run.facts['pixels'])['std'] == [1.0, 1.0, 1.0]
+    assert json.loads(run.facts['class_names']) == ['a'] * 10
+
+
+def test_a_fixed_gamma_is_written_as_one(tmp_path):
+    """bn_data's stored gamma has no effect in mxnet and must have none elsewhere."""
+    pytest.importorskip('onnxruntime')
+    net = get_model('cifar_resnet8_v2')
+    arrays = {n: fill(n, p.shape) for n, p in net.collect_params().items()}
+    arrays['bn_data_gamma'] = np.full(3, 3.0, np.float32)
+    convert.load_mxnet(net, arrays)
+    convert.to_onnx(net, tmp_path / 'net.onnx')
+    x = pictures(32).astype(np.float32)
+    wanted = net(mx.nd.array(x)).asnumpy()
+    np.testing.assert_allclose(convert.OnnxNet(tmp_path / 'net.onnx')(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_a_network_is_recognised_by_its_arrays(name):
+    params = get_model(name, 7).collect_params()
+    arrays = {n: np.zeros(p.shape) for n, p in params.items()}
+    for keys in (dict(zip(arrays, arrays)), names.torch_keys(list(params))):
+        model, told = identify.model_of({keys[n]: a for n, a in arrays.items()})
+        assert (model.name, told['classes']) == (name, 7)
+    del arrays['fc1_bias']
+    assert identify.model_of(arrays) is None
+
+
+def write_checkpoint(folder, symbol, arrays):
+    aux = symbol.list_auxiliary_states()
+    (folder / 'net-symbol.json').write_text(mx.sym.SoftmaxOutput(symbol, name='softmax').tojson())
+    named = {('aux:' if n in aux else 'arg:') + n: a for n, a in arrays.items()}
+    ndfile.write(folder / 'net-0000.params', ndfile.encode(named))
+    return folder / 'net'
+
+
+def test_a_symbol_of_the_registry_becomes_its_network_and_any_other_a_block(tmp_path):
+    net = filled('cifar_resnet8_v2_ibn_a', 5)
+    x = mx.nd.array(pictures(32))
+    wanted = net(x).asnumpy()
+    found = convert.load_symbol(write_checkpoint(tmp_path, net(mx.sym.var('data')), arrays_of(net)))
+    assert found.model.name == 'cifar_resnet8_v2_ibn_a'
+    np.testing.assert_allclose(found(x).asnumpy(), wanted, rtol=1e-4, atol=1e-5)
+    other = -2 * net(mx.sym.var('data'))  # the same names, another function
+    block = convert.load_symbol(write_checkpoint(tmp_path, other, arrays_of(net)))
+    assert isinstance(block, mx.gluon.SymbolBlock)
+    np.testing.assert_allclose(block(x).asnumpy(), -2 * wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_embedding_beside_the_logits():
+    net = filled('cifar_resnet8_ibn_a')
+    logits, rows = convert.with_embedding(net)(mx.nd.array(pictures(32)))
+    np.testing.assert_allclose(logits.asnumpy(), net(mx.nd.array(pictures(32))).asnumpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(net.output(rows).asnumpy(), logits.asnumpy(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match='does not end in a dense layer'):
+        convert.with_embedding(filled('cifar_resnet8', features=True))
+
+
+@pytest.fixture(scope='module')
+def pth(tmp_path_factory):
+    path = tmp_path_factory.mktemp('pth') / 'weights.pth'
+    torchfile.write(path, {f'module.{k}': a for k, a in official('cifar_resnet20_v1a').items()})
+    return path
+
+
+def run(*words):
+    return command.main([str(word) for word in words])
+
+
+@pytest.mark.parametrize(
+    ('dst', 'words'),
+    [
+        ('net-0003.params', []),
+        ('net.pth', []),
+        ('net.safetensors', []),
+        ('net.safetensors', ['--own-names']),
+        ('net.onnx', ['--with-preprocess']),
+        ('net.onnx', ['--fixed-batch', '--size', '48']),
+    ],
+)
+def test_command(pth, dst, words, tmp_path, capsys):
+    assert run(pth, tmp_path / dst, '--check', *words) == 0
+    out = capsys.readouterr().out
+    assert f'{dst}: cifar_resnet20_v1a, 10 classes' in out
+    assert 'of the largest' in out
+    if dst.endswith('.params'):
+        facts = json.loads((tmp_path / 'net-0003.json').read_text())
+        assert (facts['model'], facts['pixels']['mean']) == ('cifar_resnet20_v1a', list(registry.IMAGENET.mean))
+        assert run(tmp_path / dst, tmp_path / 'back.pth') == 0
+        again, first = torchfile.read(tmp_path / 'back.pth'), torchfile.read(pth)
+        assert equal(again, {k[len('module.') :]: a for k, a in first.items()})
+
+
+def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
+    assert run(pth, tmp_path / 'net-0000.params', '--classes', 3, '--new-head') == 0
+    assert 'a new classifier of 3 classes in the place of that of 10' in capsys.readouterr().err
+    words = [pth, tmp_path / 'ibn-0000.params', '--model', 'cifar_resnet20_v1a_ibn_a', '--init-from-plain', '--check']
+    assert run(*words) == 0
+    assert 'from the plain network' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'text'),
+    [
+        (['{pth}', 'x.pkl'], 'DST x.pkl must end in .pth, .safetensors, .onnx or -0000.params'),
+        (['{pth}', 'x.params'], 'DST x.params must end in an epoch of four digits, such as x-0000.params'),
+        (['{pth}', 'x.pth', '--size', '64'], '--size is about .onnx files, DST is x.pth'),
+        (['{pth}', 'x.onnx', '--own-names'], '--own-names is about .safetensors files'),
+        (['{pth}', 'x.pth', '--pixels', 'raw'], '--pixels raw: a .pth file of weights does not say'),
+        (['{pth}', 'x.pth', '--new-head'], '--new-head needs --classes'),
+        (['{pth}', 'x.pth', '--classes', '5'], r'10 classes, not 5: --new-head'),
+        (['{pth}', 'x.pth', '--model', 'resnet18'], 'the file fits cifar_resnet20_v1a'),
+        (['none.pth', 'x.pth'], 'none.pth cannot be read: No such file or directory'),
+        (['{pth}', 'none/x.pth'], 'none/x.pth'),
+        (['published', 'x.pth'], '--weights published needs --model'),
+    ],
+)
+def test_mistakes_of_the_command_are_one_line(pth, words, text, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*(word.format(pth=pth) for word in words)) == 2
+    err = capsys.readouterr().err
+    assert text in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_no_kind_are_refused(tmp_path):
+    (tmp_path / 'x.safetensors').write_bytes(b'\xff' * 50)
+    (tmp_path / 'x.params').write_bytes(b'no such thing at all')
+    with pytest.raises(ValueError, match='x.safetensors is no safetensors file, or damaged'):
+        convert.read(tmp_path / 'x.safetensors')
+    with pytest.raises(ValueError, match='x.params is no .params file of mxnet'):
+        convert.read(tmp_path / 'x.params')
+    (tmp_path / 'x.onnx').write_bytes(b'no such thing at all')
+    with pytest.raises(ValueError, match='x.onnx is no network that onnxruntime can run'):
+        convert.OnnxNet(tmp_path / 'x.onnx')
+    with pytest.raises(ValueError, match='x.bin: a name that ends in .pth or .safetensors is needed'):
+        convert.to_torch(get_model('cifar_resnet8'), tmp_path / 'x.bin')
