@@ -6,6 +6,8 @@ import difflib
 import re
 from typing import Any, NamedTuple
 
+from ibnnet_mx.registry import published
+
 
 class Pixels(NamedTuple):
     """What a network is fed: RGB planes, (value - mean) / std with values of 0..255."""
@@ -190,15 +192,26 @@ def has_original(family: str) -> bool:
     return not any(part in family for part in NO_ORIGINAL)
 
 
-def get_model(name: str, classes: int | None = None, depth: int | None = None, features: Any = None, **options: Any):
-    """An uninitialised HybridBlock: (N, 3, H, W) pixels as find(name).pixels says -> logits (N, classes).
+def get_model(
+    name: str,
+    classes: int | None = None,
+    depth: int | None = None,
+    features: Any = None,
+    pretrained: Any = False,
+    root: Any = None,
+    **options: Any,
+):
+    """A HybridBlock: (N, 3, H, W) pixels as find(name).pixels says -> logits (N, classes).
 
     name: 'resnet50_ibn_a', or a family and depth=50; the original hub constructors' names work as they are.
     classes: 1000 for the ImageNet nets and 10 for the CIFAR nets where it is not given.
     features: True gives the pooled embedding (N, C) instead of logits, a name or names of 'stem', 'stage1', ...,
     'neck', 'embedding' those maps; what comes after the last of them is not built.
+    pretrained: True loads the weights that published.py lists, a path or URL those of a .pth; weights.load() says how.
+    root: the folder where downloaded weights are kept, ~/.mxnet/models where it is not given.
     options: those of OPTIONS.
-    net.initialize() draws the weights as the original does. ValueError: an unknown name, depth, option or value.
+    It comes uninitialised unless pretrained; net.initialize() draws the weights as the original does.
+    ValueError: an unknown name, depth, option or value, or weights that cannot be had.
     """
     model = find(name, depth)
     unknown = [key for key in options if key not in OPTIONS]
@@ -210,6 +223,8 @@ def get_model(name: str, classes: int | None = None, depth: int | None = None, f
     classes = model.classes if classes is None else classes
     if classes < 1:
         raise ValueError(f'--num-classes {classes}: a network needs at least one class')
+    if pretrained is True:
+        _check_published(model, model.classes if features else classes)
     from ibnnet_mx import nets  # late: tables are read without mxnet
 
     kind, row = MODELS[model.family]
@@ -217,4 +232,20 @@ def get_model(name: str, classes: int | None = None, depth: int | None = None, f
         given['ibn_ratio'] = row.get('ibn_ratio', 0.5)
     elif row.get('ibn') != 'a':
         raise ValueError(f'--ibn-ratio {given["ibn_ratio"]}: {model.name} has no IBN-a; leave it out')
-    return nets.build(kind, model.shape, classes, {**row, **given}, features)
+    net = nets.build(kind, model.shape, classes, {**row, **given}, features)
+    net.model = model  # for what is written about it: its name, size and pixel convention
+    if pretrained:
+        from ibnnet_mx import weights
+
+        weights.load(net, model.name, pretrained, root)
+    return net
+
+
+def _check_published(model: Model, classes: int) -> None:
+    """ValueError before anything is built or downloaded."""
+    file = published.file_name(model.name)
+    if classes != model.classes:
+        raise ValueError(
+            f'the published {model.name} has {model.classes} classes, not {classes}: build it with classes={classes} '
+            f'and without pretrained, then convert.load(net, {file!r}, new_head=True), or train_resnet.py --pretrained'
+        )
