@@ -11,12 +11,14 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.recipe import AUGMENT, aug_at
-from ibnnet_mx.recordio import lists
-from ibnnet_mx.recordio.augment import Augment, pixel_table, planes, val_view
+from ibnnet_mx.recordio import lists, view
+from ibnnet_mx.recordio.augment import Augment, pixel_table, planes
+from ibnnet_mx.recordio.folder import FolderRecords
 from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.pictures import CIFAR_SIDE, PictureError, check_sides, decode, to_short_side
+from ibnnet_mx.recordio.pictures import CIFAR_SIDE, PictureError, decode
 from ibnnet_mx.recordio.reader import Options, Reader
 from ibnnet_mx.recordio.region import Pixels
+from ibnnet_mx.recordio.sources import SourceError
 
 # The first that is there is read; the shorter names are those of the MXNet examples of 2016.
 FILES = {
@@ -66,6 +68,31 @@ class Iterator:
             reader.close()
 
 
+class Evaluation:
+    """Labelled pictures in their order, for a network to be tested on.
+
+    names (may be empty) and classes: of the labels. view: recordio.view.View, how a picture is cut.
+    """
+
+    def __init__(self, reader, path):
+        records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
+        self.names = records.classes if isinstance(records, FolderRecords) else class_names(Path(path).parent)
+        self.classes = count_classes(self, self, self.names)
+        self.count, self.steps = reader.count, reader.steps
+
+    def labels(self):
+        """{path: float32 (n,)}."""
+        return {self.path: self._reader.labels()}
+
+    def epoch(self):
+        """(data NDArray (n x crops, 3, S, S), label float32 (n,), real): n beyond real are padding."""
+        for batch in self._reader.epoch():
+            yield mx.nd.from_numpy(batch.data, zero_copy=True), batch.label, batch.real
+
+    def close(self):
+        self._reader.close()
+
+
 def find(data_dir, data_type, part):
     """The .rec of a part ('train', 'crop' or 'val'), None where there is none."""
     for pattern in FILES.get((data_type, part), ()):
@@ -91,6 +118,30 @@ def val_iter(data_dir, data_type, batch_size, source, options):
     path = _required(data_dir, data_type, 'val')
     reader = Reader(path, source.size, batch_size, None, (source.mean, source.std), options._replace(limit=None))
     return Iterator({None: reader}, lambda epoch: None)
+
+
+def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None):
+    """The Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
+
+    source: Input, its size that of the crop. batch_size: rows of a batch, the crops of a picture in one. resize, crops:
+    as in view.choose. ValueError names the option, or the folder and what was looked for, RecordError the picture.
+    """
+    if batch_size < 1:
+        raise ValueError(f'--batch-size {batch_size} must be at least 1')
+    options, small = (options or Options())._replace(limit=None), source.size <= view.SMALL
+    kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
+    found = (find(path, kind, 'val') for kind in kinds if Path(path).is_dir())
+    path = next((rec for rec in found if rec), path)
+    chosen = view.choose(source.size, resize, crops, not Path(path).is_dir())
+    pixels, pictures = (source.mean, source.std), -(-batch_size // crops)
+    try:
+        reader = Reader(path, source.size, pictures, None, pixels, options, chosen)
+    except SourceError as error:
+        looked_for = ' or '.join(FILES[kind, 'val'][0] for kind in kinds)
+        raise ValueError(f'{error}; and no validation records ({looked_for})') from None
+    for note in getattr(reader.records, 'notes', ()):
+        options.report(f'{path}: {note}')
+    return Evaluation(reader, path)
 
 
 def record_iters(recipe, data_dir, cluster, source, options=None):
@@ -175,19 +226,17 @@ def load_image(path, source, crop='center'):
     """
     try:
         picture = decode(Path(path).read_bytes())
-        short = round(source.size * 256 / 224)
         if crop == 'center':
-            check_sides(picture, short)
+            cut = view.View(view.usual_short(source.size))
+            (seen,) = view.windows(Pixels(picture), source.size, cut)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except PictureError as error:
         raise ValueError(f'{path} {error}') from None
-    if crop == 'center':
-        view = val_view(Pixels(to_short_side(picture, short)), source.size)
-    else:
+    if crop != 'center':
         shrinks = min(picture.shape[:2]) > source.size
         method = cv2.INTER_AREA if source.size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
-        view = cv2.resize(picture, (source.size, source.size), interpolation=method)
+        seen = cv2.resize(picture, (source.size, source.size), interpolation=method)
     out = np.empty((3, source.size, source.size), np.float32)
-    planes(view, pixel_table(source.mean, source.std), out)
+    planes(seen, pixel_table(source.mean, source.std), out)
     return out

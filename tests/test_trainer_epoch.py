@@ -10,52 +10,12 @@ import pytest
 from ibnnet_mx import data, distributed, registry
 from ibnnet_mx.recipe import lr_at
 from ibnnet_mx.recordio.reader import Options
-from ibnnet_mx.trainer import scores
+from ibnnet_mx.scoring import scores
+from tests.test_scoring import naive
 from tests.tiny_runs import CLASSES, PLAN, Feed, batches, equal, make, values
 
 MODEL = registry.find('cifar_resnet8_v2')
 SOURCE = data.Input(MODEL.size, MODEL.pixels.mean, MODEL.pixels.std)
-
-
-def naive(logits, labels):
-    """The definitions: place of the label in a stable sort, and -log softmax."""
-    sums = {'accuracy': 0.0, 'cross-entropy': 0.0}
-    if logits.shape[1] >= 5:
-        sums['top_k_accuracy_5'] = 0.0
-    for row, label in zip(logits.astype(np.float64), labels.astype(int)):
-        order = sorted(range(len(row)), key=lambda i: (-row[i], i))
-        for name, k in (('accuracy', 1), ('top_k_accuracy_5', 5)):
-            if name in sums:
-                sums[name] += label in order[:k]
-        sums['cross-entropy'] -= np.log(np.exp(row[label]) / np.exp(row).sum())
-    return sums
-
-
-@pytest.mark.parametrize('classes', [2, 4, 5, 9])
-def test_scores_are_what_their_names_say(classes):
-    draw = np.random.RandomState(classes)
-    logits, labels = draw.randn(200, classes).astype('f'), draw.randint(0, classes, 200).astype('f')
-    assert scores(logits, labels) == pytest.approx(naive(logits, labels), rel=1e-9)
-    ties = draw.randint(0, 3, (200, classes)).astype('f')
-    assert scores(ties, labels) == pytest.approx(naive(ties, labels), rel=1e-9)
-
-
-def test_equal_logits_are_no_success():
-    """As argmax has it: the first class is named, and it is right for one label of six."""
-    sums = scores(np.zeros((6, 6), 'f'), np.arange(6, dtype='f'))
-    assert (sums['accuracy'], sums['top_k_accuracy_5']) == (1, 5)
-
-
-def test_a_network_that_diverged_is_not_right():
-    logits = np.zeros((3, 6), 'f')
-    logits[0], logits[1, 2] = np.nan, np.nan
-    sums = scores(logits, np.array([0, 1, 0], 'f'))
-    assert (sums['accuracy'], sums['top_k_accuracy_5']) == (1, 1)
-    assert np.isnan(sums['cross-entropy'])
-
-
-def test_large_logits_do_not_overflow():
-    assert scores(np.array([[1e4, 0, -1e4]], 'f'), np.array([1.0]))['cross-entropy'] == pytest.approx(1e4)
 
 
 def watched(run):

@@ -1,25 +1,39 @@
-"""evaluate.py --prefix P --epoch N --data-dir DATA: accuracy of a checkpoint on validation records."""
+"""evaluate.py DATA --prefix P --epoch N: top-1, top-5, cross entropy and the classes' accuracies of a network."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from ibnnet_mx.cli import options
-from ibnnet_mx.cli.predict import Classifier
+from ibnnet_mx.cli import options, source
+
+EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
+with val/ or test/ above them). A crop larger than the pictures of a .rec enlarges them: add --resize to a folder of
+the pictures themselves instead."""
 
 
 def make_parser():
-    parser = options.Parser(prog='evaluate', description=__doc__)
-    add = parser.add_argument
-    add('--prefix', required=True, help='of the checkpoint: PREFIX-symbol.json, PREFIX-0000.params')
-    add('--epoch', type=int, default=0)
-    add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')
+    parser = options.Parser(prog='evaluate', description=__doc__, epilog=EPILOG)
+    parser.add_argument('data', nargs='?', metavar='DATA', help='labelled pictures')
+    add = parser.add_argument_group('network').add_argument
+    source.add_options(add)
+    add = parser.add_argument_group('pictures').add_argument
+    add('--data-dir', help='another way to name DATA')
+    add('--crop-size', type=int, help='side of what the network sees, such as 224 or 320; unset: as it was trained')
+    add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, records as they are')
+    add(
+        '--crops',
+        type=int,
+        default=1,
+        help='1: the centre; 10: corners, centre and their mirrors, probabilities averaged',
+    )
     add('--batch-size', type=int, default=100, help='changes the speed only, never the result')
-    add('--gpu', type=int, help='number of the GPU; the CPU where it is not given')
     add('--threads', type=int, help='of the reader; unset: one for each core')
     add('--max-bad-records', type=int, default=0, help='damaged pictures that are skipped')
-    add('--json', action='store_true', help='one JSON line')
+    add = parser.add_argument_group('run').add_argument
+    add('--gpu', type=int, help='number of the GPU; the CPU where it is not given')
+    add('--per-class', action='store_true', help='every class, not the best and worst alone')
+    add('--json', action='store_true', help='one JSON object')
     return parser
 
 
@@ -28,23 +42,25 @@ def warn(text):
 
 
 def evaluate(args):
-    from ibnnet_mx import data, distributed, trainer
+    from ibnnet_mx import distributed
+    from ibnnet_mx.cli import evaluation
     from ibnnet_mx.recordio.reader import Options
 
+    path = args.data if args.data is not None else args.data_dir
+    if path is None or None not in (args.data, args.data_dir):
+        raise ValueError(f'DATA: name one place of pictures, {"none" if path is None else "two"} came')
     if args.batch_size < 1:
         raise ValueError(f'--batch-size {args.batch_size} must be at least 1')
     cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
-    model = Classifier(args.prefix, args.epoch, cluster.contexts[0])
-    data_type = 'cifar10' if model.size == 32 else 'imagenet'
+    model = source.open_source(args, cluster.contexts[0])
     reading = Options(threads=args.threads, max_bad=args.max_bad_records, report=warn)
-    val = data.val_iter(args.data_dir, data_type, args.batch_size, model.input, reading)
-    data.count_classes(val, val, [], model.classes, f'--prefix {args.prefix}: number of classes')
-    means = trainer.evaluate(model.net, val, cluster)
+    found = evaluation.report(model, path, args.crop_size, args.resize, args.crops, args.batch_size, reading)
     if args.json:
-        print(json.dumps(dict(means, pictures=val.count())))
+        print(json.dumps(found))
     else:
-        for name, value in means.items():
-            print(f'Validation-{name}={value:.6f}')
+        print('\n'.join(evaluation.lines(found, args.per_class)))
+    for line in found['remarks']:
+        warn(line)
 
 
 def main(argv=None):

@@ -1,4 +1,4 @@
-"""predict.py --img FILE... --prefix P --epoch N: the classes of pictures, by a checkpoint."""
+"""predict.py --img FILE... --prefix P --epoch N: the classes of pictures, by a checkpoint or other weights."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from ibnnet_mx import registry
-from ibnnet_mx.cli import options
+from ibnnet_mx.cli import options, source
 from ibnnet_mx.recordio.pictures import SUFFIXES
 
 BATCH = 16
@@ -18,61 +17,48 @@ def make_parser():
     parser = options.Parser(prog='predict', description=__doc__)
     add = parser.add_argument
     add('--img', nargs='+', required=True, metavar='FILE', help='pictures, or folders of pictures')
-    add('--prefix', required=True, help='of the checkpoint: PREFIX-symbol.json, PREFIX-0000.params')
-    add('--epoch', type=int, default=0)
+    source.add_options(add)
     add('--gpu', type=int, help='number of the GPU; the CPU where it is not given or there is none')
     add('--synset', metavar='FILE', help='class names, one a line; unset: those of the checkpoint')
     add('--top', type=int, default=5, help='classes that are named (5)')
     add('--json', action='store_true', help='one JSON line a picture')
     add('--crop', choices=('center', 'resize'), help='centre of the picture, or all of it; unset: as in training')
+    add('--features', metavar='FILE', help='write what the classifier is fed, a row a picture, into this .npz')
     add('--plot', metavar='FILE', help='draw the pictures and their probabilities: .png, .svg or .pdf')
     return parser
 
 
 class Classifier:
-    """A checkpoint ready to classify: logits of picture files, and what its .json or the seed's convention says.
+    """A network ready to classify picture files.
 
-    Without a .json: RGB, raw 0..255, plain resize to 224, or to 32 where the stem is a CIFAR net's 3x3.
+    crop: 'center', or 'resize' for all of the picture; unset: as in training, resize where that is not known.
     """
 
-    def __init__(self, prefix, epoch, ctx, crop=None):
-        from ibnnet_mx import checkpoint, convert, data
-
-        store = checkpoint.Store(prefix)
-        if not store.path(epoch, 'params').is_file():
-            there = ', '.join(map(str, store.epochs()))
-            hint = f'; there are epochs {there}: use --epoch' if there else ''
-            raise ValueError(f'--prefix {prefix} --epoch {epoch}: {store.path(epoch, "params")} does not exist{hint}')
-        facts = {}
-        if store.path(epoch, 'json').is_file():
-            facts = store.facts(epoch)
-            fault = store.fault(epoch, kinds=('params',))
-            if fault:
-                raise ValueError(f'--prefix {prefix} --epoch {epoch}: {fault}')
-        self.ctx, self.net = ctx, convert.load_symbol(prefix, epoch, ctx)
-        params = self.net.collect_params()
-        small = 'conv0_weight' in params and params['conv0_weight'].shape[2] == 3 and 'bn0_gamma' not in params
-        self.size = facts.get('size', 32 if small else 224)
-        pixels = facts.get('pixels', {'mean': registry.RAW.mean, 'std': registry.RAW.std})
-        self.input = data.Input(self.size, tuple(pixels['mean']), tuple(pixels['std']))
-        self.crop = crop or ('center' if facts and self.size > 32 else 'resize')
-        self.names = facts.get('class_names') or []
-        self.classes = next(p.shape[0] for n, p in reversed(list(params.items())) if n.endswith('_bias'))
+    def __init__(self, found, crop=None):
+        self.found, self.crop = found, crop or ('center' if found.centred else 'resize')
+        self.names, self.classes = found.names, found.classes
 
     def load(self, path):
         """float32 (3, size, size) of a picture file."""
         from ibnnet_mx import data
 
-        return data.load_image(path, self.input, self.crop)
+        return data.load_image(path, self.found.input, self.crop)
 
-    def probabilities(self, pictures):
-        """float64 (n, classes)."""
+    def logits(self, pictures):
+        """numpy (n, classes)."""
         import mxnet as mx
         import numpy as np
 
-        logits = self.net(mx.nd.array(np.stack(pictures), ctx=self.ctx)).asnumpy().astype(np.float64)
-        values = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return values / values.sum(axis=1, keepdims=True)
+        return self.found.predict(mx.nd.array(np.stack(pictures)))
+
+
+def probabilities(logits):
+    """float64 (n, classes)."""
+    import numpy as np
+
+    values = logits.astype(np.float64)
+    values = np.exp(values - values.max(axis=1, keepdims=True))
+    return values / values.sum(axis=1, keepdims=True)
 
 
 def files_of(names):
@@ -134,6 +120,46 @@ def _device(gpu):
     return mx.gpu(gpu)
 
 
+class Features:
+    """What --features collects: the embedding of every picture that could be read."""
+
+    def __init__(self, path, found):
+        from ibnnet_mx import convert
+
+        if not path.endswith('.npz'):
+            raise ValueError(f'--features {path}: the name must end in .npz')
+        if found.net is None:
+            raise ValueError(f'--features: {found.label} gives logits alone; use --prefix or --weights')
+        folder = os.path.dirname(os.path.abspath(path))
+        if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+            raise ValueError(f'--features {path}: {folder} is no folder that can be written')
+        self._path, self._model, self._ctx = path, found.model, found.ctx
+        self._net, self._files, self._rows = convert.with_embedding(found.net), [], []
+        self._net.hybridize()
+
+    def logits(self, files, pictures):
+        import mxnet as mx
+        import numpy as np
+
+        logits, rows = self._net(mx.nd.array(np.stack(pictures), ctx=self._ctx))
+        self._files += files
+        self._rows.append(rows.asnumpy())
+        return logits.asnumpy()
+
+    def write(self):
+        """embedding float32 (n, C), files (n,), model."""
+        import io
+
+        import numpy as np
+
+        from ibnnet_mx import ndfile
+
+        data = io.BytesIO()
+        rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 0), np.float32)
+        np.savez(data, embedding=rows, files=np.array(self._files), model=self._model)
+        ndfile.write(self._path, data.getvalue())
+
+
 def predict(args, default_names=None):
     """Classifies every picture that can be read; 1 where something could not be."""
     from ibnnet_mx.cli import bars
@@ -149,7 +175,8 @@ def predict(args, default_names=None):
         print(f'predict: {text}', file=sys.stderr)
 
     files = files_of(args.img)
-    model = Classifier(args.prefix, args.epoch, _device(args.gpu), args.crop)
+    model = Classifier(source.open_source(args, _device(args.gpu)), args.crop)
+    features = Features(args.features, model.found) if args.features else None
     names = class_names(args.synset, model, default_names, complain)
     results = []
     for first in range(0, len(files), BATCH):
@@ -161,10 +188,14 @@ def predict(args, default_names=None):
                 complain(f'--img {error}')
         if not loaded:
             continue
-        for (path, _), row in zip(loaded, model.probabilities([picture for _, picture in loaded])):
+        paths, pictures = map(list, zip(*loaded))
+        logits = features.logits(paths, pictures) if features else model.logits(pictures)
+        for path, row in zip(paths, probabilities(logits)):
             order = row.argsort()[::-1][: args.top]
             results.append((path, [(int(i), names[i], float(row[i])) for i in order]))
             tell(*results[-1], args.json)
+    if features:
+        features.write()
     if args.plot and results:
         bars.draw(results, args.plot)
     return 1 if complaints else 0

@@ -109,12 +109,18 @@ def _rrc_box(augment: Augment, u: np.ndarray, width: int, height: int) -> tuple[
     return (width - w) // 2, (height - h) // 2, w, h
 
 
+def enlarged(picture: Pixels, size: int) -> Pixels:
+    """The picture, or where it is smaller than size x size, bilinearly enlarged until it is not."""
+    up, right = _enlarge(picture.width, picture.height, size)
+    if up * right == 1:
+        return picture
+    new = max(int(int(picture.width * up) * right), size), max(int(picture.height * up * right), size)
+    return Pixels(cv2.resize(picture.whole(), new, interpolation=cv2.INTER_LINEAR))
+
+
 def _cut(picture: Pixels, size: int, across: float, down: float) -> np.ndarray:
     """A size x size window at a fraction of the free room, the picture enlarged first where it is smaller."""
-    up, right = _enlarge(picture.width, picture.height, size)
-    if up * right != 1:
-        new = max(int(int(picture.width * up) * right), size), max(int(picture.height * up * right), size)
-        picture = Pixels(cv2.resize(picture.whole(), new, interpolation=cv2.INTER_LINEAR))
+    picture = enlarged(picture, size)
     x = math.floor(across * (picture.width - size + 1))
     y = math.floor(down * (picture.height - size + 1))
     return picture.window(x, y, x + size, y + size)
@@ -181,10 +187,9 @@ def train_view(picture: Pixels, augment: Augment, u: np.ndarray, size: int) -> n
 
 def val_view(picture: Pixels, size: int) -> np.ndarray:
     """The central size x size window, the picture enlarged first where it is smaller."""
-    up, right = _enlarge(picture.width, picture.height, size)
-    room_x = max(int(int(picture.width * up) * right) - size, 0)
-    room_y = max(int(picture.height * up * right) - size, 0)
-    return _cut(picture, size, (room_x // 2 + 0.5) / (room_x + 1), (room_y // 2 + 0.5) / (room_y + 1))
+    picture = enlarged(picture, size)
+    x, y = (picture.width - size) // 2, (picture.height - size) // 2
+    return picture.window(x, y, x + size, y + size)
 
 
 def planes(view: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:

@@ -133,6 +133,10 @@ class RecordFile:
         """The record at position `i` of the index. RecordError where it is damaged."""
         return self._frames.item(i, int(self.offsets[i]), int(self._sizes[i]))
 
+    def describe(self, i: int) -> str:
+        """Where the record at position `i` is, for errors."""
+        return f'{self.path}: record {i} (id {self.ids[i]}, byte {self.offsets[i]})'
+
     def labels(self) -> np.ndarray:
         """float32 (n, width), without reading payloads. RecordError where the widths differ."""
         if self._labels is None:

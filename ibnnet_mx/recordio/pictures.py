@@ -102,10 +102,14 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
     return cv2.imencode('.jpg', picture, options)[1].tobytes()
 
 
+def to_square(picture: np.ndarray, side: int) -> np.ndarray:
+    """All of the picture at side x side pixels, whatever its aspect."""
+    if picture.shape[:2] == (side, side):
+        return picture
+    method = cv2.INTER_AREA if min(picture.shape[:2]) > side else cv2.INTER_LINEAR
+    return cv2.resize(picture, (side, side), interpolation=method)
+
+
 def encode_cifar(picture: np.ndarray) -> bytes:
     """A lossless PNG of 32x32 pixels; a picture of another size is brought to it, whatever its aspect."""
-    if picture.shape[:2] != (CIFAR_SIDE, CIFAR_SIDE):
-        shrink = min(picture.shape[:2]) > CIFAR_SIDE
-        method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-        picture = cv2.resize(picture, (CIFAR_SIDE, CIFAR_SIDE), interpolation=method)
-    return cv2.imencode('.png', picture)[1].tobytes()
+    return cv2.imencode('.png', to_square(picture, CIFAR_SIDE))[1].tobytes()

@@ -1,4 +1,4 @@
-"""Batches of pictures from a .rec: decoded, augmented and laid out on all cores, a few batches ahead of the caller."""
+"""Batches of pictures from a .rec or folder: decoded, augmented and laid out on all cores, ahead of the caller."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ import cv2
 import numpy as np
 
 from ibnnet_mx.recordio import augment, sampler
-from ibnnet_mx.recordio.format import RecordError, RecordFile
+from ibnnet_mx.recordio.folder import open_records
+from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pictures import PictureError
 from ibnnet_mx.recordio.region import Pixels, open_picture
+from ibnnet_mx.recordio.view import View, windows
 
 AHEAD = 3  # batches in work besides the one that was handed out
 CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory
 
 
 class Batch(NamedTuple):
-    """data float32 (n, 3, S, S), label float32 (n,); real: how many of the n are pictures, the rest is padding."""
+    """data float32 (n x crops, 3, S, S), label float32 (n,); real: how many of the n are pictures, the rest is padding.
+
+    The crops of a picture follow each other; training has one.
+    """
 
     data: np.ndarray
     label: np.ndarray
@@ -41,7 +46,7 @@ class Options(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A batch that is being made: the futures hold the rows that could not be."""
+    """A batch that is being made, data (n, crops, 3, S, S): the futures hold the rows that could not be."""
 
     positions: np.ndarray
     data: np.ndarray
@@ -60,10 +65,11 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Reader:
-    """Epochs of batches from one .rec; data float32 RGB planes, (value - mean) / std.
+    """Epochs of batches from one .rec or folder of class folders; data float32 RGB planes, (value - mean) / std.
 
-    augment None: validation, in the file's order, central crop, the last batch padded to the full size. Else training:
-    shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
+    augment None: validation, in the file's order, as `view` says (unset: central crop), the last batch padded to the
+    full size. Else training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch,
+    not on threads.
     part: (rank, workers); least: pictures that a last batch needs (devices). limit: pictures of an epoch (all: None).
     The label is the first of a record's labels. RecordError names the file and the record that cannot be read, once
     there are more than max_bad of them. OpenCV's own threads are switched off, in the whole process.
@@ -77,11 +83,12 @@ class Reader:
         changes: augment.Augment | None = None,
         pixels: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,) * 3, (1.0,) * 3),
         options: Options | None = None,
+        view: View | None = None,
     ) -> None:
         cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
-        self.records = RecordFile(path)
+        self.records = open_records(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
-        self.options = options or Options()
+        self.options, self.view = options or Options(), view or View()
         self._table = augment.pixel_table(*pixels)
         self._labels = self.records.labels()[:, 0]
         self._why: dict[int, str] = {}
@@ -164,7 +171,7 @@ class Reader:
         """Starts a batch on the pool."""
         training = self.augment is not None
         rows = len(positions) if training else -(-self.batch_size // self.options.part[1])
-        data = _aligned((rows, 3, self.size, self.size))
+        data = _aligned((rows, 1 if training else self.view.crops, 3, self.size, self.size))
         draws = augment.uniforms(self.options.seed, epoch, positions) if training else None
 
         def run(part: slice) -> list[int]:
@@ -177,18 +184,18 @@ class Reader:
         try:
             picture = self._picture(position)
             if draws is None or self.augment is None:
-                view = augment.val_view(picture, self.size)
+                views = windows(picture, self.size, self.view)
             else:
-                view = augment.train_view(picture, self.augment, draws, self.size)
+                views = [augment.train_view(picture, self.augment, draws, self.size)]
         except RecordError as error:
             self._why[position] = str(error)
             return False
         except (PictureError, cv2.error) as error:
             why = f'cannot be used ({error.err})' if isinstance(error, cv2.error) else error
-            at, key = self.records.offsets[position], self.records.ids[position]
-            self._why[position] = f'{self.records.path}: record {position} (id {key}, byte {at}) {why}'
+            self._why[position] = f'{self.records.describe(position)} {why}'
             return False
-        augment.planes(view, self._table, out)
+        for crop, view in zip(out, views):
+            augment.planes(view, self._table, crop)
         return True
 
     def _finish(self, work: Work) -> list[Batch]:
@@ -201,10 +208,13 @@ class Reader:
         if bad:
             self._count_bad([int(positions[k]) for k in bad])
             data[: len(good)] = data[good]
-        if self.augment is not None:
-            return [] if bad and not len(good) else [Batch(data[: len(good)], label[: len(good)], len(good))]
-        data[len(good) :] = data[0] if len(good) else 0.0
-        return [Batch(data, label, len(good))]
+        if self.augment is None:
+            data[len(good) :] = data[0] if len(good) else 0.0
+        elif bad and not len(good):
+            return []
+        else:
+            data, label = data[: len(good)], label[: len(good)]
+        return [Batch(data.reshape(-1, *data.shape[2:]), label, len(good))]
 
     def _count_bad(self, bad: list[int]) -> None:
         new = [position for position in bad if position not in self._bad]

@@ -1,0 +1,125 @@
+"""A network over labelled pictures: its numbers as a dict for --json, the same as text, and what looks wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from tqdm import tqdm
+
+from ibnnet_mx import diagnosis, registry, scoring
+from ibnnet_mx.cli.source import PIXELS as CONVENTIONS
+
+
+SAMPLE = 100  # pictures that are tried under other conventions where the network fails
+EXTREMES = 5  # best and worst classes in the text
+
+
+def convention(source):
+    """The name that --pixels has for mean and std of an Input, 'other' where it has none."""
+    pixels = registry.Pixels(tuple(source.mean), tuple(source.std))
+    return next((name for name, known in CONVENTIONS.items() if known == pixels), 'other')
+
+
+class Sample:
+    """Some of the pictures that pass, evenly over all of them: data sorted by class begin with one class."""
+
+    def __init__(self, pictures):
+        self._each = -(-SAMPLE // max(pictures.steps, 1))
+        self._every = max(pictures.steps // SAMPLE, 1)
+        self._crops = pictures.view.crops
+        self.data, self.labels, self.rows = [], [], 1
+
+    def passing(self, batches):
+        for number, (data, label, real) in enumerate(batches):
+            if real and number % self._every == 0:
+                kept = np.unique(np.linspace(0, real - 1, self._each).astype(int))
+                centre = 4 if self._crops > 1 else 0  # of the ten crops
+                self.data.append(data.asnumpy()[kept * self._crops + centre])
+                self.labels.append(label[kept])
+                self.rows = max(self.rows, data.shape[0])
+            yield data, label, real
+
+    def measure(self, model, source):
+        """diagnosis.Measure: (convention, planes as BGR) -> right pictures, pictures."""
+        import mxnet as mx
+
+        def planes(values):
+            return np.array(values, np.float32).reshape(1, 3, 1, 1)
+
+        def run(name, swapped):
+            pixels, labels = CONVENTIONS.get(name, source), np.concatenate(self.labels)
+            raw = np.concatenate(self.data) * planes(source.std) + planes(source.mean)
+            seen = (raw[:, :: -1 if swapped else 1] - planes(pixels.mean)) / planes(pixels.std)
+            parts = [seen[i : i + self.rows] for i in range(0, len(seen), self.rows)]
+            named = np.concatenate([scoring.predictions(model.predict(mx.nd.array(part))) for part in parts])
+            return int((named == labels).sum()), len(labels)
+
+        return run
+
+
+def class_keys(count, names):
+    """A key for each class: its name, its number where it has none or others have the same."""
+    held = Counter(names)
+    return [
+        names[i] if i < len(names) and held[names[i]] == 1 else ' '.join([str(i), *names[i : i + 1]])
+        for i in range(count)
+    ]
+
+
+def report(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None):
+    """What `model` makes of the pictures of `path` (data.evaluation_iter), as the dict that --json prints.
+
+    model: predict(NDArray (n, 3, S, S)) -> logits (n, classes), input (data.Input), names (or []), classes, label (what
+    the user calls it). crop_size: unset, that of model.input. options: recordio.reader.Options. ValueError names the
+    option, or labels that the network has no class for.
+    """
+    from ibnnet_mx import data
+
+    source = model.input if crop_size is None else model.input._replace(size=crop_size)
+    pictures = data.evaluation_iter(path, source, batch_size, resize, crops, options)
+    try:
+        labels = np.concatenate(list(pictures.labels().values()))
+        diagnosis.refuse_labels(labels, model.classes, model.label, pictures.path)
+        sample = Sample(pictures)
+        batches = tqdm(sample.passing(pictures.epoch()), total=pictures.steps, unit=' batches', disable=None)
+        result = scoring.evaluate(model.predict, batches, crops)
+        names = diagnosis.Names(pictures.names, model.names)
+        measure, now = sample.measure(model, source), convention(source)
+        remarks = diagnosis.diagnose(result, pictures.classes, names, measure, now)
+    finally:
+        pictures.close()
+    keys = class_keys(model.classes, pictures.names or model.names)
+    return dict(
+        model=model.label,
+        data=pictures.path,
+        count=result.count,
+        top1=result.top1,
+        top5=result.top5,
+        cross_entropy=result.cross_entropy if np.isfinite(result.cross_entropy) else None,  # JSON has no NaN
+        crop_size=source.size,
+        resize=pictures.view.short,
+        crops=crops,
+        pixels=now if now != 'other' else dict(mean=list(source.mean), std=list(source.std)),
+        per_class={keys[label]: right / held for label, held, right in result.per_class()},
+        remarks=remarks,
+    )
+
+
+def lines(found, per_class=False):
+    """The text of a report: a table, then the best and the worst classes, or all of them in the order of the labels."""
+    short = f', short side {found["resize"]}' if found['resize'] else ''
+    yield f'{found["model"]} on {found["data"]}'
+    yield f'  {found["count"]} pictures, crop {found["crop_size"]}{short}, crops {found["crops"]}'
+    yield f'  top-1          {100 * found["top1"]:.2f} %'
+    if found['top5'] is not None:
+        yield f'  top-5          {100 * found["top5"]:.2f} %'
+    nats = found['cross_entropy']
+    yield f'  cross entropy  {"not finite" if nats is None else format(nats, ".4f")}'
+    rows = list(found['per_class'].items())
+    if not per_class and len(rows) > 2 * EXTREMES:
+        ranked = sorted(rows, key=lambda row: -row[1])
+        rows = [*ranked[:EXTREMES], ('...', None), *ranked[-EXTREMES:]]
+    yield '  classes'
+    for name, share in rows:
+        yield f'    {name}' if share is None else f'    {100 * share:6.2f} %  {name}'

@@ -1,0 +1,173 @@
+"""Why a network that should know its classes names next to none of them right: the famous 0.1 %. numpy only."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Callable, NamedTuple, Sequence
+
+import numpy as np
+
+from ibnnet_mx.scoring import Result
+
+CONVENTIONS = ('raw', False), ('imagenet', False), ('raw', True), ('imagenet', True)  # --pixels, planes as BGR
+WAY_OUT = 'compare the synset of the network with the class names of the data (synset.txt, folder names)'
+Measure = Callable[[str, bool], 'tuple[int, int]']  # a convention -> right pictures, all pictures of a sample
+
+
+class Names(NamedTuple):
+    """Names of the classes as the data and as the network have them, empty where unknown."""
+
+    data: Sequence[str] = ()
+    network: Sequence[str] = ()
+
+
+def limit(count: int, classes: int) -> float:
+    """The fraction right of `count` pictures from which a network knows something.
+
+    Chance, five points, and two standard deviations of what chance gives.
+    """
+    chance = 1 / classes
+    return chance + 0.05 + 2 * math.sqrt(chance * (1 - chance) / count)
+
+
+def diagnose(result: Result, held: int, names: Names, measure: Measure | None = None, now: str = 'raw') -> list[str]:
+    """Lines that say what is wrong with a top-1 near chance, and what would do; none where it is above that.
+
+    held: classes of the data. measure: right pictures of a sample by convention, where `now` is what was used.
+    """
+    if result.top1 > limit(result.count, result.classes):
+        return []
+    broken = float((result.predicted < 0).mean())
+    if broken > 0.5:
+        found = [f'the logits of {100 * broken:.0f} % of the pictures hold NaN: the weights are damaged or diverged']
+    else:
+        order = by_names(names) or shifted(result) or reordered(result, names)
+        found = [order, class_count(result, held), by_pixels(measure, now, result.classes) if measure else '']
+    percent = f'top-1 of {100 * result.top1:.2f} % is near chance ({100 / result.classes:.2g} %)'
+    return [f'{percent}: {line}' for line in found if line] or [f'{percent}: {unexplained(result, names)}']
+
+
+def refuse_labels(labels: np.ndarray, classes: int, network: str, data: str) -> None:
+    """ValueError where labels reach beyond the classes of a network, both called by what the user gave."""
+    low, high = int(labels.min()), int(labels.max())
+    if high < classes:
+        return
+    if low == 1 and high == classes:
+        way_out = 'they count from 1: pack them with labels from 0'
+    else:
+        way_out = f'a network of at least {high + 1} classes is needed, or records of fewer'
+    raise ValueError(f'{network} has {classes} classes, {data} holds labels {low} to {high}: {way_out}')
+
+
+def _called(number: int, names: Sequence[str]) -> str:
+    return f'{number} ({names[number].strip()})' if number < len(names) else str(number)
+
+
+def _key(name: str) -> str:
+    """A WordNet id where the name begins with one, else the name."""
+    found = re.match(r'n\d{8}\b', name.strip())
+    return found.group() if found else name.strip().lower()
+
+
+def by_names(names: Names) -> str:
+    """Whether most classes of the data are, by their names, other classes of the network."""
+    places = {_key(name): number for number, name in enumerate(names.network)}
+    pairs = [(label, places[_key(name)]) for label, name in enumerate(names.data) if _key(name) in places]
+    moved = [(label, place) for label, place in pairs if label != place]
+    if 2 * len(moved) <= len(names.data):
+        return ''
+    label, place = moved[0]
+    return (
+        f'data and network order their classes differently, by their names: {len(moved)} of the {len(names.data)} '
+        f'labels are other classes of the network, such as label {_called(label, names.data)}, its class '
+        f'{_called(place, names.network)}; pack the data with the labels of the network'
+    )
+
+
+def shifted(result: Result) -> str:
+    """Whether the network's classes are the labels and one, or less one."""
+    way_out = {
+        1: 'the network has a class 0 of its own (background): leave its output 0 out, or pack labels from 1 on',
+        -1: 'the labels count from 1: pack them with labels from 0',
+    }
+    for step, text in way_out.items():
+        share = float(((result.predicted == result.labels + step) & (result.predicted >= 0)).mean())
+        if share > max(limit(result.count, result.classes), 3 * result.top1):
+            return f'the class is the label {"+" if step > 0 else "-"} 1 in {100 * share:.0f} % of the pictures: {text}'
+    return ''
+
+
+def _pairs(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[tuple[int, int, int]]:
+    """(pictures, label, class) of all pairs, the most frequent first."""
+    known = predicted >= 0
+    codes, counts = np.unique(labels[known] * classes + predicted[known], return_counts=True)
+    order = np.argsort(-counts, kind='stable')
+    return [(int(counts[i]), *divmod(int(codes[i]), classes)) for i in order]
+
+
+def assignment(labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[int, int]:
+    """{label: class}, one to one, the most frequent pairs first."""
+    found: dict[int, int] = {}
+    taken = set()
+    for _, label, named in _pairs(labels, predicted, classes):
+        if label not in found and named not in taken:
+            found[label] = named
+            taken.add(named)
+    return found
+
+
+def reordered(result: Result, names: Names) -> str:
+    """Whether the labels are the network's classes in another order.
+
+    Half of the pictures find the order and the others test it: with few pictures a class, some order fits anything.
+    """
+    labels, predicted = result.labels, result.predicted
+    halves = np.argsort(labels, kind='stable')  # every second picture of a class, however the data are sorted
+    found = assignment(labels[halves[::2]], predicted[halves[::2]], result.classes)
+    table = np.full(result.classes, -2)  # neither a class nor the -1 of a NaN
+    table[list(found)] = list(found.values())
+    tested = halves[1::2]
+    share = float((table[labels[tested]] == predicted[tested]).mean()) if len(tested) else 0.0
+    if share <= max(limit(max(len(tested), 1), result.classes), 3 * result.top1):
+        return ''
+    held = np.bincount(labels)
+    n, label, named = max(
+        (pair for pair in _pairs(labels, predicted, result.classes) if found.get(pair[1]) == pair[2] != pair[1]),
+        key=lambda pair: pair[0] / held[pair[1]],
+    )
+    return (
+        f'data and network order their classes differently: another order explains {100 * share:.0f} % of the pictures;'
+        f' label {_called(label, names.data)}, for one, is predicted as class {_called(named, names.network)} in '
+        f'{100 * n / held[label]:.0f} % of its pictures; {WAY_OUT}'
+    )
+
+
+def class_count(result: Result, held: int) -> str:
+    if held == result.classes:
+        return ''
+    more = ', one more (a background class, at 0 or at the end?)' if result.classes == held + 1 else ''
+    return f'the data has {held} classes, the network {result.classes}{more}: {WAY_OUT}'
+
+
+def unexplained(result: Result, names: Names) -> str:
+    """What is left: which class the network names most."""
+    named = np.bincount(result.predicted[result.predicted >= 0])
+    share = 100 * named.max() / result.count
+    return (
+        'neither the order of the classes nor the pixels are seen to be the reason: are these the trained weights of '
+        f'this network? It names class {_called(int(named.argmax()), names.network)} in {share:.0f} % of the pictures'
+    )
+
+
+def by_pixels(measure: Measure, now: str, classes: int) -> str:
+    """Whether the network is far better on pixels of another convention."""
+    right, count = measure(now, False)
+    others = [(measure(*other)[0], other) for other in CONVENTIONS if other != (now, False)]
+    best, (name, swapped) = max(others, key=lambda pair: pair[0])
+    if best <= max(limit(count, classes) * count, 2 * right):
+        return ''
+    ways = [f'use --pixels {name}'] if name != now else []
+    if swapped:
+        ways.append('it was trained on BGR: reverse the input channels of its first convolution')
+    return f'of {count} pictures {best} are right with other pixels, {right} with these: {"; ".join(ways)}'

@@ -1,0 +1,68 @@
+"""Pictures in class folders, read as the records of a .rec are."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ibnnet_mx.recordio import sources
+from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
+from ibnnet_mx.recordio.sources import SourceError
+
+
+class FolderRecords:
+    """The pictures of CLASS/x.jpg, or of the validation side of train/CLASS/x.jpg, val/CLASS/y.jpg; as RecordFile.
+
+    Labels are the numbers of `classes`, the sorted names of the classes of both sides. notes: what was left out.
+    SourceError for a folder without such pictures.
+    """
+
+    def __init__(self, path: Any) -> None:
+        self.path = os.fspath(path)
+        source = sources.from_folder(self.path)
+        if set(source.classes) <= set(sources.VAL) and all(s.name.count('/') > 1 for s in source.train):
+            sides = ' and '.join(source.classes)
+            raise SourceError(f'{self.path} holds pictures of {sides} without train: name one of these folders itself')
+        self.classes, self.notes = source.classes, source.notes
+        self._samples, self._store = source.val or source.train, source.store
+        if not source.val and f'/{sources.TRAIN}/' in f'/{self._samples[0].name}':
+            self.notes = [*self.notes, 'there is no validation side: the pictures of train/ are read']
+        self.ids = np.arange(len(self._samples))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __enter__(self) -> FolderRecords:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _labels(self, i: int) -> np.ndarray:
+        return np.array(self._samples[i].labels, np.float32)
+
+    def read(self, i: int) -> Item:
+        """The file of picture `i`. RecordError where it cannot be read."""
+        try:
+            with open(self.describe(i), 'rb') as file:
+                return Item(self._labels(i), i, file.read())
+        except OSError as error:
+            raise RecordError(f'{self.describe(i)} cannot be read: {error.strerror}') from None
+
+    def describe(self, i: int) -> str:
+        """The picture's path."""
+        return os.path.join(self._store.root, self._samples[i].key)
+
+    def labels(self) -> np.ndarray:
+        """float32 (n, 1)."""
+        return np.stack([self._labels(i) for i in range(len(self))])
+
+
+def open_records(path: Any) -> RecordFile | FolderRecords:
+    """The pictures of a .rec file or of a folder of class folders."""
+    return FolderRecords(path) if os.path.isdir(path) else RecordFile(path)

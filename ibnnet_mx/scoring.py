@@ -1,0 +1,89 @@
+"""How right a network is: logits and labels -> exact numbers over a data set. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable
+
+import numpy as np
+
+DEPTH = ('accuracy', 1), ('top_k_accuracy_5', 5)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a network of `classes` said of each picture, and the means; top5 is None with fewer than five classes.
+
+    labels, predicted: int64 (count,), -1 where a picture's logits hold NaN. top1, top5: fractions; cross_entropy: nats.
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    classes: int
+    top1: float
+    top5: float | None
+    cross_entropy: float
+
+    @property
+    def count(self) -> int:
+        return len(self.labels)
+
+    def per_class(self) -> list[tuple[int, int, int]]:
+        """(class, pictures, right ones) of each class that has pictures."""
+        held = np.bincount(self.labels)
+        right = np.bincount(self.labels[self.labels == self.predicted], minlength=len(held))
+        return [(int(label), int(held[label]), int(right[label])) for label in np.flatnonzero(held)]
+
+
+def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Sums over the rows of logits (n, classes): correct in the first and the first five, and nats of cross entropy.
+
+    Of equal logits the lower class comes first, as with argmax; a row with NaN is wrong.
+    """
+    values, classes = logits.astype(np.float64), labels.astype(np.int64)[:, None]
+    own = np.take_along_axis(values, classes, axis=1)
+    before = ~(values <= own) | (values == own) & (np.arange(values.shape[1]) < classes)
+    rank = np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
+    top = values.max(axis=1, keepdims=True)
+    nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - own
+    sums = {name: float((rank < k).sum()) for name, k in DEPTH if values.shape[1] >= k}
+    return dict(sums, **{'cross-entropy': float(nats.sum())})
+
+
+def predictions(logits: np.ndarray) -> np.ndarray:
+    """int64 (n,): the class of the largest logit, the lowest of equal ones as in scores(); -1 for a row with NaN."""
+    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
+
+
+def over_crops(logits: np.ndarray, crops: int) -> np.ndarray:
+    """(n x crops, classes) -> (n, classes): logarithm of the mean over the crops of the softmax, arXiv:1512.03385."""
+    if crops == 1:
+        return logits
+    values = logits.astype(np.float64)
+    values = values - values.max(axis=1, keepdims=True)
+    values = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    values = values.reshape(-1, crops, values.shape[1])
+    top = values.max(axis=1)
+    return np.log(np.exp(values - top[:, None]).mean(axis=1)) + top
+
+
+def evaluate(predict: Callable[[Any], np.ndarray], batches: Iterable[tuple[Any, Any, int]], crops: int = 1) -> Result:
+    """The Result of predict: data of n x crops pictures -> logits (n x crops, classes), for any size of batches.
+
+    batches: (data, label, real), of which only the first `real` pictures count. ValueError where there is none at all.
+    """
+    labels, predicted, total, classes = [], [], dict.fromkeys(['cross-entropy'], 0.0), 0
+    for data, label, real in batches:
+        if not real:
+            continue
+        logits, own = over_crops(predict(data), crops)[:real], label[:real].astype(np.int64)
+        labels.append(own)
+        predicted.append(predictions(logits))
+        classes = logits.shape[1]
+        total = {name: total.get(name, 0.0) + value for name, value in scores(logits, own).items()}
+    if not labels:
+        raise ValueError('none of the pictures could be read, so that there is nothing to evaluate')
+    every = np.concatenate(labels)
+    means = {name: value / len(every) for name, value in total.items()}
+    facts = means['accuracy'], means.get('top_k_accuracy_5'), means['cross-entropy']
+    return Result(every, np.concatenate(predicted), classes, *facts)
