@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r"^__version__ = '(.+)'$", (HERE / 'ibnnet_mx' / '__init__.py').read_text(), re.MULTILINE).group(1)
 
+PLOT = ['matplotlib>=3.5']
 EXTRAS = {
     'cpu': ['mxnet==1.9.1'],
     'gpu': [
@@ -24,9 +25,15 @@ EXTRAS = {
         'nvidia-nccl-cu11==2.21.5',
         'nvidia-nvtx-cu11==11.8.86',
     ],
-    'plot': ['matplotlib>=3.5'],
+    'plot': PLOT,
     'tensorboard': ['tensorboardX>=2.5'],
     'digits': ['scikit-learn>=1.0'],
+    'onnx': ['onnx>=1.13,<1.19', 'onnxruntime>=1.14', 'protobuf<7'],  # onnx 1.19 has no onnx.mapping, which mxnet reads
+    'safetensors': ['safetensors>=0.4'],
+    'torch': ['torch>=2.6'],
+    # What GluonCV imports beside mxnet. GluonCV itself asks for opencv-python, which owns the same files as the headless
+    # one: pip install --no-deps gluoncv==0.10.5.post0
+    'gluoncv': ['pandas>=1.3,<2.1', 'portalocker', 'requests', 'Pillow', 'scipy', *PLOT],
 }
 EXTRAS['dev'] = [
     'pytest>=7',
@@ -36,6 +43,9 @@ EXTRAS['dev'] = [
     *EXTRAS['plot'],
     *EXTRAS['tensorboard'],
     *EXTRAS['digits'],
+    *EXTRAS['onnx'],
+    *EXTRAS['safetensors'],
+    *EXTRAS['gluoncv'],
 ]
 
 setup(
@@ -50,6 +60,7 @@ setup(
     entry_points={
         'console_scripts': [
             'ibnnet-train=ibnnet_mx.cli.train:main',
+            'ibnnet-convert=ibnnet_mx.cli.convert:main',
             'ibnnet-evaluate=ibnnet_mx.cli.evaluate:main',
             'ibnnet-predict=ibnnet_mx.cli.predict:main',
             'ibnnet-im2rec=ibnnet_mx.cli.im2rec:main',

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+GLUONCV=gluoncv==0.10.5.post0  # without what it asks for: its opencv-python owns the files of the headless one
 STAMP=.venv/.setup-done  # what the installation was made from; written last, so a broken setup leaves none
 IS_USABLE='import sys, venv, ensurepip; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 11))'
 
@@ -12,7 +13,7 @@ fail() { say "$*"; exit 1; }
 
 usable() { "$1" -c "$IS_USABLE" >/dev/null 2>&1; }  # run for real: a pyenv shim can be there and fail
 base_of() { "$1" -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])' 2>/dev/null; }
-wanted_stamp() { cksum setup.py constraints.txt pyproject.toml; }
+wanted_stamp() { cksum setup.py constraints.txt pyproject.toml tools/setup_env.sh; }
 
 venv_is_ours() {  # it runs, it was made here (its scripts hold its path), and by the PYTHON asked for
     [ "$(cat .venv/.made-at 2>/dev/null)" = "$PWD" ] || return 1
@@ -57,8 +58,10 @@ install() {
     if .venv/bin/python -c 'import pip' 2>/dev/null; then
         .venv/bin/python -m pip install -qq --disable-pip-version-check 'pip>=21.3'  # the first with such editable installs
         .venv/bin/python -m pip install -qq --disable-pip-version-check -e '.[cpu,dev]' ${pins[@]+"${pins[@]}"}
+        .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps "$GLUONCV"
     else
         uv pip install --quiet --python .venv/bin/python -e '.[cpu,dev]' ${pins[@]+"${pins[@]}"}
+        uv pip install --quiet --python .venv/bin/python --no-deps "$GLUONCV"
     fi
 }
 
