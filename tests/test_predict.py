@@ -146,3 +146,66 @@ def test_the_script_as_the_seeds_page_calls_it(folder):
     done = subprocess.run([*words, '--gpu', '0'], cwd=ROOT / 'predict', capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('result is:') == 2
+
+
+def features(words, path, code=0):
+    assert predict.main([*map(str, words), '--features', str(path), '--json']) == code
+    found = np.load(path)
+    return found['embedding'], list(found['files']), str(found['model'])
+
+
+def test_features_are_what_the_classifier_is_fed(folder, tmp_path, capsys):
+    pictures = [folder / 'a.png', folder / 'b.jpg']
+    rows, files, model = features(['--prefix', folder / 'small', '--img', *pictures], tmp_path / 'out.npz')
+    assert (rows.shape, files, model) == ((2, 64), [str(p) for p in pictures], 'cifar_resnet8_v2')
+    net = get_model('cifar_resnet8_v2', classes=CLASSES)
+    arrays = {n.split(':')[1]: a for n, a in ndfile.read(folder / 'small-0000.params').items()}
+    from ibnnet_mx import convert
+
+    convert.load_mxnet(net, arrays)
+    logits = net.output(mx.nd.array(rows)).asnumpy()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line['top'][0]['label'] for line in lines] == logits.argmax(axis=1).tolist()
+
+
+def test_pictures_that_cannot_be_read_have_no_features(folder, tmp_path, capsys):
+    words = ['--prefix', folder / 'small', '--img', folder / 'broken.jpg', folder / 'b.jpg']
+    rows, files, _ = features(words, tmp_path / 'out.npz', code=1)
+    assert (len(rows), files) == (1, [str(folder / 'b.jpg')])
+
+
+def test_weights_and_onnx_predict_as_the_checkpoint(folder, tmp_path, capsys):
+    from ibnnet_mx.cli import convert
+
+    outs = []
+    for name in (None, 'net.pth', 'net.onnx'):
+        words = ['--prefix', folder / 'small']
+        if name is not None:
+            assert convert.main([str(folder / 'small-0000.params'), str(tmp_path / name)]) == 0
+            words = ['--onnx' if name.endswith('onnx') else '--weights', tmp_path / name]
+        capsys.readouterr()
+        assert predict.main([*map(str, words), '--img', str(folder / 'b.jpg'), '--json', '--crop', 'resize']) == 0
+        outs.append([row['label'] for row in json.loads(capsys.readouterr().out)['top']])
+    assert outs[0] == outs[1] == outs[2]
+
+
+@pytest.mark.parametrize(
+    ('words', 'text'),
+    [
+        (['--features', 'out.txt'], '--features out.txt: the name must end in .npz'),
+        (['--features', 'none/out.npz'], 'is no folder that can be written'),
+        (['--weights', 'x.pth'], '--prefix and --weights given: name one'),
+        (['--model', 'resnet18'], '--model resnet18 belongs to --weights: --prefix says what it is itself'),
+    ],
+)
+def test_mistakes_about_the_network(folder, words, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(folder, '--img', folder / 'b.jpg', *words) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_no_network_at_all(folder, capsys):
+    assert predict.main(['--img', str(folder / 'b.jpg')]) == 2
+    assert 'no network given: name one, by --prefix and --epoch, by --model and --weights, or by --onnx' in (
+        capsys.readouterr().err
+    )
