@@ -55,6 +55,8 @@ class Recipe:
     w_d: bool = False  # three 3x3 in the stem, 3x3 strided shortcuts, dropout of 0.2
     ibn_ratio: float | None = None  # InstanceNorm's share in IBN-a; None: the original's
     no_decay: tuple[str, ...] = ('beta', 'bias')
+    freeze: tuple[str, ...] = ()  # parts of the network that stay as they start, their running statistics too
+    lr_mult: tuple[tuple[str, float], ...] = ()  # (part, factor of the rate), a later one wins; finetune.py
     seed: int = 0
 
 
@@ -177,6 +179,9 @@ def _check(recipe: Recipe) -> None:
         )
     if recipe.no_aug_epochs > recipe.epochs:
         raise ValueError(f'--no-aug-epochs {recipe.no_aug_epochs} is more than --epochs {recipe.epochs}')
+    for part, factor in recipe.lr_mult:
+        if not 0 <= factor < float('inf'):
+            raise ValueError(f'--lr-mult {part}={factor:g} must not be below 0')
     if recipe.seed >= 2**32:
         raise ValueError(f'--seed {recipe.seed} must be below {2**32}')
     for ending in recipe.no_decay:
@@ -213,12 +218,19 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
     return asdict(recipe)
 
 
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples they were, lists within lists too."""
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
 def from_dict(values: Mapping[str, Any]) -> Recipe:
     """A sidecar's recipe; names that this version does not know are passed over. ValueError: it is damaged."""
     known = {f.name for f in fields(Recipe)}
-    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+    kept: dict[str, Any] = {k: _tuples(v) for k, v in values.items() if k in known}
     try:
         recipe = Recipe(**kept)
+        if any(len(pair) != 2 for pair in recipe.lr_mult):
+            raise TypeError
         _check(recipe)
     except TypeError:
         raise ValueError(f'the recipe of the checkpoint is damaged: {kept}') from None

@@ -9,24 +9,8 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from ibnnet_mx import memonger, recipe
-
-DEPTH = ('accuracy', 1), ('top_k_accuracy_5', 5)
-
-
-def scores(logits, labels):
-    """Sums over the rows of logits (n, classes): correct in the first and the first five, and nats of cross entropy.
-
-    Of equal logits the lower class comes first, as with argmax; a row with NaN is wrong.
-    """
-    values, classes = logits.astype(np.float64), labels.astype(np.int64)[:, None]
-    own = np.take_along_axis(values, classes, axis=1)
-    before = ~(values <= own) | (values == own) & (np.arange(values.shape[1]) < classes)
-    rank = np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
-    top = values.max(axis=1, keepdims=True)
-    nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - own
-    sums = {name: float((rank < k).sum()) for name, k in DEPTH if values.shape[1] >= k}
-    return dict(sums, **{'cross-entropy': float(nats.sum())})
+from ibnnet_mx import finetune, memonger, recipe
+from ibnnet_mx.scoring import scores
 
 
 def evaluate(net, val, cluster):
@@ -65,12 +49,16 @@ class Trainer:
     """A network being trained after a recipe on a cluster; epoch is the number of epochs that are done.
 
     The network is initialised here, from the recipe's seed, unless it already is. report: logs.Reporter or the like.
+    start: called with the initialised network to put other weights into it; returns lines for the log.
     """
 
-    def __init__(self, net, plan, cluster, report, recompute=False):
+    def __init__(self, net, plan, cluster, report, recompute=False, start=None):
         self.net, self.recipe, self.cluster, self.report, self.epoch = net, plan, cluster, report, 0
+        self._learning = finetune.prepare(net, plan)
         mx.random.seed(plan.seed)
         net.initialize(ctx=cluster.contexts)
+        for line in start(net) if start else ():
+            report.info(line)
         net.hybridize(static_alloc=True, static_shape=True)
         self._params = net.collect_params()
         for name, param in self._params.items():
@@ -148,7 +136,9 @@ class Trainer:
             done = i, label, logits
         if done:
             self._tell(*done)
-        self.cluster.average_statistics(self.net)
+        mx.nd.waitall()  # mxnet lets statistics of another device be read before its backward pass has written them
+        for part in self._learning:  # the mean of equal values need not be that value: frozen ones stay out of it
+            self.cluster.average_statistics(part)
         self.report.train(self.epoch, rate, time.time() - begin)
         self.epoch += 1
 
@@ -169,11 +159,15 @@ class Trainer:
         return {names[i]: state for i, state in self._updates._updaters[0].states.items() if state is not None}
 
     def set_states(self, states):
-        """Optimiser state of a checkpoint for every context. ValueError where a name or shape does not fit."""
+        """Optimiser state of a checkpoint for every context; that of parameters which do not learn any more is dropped.
+
+        ValueError where a name or shape does not fit.
+        """
         wrong = [n for n, a in states.items() if n not in self._params or self._params[n].shape != tuple(a.shape)]
         if wrong:
             raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
         index = {name: i for i, name in enumerate(self._params)}
+        states = {name: state for name, state in states.items() if self._params[name].grad_req != 'null'}
         for context, updater in zip(self.cluster.contexts, self._updates._updaters):
             for name, state in states.items():
                 updater.states[index[name]] = mx.nd.array(state, ctx=context, dtype=state.dtype)

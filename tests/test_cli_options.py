@@ -52,6 +52,8 @@ def dry(run, *argv):
     return json.loads(recipe), last
 
 
+PUBLISHED = 'resnet50_ibn_a'
+
 BEFORE_DATA = [
     (['--depth', '51'], '--depth 51 is no depth of resnet_v2: use one of 18, 34'),
     (['--depth', '21', '--data-type', 'cifar10'], '--depth 21 is no cifar10 depth: use 6n+2'),
@@ -89,6 +91,25 @@ BEFORE_DATA = [
     (['--data-dri', 'x'], 'unrecognized arguments: --data-dri x'),
     (['--data', 'x'], 'unrecognized arguments: --data x'),
     (['--dry-run', '--num-classes', '0'], '--num-classes 0: a network needs at least one class'),
+    (['--pretrained', 'resnet50'], '--pretrained resnet50: published are resnet18_ibn_a, resnet34_ibn_a, '),
+    (['--pretrained', PUBLISHED, '--depth', '101'], f'--pretrained {PUBLISHED} contradicts --model and --depth'),
+    (['--pretrained', PUBLISHED, '--model', 'resnet_v2'], 'which name a resnet50_v2'),
+    (['--pretrained', PUBLISHED, '--data-type', 'cifar10'], 'is for ImageNet sizes: leave --data-type cifar10 out'),
+    (['--pretrained', PUBLISHED, '--init', 'a.pth'], f'--pretrained {PUBLISHED} contradicts --init a.pth'),
+    (['--pretrained', PUBLISHED, '--init-from-plain'], f'--init-from-plain: {PUBLISHED} is an IBN network itself'),
+    (['--retrain', '--pretrained', PUBLISHED], '--pretrained is about the first epoch: a --retrain has its weights'),
+    (['--retrain', '--init', 'a.pth'], '--init is about the first epoch: a --retrain has its weights already, leave'),
+    (['--retrain', '--new-head'], '--new-head is about the first epoch: a --retrain has its weights already, leave'),
+    (['--retrain', '--init-from-plain'], '--init-from-plain is about the first epoch: a --retrain has its weights'),
+    (['--new-head'], '--new-head is about weights to start from: add --pretrained NAME or --init FILE'),
+    (['--zero-gamma', '--init', 'a.pth'], '--zero-gamma: the weights of --init would take its place, leave one'),
+    (['--init', 'none.pth'], '--init none.pth is no file'),
+    (['--init', __file__, '--init-from-plain'], '--init-from-plain: resnet50_v2 is no IBN network, leave it out'),
+    (['--lr-mult', 'body'], "--lr-mult: 'body' must be parts and factors, such as body=0.1,head=1"),
+    (['--lr-mult', 'body=-1'], '--lr-mult body=-1 must not be below 0'),
+    (['--dry-run', '--freeze', 'stage9'], '--freeze stage9: the parts with weights are stem, stage1, stage2, stage3,'),
+    (['--dry-run', '--freeze', 'stem', '--lr-mult', 'stem=2'], '--lr-mult stem=2: --freeze keeps stem as it is'),
+    (['--dry-run', '--freeze', 'body,head'], '--freeze body,head leaves nothing that learns: leave a part out'),
     (['--dry-run', '--zero-gamma'], '--zero-gamma needs a norm at the end of each unit'),
 ]
 
@@ -176,6 +197,7 @@ ACTS = [
     (['--clip-gradient', '5', '--no-decay', 'gamma,beta'], dict(clip_gradient=5, no_decay=['gamma', 'beta'])),
     (['--model', 'resnet', '--zero-gamma', '--norm', 'in'], dict(model='resnet', zero_gamma=True, norm='in')),
     (['--seed', '7'], dict(seed=7)),
+    (['--freeze', 'stem,stage1', '--lr-mult', 'head=2'], dict(freeze=['stem', 'stage1'], lr_mult=[['head', 2.0]])),
     (['--recipe', 'ibn'], dict(name='ibn', model='resnet_ibn_a', aug_level='rrc', epochs=100)),
     (['--data-type', 'cifar10'], dict(name='cifar10', depth=164, aug_level='cifar')),
 ]
@@ -205,10 +227,17 @@ def test_defaults_are_the_seeds(run):
         (['--model', 'resnet18', '--num-classes', '7'], 'resnet18: 7 classes'),
         (['--data-type', 'cifar10', '--depth', '20'], 'cifar_resnet20_v2: 10 classes'),
         (['--recipe', 'digits'], 'cifar_resnet20_ibn_a: 10 classes'),
+        (['--pretrained', 'resnet18_ibn_b'], 'resnet18_ibn_b: 1000 classes'),
+        (['--pretrained', 'resnet18_ibn_a', '--model', 'resnet_ibn_a'], 'resnet18_ibn_a: 1000 classes'),
     ],
 )
 def test_names_of_networks(run, argv, start):
     assert dry(run, *argv)[1].startswith(start)
+
+
+def test_a_dry_run_tells_the_start_and_what_learns(run):
+    _, last = dry(run, '--pretrained', 'resnet18_ibn_a', '--freeze', 'body')
+    assert last.endswith(", 513,000 of them learning, start: {'pretrained': 'resnet18_ibn_a'}")
 
 
 def test_a_dry_run_writes_nothing(run, tmp_path):

@@ -109,3 +109,33 @@ def test_workspace_reaches_every_convolution():
     symbol = get_model('cifar_resnet8_v2', workspace=333)(mx.sym.var('data'))
     given = [a['workspace'] for a in symbol.attr_dict().values() if 'kernel' in a and 'workspace' in a]
     assert given == ['333'] * 10  # stem, six in the bodies, three shortcuts
+
+
+@pytest.mark.parametrize('hybrid', [False, True])
+def test_frozen_statistics_make_batch_norm_the_affine_map_of_them(hybrid):
+    """gamma * (x - mean) / sqrt(var + eps) + beta in training, and the gradients of just that."""
+    draw, layer = np.random.RandomState(0), kit().norm(16, prefix='bn_')
+    layer.initialize()
+    given = {name: draw.uniform(0.5, 1.5, 16).astype('f') for name in ('gamma', 'beta', 'running_mean', 'running_var')}
+    for name, array in given.items():
+        layer.params[f'bn_{name}'].set_data(mx.nd.array(array))
+    norm.freeze_statistics(chain(layer))
+    if hybrid:
+        layer.hybridize(static_alloc=True, static_shape=True)
+    x, weights = mx.nd.array(draw.randn(4, 16, 5, 6)), mx.nd.array(draw.randn(4, 16, 5, 6))
+    x.attach_grad()
+    with autograd.record():
+        y = layer(x)
+        loss = (y * weights).sum()
+    loss.backward()
+    gamma, beta, mean, var = (array.reshape(1, 16, 1, 1) for array in given.values())
+    normal, each = (x.asnumpy() - mean) / np.sqrt(var + 1e-5), weights.asnumpy()
+    for found, expected in (
+        (y, gamma * normal + beta),
+        (x.grad, gamma / np.sqrt(var + 1e-5) * each),
+        (layer.gamma.grad(), (each * normal).sum((0, 2, 3))),
+        (layer.beta.grad(), each.sum((0, 2, 3))),
+    ):
+        np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-4, atol=1e-4)
+    for name in ('running_mean', 'running_var'):
+        assert np.array_equal(layer.params[f'bn_{name}'].data().asnumpy(), given[name])

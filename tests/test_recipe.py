@@ -46,6 +46,7 @@ def test_numbers_of_the_originals():
 def test_tricks_are_off_by_default():
     plain = Recipe('t')
     names = ['no_aug_epochs', 'label_smoothing', 'mixup', 'clip_gradient', 'zero_gamma', 'warmup_epochs', 'lr_from']
+    names += ['freeze', 'lr_mult']
     assert not any(getattr(plain, name) for name in names)
 
 
@@ -128,6 +129,7 @@ def test_the_same_command_again_changes_no_rate():
         (dict(mixup=-1.0), '--mixup -1.0 must not'),
         (dict(clip_gradient=-2.0), '--clip-gradient -2.0 must not'),
         (dict(warmup_epochs=-1.0), '--warmup-epochs -1.0 must not'),
+        (dict(lr_mult=(('head', -1.0),)), '--lr-mult head=-1 must not be below 0'),
         (dict(seed=-1), '--seed -1 must not'),
         (dict(seed=2**32), f'--seed {2**32} must be below'),
         (dict(no_aug_epochs=-1), '--no-aug-epochs -1 must not'),
@@ -177,11 +179,18 @@ def test_a_recipe_survives_the_json_of_a_checkpoint(recipe):
     assert set(values) == {field.name for field in fields(Recipe)}
 
 
+def test_pairs_within_lists_come_back_from_json_as_they_were():
+    recipe = Recipe('t', freeze=('stem', 'stage1'), lr_mult=(('body', 0.1), ('head', 2.0)))
+    assert from_dict(json.loads(json.dumps(to_dict(recipe)))) == recipe
+
+
 def test_a_recipe_of_another_version_is_read():
     assert from_dict({'name': 'old', 'lr': 0.3, 'from_the_future': 1}) == Recipe('old', lr=0.3)
 
 
-@pytest.mark.parametrize('values', [{'lr': 0.1}, {'name': 'a', 'lr': 'x'}, {'name': 'a', 'lr_steps': 3}])
+@pytest.mark.parametrize(
+    'values', [{'lr': 0.1}, {'name': 'a', 'lr': 'x'}, {'name': 'a', 'lr_steps': 3}, {'name': 'a', 'lr_mult': ['body']}]
+)
 def test_a_damaged_recipe_is_said_to_be_one(values):
     with pytest.raises(ValueError, match='the recipe of the checkpoint is damaged'):
         from_dict(values)

@@ -126,6 +126,14 @@ def test_devices_agree_after_an_epoch():
     assert equal(values(run, 0), values(run, 1))
 
 
+def test_epochs_on_several_devices_repeat_themselves():
+    """Running statistics included: a device's own come late, in its backward pass."""
+    runs = [make('cifar_resnet8', cpus=3) for _ in range(4)]
+    for run in runs:
+        run.train_epoch(Feed(batches(9, 9)))
+    assert all(equal(values(run), values(runs[0])) for run in runs)
+
+
 def test_a_batch_without_a_good_picture_is_passed_over():
     run = make()
     before = values(run)

@@ -16,7 +16,10 @@ class Notes:
     """What a run told: (epoch, batch, samples, sums), (epoch, rate), (epoch, means)."""
 
     def __init__(self):
-        self.batches, self.rates, self.means = [], [], []
+        self.batches, self.rates, self.means, self.lines = [], [], [], []
+
+    def info(self, line):
+        self.lines.append(line)
 
     def start_epoch(self, epoch, steps):
         pass
@@ -45,10 +48,10 @@ class Feed:
             yield data, label, len(label)
 
 
-def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=False, kvstore='local'):
+def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=False, kvstore='local', start=None):
     """A Trainer; its report is a Notes."""
     net = registry.get_model(model, CLASSES, norm=plan.norm, bn_mom=plan.bn_mom, zero_gamma=plan.zero_gamma)
-    return trainer.Trainer(net, plan, distributed.connect(kvstore, cpus=cpus), Notes(), recompute)
+    return trainer.Trainer(net, plan, distributed.connect(kvstore, cpus=cpus), Notes(), recompute, start)
 
 
 def batches(*sizes, seed=0):

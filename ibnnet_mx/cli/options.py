@@ -58,6 +58,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(',') if part)
 
 
+def _factors(text: str) -> tuple[tuple[str, float], ...]:
+    try:
+        pairs = [part.split('=') for part in text.split(',') if part]
+        return tuple((name, float(factor)) for name, factor in pairs)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} must be parts and factors, such as body=0.1,head=1') from None
+
+
 def _network(add: Callable[..., Any]) -> None:
     add('--model', help='resnet, resnext, se_resnet, se_resnext, densenet; then _v2, _ibn_a or _ibn_b: ibnnet-models')
     add('--depth', type=int, help='18 34 50 101 152 200 269, of the family; cifar10: 6n+2 below 164, 9n+2 from 164 on')
@@ -70,6 +78,19 @@ def _network(add: Callable[..., Any]) -> None:
     add('--ibn-ratio', type=float, help="InstanceNorm's share of the channels in IBN-a; unset: 0.5, DenseNet 0.4")
 
 
+def _start(add: Callable[..., Any]) -> None:
+    add(
+        '--pretrained',
+        metavar='NAME',
+        help='start from published weights (resnet50_ibn_a ...); --model can be left out',
+    )
+    add('--init', metavar='FILE', help='start from weights: .pth, .th, .safetensors, .params, a checkpoint of ours too')
+    add('--new-head', action='store_true', help='the classifier starts anew, as it does where the classes differ')
+    add('--init-from-plain', action='store_true', help='--init is the plain network of the IBN network to be trained')
+    add('--freeze', type=_names, metavar='PARTS', help='do not learn: stem,stage1,... head; body is all but the head')
+    add('--lr-mult', type=_factors, metavar='PART=FACTOR', help='of the rate: body=0.1,stage4=0.5; a later one wins')
+
+
 def training() -> Parser:
     """The options of train_resnet.py; unset (None) = the recipe's value, or with --retrain the checkpoint's."""
     parser = Parser(
@@ -78,6 +99,7 @@ def training() -> Parser:
         epilog='Options that are not given take the value of the recipe, with --retrain that of the checkpoint.',
     )
     _network(parser.add_argument_group('network').add_argument)
+    _start(parser.add_argument_group('fine-tuning').add_argument)
 
     add = parser.add_argument_group('data').add_argument
     add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')

@@ -7,6 +7,16 @@ from dataclasses import replace
 from ibnnet_mx import __version__, recipe, registry
 
 
+def _given(args):
+    """The options; --pretrained NAME stands for --model and --depth where these are not given."""
+    given = vars(args)
+    if not args.pretrained:
+        return given
+    family, depth = registry.split_name(args.pretrained)
+    own = registry.split_name(args.model or family)[1]
+    return dict(given, model=args.model or family, depth=args.depth or (depth if own is None else None))
+
+
 def make(args, facts=None):
     """(recipe, registry.Model) of a command line; facts: the .json of the checkpoint that a --retrain goes on from."""
     if facts is None:
@@ -17,8 +27,10 @@ def make(args, facts=None):
             raise ValueError(f'--recipe {args.recipe}: the checkpoint was trained with {base.name}; leave --recipe out')
     if facts is not None and args.zero_gamma and not base.zero_gamma:
         raise ValueError('--zero-gamma is about the first epoch: a --retrain has its weights already, leave it out')
-    wanted = recipe.resolve(base, vars(args), None if facts is None else facts['epoch'])
+    wanted = recipe.resolve(base, _given(args), None if facts is None else facts['epoch'])
     family, depth = registry.split_name(wanted.model)
+    if wanted.data_type == 'cifar10' and args.pretrained:
+        raise ValueError(f'--pretrained {args.pretrained} is for ImageNet sizes: leave --data-type cifar10 out')
     if wanted.data_type == 'cifar10' and not family.startswith('cifar_'):
         family = f'cifar_{family}'
     if wanted.data_type == 'imagenet' and family.startswith('cifar_'):
@@ -26,6 +38,8 @@ def make(args, facts=None):
     model = registry.find(family, wanted.depth if depth is None or args.depth is not None else depth)
     if depth not in (None, model.depth):
         raise ValueError(f'--depth {args.depth} contradicts --model {wanted.model}: give one of them')
+    if args.pretrained not in (None, model.name):
+        raise ValueError(f'--pretrained {args.pretrained} contradicts --model and --depth, which name a {model.name}')
     if facts is not None and model.name != facts['model']:
         raise ValueError(f'--model {model.name}: the checkpoint holds a {facts["model"]}')
     return replace(wanted, depth=model.depth), model

@@ -6,16 +6,19 @@ import json
 import os
 
 from ibnnet_mx import _env, recipe
-from ibnnet_mx.cli import options, plan
+from ibnnet_mx.cli import options, plan, start
 
 
-def show(wanted, model, net):
+def show(wanted, model, net, begin):
     """What --dry-run prints."""
-    from ibnnet_mx import nets
+    from ibnnet_mx import finetune, nets
 
+    finetune.prepare(net, wanted)
     size, classes, count = model.size, net.collect_params()['fc1_bias'].shape[0], nets.count_parameters(net)
     print(json.dumps(recipe.to_dict(wanted), indent=1))
-    print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size}x{size}')
+    learning = nets.count_parameters(net, learning=True)
+    notes = [f', {learning:,} of them learning' if wanted.freeze else '', f', start: {begin.origin}' if begin else '']
+    print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size}x{size}' + ''.join(notes))
 
 
 def inputs(args, wanted, model, cluster, report):
@@ -36,23 +39,25 @@ def inputs(args, wanted, model, cluster, report):
     return train, val, data.count_classes(train, val, names, args.num_classes), names
 
 
-def train(args, wanted, model, facts, store, report):
+def train(args, wanted, model, begin, facts, store, report):
     from ibnnet_mx import distributed, trainer
 
     cluster = distributed.connect(args.kv_store, args.gpus, args.cpus)
     train_data, val_data, classes, names = inputs(args, wanted, model, cluster, report)
-    run = trainer.Trainer(plan.network(args, wanted, model, classes), wanted, cluster, report, args.memonger)
+    net = plan.network(args, wanted, model, classes)
+    run = trainer.Trainer(net, wanted, cluster, report, args.memonger, begin)
     if facts:
         store.load(run, facts['epoch'])
     store.prepare()
     for line in [*_env.report(), f'{model.name}: {recipe.to_dict(wanted)}']:
         report.info(line)
-    for line in recipe.remarks(wanted, run.epoch):
+    for line in [*recipe.remarks(wanted, run.epoch), *start.remarks(begin, facts, wanted)]:
         report.warn(line)
+    about = dict(plan.describe(wanted, model, classes, names), init=start.origin(begin, facts))
     for _ in range(run.epoch, wanted.epochs):
         run.train_epoch(train_data)
         metrics = {'validation': run.evaluate(val_data), 'train': report.epoch_metrics}
-        store.save(run, run.epoch, dict(plan.describe(wanted, model, classes, names), metrics=metrics))
+        store.save(run, run.epoch, dict(about, metrics=metrics))
 
 
 def command(args):
@@ -60,19 +65,21 @@ def command(args):
 
     if args.model_load_epoch is not None and not args.retrain:
         raise ValueError(f'--model-load-epoch {args.model_load_epoch} needs --retrain')
+    start.check(args)
     prefix = args.model_prefix or os.path.join('model', plan.make(args)[1].name)
     store, damaged, facts = checkpoint.Store(prefix, args.keep), [], None
     if args.retrain:
         facts = store.facts(store.choose(args.model_load_epoch, damaged.append))
     wanted, model = plan.make(args, facts)
+    begin = start.of(args, model)
     if args.dry_run:
-        return show(wanted, model, plan.network(args, wanted, model, args.num_classes))
+        return show(wanted, model, plan.network(args, wanted, model, args.num_classes), begin)
     log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')
     report = logs.Reporter(args.frequent, log_file, args.tensorboard)
     try:
         for line in damaged:
             report.warn(line)
-        return train(args, wanted, model, facts, store, report)
+        return train(args, wanted, model, begin, facts, store, report)
     finally:
         report.close()
 

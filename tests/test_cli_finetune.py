@@ -1,0 +1,217 @@
+"""Fine-tuning with train_resnet.py as a user runs it: what a run starts from, what stands still, and going on."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ibnnet_mx import convert, ndfile, registry, weights
+from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.cli import options, plan, start, train
+from tests.conftest import ROOT
+from tests.test_cli_train import same, saved, warnings
+
+TINY = ['--data-type', 'cifar10', '--model', 'resnet', '--depth', '8', '--batch-size', '16', '--epochs', '2']
+TINY += ['--lr-steps', '', '--frequent', '1', '--threads', '1', '--lr', '0.05']
+
+
+@pytest.fixture
+def run(tmp_path, tiny_data, monkeypatch, capsys):
+    """run(options) -> the log of train_resnet.py on the tiny data, with checkpoints net-*; code: how it must end."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv, prefix='net', code=0):
+        words = [*TINY, '--data-dir', tiny_data, '--model-prefix', prefix, *argv]
+        assert train.main([str(word) for word in words]) == code
+        return capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def source(run, tmp_path):
+    """The checkpoint base-0001.params that a run starts from, with 4 classes."""
+    run('--epochs', '1', '--seed', '5', prefix='base')
+    return 'base-0001.params'
+
+
+def params(tmp_path, epoch=1, prefix='net'):
+    return {name.split(':')[1]: array for name, array in saved(tmp_path, epoch, prefix)[0].items()}
+
+
+def body(arrays):
+    return {name: array for name, array in arrays.items() if not name.startswith('fc1_')}
+
+
+def told(log):
+    """The lines about the start, which come before those about the environment."""
+    lines = [line.partition(' INFO ')[2] for line in log.splitlines()]
+    return lines[: next(i for i, line in enumerate(lines) if line.startswith('Python '))]
+
+
+def origin(epoch=1, prefix='net'):
+    return Store(prefix).facts(epoch)['init']
+
+
+def test_the_weights_of_a_checkpoint_are_where_a_run_starts(run, source, tmp_path):
+    log = run('--init', source, '--epochs', '1', '--freeze', 'body')
+    assert told(log) == [f'--init: starts from {source}']
+    assert warnings(log) == []
+    assert origin() == {'file': source, 'notes': []}
+    assert origin(prefix='base') is None
+    before, after = params(tmp_path, prefix='base'), params(tmp_path)
+    assert same([body(before)], [body(after)])
+    assert not np.array_equal(before['fc1_weight'], after['fc1_weight'])
+
+
+@pytest.mark.parametrize('ending', ['pth', 'safetensors', 'params'])
+def test_files_from_elsewhere_are_taken_too(run, source, tmp_path, ending):
+    """Without a .json beside a .params the pixels are unknown, which is one warning; the others are the model's own."""
+    net = registry.get_model('cifar_resnet8', 4)
+    convert.load(net, source)
+    path = f'other.{ending}'
+    if ending == 'params':
+        ndfile.write(tmp_path / path, (tmp_path / source).read_bytes())
+    elif ending == 'pth':
+        convert.to_torch(net, path)
+    else:
+        pytest.importorskip('safetensors')
+        convert.save_safetensors(net, path)
+    log = run('--init', path, '--epochs', '1', '--freeze', 'body')
+    assert same([body(params(tmp_path, prefix='base'))], [body(params(tmp_path))])
+    expected = [f'--init {path}: no .json beside it says what it was trained with; taken for a cifar_resnet8 that is']
+    assert [line[: len(expected[0])] for line in warnings(log)] == (expected if ending == 'params' else [])
+
+
+@pytest.mark.parametrize(
+    ('classes', 'argv', 'line'),
+    [
+        (4, ['--new-head'], 'a new classifier of 4 classes in the place of that of 4'),
+        (6, [], 'a new classifier of 6 classes in the place of that of 4'),
+        (6, ['--new-head'], 'a new classifier of 6 classes in the place of that of 4'),
+    ],
+)
+def test_a_new_head_is_the_one_that_the_seed_draws(run, source, tmp_path, classes, argv, line):
+    still = ['--num-classes', classes, '--epochs', '1', '--freeze', 'body', '--lr', '1e-9', '--wd', '0']
+    log = run('--init', source, *still, *argv)
+    assert told(log) == [f'--init: starts from {source}', line]
+    assert origin() == {'file': source, 'notes': [line]}
+    run(*still, prefix='drawn')
+    drawn, found = params(tmp_path, prefix='drawn'), params(tmp_path)
+    np.testing.assert_allclose(found['fc1_weight'], drawn['fc1_weight'], atol=1e-6)
+    assert same([body(params(tmp_path, prefix='base'))], [body(found)])
+
+
+def test_an_ibn_network_starts_from_its_plain_one(run, source, tmp_path):
+    ibn = ['--init', source, '--model', 'resnet_ibn_a', '--epochs', '1', '--freeze', 'body']
+    said = run(*ibn, code=2).splitlines()[-1]
+    assert said == f'train_resnet: --init {source} is a cifar_resnet8, not a cifar_resnet8_ibn_a; add --init-from-plain'
+    (first, second) = told(run(*ibn, '--init-from-plain'))
+    assert first == f'--init: starts from {source}'
+    assert 'from the plain network' in second
+    plain, found = params(tmp_path, prefix='base'), params(tmp_path)
+    gamma = plain['stage1_unit1_bn1_gamma']
+    assert np.array_equal(found['stage1_unit1_in1_gamma'], gamma[:8])
+    assert np.array_equal(found['stage1_unit1_bn1_gamma'], gamma[8:])
+    assert np.array_equal(found['stage1_unit1_bn1_running_var'], plain['stage1_unit1_bn1_running_var'][8:])
+
+
+def test_another_model_is_refused_and_other_pixels_are_told(run, source, tmp_path):
+    said = run('--init', source, '--model', 'resnet_v2', code=2).splitlines()[-1]
+    assert said.endswith('is a cifar_resnet8, not a cifar_resnet8_v2; use --model cifar_resnet8')
+    said = run('--init', source, '--norm', 'in', code=2).splitlines()[-1]
+    assert said.startswith(f'train_resnet: --init {source}: the weights do not fit the network, ')
+    facts = json.loads((tmp_path / 'base-0001.json').read_text())
+    facts['pixels']['mean'] = [1, 2, 3]
+    (tmp_path / 'base-0001.json').write_text(json.dumps(facts))
+    (warning,) = warnings(run('--init', source, '--epochs', '1'))
+    assert warning.startswith(f"--init {source} was trained on pixels {{'order': 'RGB', 'mean': [1, 2, 3], 'std': [")
+
+
+def test_a_damaged_checkpoint_is_no_start(run, source, tmp_path):
+    data = bytearray((tmp_path / source).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / source).write_bytes(data)
+    said = run('--init', source, code=2).splitlines()[-1]
+    assert said.startswith(f'train_resnet: --init {source}: {source} is not the file that was saved: its checksum')
+    (tmp_path / 'base-0001.json').write_text('{}')
+    assert 'base-0001.json is damaged' in run('--init', source, code=2)
+
+
+def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_been(run, source, tmp_path, tiny_data, command):
+    """kill -9 in the second epoch, then --retrain without a word about the start or the parts."""
+    common = ['--batch-size', '4', '--epochs', '3', '--no-decay', '', '--wd', '0.1']
+    tuned = [*common, '--init', source, '--new-head', '--freeze', 'stem,stage1', '--lr-mult', 'body=0.1,stage3=0.5']
+    run(*tuned, prefix='whole')
+    words = [*TINY, '--data-dir', str(tiny_data), '--model-prefix', 'net']
+    script = [sys.executable, str(ROOT / 'train_resnet.py'), *words, *tuned]
+    with subprocess.Popen(script, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if 'Epoch[1] Batch [1]' in line:
+                process.send_signal(signal.SIGKILL)
+    assert Store(tmp_path / 'net').epochs() == [1]
+    done = command('train_resnet.py', *words, *common, '--retrain')
+    assert (done.returncode, done.stdout) == (0, '')
+    assert 'Epoch[0]' not in done.stderr
+    assert ' WARNING ' not in done.stderr
+    for kind in ('0003.params', '0003.states'):
+        assert (tmp_path / f'net-{kind}').read_bytes() == (tmp_path / f'whole-{kind}').read_bytes()
+    assert origin(3) == origin(3, 'whole') == origin(1)
+    first, last = params(tmp_path, prefix='base'), params(tmp_path, 3)
+    still = {name for name in last if np.array_equal(first[name], last[name])}
+    assert still == {name for name in last if name.startswith(('conv0', 'bn0', 'stage1'))}
+    assert not any(name.startswith(('conv0', 'bn0', 'stage1')) for name in saved(tmp_path, 3)[1])
+
+
+def test_a_retrain_can_thaw(run, source, tmp_path):
+    run('--init', source, '--freeze', 'body', '--epochs', '1')
+    frozen = body(params(tmp_path))
+    run('--retrain', '--freeze', '', '--epochs', '2')
+    after = body(params(tmp_path, 2))
+    assert not any(np.array_equal(after[name], frozen[name]) for name in frozen)
+    assert origin(2)['file'] == source
+
+
+def test_recomputing_and_devices_are_no_other_fine_tuning(run, source, tmp_path):
+    tuned = ['--init', source, '--freeze', 'stem,stage2', '--lr-mult', 'head=2', '--num-classes', '5']
+    for prefix, words in (('plain', []), ('thrifty', ['--memonger']), ('two', ['--cpus', '2'])):
+        run(*tuned, *words, prefix=prefix)
+    assert same(saved(tmp_path, prefix='plain'), saved(tmp_path, prefix='thrifty'))
+    base, two = params(tmp_path, prefix='base'), params(tmp_path, 2, 'two')
+    still = {name for name in two if name in body(base) and np.array_equal(base[name], two[name])}
+    assert still == {name for name in two if name.startswith(('conv0', 'bn0', 'stage2'))}
+    run(*tuned, '--cpus', '2', '--epochs', '1', prefix='half')
+    run('--cpus', '2', '--retrain', '--num-classes', '5', prefix='half')
+    assert same(saved(tmp_path, prefix='half'), saved(tmp_path, prefix='two'))
+
+
+def test_freezing_what_the_seed_drew_is_a_warning(run):
+    (warning,) = warnings(run('--freeze', 'stem', '--epochs', '1'))
+    assert warning == '--freeze stem without --pretrained or --init: they stay as the seed drew them'
+    assert warnings(run('--retrain')) == []
+
+
+@pytest.mark.parametrize(('classes', 'new_head', 'anew'), [(1000, False, False), (1000, True, True), (7, False, True)])
+def test_published_weights_are_asked_for_by_name(monkeypatch, classes, new_head, anew):
+    """The network is that of --pretrained; its 1000 classes have a head of their own or a new one."""
+    asked = []
+
+    def load(net, name, source=True, root=None, new_head=False):
+        asked.append((net.model.name, name, new_head))
+        return ['a line']
+
+    monkeypatch.setattr(weights, 'load', load)
+    args = options.training().parse_args(['--pretrained', 'resnet18_ibn_a', '--new-head'][: 2 + new_head])
+    start.check(args)
+    wanted, model = plan.make(args)
+    assert (wanted.model, wanted.depth, model.name) == ('resnet_ibn_a', 18, 'resnet18_ibn_a')
+    begin = start.of(args, model)
+    lines = begin(plan.network(args, wanted, model, classes))
+    assert asked == [('resnet18_ibn_a', 'resnet18_ibn_a', anew)]
+    assert lines == ['--pretrained: starts from the published resnet18_ibn_a', 'a line']
+    assert begin.origin == {'pretrained': 'resnet18_ibn_a', 'notes': ['a line']}
+    assert re.fullmatch(r'resnet\d+(_ibn_[ab])?', start.plain_of(model))
