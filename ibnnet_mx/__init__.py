@@ -1,6 +1,6 @@
 """ResNet and IBN-Net in MXNet Gluon, trained from RecordIO."""
 
-__version__ = '0.1.0'
+__version__ = '0.2.0.dev0'
 
 from ibnnet_mx import _env
 

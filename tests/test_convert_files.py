@@ -160,8 +160,9 @@ def test_a_network_is_recognised_by_its_arrays(name):
     params = get_model(name, 7).collect_params()
     arrays = {n: np.zeros(p.shape) for n, p in params.items()}
     for keys in (dict(zip(arrays, arrays)), names.torch_keys(list(params))):
-        model, told = identify.model_of({keys[n]: a for n, a in arrays.items()})
-        assert (model.name, told['classes']) == (name, 7)
+        for ordered in (list(arrays), sorted(arrays)):
+            model, told = identify.model_of({keys[n]: arrays[n] for n in ordered})
+            assert (model.name, told['classes']) == (name, 7)
     del arrays['fc1_bias']
     assert identify.model_of(arrays) is None
 

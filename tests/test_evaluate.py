@@ -122,7 +122,7 @@ def cifar10_test(shared, tmp_path_factory):
 
 @pytest.mark.parametrize(('file', 'right', 'right5'), [('resnet20.th', 8103, 9872), ('resnet56.th', 8320, 9895)])
 def test_published_weights_on_the_pictures_of_cifar10(shared, cifar10_test, file, right, right5, capsys):
-    """Real weights (option A, published errors 8.27 % and 6.61 % on lossless pictures) on pictures of JPEG quality 75."""
+    """Real weights (option A, published errors 8.27 % and 6.61 % on lossless pictures) on JPEGs of quality 75."""
     found, err = evaluated([cifar10_test, '--weights', shared / 'data' / 'weights' / file, '--json'], capsys)
     assert not err
     assert found['count'] == 10000

@@ -30,9 +30,12 @@ def pictures(count=4, size=32):
     ('name', 'options'), [(name, {}) for name in SMALL + BOTTLENECKS] + [(name, {'w_d': True}) for name in W_D]
 )
 def test_every_parameter_gets_a_gradient(name, options):
-    net = started(name, **options)
+    check_gradients(started(name, **options), 32)
+
+
+def check_gradients(net, size):
     with autograd.record():
-        loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(pictures()), mx.nd.array([0, 1, 2, 3]))
+        loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(pictures(4, size)), mx.nd.array([0, 1, 2, 3]))
     loss.backward()
     for key, param in net.collect_params().items():
         if param.grad_req != 'null':
@@ -54,9 +57,29 @@ def test_forward_at_the_usual_size_and_another(name):
     check_sizes(name)
 
 
+OTHERS = sorted({*registry.list_models()} - {*SMALL, *BOTTLENECKS})
+DEEP = [name for name in OTHERS if sum(registry.find(name).shape.units) > 60]
+
+
+@pytest.mark.parametrize('name', sorted({*OTHERS} - {*DEEP}))
+def test_every_other_network_at_small_sizes(name):
+    """One graph each, for time's sake: gradients of all parameters, and a forward pass at another size."""
+    net = started(name)
+    check_gradients(net, 32)
+    assert np.isfinite(net(pictures(2, 40)).asnumpy()).all()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('name', sorted({*registry.list_models()} - {*SMALL}))
-def test_forward_of_all_models(name):
+@pytest.mark.parametrize('name', sorted(registry.list_models()))
+def test_every_network_at_full_size(name):
+    size = registry.find(name).size
+    plain, fast = started(name, hybrid=False), started(name)
+    x = pictures(2, size)
+    for training, share in ((False, 1e-5), (True, 5e-3)):  # a batch's statistics enlarge rounding in a hundred layers
+        with autograd.record(training):
+            a, b = plain(x).asnumpy(), fast(x).asnumpy()
+        assert np.abs(a - b).max() <= share * np.abs(a).max()
+    check_gradients(fast, size)
     check_sizes(name)
 
 

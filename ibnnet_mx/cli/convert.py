@@ -11,9 +11,9 @@ from ibnnet_mx import __version__
 from ibnnet_mx.cli import options, source
 
 LARGEST = 1e-4  # difference of the logits, of the largest of them, that --check lets pass
-EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (this project's or the 2016 code's), .pth, .pt,
-.th, .safetensors, .params, or the word 'published'. DST: PREFIX-0000.params (a checkpoint for evaluate, predict and
---init), .pth and .safetensors with the original's keys, or .onnx."""
+EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (of this project or the 2016 code), a .pth,
+.pt, .th, .safetensors or .params, or the word 'published'. DST: PREFIX-0000.params (a checkpoint for evaluate, predict
+and --init), .pth and .safetensors with the original's keys, or .onnx."""
 
 
 def make_parser():

@@ -10,7 +10,6 @@ from tqdm import tqdm
 from ibnnet_mx import diagnosis, registry, scoring
 from ibnnet_mx.cli.source import PIXELS as CONVENTIONS
 
-
 SAMPLE = 100  # pictures that are tried under other conventions where the network fails
 EXTREMES = 5  # best and worst classes in the text
 

@@ -25,7 +25,7 @@ class Source:
     """A network ready to classify, and what is known about it.
 
     input: data.Input. names: of the classes, [] unknown. centred: its pictures are cropped, not squeezed, as far as is
-    known. label: what the user called it. net: the HybridBlock; None for an .onnx file. notes: what was not just copied.
+    known. label: what the user called it. net: the HybridBlock, None for an .onnx file. notes: what was not copied.
     """
 
     def __init__(self, call, net, ctx, label, classes):

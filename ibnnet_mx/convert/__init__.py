@@ -197,7 +197,7 @@ def _symbol_block(symbol, arrays, ctx):
 
 
 def with_embedding(net):
-    """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: no classifier."""
+    """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: it has none."""
     logits = net(mx.sym.var('data'))
     if logits.attr('num_hidden') is None:
         raise ValueError('the network does not end in a dense layer: there is no embedding before it')

@@ -8,6 +8,7 @@ from ibnnet_mx import registry
 from ibnnet_mx.convert import fill
 
 PLACES = (r'stage(\d+)_unit(\d+)_', r'layer(\d+)\.(\d+)\.', r'denseblock(\d+)\.denselayer(\d+)\.')
+HEAD = r'(^|[.:])(fc1_|(fc|classifier|linear|last_linear)\.)weight$'
 SIGNS = {  # what the names of the arrays have where a network has it
     'preact': r'bn_data_|bn_data\.',
     'se': r'se_fc1|se\.fc\.0',
@@ -58,7 +59,7 @@ def options(arrays):
     """Options of get_model that the names and shapes tell."""
     found = {}
     for key, array in arrays.items():
-        if re.search(r'(^|[_.:])(fc1?|classifier|linear)[_.]weight$', key):
+        if re.search(HEAD, key):
             found['classes'] = len(array)
     found['w_d'] = any('conv01' in key for key in arrays)
     if not any('running_mean' in key or 'moving_mean' in key for key in arrays if 'bn_data' not in key):
