@@ -61,6 +61,10 @@ class Store:
         self.write(run.net, epoch, facts, run.cluster.contexts[0], states)
         self._clear(epoch)
 
+    def differs(self, net):
+        """Whether there is a symbol already, which other epochs need, and it is not net's."""
+        return self.symbol_path.exists() and self.symbol_path.read_bytes() != _graph(net)
+
     def write(self, net, epoch, facts, ctx=None, states=None):
         """Writes a network, with the optimiser's {name: array} where there is one; the .json last."""
         symbol = _graph(net)

@@ -124,7 +124,7 @@ def test_another_model_is_refused_and_other_pixels_are_told(run, source, tmp_pat
     said = run('--init', source, '--model', 'resnet_v2', code=2).splitlines()[-1]
     assert said.endswith('is a cifar_resnet8, not a cifar_resnet8_v2; use --model cifar_resnet8')
     said = run('--init', source, '--norm', 'in', code=2).splitlines()[-1]
-    assert said.startswith(f'train_resnet: --init {source}: the weights do not fit the network, ')
+    assert said == f'train_resnet: --init {source} has norm bn, not in: see --norm'
     facts = json.loads((tmp_path / 'base-0001.json').read_text())
     facts['pixels']['mean'] = [1, 2, 3]
     (tmp_path / 'base-0001.json').write_text(json.dumps(facts))
@@ -209,7 +209,7 @@ def test_published_weights_are_asked_for_by_name(monkeypatch, classes, new_head,
     start.check(args)
     wanted, model = plan.make(args)
     assert (wanted.model, wanted.depth, model.name) == ('resnet_ibn_a', 18, 'resnet18_ibn_a')
-    begin = start.of(args, model)
+    begin = start.of(args, model, wanted)
     lines = begin(plan.network(args, wanted, model, classes))
     assert asked == [('resnet18_ibn_a', 'resnet18_ibn_a', anew)]
     assert lines == ['--pretrained: starts from the published resnet18_ibn_a', 'a line']

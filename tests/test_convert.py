@@ -252,3 +252,32 @@ def test_an_ibn_network_starts_from_a_plain_one(model, plain):
 def test_a_plain_network_has_nothing_to_start_from():
     with pytest.raises(ValueError, match='--init-from-plain: the network is a plain one, leave it out'):
         loaded('cifar_resnet8', torch_arrays('cifar_resnet8'), from_plain=True)
+
+
+@pytest.mark.parametrize(
+    ('model', 'plain', 'options'),
+    [
+        ('resnet18_ibn_b', 'resnet18', {'w_d': True}),
+        ('resnet18_ibn_a', 'resnet18', {'norm': 'in'}),
+        ('resnet18_ibn_b', 'resnet18', {'norm': 'in'}),
+    ],
+)
+def test_options_of_a_plain_network_are_those_of_its_ibn_network(model, plain, options):
+    arrays = filled(get_model(plain, **options))
+    net = get_model(model, **options)
+    convert.load(net, arrays, from_plain=True)
+    assert np.isfinite(net(mx.nd.array(pictures(32))).asnumpy()).all()
+
+
+@pytest.mark.parametrize(
+    ('key', 'array', 'text'),
+    [
+        ('fc.bias', np.float32(1), r'fc.bias has shape \(\), the network needs \(10,\)'),
+        ('fc.weight', np.float32(1), r'fc.weight has shape \(\)'),
+        ('fc.bias', np.ones(10, np.complex64), "'fc.bias' is no array of real numbers"),
+        ('fc.bias', np.array([None] * 10), "'fc.bias' is no array of real numbers"),
+    ],
+)
+def test_arrays_of_other_kinds_are_refused(key, array, text):
+    with pytest.raises(ValueError, match=text):
+        loaded('cifar_resnet8', {**torch_arrays('cifar_resnet8'), key: array})

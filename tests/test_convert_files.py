@@ -250,7 +250,10 @@ def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
         (['{pth}', 'x.pth', '--pixels', 'raw'], '--pixels raw: a .pth file of weights does not say'),
         (['{pth}', 'x.pth', '--new-head'], '--new-head needs --classes'),
         (['{pth}', 'x.pth', '--classes', '5'], r'10 classes, not 5: --new-head'),
-        (['{pth}', 'x.pth', '--model', 'resnet18'], 'the file fits cifar_resnet20_v1a'),
+        (
+            ['{pth}', 'x.pth', '--model', 'resnet18'],
+            'weights.pth fits cifar_resnet20_v1a, not resnet18: the weights do not fit the network, 131 faults',
+        ),
         (['none.pth', 'x.pth'], 'none.pth cannot be read: No such file or directory'),
         (['{pth}', 'none/x.pth'], 'none/x.pth'),
         (['published', 'x.pth'], '--weights published needs --model'),
@@ -277,3 +280,115 @@ def test_files_of_no_kind_are_refused(tmp_path):
         convert.OnnxNet(tmp_path / 'x.onnx')
     with pytest.raises(ValueError, match='x.bin: a name that ends in .pth or .safetensors is needed'):
         convert.to_torch(get_model('cifar_resnet8'), tmp_path / 'x.bin')
+
+
+@pytest.mark.parametrize('name', ['cifar_resnet8_ibn_a', 'resnet18_v2_ibn_a', 'densenet121_ibn_a'])
+@pytest.mark.parametrize('ratio', [0.25, 0.3, 0.7])
+def test_the_ratio_of_ibn_is_told_by_the_shapes(name, ratio):
+    params = get_model(name, ibn_ratio=ratio).collect_params()
+    arrays = {n: np.zeros(p.shape) for n, p in params.items()}
+    for keys in (dict(zip(arrays, arrays)), names.torch_keys(list(params))):
+        model, told = identify.model_of({keys[n]: a for n, a in arrays.items()})
+        assert model.name == name
+        assert {n: p.shape for n, p in get_model(name, **told).collect_params().items()} == {
+            n: p.shape for n, p in params.items()
+        }
+    usual = {n: np.zeros(p.shape) for n, p in get_model(name).collect_params().items()}
+    assert 'ibn_ratio' not in identify.options(usual)
+
+
+def test_a_checkpoint_is_not_written_over(pth, tmp_path, capsys):
+    assert run(pth, tmp_path / 'net-0001.params') == 0
+    before = contents(tmp_path)
+    assert run(pth, tmp_path / 'net-0001.params') == 2
+    assert 'net-0001.params: this checkpoint is there already, name another prefix or epoch' in capsys.readouterr().err
+    assert run(pth, tmp_path / 'net-0002.params', '--classes', 3, '--new-head') == 2
+    assert 'net-symbol.json is that of another network, name another prefix' in capsys.readouterr().err
+    assert run(pth, pth) == 2
+    assert 'is SRC: name another file' in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_symbol_that_is_no_network_of_the_registry_keeps_its_graph(tmp_path, capsys):
+    """Its weights alone would be taken for the network whose names and shapes they have."""
+    net = filled('cifar_resnet8', last_stride=1)
+    write_checkpoint(tmp_path, net(mx.sym.var('data')), arrays_of(net))
+    src = tmp_path / 'net-0000.params'
+    for name in ('a.pth', 'a.safetensors'):
+        assert run(src, tmp_path / name) == 2
+        assert 'would be taken for another network; write ONNX or a checkpoint' in capsys.readouterr().err
+    for name in ('a.onnx', 'copy-0000.params'):
+        assert run(src, tmp_path / name, '--check', *(['--size', 32] if name.endswith('onnx') else [])) == 0
+
+
+@pytest.mark.parametrize('layer', ['dense without bias', 'parameters of other names'])
+def test_symbols_from_elsewhere(layer, tmp_path, capsys):
+    data = mx.sym.Flatten(mx.sym.Pooling(mx.sym.var('data'), global_pool=True, pool_type='avg', kernel=(1, 1)))
+    if layer == 'dense without bias':
+        logits = mx.sym.FullyConnected(data, num_hidden=7, no_bias=True, name='last')
+        arrays = {'last_weight': np.ones((7, 3), np.float32)}
+    else:
+        logits = mx.sym.dot(data, mx.sym.var('W0'))
+        arrays = {'W0': np.ones((3, 7), np.float32)}
+    write_checkpoint(tmp_path, logits, arrays)
+    assert run(tmp_path / 'net-0000.params', tmp_path / 'net.onnx', '--check') == 0
+    assert '7 classes' in capsys.readouterr().out
+
+
+def test_symbols_with_several_results_are_refused(tmp_path):
+    data = mx.sym.Flatten(mx.sym.var('data'))
+    write_checkpoint(tmp_path, data, {})
+    (tmp_path / 'net-symbol.json').write_text(mx.sym.Group([data, data * 2]).tojson())
+    with pytest.raises(ValueError, match='a network from the input data to one output is needed'):
+        convert.load_symbol(tmp_path / 'net')
+
+
+def test_bfloat16_in_safetensors(tmp_path):
+    """Written by hand: numpy has no such type."""
+    values = np.array([[1.5, -2.0], [0.25, 3.0]], np.float32)
+    raw = (values.view(np.uint32) >> 16).astype('<u2').tobytes()
+    for kind, wanted in (('BF16', values), ('F8_E4M3', None)):
+        size = len(raw) if kind == 'BF16' else 4
+        head = json.dumps({'a': {'dtype': kind, 'shape': [2, 2], 'data_offsets': [0, size]}}).encode()
+        (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + raw[:size])
+        if wanted is None:
+            with pytest.raises(ValueError, match='a.safetensors is no safetensors file, or damaged: .*F8_E4M3'):
+                convert.read(tmp_path / 'a.safetensors')
+        else:
+            np.testing.assert_array_equal(convert.read(tmp_path / 'a.safetensors')['a'], wanted)
+
+
+def test_onnx_files_from_elsewhere(tmp_path):
+    onnx = pytest.importorskip('onnx')
+    helper, kinds = onnx.helper, onnx.TensorProto
+
+    def write(shape, kind=kinds.FLOAT, operator='Flatten'):
+        value = helper.make_tensor_value_info('x', kind, shape)
+        out = helper.make_tensor_value_info('y', kind, None)
+        graph = helper.make_graph([helper.make_node(operator, ['x'], ['y'])], 'g', [value], [out])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 13)], ir_version=7)
+        onnx.save(model, str(tmp_path / 'a.onnx'))
+        return convert.OnnxNet(tmp_path / 'a.onnx')
+
+    for shape, kind in (
+        (['N', 32, 32, 3], kinds.FLOAT),
+        (['N', 1, 32, 32], kinds.FLOAT),
+        (['N', 3, 32, 48], kinds.FLOAT),
+        (['N', 3, 32, 32], kinds.DOUBLE),
+        (['N', 3], kinds.FLOAT),
+    ):
+        with pytest.raises(ValueError, match=r'a.onnx: one input of float32 \(N, 3, S, S\) is needed, it has x tensor'):
+            write(shape, kind)
+    with pytest.raises(ValueError, match=r'logits \(N, classes\) are needed, it gives \(1, 3, 8, 8\)'):
+        write(['N', 3, 'S', 'S'], operator='Relu').classes(8)
+    run = write(['N', 3, 32, 32])
+    assert run.classes(32) == 3 * 32 * 32
+    with pytest.raises(ValueError, match=r'takes \[.N., 3, 32, 32\], it was fed \(1, 3, 64, 64\)'):
+        run.classes(64)
+    fixed = write([2, 3, 8, 8])
+    assert fixed(np.ones((5, 3, 8, 8), np.float32)).shape == (5, 192)
+    assert fixed(np.ones((0, 3, 8, 8), np.float32)).shape[0] == 0

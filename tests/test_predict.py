@@ -209,3 +209,32 @@ def test_no_network_at_all(folder, capsys):
     assert 'no network given: name one, by --prefix and --epoch, by --model and --weights, or by --onnx' in (
         capsys.readouterr().err
     )
+
+
+def test_an_epoch_belongs_to_a_prefix(folder, capsys):
+    assert predict.main(['--img', str(folder / 'b.jpg'), '--weights', 'x.pth', '--epoch', '3']) == 2
+    assert '--epoch 3 belongs to --prefix: --weights has no epochs' in capsys.readouterr().err
+
+
+def test_a_network_that_gives_no_numbers(folder, tmp_path, capsys):
+    arrays = ndfile.read(folder / 'small-0000.params')
+    arrays['arg:fc1_bias'] = np.full(CLASSES, np.nan, np.float32)
+    ndfile.write(tmp_path / 'nan.params', ndfile.encode(arrays))
+    assert predict.main(['--img', str(folder / 'b.jpg'), '--weights', str(tmp_path / 'nan.params'), '--json']) == 1
+    out, err = capsys.readouterr()
+    assert {row['probability'] for row in json.loads(out)['top']} == {None}
+    assert 'the network gives no numbers (NaN)' in err
+
+
+@pytest.mark.parametrize('facts', [{'class_names': '5'}, {'pixels': '{"mean": [0], "std": [0]}'}])
+def test_onnx_files_with_other_metadata(folder, facts, tmp_path, capsys):
+    onnx = pytest.importorskip('onnx')
+    from ibnnet_mx.cli import convert
+
+    assert convert.main([str(folder / 'small-0000.params'), str(tmp_path / 'net.onnx')]) == 0
+    model = onnx.load(str(tmp_path / 'net.onnx'))
+    onnx.helper.set_model_props(model, facts)
+    onnx.save(model, str(tmp_path / 'net.onnx'))
+    capsys.readouterr()
+    assert predict.main(['--img', str(folder / 'b.jpg'), '--onnx', str(tmp_path / 'net.onnx')]) == 2
+    assert 'its metadata are not those that this project writes' in capsys.readouterr().err

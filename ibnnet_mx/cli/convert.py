@@ -36,7 +36,7 @@ def make_parser():
 
 def _checkpoint_of(name):
     """(prefix, epoch) of a PREFIX-0000.params, else None."""
-    found = re.fullmatch(r'(.+)-(\d{4,})\.params', str(name))
+    found = re.fullmatch(r'(.+)-(\d{4}|[1-9]\d{4,})\.params', str(name))
     return (found[1], int(found[2])) if found else None
 
 
@@ -44,8 +44,9 @@ def _open(args):
     import mxnet as mx
 
     place = _checkpoint_of(args.src)
-    whole = place and Path(f'{place[0]}-symbol.json').is_file() and not (args.model or args.new_head)
-    given = Namespace(prefix=None, epoch=0, weights=None, onnx=None, **vars(args))
+    bare = args.model or args.classes or args.new_head or args.init_from_plain  # what is said of weights alone
+    whole = place and Path(f'{place[0]}-symbol.json').is_file() and not bare
+    given = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
     if whole:
         given.prefix, given.epoch = place
     else:
@@ -59,7 +60,7 @@ def _check_options(args):
     belongs = {'.onnx': ('size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
     for suffix, keys in belongs.items():
         for key in keys:
-            if getattr(args, key) and kind != suffix:
+            if getattr(args, key) not in (None, False) and kind != suffix:
                 raise ValueError(f'--{key.replace("_", "-")} is about {suffix} files, DST is {args.dst}')
     if args.pixels and kind not in ('.onnx', '.params'):
         raise ValueError(f'--pixels {args.pixels}: a {kind} file of weights does not say what the network is fed')
@@ -69,6 +70,12 @@ def _check_options(args):
         raise ValueError(f'DST {args.dst} must end in .pth, .safetensors, .onnx or -0000.params')
     if args.new_head and args.classes is None:
         raise ValueError('--new-head needs --classes: how many the new classifier has')
+    if args.init_from_plain and (args.model is None or args.src == 'published'):
+        raise ValueError('--init-from-plain: SRC is a file of the plain network, and --model names the IBN network')
+    if args.size is not None and args.size < 1:
+        raise ValueError(f'--size {args.size} must be at least 1')
+    if Path(args.src).exists() and Path(args.dst).exists() and Path(args.src).samefile(args.dst):
+        raise ValueError(f'DST {args.dst} is SRC: name another file')
 
 
 def _facts(found):
@@ -98,6 +105,10 @@ def _write(args, found):
     elif args.dst.endswith('.params'):
         prefix, epoch = _checkpoint_of(args.dst)
         store = checkpoint.Store(prefix)
+        if any(store.path(epoch, kind).exists() for kind in ('params', 'states', 'json')):
+            raise ValueError(f'DST {args.dst}: this checkpoint is there already, name another prefix or epoch')
+        if store.differs(found.net):
+            raise ValueError(f'DST {args.dst}: {store.symbol_path} is that of another network, name another prefix')
         store.prepare()
         store.write(found.net, epoch, _facts(found))
     elif args.own_names:
@@ -120,7 +131,9 @@ def _read_back(args, found):
     if args.dst.endswith('.params'):
         net = convert.load_symbol(*_checkpoint_of(args.dst))
     else:
-        net = source.open_source(Namespace(**vars(args), prefix=None, epoch=0, onnx=None, weights=args.dst), None).net
+        net = source.open_source(
+            Namespace(**vars(args), prefix=None, epoch=None, onnx=None, weights=args.dst), None
+        ).net
     return lambda x: net(mx.nd.array(x)).asnumpy()
 
 

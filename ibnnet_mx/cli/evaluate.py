@@ -49,10 +49,19 @@ def evaluate(args):
     path = args.data if args.data is not None else args.data_dir
     if path is None or None not in (args.data, args.data_dir):
         raise ValueError(f'DATA: name one place of pictures, {"none" if path is None else "two"} came')
-    if args.batch_size < 1:
-        raise ValueError(f'--batch-size {args.batch_size} must be at least 1')
+    for option, value, least in (
+        ('--batch-size', args.batch_size, 1),
+        ('--threads', args.threads, 1),
+        ('--max-bad-records', args.max_bad_records, 0),
+    ):
+        if value is not None and value < least:
+            raise ValueError(f'{option} {value} must be at least {least}')
     cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
     model = source.open_source(args, cluster.contexts[0])
+    if model.fixed and args.crop_size not in (None, model.size):
+        raise ValueError(
+            f'--crop-size {args.crop_size}: {model.label} takes pictures of {model.size}x{model.size} alone'
+        )
     reading = Options(threads=args.threads, max_bad=args.max_bad_records, report=warn)
     found = evaluation.report(model, path, args.crop_size, args.resize, args.crops, args.batch_size, reading)
     if args.json:

@@ -55,7 +55,7 @@ def _level(text: str) -> int | str:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part for part in text.split(',') if part)
+    return tuple(part.strip() for part in text.split(',') if part.strip())
 
 
 def _factors(text: str) -> tuple[tuple[str, float], ...]:

@@ -99,7 +99,7 @@ def _lines(path, complain):
 def tell(path, top, as_json):
     """One picture's result on stdout; top: rows of (label, name, probability)."""
     if as_json:
-        rows = [{'label': label, 'name': name, 'probability': p} for label, name, p in top]
+        rows = [{'label': label, 'name': name, 'probability': None if p != p else p} for label, name, p in top]
         print(json.dumps({'image': path, 'top': rows}), flush=True)
         return
     print(path)
@@ -191,6 +191,8 @@ def predict(args, default_names=None):
         paths, pictures = map(list, zip(*loaded))
         logits = features.logits(paths, pictures) if features else model.logits(pictures)
         for path, row in zip(paths, probabilities(logits)):
+            if (row != row).any():
+                complain(f'--img {path}: the network gives no numbers (NaN): its weights are damaged or diverged')
             order = row.argsort()[::-1][: args.top]
             results.append((path, [(int(i), names[i], float(row[i])) for i in order]))
             tell(*results[-1], args.json)

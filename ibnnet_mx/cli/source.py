@@ -13,7 +13,7 @@ OPTIONS = {'prefix': '--prefix', 'weights': '--weights', 'onnx': '--onnx'}
 
 def add_options(add):
     add('--prefix', help='a checkpoint: PREFIX-symbol.json, PREFIX-0000.params')
-    add('--epoch', type=int, default=0, help='of the checkpoint')
+    add('--epoch', type=int, help='of the checkpoint; unset: 0')
     add('--weights', metavar='FILE', help="weights of --model: .pth, .safetensors, .params; or the word 'published'")
     add('--model', metavar='NAME', help='the network of --weights, such as resnet50_ibn_a; unset: what the file fits')
     add('--classes', type=int, help='of --model; unset: as many as the weights have')
@@ -31,6 +31,7 @@ class Source:
     def __init__(self, call, net, ctx, label, classes):
         self._call, self.net, self.ctx, self.label, self.classes = call, net, ctx, label, classes
         self.model, self.names, self.centred, self.notes = '', [], True, []
+        self.fixed = False  # whether it takes pictures of its size alone
         self.size, self.pixels = 224, registry.RAW
 
     @property
@@ -54,6 +55,8 @@ def open_source(args, ctx):
     if len(given) != 1:
         what = ' and '.join(given) or 'no network'
         raise ValueError(f'{what} given: name one, by --prefix and --epoch, by --model and --weights, or by --onnx')
+    if args.epoch is not None and args.prefix is None:
+        raise ValueError(f'--epoch {args.epoch} belongs to --prefix: {given[0]} has no epochs')
     if args.weights is None:
         for option, value in (('--model', args.model), ('--classes', args.classes)):
             if value is not None:
@@ -79,7 +82,7 @@ def _checkpoint(args, ctx):
     """Without a .json: RGB, raw 0..255, plain resize to 224, or to 32 where the stem is a CIFAR net's 3x3."""
     from ibnnet_mx import checkpoint, convert
 
-    prefix, epoch = args.prefix, args.epoch
+    prefix, epoch = args.prefix, args.epoch or 0
     store = checkpoint.Store(prefix)
     label = f'--prefix {prefix} --epoch {epoch}'
     if not store.path(epoch, 'params').is_file():
@@ -93,15 +96,14 @@ def _checkpoint(args, ctx):
         if fault:
             raise ValueError(f'{label}: {fault}')
     net = convert.load_symbol(prefix, epoch, ctx)
-    params = net.collect_params()
-    classes = next(p.shape[0] for n, p in reversed(list(params.items())) if n.endswith('_bias'))
-    source = _gluon(net, ctx, label, classes)
-    model = getattr(net, 'model', None)
+    source = _gluon(net, ctx, label, 0)
+    model, params = getattr(net, 'model', None), net.collect_params()
     if model is not None:
         source._of_model(model)
     elif 'conv0_weight' in params and params['conv0_weight'].shape[2] == 3 and 'bn0_gamma' not in params:
         source.size = 32
     source.centred = bool(facts) and source.size > 32
+    source.classes = _classes(net, facts.get('size', source.size), label)
     if facts:
         source.model, source.size = facts['model'], facts.get('size', source.size)
         source.names = facts.get('class_names') or []
@@ -111,6 +113,19 @@ def _checkpoint(args, ctx):
     return source
 
 
+def _classes(net, size, label):
+    import mxnet as mx
+
+    shapes = {name: param.shape for name, param in net.collect_params().items()}
+    try:
+        shape = net(mx.sym.var('data')).infer_shape(data=(1, 3, size, size), **shapes)[1][0]
+    except mx.base.MXNetError:
+        raise ValueError(f'{label}: the network does not take pictures of {size}x{size}') from None
+    if len(shape) != 2:
+        raise ValueError(f'{label}: logits (N, classes) are needed, the network gives {shape}')
+    return shape[1]
+
+
 def _weights(args, ctx):
     from ibnnet_mx import convert
     from ibnnet_mx.convert import identify
@@ -118,7 +133,10 @@ def _weights(args, ctx):
     if args.weights == 'published':
         if args.model is None:
             raise ValueError('--weights published needs --model, such as --model resnet50_ibn_a')
-        net, notes = registry.get_model(args.model, args.classes, pretrained=True), []
+        from ibnnet_mx import weights
+
+        net = registry.get_model(args.model, args.classes)
+        notes = weights.load(net, net.model.name, new_head=getattr(args, 'new_head', False))
     else:
         arrays = convert.read(args.weights)
         found = identify.model_of(arrays)
@@ -131,8 +149,8 @@ def _weights(args, ctx):
         try:
             notes = convert.load(net, arrays, getattr(args, 'new_head', False), getattr(args, 'init_from_plain', False))
         except ValueError as error:
-            fits = f'; the file fits {found[0].name}' if found else ''
-            raise ValueError(f'--weights {args.weights}: {error}{fits}') from None
+            fits = f' fits {found[0].name}, not {name}' if found and found[0].name != name else ''
+            raise ValueError(f'--weights {args.weights}{fits}: {error}') from None
     if ctx is not None:
         net.collect_params().reset_ctx(ctx)
     source = _gluon(net, ctx, f'--weights {args.weights}', net.collect_params()['fc1_bias'].shape[0])
@@ -150,13 +168,20 @@ def _onnx(args, ctx):
     classes = net.classes(size)
     source = Source(lambda x: net(x.asnumpy()), None, ctx, label, classes)
     source.model, source.size, source.centred = net.facts.get('model', os.path.basename(args.onnx)), size, size > 32
+    source.fixed = isinstance(net.shape[2], int) or isinstance(net.shape[3], int)
     try:
-        pixels = json.loads(net.facts.get('pixels', '{}'))
+        pixels, names = json.loads(net.facts.get('pixels', '{}')), json.loads(net.facts.get('class_names', '[]'))
         if pixels:
-            source.pixels = registry.Pixels(tuple(pixels['mean']), tuple(pixels['std']))
-        source.names = json.loads(net.facts.get('class_names', '[]'))
+            mean, std = (tuple(float(value) for value in pixels[key]) for key in ('mean', 'std'))
+            source.pixels = registry.Pixels(mean, std)
+            if not len(mean) == len(std) == 3 or min(std) <= 0:
+                raise ValueError
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f'{label}: its metadata are not those that this project writes: {net.facts}') from None
+        told = {key: net.facts[key][:200] for key in ('pixels', 'class_names') if key in net.facts}
+        raise ValueError(f'{label}: its metadata are not those that this project writes: {told}') from None
+    source.names = names
     if not pixels and not args.pixels:
         raise ValueError(f'{label} does not say what pixels it is fed: add --pixels raw or --pixels imagenet')
     return source

@@ -28,11 +28,11 @@ def check(args):
         raise ValueError(f'--zero-gamma: the weights of {given[0]} would take its place, leave one of them out')
 
 
-def of(args, model):
+def of(args, model, wanted):
     """The Start that the options ask for, None where the seed is all. ValueError: it cannot be one of `model`."""
     if args.pretrained:
         return Published(model, args.new_head)
-    return File(args.init, model, args.new_head, args.init_from_plain) if args.init else None
+    return File(args.init, model, args.new_head, args.init_from_plain, wanted) if args.init else None
 
 
 def origin(begin, facts):
@@ -64,14 +64,17 @@ class Published:
         from ibnnet_mx import weights
 
         anew = self._new_head or net.collect_params()['fc1_bias'].shape[0] != self._model.classes
-        self.origin['notes'] = weights.load(net, self._model.name, new_head=anew)
+        try:
+            self.origin['notes'] = weights.load(net, self._model.name, new_head=anew)
+        except ValueError as error:
+            raise ValueError(f'--pretrained {self._model.name}: {error}') from None
         return [f'--pretrained: starts from the published {self._model.name}', *self.origin['notes']]
 
 
 class File:
     """As Published, from a file. A .json beside a .params must not speak of another model."""
 
-    def __init__(self, path, model, new_head, from_plain):
+    def __init__(self, path, model, new_head, from_plain, recipe):
         self.origin, self.warnings = {'file': path}, []
         self._path, self._new_head, self._from_plain = path, new_head, from_plain
         if not Path(path).is_file():
@@ -80,9 +83,9 @@ class File:
         if from_plain and plain is None:
             raise ValueError(f'--init-from-plain: {model.name} is no IBN network, leave it out')
         if path.endswith('.params'):
-            self._compare(model, plain)
+            self._compare(model, plain, recipe)
 
-    def _compare(self, model, plain):
+    def _compare(self, model, plain, recipe):
         facts, wanted = beside(self._path), plain if self._from_plain else model.name
         if facts is None:
             self.warnings.append(
@@ -93,6 +96,10 @@ class File:
         if facts['model'] != wanted:
             hint = '; add --init-from-plain' if facts['model'] == plain else f'; use --model {facts["model"]}'
             raise ValueError(f'--init {self._path} is a {facts["model"]}, not a {wanted}{hint}')
+        for key in ('w_d', 'ibn_ratio', 'norm'):
+            theirs, ours = facts['recipe'].get(key, getattr(recipe, key)), getattr(recipe, key)
+            if theirs != ours and not (key == 'ibn_ratio' and self._from_plain):
+                raise ValueError(f'--init {self._path} has {key} {theirs}, not {ours}: see --{key.replace("_", "-")}')
         found = facts.get('pixels', {})
         ours = {'order': 'RGB', 'mean': list(model.pixels.mean), 'std': list(model.pixels.std)}
         if found != ours:

@@ -71,7 +71,7 @@ def command(args):
     if args.retrain:
         facts = store.facts(store.choose(args.model_load_epoch, damaged.append))
     wanted, model = plan.make(args, facts)
-    begin = start.of(args, model)
+    begin = start.of(args, model, wanted)
     if args.dry_run:
         return show(wanted, model, plan.network(args, wanted, model, args.num_classes), begin)
     log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')

@@ -33,6 +33,12 @@ __all__ = [
     'with_embedding',
 ]
 TORCH = ('.pth', '.pt')
+SAFETENSORS = {  # what its types are to numpy
+    **{f'F{8 * n}': f'<f{n}' for n in (2, 4, 8)},
+    **{f'{kind}{8 * n}': f'<{kind.lower()}{n}' for kind in 'IU' for n in (1, 2, 4, 8)},
+    'BF16': '<u2',
+    'BOOL': '?',
+}
 NEEDS_SAFETENSORS = 'safetensors files need the package: pip install safetensors'
 
 
@@ -92,13 +98,20 @@ def _need_safetensors():
 
 
 def _read_safetensors(path):
-    library = _need_safetensors()
-    from safetensors import SafetensorError
+    _need_safetensors()
+    from safetensors import SafetensorError, deserialize
 
+    found = {}
     try:
-        return library.load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        for name, entry in deserialize(Path(path).read_bytes()):
+            if entry['dtype'] not in SAFETENSORS:
+                raise ValueError(f'{name} is of type {entry["dtype"]}: there are {", ".join(SAFETENSORS)}')
+            array = np.frombuffer(entry['data'], SAFETENSORS[entry['dtype']]).reshape(entry['shape'])
+            widened = array.astype(np.uint32) << 16  # bfloat16 is the upper half of a float32
+            found[name] = widened.view(np.float32) if entry['dtype'] == 'BF16' else array
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f'{path} is no safetensors file, or damaged: {error}') from None
+    return found
 
 
 def _arrays(net):
@@ -135,6 +148,8 @@ def to_torch(net, path):
     kind = os.path.splitext(path)[1]
     if kind not in (*TORCH, '.safetensors'):
         raise ValueError(f'{path}: a name that ends in .pth or .safetensors is needed')
+    if isinstance(net, mx.gluon.SymbolBlock):
+        raise ValueError(f'{path}: the weights alone would be taken for another network; write ONNX or a checkpoint')
     arrays, found = _arrays(net), {}
     for name, key in names.torch_keys(list(arrays)).items():
         found[key] = arrays[name]
@@ -199,11 +214,11 @@ def _symbol_block(symbol, arrays, ctx):
 def with_embedding(net):
     """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: it has none."""
     logits = net(mx.sym.var('data'))
-    if logits.attr('num_hidden') is None:
+    if isinstance(logits, list) or logits.attr('num_hidden') is None:
         raise ValueError('the network does not end in a dense layer: there is no embedding before it')
     both = mx.sym.Group([logits, mx.sym.Flatten(logits.get_children()[0])])
-    params = net.collect_params()
-    return _symbol_block(both, {n: p.data(p.list_ctx()[0]) for n, p in params.items()}, params['fc1_weight'].list_ctx())
+    arrays = {name: param.data(param.list_ctx()[0]) for name, param in net.collect_params().items()}
+    return _symbol_block(both, arrays, next(iter(arrays.values())).context)
 
 
 def _of_registry(block, arrays, ctx):
@@ -232,4 +247,7 @@ def _read_symbol(path):
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except (ValueError, KeyError, IndexError, TypeError, mx.base.MXNetError):
         raise ValueError(f'{path} is damaged: not the symbol of a network') from None
+    if len(symbol.list_outputs()) != 1 or 'data' not in symbol.list_inputs():
+        outputs = ', '.join(symbol.list_outputs())
+        raise ValueError(f'{path}: a network from the input data to one output is needed, it gives {outputs}')
     return symbol.get_children()[0] if head == 'SoftmaxOutput' else symbol

@@ -29,6 +29,9 @@ def load(net, source, new_head=False, from_plain=False):
     ValueError lists what is left over on either side and the wrong shapes; net is then untouched.
     """
     arrays = {k: v.asnumpy() if isinstance(v, mx.nd.NDArray) else np.asarray(v) for k, v in source.items()}
+    for key, array in arrays.items():
+        if not isinstance(key, str) or array.dtype.kind not in 'biuf':
+            raise ValueError(f'{key!r} is no array of real numbers under a name: {array.dtype} {array.shape}')
     params = net.collect_params()
     wanted = [*params, *net.left_out] if hasattr(net, 'left_out') else list(params)
     notes = []
@@ -99,10 +102,10 @@ def _head(params, found, new_head):
 def _misfits(params, found, origin):
     lines = []
     for name, array in found.items():
-        if name not in params or tuple(array.shape) == tuple(params[name].shape):
+        if name not in params or tuple(array.shape) == tuple(params[name].shape or ()):
             continue
         line = f'{origin.get(name, name)} has shape {tuple(array.shape)}, the network needs {params[name].shape}'
-        if name in HEAD:
+        if name in HEAD and array.ndim:
             line += f' ({len(array)} classes, not {params[name].shape[0]}: --new-head starts a classifier of its own)'
         lines.append(line)
     return lines

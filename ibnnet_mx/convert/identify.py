@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ibnnet_mx import registry
@@ -58,10 +59,32 @@ def _candidates(units):
 def options(arrays):
     """Options of get_model that the names and shapes tell."""
     found = {}
+    ratio = _ratio(arrays)
+    if ratio is not None:
+        found['ibn_ratio'] = ratio
     for key, array in arrays.items():
-        if re.search(HEAD, key):
+        if re.search(HEAD, key) and array.ndim:
             found['classes'] = len(array)
     found['w_d'] = any('conv01' in key for key in arrays)
     if not any('running_mean' in key or 'moving_mean' in key for key in arrays if 'bn_data' not in key):
         found['norm'] = 'in'
     return found
+
+
+def _ratio(arrays):
+    """The shortest IBN ratio that makes these halves; None for a plain network, or where the usual one does."""
+    halves = []  # (channels, those of the half that comes first)
+    dense = any(re.search(r'transition|denseblock', key) for key in arrays)
+    for key, array in arrays.items():
+        place = re.fullmatch(r'(.*_)in1_gamma|(.*\.(?:bn|norm)1\.)IN\.weight', key)
+        other = place and (f'{place[1]}bn1_gamma' if place[1] else f'{place[2]}BN.weight')
+        if place and other in arrays and array.ndim == arrays[other].ndim == 1:
+            halves.append((len(array) + len(arrays[other]), len(arrays[other] if dense else array)))
+    if not halves:
+        return None
+    low, high = max(first / c for c, first in halves), min((first + 1) / c for c, first in halves)
+    usual = 0.6 if dense else 0.5
+    for share in (usual, *(math.ceil(low * 10**digits) / 10**digits for digits in range(1, 7))):
+        if low <= share < high:
+            return None if share == usual else round(1 - share, 6) if dense else share
+    return None

@@ -52,7 +52,11 @@ def _modules(names):
     table = DENSENET if any(n.startswith('transition') for n in names) else RESNET
     found = {}
     for name in names:
-        stem, word = re.fullmatch(r'(.*?_)(weight|bias|gamma|beta|running_mean|running_var)', name).groups()
+        parts = re.fullmatch(r'(.*?_)(weight|bias|gamma|beta|running_mean|running_var)', name)
+        if parts is None:  # of a symbol from elsewhere
+            found[name] = '', name
+            continue
+        stem, word = parts.groups()
         module = substituted(stem, [*table, (r'_$', '.')])
         if stem.endswith('bn1_') and stem[:-4] + 'in1_gamma' in names:
             module += 'BN.'
@@ -81,6 +85,8 @@ def layouts(net, names):
 def plain(names):
     """Names of the plain network that an IBN network was made from."""
     kept = [n for n in names if '_in1_' not in n and '_ibn1_' not in n]
-    if len(kept) < len(names) and 'bn0_gamma' in names and 'bn0_running_mean' not in names:
-        kept += ['bn0_running_mean', 'bn0_running_var']  # of IBN-b, whose stem has an InstanceNorm
+    normed = any(n.endswith('running_mean') and not n.startswith('bn_data') for n in kept)
+    if normed and any('_ibn1_' in n for n in names):  # the stem of IBN-b has InstanceNorms
+        gammas = [n for n in kept if re.match(r'bn0\d?_gamma', n)]
+        kept += [n.replace('gamma', f'running_{word}') for n in gammas for word in ('mean', 'var')]
     return kept

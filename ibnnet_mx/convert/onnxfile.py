@@ -104,12 +104,12 @@ def _need(name):
 class OnnxNet:
     """An .onnx file as a network: (N, 3, H, W) float32 -> logits (N, classes), on the CPU.
 
-    facts: its metadata {key: text}; shape: that of its input, numbers or names.
+    facts: its metadata {key: text}; shape: that of its input, numbers or names. ValueError: it is no such network.
     """
 
     def __init__(self, path, threads=0):
         runtime = _need('onnxruntime')
-        options = runtime.SessionOptions()
+        self._path, options = path, runtime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, threads
         if not os.path.isfile(path):
             raise ValueError(f'--onnx {path} cannot be read: no such file')
@@ -117,22 +117,39 @@ class OnnxNet:
             self._session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
         except Exception as error:  # its exceptions have no common class
             raise ValueError(f'--onnx {path} is no network that onnxruntime can run: {error}') from None
-        entry = self._session.get_inputs()[0]
-        self._name, self.shape = entry.name, entry.shape
+        entries = self._session.get_inputs()
+        self._name, self.shape = entries[0].name, entries[0].shape
         self.facts = dict(self._session.get_modelmeta().custom_metadata_map)
-        if len(self._session.get_inputs()) != 1 or len(self.shape) != 4:
-            raise ValueError(f'--onnx {path}: a network with one input (N, 3, H, W) is needed, it has {self.shape}')
+        told = ', '.join(f'{entry.name} {entry.type} {entry.shape}' for entry in entries)
+        if (
+            len(entries) != 1
+            or entries[0].type != 'tensor(float)'
+            or len(self.shape) != 4
+            or not self._takes_pictures()
+        ):
+            raise ValueError(f'--onnx {path}: one input of float32 (N, 3, S, S) is needed, it has {told}')
+
+    def _takes_pictures(self):
+        planes, height, width = self.shape[1:]
+        sides = [side for side in (height, width) if isinstance(side, int)]
+        return (planes == 3 or not isinstance(planes, int)) and len(set(sides)) < 2
 
     def classes(self, size):
-        """The number of its logits for pictures of this size."""
-        return self(np.zeros((1, 3, size, size), np.float32)).shape[1]
+        """The number of its logits for pictures of this size. ValueError: it takes others, or gives no logits."""
+        logits = self(np.zeros((1, 3, size, size), np.float32))
+        if logits.ndim != 2:
+            raise ValueError(f'--onnx {self._path}: logits (N, classes) are needed, it gives {logits.shape}')
+        return logits.shape[1]
 
     def __call__(self, x):
-        """numpy in, numpy out."""
-        if isinstance(self.shape[0], int):  # exported with a fixed batch
-            rows = self.shape[0]
-            parts = [x[i : i + rows] for i in range(0, len(x), rows)]
-            last = np.zeros((rows - len(parts[-1]), *x.shape[1:]), x.dtype)
-            parts[-1] = np.concatenate([parts[-1], last])
-            return np.concatenate([self._session.run(None, {self._name: part})[0] for part in parts])[: len(x)]
-        return self._session.run(None, {self._name: x})[0]
+        """numpy in, numpy out. ValueError: pictures of a size that it does not take."""
+        rows = self.shape[0] if isinstance(self.shape[0], int) else max(len(x), 1)
+        count = max(-(-len(x) // rows), 1)  # batches; a fixed one is filled up with zeros
+        filled = np.concatenate([x, np.zeros((count * rows - len(x), *x.shape[1:]), x.dtype)])
+        parts = np.split(filled, count)
+        try:
+            found = [self._session.run(None, {self._name: part})[0] for part in parts]
+        except Exception as error:  # its exceptions have no common class
+            fed = tuple(parts[0].shape)
+            raise ValueError(f'--onnx {self._path} takes {self.shape}, it was fed {fed}: {error}') from None
+        return np.concatenate(found)[: len(x)]

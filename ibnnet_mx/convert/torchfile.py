@@ -63,14 +63,20 @@ def _weights(content, kind):
     """{key: tensor}, where a tensor is what is of that kind."""
     if not isinstance(content, dict):
         raise Fault(f'holds a {type(content).__name__}, no state_dict: {WAY_OUT}')
-    # the wrapped come first: beside them there may be the tensor best_acc1
-    for inner in (*map(content.get, WRAPPERS), content):
-        if isinstance(inner, dict):
-            tensors = {key: value for key, value in inner.items() if type(key) is str and isinstance(value, kind)}
-            if tensors:
-                return tensors
+    once = _wrapped([content])
+    found = [
+        {key: value for key, value in held.items() if type(key) is str and isinstance(value, kind)}
+        for held in (*once, *_wrapped(once), content)
+    ]
+    most = max(found, key=len)  # of equal ones the first: beside a state_dict there may be the tensor best_acc1
+    if most:
+        return most
     keys = ', '.join(repr(key[:60]) for key in itertools.islice(content, 5) if type(key) is str)
     raise Fault(f'has no tensors under its names ({keys or "none"}): {WAY_OUT}')
+
+
+def _wrapped(outer):
+    return [inner for held in outer for inner in map(held.get, WRAPPERS) if isinstance(inner, dict)]
 
 
 def _open_zip(data):
