@@ -1,6 +1,8 @@
 """Networks through files of other kinds and back."""
 
 import json
+import subprocess
+import sys
 
 import mxnet as mx
 import numpy as np
@@ -392,3 +394,11 @@ def test_onnx_files_from_elsewhere(tmp_path):
     fixed = write([2, 3, 8, 8])
     assert fixed(np.ones((5, 3, 8, 8), np.float32)).shape == (5, 192)
     assert fixed(np.ones((0, 3, 8, 8), np.float32)).shape[0] == 0
+
+
+def test_the_module_is_the_command(pth, tmp_path):
+    words = [sys.executable, '-m', 'ibnnet_mx.convert', str(pth), str(tmp_path / 'net.onnx'), '--check']
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert 'net.onnx: cifar_resnet20_v1a, 10 classes' in done.stdout
+    assert not done.stderr
