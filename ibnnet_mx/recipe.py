@@ -206,6 +206,8 @@ def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
         lines.append(f'--epochs {recipe.epochs} are done already: there is nothing to train')
     if late:
         lines.append(f'--lr-steps {_listed(late)} come after the last epoch ({recipe.epochs}) and change nothing')
+    if 0 < recipe.epochs <= recipe.warmup_epochs:
+        lines.append(f'--epochs {recipe.epochs}: the rate only rises, for --warmup-epochs is {recipe.warmup_epochs:g}')
     if recipe.lr_from is not None:
         start, rate = recipe.lr_from
         usual = lr_at(replace(recipe, lr_from=None), start)

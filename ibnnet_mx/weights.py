@@ -32,8 +32,11 @@ def load(net, model, source=True, root=None, new_head=False):
     if source is True:
         file = published.file_name(model)
         url = os.path.expanduser(os.environ.get(REPO_VARIABLE) or published.RELEASE).rstrip('/') + '/' + file
-        way_out = f'without a network, put {file} into a folder and set {REPO_VARIABLE} to it, or pass its path'
-        return convert.load_mxnet(net, _kept(model, url, way_out + f": pretrained='/path/{file}'", root), new_head)
+        way_out = (
+            f'without a network, put {file} into a folder and set {REPO_VARIABLE} to it, or pass its path: '
+            f"pretrained='/path/{file}' in Python, --weights or --init /path/{file} on the command line"
+        )
+        return convert.load_mxnet(net, _kept(model, url, way_out, root), new_head)
     url = os.path.expanduser(os.fspath(source))
     if url.startswith(('http://', 'https://')):
         way_out = "without a network, pass the path of the file: pretrained='/path/FILE.pth'"

@@ -122,7 +122,7 @@ def test_an_ibn_network_starts_from_its_plain_one(run, source, tmp_path):
 
 def test_another_model_is_refused_and_other_pixels_are_told(run, source, tmp_path):
     said = run('--init', source, '--model', 'resnet_v2', code=2).splitlines()[-1]
-    assert said.endswith('is a cifar_resnet8, not a cifar_resnet8_v2; use --model cifar_resnet8')
+    assert said.endswith('is a cifar_resnet8, not a cifar_resnet8_v2; use --model cifar_resnet8 --data-type cifar10')
     said = run('--init', source, '--norm', 'in', code=2).splitlines()[-1]
     assert said == f'train_resnet: --init {source} has norm bn, not in: see --norm'
     facts = json.loads((tmp_path / 'base-0001.json').read_text())
@@ -215,3 +215,14 @@ def test_published_weights_are_asked_for_by_name(monkeypatch, classes, new_head,
     assert lines == ['--pretrained: starts from the published resnet18_ibn_a', 'a line']
     assert begin.origin == {'pretrained': 'resnet18_ibn_a', 'notes': ['a line']}
     assert re.fullmatch(r'resnet\d+(_ibn_[ab])?', start.plain_of(model))
+
+
+def test_a_dry_run_holds_the_file_against_the_network(run, source, tmp_path):
+    run('--init', source, '--dry-run')
+    (tmp_path / 'base-0001.json').unlink()
+    said = run('--init', source, '--model', 'resnet_v2', '--dry-run', code=2)
+    assert f'{source} fits cifar_resnet8: use --model cifar_resnet8 --data-type cifar10: the weights do not fit' in said
+
+
+def test_an_earlier_run_of_the_same_prefix_is_mentioned(run, source):
+    assert 'base-NNNN are there from an earlier run: this one writes over them' in run('--epochs', '1', prefix='base')

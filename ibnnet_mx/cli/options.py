@@ -67,7 +67,7 @@ def _factors(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _network(add: Callable[..., Any]) -> None:
-    add('--model', help='resnet, resnext, se_resnet, se_resnext, densenet; then _v2, _ibn_a or _ibn_b: ibnnet-models')
+    add('--model', help='resnet, resnext, se_resnet, densenet ..., then _v2 or _v1a, _ibn_a or _ibn_b; or a full name')
     add('--depth', type=int, help='18 34 50 101 152 200 269, of the family; cifar10: 6n+2 below 164, 9n+2 from 164 on')
     add('--norm', choices=NORMS, help='bn (BatchNorm) or in (InstanceNorm everywhere)')
     add('--bn-mom', type=float, help='momentum of the running statistics, in every BatchNorm')
@@ -87,8 +87,8 @@ def _start(add: Callable[..., Any]) -> None:
     add('--init', metavar='FILE', help='start from weights: .pth, .th, .safetensors, .params, a checkpoint of ours too')
     add('--new-head', action='store_true', help='the classifier starts anew, as it does where the classes differ')
     add('--init-from-plain', action='store_true', help='--init is the plain network of the IBN network to be trained')
-    add('--freeze', type=_names, metavar='PARTS', help='do not learn: stem,stage1,... head; body is all but the head')
-    add('--lr-mult', type=_factors, metavar='PART=FACTOR', help='of the rate: body=0.1,stage4=0.5; a later one wins')
+    add('--freeze', type=_names, metavar='PARTS', help='do not change: stem,stage1,... head; body is all but the head')
+    add('--lr-mult', type=_factors, metavar='PART=FACTOR', help='factors on the rate, by part: body=0.1,stage4=0.5')
 
 
 def training() -> Parser:

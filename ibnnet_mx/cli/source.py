@@ -153,7 +153,8 @@ def _weights(args, ctx):
             raise ValueError(f'--weights {args.weights}{fits}: {error}') from None
     if ctx is not None:
         net.collect_params().reset_ctx(ctx)
-    source = _gluon(net, ctx, f'--weights {args.weights}', net.collect_params()['fc1_bias'].shape[0])
+    label = f'--weights {args.weights} ({net.model.name})'
+    source = _gluon(net, ctx, label, net.collect_params()['fc1_bias'].shape[0])
     source._of_model(net.model)
     source.notes = notes
     return source

@@ -19,7 +19,8 @@ def check(args):
     if args.pretrained and args.init:
         raise ValueError(f'--pretrained {args.pretrained} contradicts --init {args.init}: give one of them')
     if args.pretrained and args.pretrained not in published.WEIGHTS:
-        raise ValueError(f'--pretrained {args.pretrained}: published are {", ".join(published.WEIGHTS)}')
+        there = ', '.join(published.WEIGHTS)
+        raise ValueError(f'--pretrained {args.pretrained}: published are {there}; a file is for --init')
     if args.init_from_plain and args.pretrained:
         raise ValueError(f'--init-from-plain: {args.pretrained} is an IBN network itself; use it with --init FILE')
     if given and not (args.pretrained or args.init):
@@ -60,6 +61,9 @@ class Published:
         self.origin, self.warnings = {'pretrained': model.name}, []
         self._model, self._new_head = model, new_head
 
+    def try_on(self, net):
+        """Nothing: whether they fit is seen once they are downloaded."""
+
     def __call__(self, net):
         from ibnnet_mx import weights
 
@@ -94,7 +98,8 @@ class File:
             )
             return
         if facts['model'] != wanted:
-            hint = '; add --init-from-plain' if facts['model'] == plain else f'; use --model {facts["model"]}'
+            other = facts['model']
+            hint = '; add --init-from-plain' if other == plain else f'; use --model {other}{_data_type(other)}'
             raise ValueError(f'--init {self._path} is a {facts["model"]}, not a {wanted}{hint}')
         for key in ('w_d', 'ibn_ratio', 'norm'):
             theirs, ours = facts['recipe'].get(key, getattr(recipe, key)), getattr(recipe, key)
@@ -105,6 +110,11 @@ class File:
         if found != ours:
             self.warnings.append(f'--init {self._path} was trained on pixels {found}, this run feeds {ours}')
 
+    def try_on(self, net):
+        """ValueError: they do not fit."""
+        net.initialize()
+        self(net)
+
     def __call__(self, net):
         self.origin['notes'] = self._load(net)
         return [f'--init: starts from {self._path}', *self.origin['notes']]
@@ -112,6 +122,7 @@ class File:
     def _load(self, net):
         """With the classifier where it fits and is wanted: convert.load leaves the network untouched where it fails."""
         from ibnnet_mx import convert
+        from ibnnet_mx.convert import identify
 
         arrays = convert.read(self._path)
         try:
@@ -122,7 +133,13 @@ class File:
         try:
             return convert.load(net, arrays, True, self._from_plain)
         except ValueError as error:
-            raise ValueError(f'--init {self._path}: {error}') from None
+            found = identify.model_of(arrays)
+            fits = f' fits {found[0].name}: use --model {found[0].name}{_data_type(found[0].name)}' if found else ''
+            raise ValueError(f'--init {self._path}{fits}: {error}') from None
+
+
+def _data_type(model):
+    return ' --data-type cifar10' if model.startswith('cifar_') else ''
 
 
 def plain_of(model):

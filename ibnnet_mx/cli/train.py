@@ -14,6 +14,8 @@ def show(wanted, model, net, begin):
     from ibnnet_mx import finetune, nets
 
     finetune.prepare(net, wanted)
+    if begin:
+        begin.try_on(net)
     size, classes, count = model.size, net.collect_params()['fc1_bias'].shape[0], nets.count_parameters(net)
     print(json.dumps(recipe.to_dict(wanted), indent=1))
     learning = nets.count_parameters(net, learning=True)
@@ -49,6 +51,8 @@ def train(args, wanted, model, begin, facts, store, report):
     if facts:
         store.load(run, facts['epoch'])
     store.prepare()
+    if not facts and store.epochs():
+        report.warn(f'{store.prefix}-NNNN are there from an earlier run: this one writes over them')
     for line in [*_env.report(), f'{model.name}: {recipe.to_dict(wanted)}']:
         report.info(line)
     for line in [*recipe.remarks(wanted, run.epoch), *start.remarks(begin, facts, wanted)]:

@@ -49,6 +49,8 @@ def read(path):
             head = file.read(9)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    if str(path).endswith('.onnx'):
+        raise ValueError(f'{path} cannot be read back into a network; evaluate.py and predict.py run it with --onnx')
     if head[:8] == ndfile.LIST.to_bytes(8, 'little'):
         return ndfile.read(path)
     if head[8:] == b'{' or str(path).endswith('.safetensors'):

@@ -10,7 +10,7 @@ import numpy as np
 from ibnnet_mx.convert import names
 
 HEAD = ('fc1_weight', 'fc1_bias')
-SHOWN = 40  # faults that an error lists
+SHOWN = 20  # faults that an error lists
 
 
 class Match(NamedTuple):
