@@ -42,7 +42,8 @@ def diagnose(result: Result, held: int, names: Names, measure: Measure | None = 
     if broken > 0.5:
         found = [f'the logits of {100 * broken:.0f} % of the pictures hold NaN: the weights are damaged or diverged']
     else:
-        order = by_names(names) or shifted(result) or (held == result.classes and reordered(result, names))
+        same = held == result.classes  # else some order of few classes fits among many
+        order = by_names(names) or shifted(result) or (reordered(result, names) if same else '')
         found = [order, class_count(result, held), by_pixels(measure, now, result.classes) if measure else '']
     percent = f'top-1 of {100 * result.top1:.2f} % is near chance ({100 / result.classes:.2g} %)'
     return [f'{percent}: {line}' for line in found if line] or [f'{percent}: {unexplained(result, names)}']
