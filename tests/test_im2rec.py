@@ -105,7 +105,7 @@ def until(condition, seconds=20):
 @pytest.mark.parametrize('sign', [signal.SIGKILL, signal.SIGINT])
 def test_killed_run_leaves_no_half_file_and_no_process_and_is_continued(tmp_path, sign):
     big = encoded(0, (900, 1200))
-    source = tree(tmp_path / 'in', {f'{name}/{i}.jpg': big for name in NAMES for i in range(60)})
+    source = tree(tmp_path / 'in', {f'{name}/{i}.jpg': big for name in NAMES for i in range(120)})
     out = tmp_path / 'out'
     command = [sys.executable, str(TOOL), str(source), str(out), '--jobs', '2']
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -115,7 +115,7 @@ def test_killed_run_leaves_no_half_file_and_no_process_and_is_continued(tmp_path
     assert process.poll() is None, process.communicate()[1].decode()
     process.send_signal(sign)
     said = process.communicate(timeout=30)[1].decode()
-    assert process.returncode == (130 if sign == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == (130 if sign == signal.SIGINT else -signal.SIGKILL), said
     orphans = [] if until(lambda: not alive(process.pid)) else alive(process.pid)
     for orphan in orphans:
         os.kill(orphan, signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_killed_run_leaves_no_half_file_and_no_process_and_is_continued(tmp_path
     assert sign == signal.SIGKILL or (left == [] and said.startswith('im2rec_wrapper: interrupted'))
     assert run(source, out, jobs=2) == 0
     assert not [name for name in os.listdir(out) if name.endswith('.part')]
-    assert len(listed(out, 'train_480_q90')) == 144
+    assert len(listed(out, 'train_480_q90')) == 288
 
 
 def test_packing_imports_no_mxnet(tmp_path):
