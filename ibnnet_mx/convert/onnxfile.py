@@ -34,7 +34,7 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
             mx.onnx.export_model(
                 symbol, _ones(symbol, arrays), shapes, np.float32, part, dynamic=True, dynamic_input_shapes=names
             )
-        except (AttributeError, IndexError, KeyError, NotImplementedError, onnx.checker.ValidationError) as error:
+        except (AttributeError, IndexError, KeyError, RuntimeError, onnx.checker.ValidationError) as error:
             raise ValueError(f'{path}: the network cannot be written as ONNX: {error}') from None
         model = onnx.load(part)
     graph = model.graph
