@@ -78,11 +78,12 @@ def test_every_network_at_full_size(name):
     for net in (plain, fast):  # with weights as drawn a thousand layers predict NaN before they are trained
         convert.load(net, {n: fill(n, p.shape) for n, p in net.collect_params().items()})
     x = pictures(2, size)
-    units = sum(registry.find(name).shape.units)  # a batch's statistics enlarge rounding unit by unit: a tenth at 333
-    for training, share in ((False, 1e-5), (True, 5e-3 if units <= 60 else 2e-2 if units <= 200 else 0.2)):
-        with autograd.record(training):
-            a, b = plain(x).asnumpy(), fast(x).asnumpy()
-        assert np.abs(a - b).max() <= share * np.abs(a).max()
+    a, b = plain(x).asnumpy(), fast(x).asnumpy()
+    assert np.abs(a - b).max() <= 1e-5 * np.abs(a).max()
+    with autograd.record():
+        a, b = plain(x).asnumpy(), fast(x).asnumpy()
+        nudged = plain(x * (1 + 3e-7)).asnumpy()  # by the rounding of a float, which deep nets enlarge in training
+    assert np.abs(a - b).max() <= max(5e-3 * np.abs(a).max(), 3 * np.abs(a - nudged).max())
     check_gradients(fast, size)
     check_sizes(fast, size)
 
