@@ -20,10 +20,17 @@ def _graph(net):
 
     mxnet counts in the edges how often a variable of running statistics was used before; loading passes over that.
     """
-    graph = json.loads(mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax').tojson())
+    logits = net.symbol() if hasattr(net, 'symbol') else net(mx.sym.var('data'))
+    graph = json.loads(mx.sym.SoftmaxOutput(logits, name='softmax').tojson())
     for node in graph['nodes']:
         node['inputs'] = [[source, output, 0] for source, output, _ in node['inputs']]
     return json.dumps(graph, indent=1).encode()
+
+
+def _inputs(graph, net):
+    """Names of the parameters that a prediction needs: what only training does goes with the optimiser's state."""
+    needed = set(graph.list_inputs())
+    return [name for name in net.collect_params() if name in needed]
 
 
 class Store:
@@ -68,9 +75,10 @@ class Store:
     def write(self, net, epoch, facts, ctx=None, states=None):
         """Writes a network, with the optimiser's {name: array} where there is one; the .json last."""
         symbol = _graph(net)
-        running = set(mx.sym.load_json(symbol.decode()).list_auxiliary_states())
-        arrays = {}
-        for name, param in net.collect_params().items():
+        graph = mx.sym.load_json(symbol.decode())
+        running, arrays = set(graph.list_auxiliary_states()), {}
+        for name in _inputs(graph, net):
+            param = net.collect_params()[name]
             arrays[('aux:' if name in running else 'arg:') + name] = param.data(ctx or param.list_ctx()[0]).asnumpy()
         contents = {self.symbol_path: symbol, self.path(epoch, 'params'): ndfile.encode(arrays)}
         if states is not None:
@@ -161,7 +169,8 @@ class Store:
         """Weights, optimiser state and epoch of a checkpoint into a run. ValueError names the file and the misfit."""
         arrays = {n.split(':', 1)[-1]: a for n, a in ndfile.read(self.path(epoch, 'params')).items()}
         params = run.net.collect_params()
-        wrong = set(arrays) ^ set(params) or {n for n in arrays if arrays[n].shape != params[n].shape}
+        inputs = _inputs(mx.sym.load_json(_graph(run.net).decode()), run.net)
+        wrong = set(arrays) ^ set(inputs) or {n for n in arrays if arrays[n].shape != params[n].shape}
         if wrong:
             raise ValueError(f'{self.path(epoch, "params")} does not fit the network: {", ".join(sorted(wrong)[:5])}')
         for name, array in arrays.items():

@@ -55,14 +55,13 @@ class Cluster:
         """{name: number} summed over all workers."""
         return dict(values)
 
-    def average_statistics(self, net):
-        """Gives all contexts the mean of their running statistics, which is what a checkpoint holds."""
+    def average(self, params):
+        """Gives all contexts the mean of these parameters, which is what a checkpoint holds."""
         if len(self.contexts) > 1:
-            for name, param in net.collect_params().items():
-                if 'running_' in name:
-                    param.set_data(
-                        mx.nd.add_n(*(d.as_in_context(mx.cpu()) for d in param.list_data())) / len(self.contexts)
-                    )
+            for param in params:
+                param.set_data(
+                    mx.nd.add_n(*(d.as_in_context(mx.cpu()) for d in param.list_data())) / len(self.contexts)
+                )
 
     def connect(self, params, optimizer):
         """The gluon.Trainer of a run, through the one gate: initialised, every device equal, before any other use.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import mxnet as mx
 import numpy as np
@@ -18,7 +19,7 @@ class Graph:
 
     def __init__(self, net, rows, flags):
         symbol, constants = net.trace(rows)
-        params = net.collect_params()
+        params, self._training = net.collect_params(), rows is not None
         names = symbol.list_inputs()
         self._inputs = [params[n] if n in params else constants.get(n) for n in names]
         data = [i for i, n in enumerate(names) if n == 'data']
@@ -28,30 +29,67 @@ class Graph:
     def __call__(self, x):
         return self._operator(*(self._array(x, given) for given in self._inputs))
 
-    @staticmethod
-    def _array(x, given):
+    def _array(self, x, given):
         if given is None:
             return x
-        return given.data() if isinstance(given, mx.gluon.Parameter) else given.as_in_context(x.context)
+        if not isinstance(given, mx.gluon.Parameter):
+            return given.as_in_context(x.context)
+        # Recorded for the gradient of the pictures, a prediction must not move a state.
+        return given.data() if self._training or not isinstance(given, norm.State) else given.data().detach()
 
 
 class Network(nn.HybridBlock):
     """A HybridBlock that keeps one graph for prediction and one for each training batch size once it is hybridized.
 
     Gluon keeps a single graph for all uses, so that a form that is right in training only could not be used at all.
-    export(), summary() and a Network inside another block see the plain graph, which is right in every mode.
+    export() writes symbol(), the graph of a prediction. A Network inside another block is traced in a form that is
+    right in every mode.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._graphs = {}
         self.model = None  # registry.Model, where the registry built it
+        self._plan = None  # what build() made it from
 
     def trace(self, rows=None):
         """(symbol from 'data' to logits, {constant's name: NDArray}); rows: batch size of a training graph."""
         with norm.forms(rows) as constants:
             found = self(mx.sym.var('data'))
             return mx.sym.Group(found) if isinstance(found, list) else found, constants
+
+    def symbol(self):
+        """The prediction from 'data' to logits in standard operators: for any batch size, for export."""
+        with norm.standard():
+            return self(mx.sym.var('data'))
+
+    def inference_form(self):
+        """A network of plain convolutions and, in the place of MABN and the like, BatchNorms: the same predictions.
+
+        It has the same names, without what only training needs, and predicts at BatchNorm's cost. A network without
+        such norms is returned as it is.
+        """
+        if self._plan is None:
+            raise ValueError('inference_form() is of networks that get_model() has built')
+        kind, shape, classes, options, features = self._plan
+        if options['norm'] not in norm.FOLDED and not options['norm_batch_size']:
+            return self
+        twin = build(kind, shape, classes, {**options, 'norm': 'bn', 'norm_batch_size': None}, features)
+        twin.model = self.model
+        arrays = norm.folded(self)
+        twin.initialize(ctx=next(iter(self.collect_params().values())).list_ctx())
+        for name, param in twin.collect_params().items():
+            param.set_data(arrays[name])
+        return twin
+
+    def _build_cache(self, *args):
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', '.*not used by any computation')  # of a prediction: what training needs
+            super()._build_cache(*args)
+
+    def _get_graph(self, *args):
+        with norm.standard():
+            return super()._get_graph(*args)
 
     def _clear_cached_op(self):
         super()._clear_cached_op()
@@ -191,8 +229,8 @@ def torch_linear(channels):
 
 
 def count_parameters(net, learning=False):
-    """Trained values of a network; running statistics are not counted. learning: without what is frozen."""
-    params = [p for name, p in net.collect_params().items() if 'running_' not in name]
+    """Trained values of a network; what training moves without an optimiser is not. learning: without the frozen."""
+    params = [p for p in net.collect_params().values() if not norm.is_state(p)]
     return sum(math.prod(p.shape) for p in params if not learning or p.grad_req != 'null')
 
 
@@ -226,7 +264,9 @@ def build(kind, shape, classes, options, features=None):
         raise ValueError('--w-d is about shortcuts with a convolution: a v1a network has none, use a v1 or v2 one')
     if style.last_stride not in (1, 2):
         raise ValueError(f'last_stride {style.last_stride}: use 1 or 2')
-    return NETS[kind](shape, classes, norm.kit(options), style, _taps(shape, kind, style, features))
+    net = NETS[kind](shape, classes, norm.kit(options), style, _taps(shape, kind, style, features))
+    net._plan = kind, shape, classes, options, features
+    return net
 
 
 def _taps(shape, kind, style, features):

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from ibnnet_mx import finetune, memonger, recipe
+from ibnnet_mx import finetune, memonger, norm, recipe
 from ibnnet_mx.scoring import scores
 
 
@@ -138,7 +138,7 @@ class Trainer:
             self._tell(*done)
         mx.nd.waitall()  # mxnet lets statistics of another device be read before its backward pass has written them
         for part in self._learning:  # the mean of equal values need not be that value: frozen ones stay out of it
-            self.cluster.average_statistics(part)
+            self.cluster.average([p for p in part.collect_params().values() if norm.is_state(p)])
         self.report.train(self.epoch, rate, time.time() - begin)
         self.epoch += 1
 
@@ -154,18 +154,31 @@ class Trainer:
         return means
 
     def states(self):
-        """{parameter: optimiser state}, NDArrays; empty before the first step."""
-        names = list(self._params)
-        return {names[i]: state for i, state in self._updates._updaters[0].states.items() if state is not None}
+        """{parameter: NDArray}: the optimiser's state, and the norms' that prediction does not need.
+
+        The optimiser has none before the first step.
+        """
+        names, context = list(self._params), self.cluster.contexts[0]
+        found = {names[i]: state for i, state in self._updates._updaters[0].states.items() if state is not None}
+        return {**found, **{name: self._params[name].data(context) for name in self._progress()}}
+
+    def _progress(self):
+        """Names of what only further training needs: counters and moments of MABN and the like."""
+        return [name for name in self._params if name.endswith(norm.PROGRESS)]
 
     def set_states(self, states):
-        """Optimiser state of a checkpoint for every context; that of parameters which do not learn any more is dropped.
+        """What states() gave, for every context; that of parameters which do not learn any more is dropped.
 
         ValueError where a name or shape does not fit.
         """
         wrong = [n for n, a in states.items() if n not in self._params or self._params[n].shape != tuple(a.shape)]
         if wrong:
             raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
+        states = dict(states)
+        for name in self._progress():
+            if name not in states:
+                raise ValueError(f'{name} is missing')
+            self._params[name].set_data(mx.nd.array(states.pop(name)))
         index = {name: i for i, name in enumerate(self._params)}
         states = {name: state for name, state in states.items() if self._params[name].grad_req != 'null'}
         for context, updater in zip(self.cluster.contexts, self._updates._updaters):

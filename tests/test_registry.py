@@ -143,7 +143,7 @@ def test_class_counts():
         ('cifar_resnet170', {}, '--depth 170 is no cifar10 depth'),
         ('resnet', {}, '--model resnet needs a depth: resnet50, or --depth 50'),
         ('resnet50', {'depth': 18}, '--depth 18 contradicts --model resnet50'),
-        ('resnet50', {'norm': 'xn'}, '--norm xn is not known: use one of bn, in'),
+        ('resnet50', {'norm': 'xn'}, '--norm xn is not known: use one of bn, in, ln, gn'),
         ('resnet50', {'classes': 0}, '--num-classes 0: a network needs at least one class'),
         ('resnet18_v2', {'zero_gamma': True}, '--zero-gamma needs a norm at the end of each unit'),
         ('densenet121', {'zero_gamma': True}, '--zero-gamma is for residual networks'),
@@ -157,7 +157,11 @@ def test_class_counts():
             {'features': 'neck'},
             "features='neck': use True, or names of stem, stage1, .*, stage4, embedding",
         ),
-        ('resnet18', {'nrom': 'bn'}, r'get_model\(\) has no option nrom: there are norm, bn_mom'),
+        (
+            'resnet18',
+            {'nrom': 'bn'},
+            r'get_model\(\) has no option nrom: there are norm, norm_args, norm_batch_size, bn_mom',
+        ),
     ],
 )
 def test_errors_name_the_value_and_the_way_out(name, options, text):

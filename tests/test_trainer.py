@@ -68,7 +68,7 @@ def test_running_statistics_become_the_mean_of_the_devices():
     both = [values(run, device) for device in (0, 1)]
     names = [n for n in both[0] if 'running_' in n]
     assert any(not np.array_equal(both[0][n], both[1][n]) for n in names)
-    run.cluster.average_statistics(run.net)
+    run.cluster.average([p for p in run.net.collect_params().values() if 'running_' in p.name])
     for device in (0, 1):
         after = values(run, device)
         close({n: after[n] for n in names}, {n: (both[0][n] + both[1][n]) / 2 for n in names}, 1e-5)
@@ -113,7 +113,7 @@ def test_recomputing_keeps_only_the_sums():
     run = make(recompute=True)
     data, label = batches(8)[0]
     run.step(data, label, 0.05)
-    kept = run._forward_backward._executors[mx.cpu(0)][1]._symbol.attr_dict()
+    kept = run._forward_backward._executors[mx.cpu(0)][1][0]._symbol.attr_dict()
     marked = {name: attributes.get('force_mirroring') for name, attributes in kept.items()}
     assert marked['stage1_unit1_sum'] == 'False'
     assert marked['stage1_unit1_conv1_fwd'] == marked['stage1_unit1_bn2_fwd'] == 'True'

@@ -162,7 +162,7 @@ def test_large_seeds_train(seed, tiny_data):
 def test_validation_counts_every_picture_once_whatever_the_batch(tiny_data, batch_size, cpus):
     run = make(cpus=cpus)
     run.step(*batches(8)[0], 0.05)
-    run.cluster.average_statistics(run.net)
+    run.cluster.average([p for p in run.net.collect_params().values() if 'running_' in p.name])
     cluster = distributed.connect()
     _, whole = data.record_iters(replace(PLAN, batch_size=18), tiny_data, cluster, SOURCE, Options(threads=1))
     ((pixels, label, real),) = whole.epoch()

@@ -9,6 +9,7 @@ from ibnnet_mx import distributed, registry, trainer
 from ibnnet_mx.recipe import Recipe
 
 CLASSES = 4
+KEYS = ('norm', 'norm_batch_size', 'bn_mom', 'zero_gamma')
 PLAN = Recipe('tiny', 'cifar10', optimizer='sgd', lr=0.05, batch_size=8, epochs=3, lr_steps=(2,), aug_level='cifar')
 
 
@@ -50,7 +51,9 @@ class Feed:
 
 def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=False, kvstore='local', start=None):
     """A Trainer; its report is a Notes."""
-    net = registry.get_model(model, CLASSES, norm=plan.norm, bn_mom=plan.bn_mom, zero_gamma=plan.zero_gamma)
+    net = registry.get_model(
+        model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args)
+    )
     return trainer.Trainer(net, plan, distributed.connect(kvstore, cpus=cpus), Notes(), recompute, start)
 
 

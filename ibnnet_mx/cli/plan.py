@@ -46,8 +46,16 @@ def make(args, facts=None):
 
 
 def network(args, wanted, model, classes):
-    options = {key: getattr(wanted, key) for key in ('norm', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')}
-    return registry.get_model(model.name, classes, workspace=args.workspace, **options)
+    keys = ('norm', 'norm_batch_size', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')
+    options, own = {key: getattr(wanted, key) for key in keys}, dict(wanted.norm_args)
+    devices = len(args.gpus.split(',')) if args.gpus else args.cpus
+    if wanted.norm == 'mabn' and wanted.norm_batch_size:
+        own.setdefault('real_B', -(-wanted.batch_size // devices))  # the window is one batch, as in its ImageNet code
+    if wanted.norm == 'syncbn':
+        if not args.gpus:
+            raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs in it, use bn')
+        own.setdefault('devices', devices)
+    return registry.get_model(model.name, classes, workspace=args.workspace, norm_args=own, **options)
 
 
 def describe(wanted, model, classes, names):

@@ -155,7 +155,7 @@ def to_torch(net, path):
     arrays, found = _arrays(net), {}
     for name, key in names.torch_keys(list(arrays)).items():
         found[key] = arrays[name]
-        if name.endswith('running_var'):
+        if name.endswith('running_var') and name.replace('running_var', 'iters') not in arrays:
             found[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
     if kind == '.safetensors':
         _write(path, _need_safetensors().save(found, _facts(net)))
@@ -178,9 +178,15 @@ def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pix
     facts = dict(_facts(net), size=str(size), pixels=json.dumps(told))
     if class_names:
         facts['class_names'] = json.dumps(list(class_names))
+    if hasattr(net, 'inference_form'):
+        net = net.inference_form()
     arrays = {name: param.data(param.list_ctx()[0]) for name, param in net.collect_params().items()}
     preprocess = pixels if with_preprocess and pixels != registry.RAW else None
-    onnxfile.export(net(mx.sym.var('data')), arrays, path, size, facts, dynamic_batch, preprocess)
+    onnxfile.export(_prediction(net), arrays, path, size, facts, dynamic_batch, preprocess)
+
+
+def _prediction(net):
+    return net.symbol() if hasattr(net, 'symbol') else net(mx.sym.var('data'))
 
 
 def load_symbol(prefix, epoch=0, ctx=None):
@@ -215,7 +221,7 @@ def _symbol_block(symbol, arrays, ctx):
 
 def with_embedding(net):
     """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: it has none."""
-    logits = net(mx.sym.var('data'))
+    logits = _prediction(net)
     if isinstance(logits, list) or logits.attr('num_hidden') is None:
         raise ValueError('the network does not end in a dense layer: there is no embedding before it')
     both = mx.sym.Group([logits, mx.sym.Flatten(logits.get_children()[0])])
@@ -229,13 +235,17 @@ def _of_registry(block, arrays, ctx):
     if found is None:
         return None
     model, options = found
-    net = registry.get_model(model.name, **options)
-    net.initialize(ctx=ctx)
-    fill.load(net, arrays)
     x = mx.nd.array(np.random.RandomState(0).uniform(-2, 2, (2, 3, 64, 64)) * model.pixels.std[0], ctx=ctx)
-    theirs, ours = block(x).asnumpy(), net(x).asnumpy()
-    same = theirs.shape == ours.shape and np.abs(theirs - ours).max() <= 1e-4 * np.abs(theirs).max()
-    return net if same else None
+    theirs = block(x).asnumpy()
+    kits = ('in', 'gn', 'ln') if options.get('norm') == 'in' else (options.get('norm', 'bn'),)
+    for kit in kits:  # those three have the same arrays
+        net = registry.get_model(model.name, **{**options, 'norm': kit})
+        net.initialize(ctx=ctx)
+        fill.load(net, arrays)
+        ours = net(x).asnumpy()
+        if theirs.shape == ours.shape and np.abs(theirs - ours).max() <= 1e-4 * np.abs(theirs).max():
+            return net
+    return None
 
 
 def _read_symbol(path):

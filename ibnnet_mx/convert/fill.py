@@ -8,9 +8,11 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.convert import names
+from ibnnet_mx.norm import PROGRESS
 
 HEAD = ('fc1_weight', 'fc1_bias')
 SHOWN = 20  # faults that an error lists
+IGNORED = ('num_batches_tracked', '.sta_matrix')  # counters of BatchNorm, and a constant that MABN's code stores
 
 
 class Match(NamedTuple):
@@ -48,6 +50,9 @@ def load(net, source, new_head=False, from_plain=False):
     faults = [f for f in match.faults if not (new_head and f.startswith(HEAD))] + _misfits(params, found, match.origin)
     if faults:
         raise ValueError(_told(net, arrays, wanted, faults, from_plain))
+    anew = [n for n in params if n.endswith(PROGRESS) and n not in found]
+    if anew:
+        notes.append(f'{len(anew)} counters and moments that only training needs begin anew')
     for name, array in found.items():
         _set(params[name], array)
     for name in params:
@@ -66,7 +71,7 @@ def _match(net, arrays, wanted):
     """The layout and prefix under which most of the wanted names are found."""
     faults, keys = [], {}
     for key in arrays:
-        if not key.endswith('num_batches_tracked'):
+        if not key.endswith(IGNORED):
             same = names.substituted(key, names.SAME)
             if same in keys:
                 faults.append(f'{key} and {keys[same]} are both {same}')
@@ -82,7 +87,8 @@ def _match(net, arrays, wanted):
                 best = found, prefix
     found, prefix = best
     used = set(found.values())
-    missing = [n for n in wanted if n not in found and n not in getattr(net, 'left_out', ())]
+    optional = {*getattr(net, 'left_out', ()), *(n for n in wanted if n.endswith(PROGRESS))}
+    missing = [n for n in wanted if n not in found and n not in optional]
     faults += [f'{n} is missing' for n in missing]
     faults += [f'{key} has no place in the network' for key in keys.values() if key not in used]
     return Match({name: arrays[key] for name, key in found.items()}, found, faults)

@@ -66,9 +66,21 @@ def options(arrays):
         if re.search(HEAD, key) and array.ndim:
             found['classes'] = len(array)
     found['w_d'] = any('conv01' in key for key in arrays)
-    if not any('running_mean' in key or 'moving_mean' in key for key in arrays if 'bn_data' not in key):
-        found['norm'] = 'in'
+    found.update(_norm(arrays))
     return found
+
+
+def _norm(arrays):
+    """norm and norm_args; 'in' stands for every kit without statistics ('ln' and 'gn' have the same arrays)."""
+    keys = [key for key in arrays if 'bn_data' not in key]
+    has = {word: any(key.endswith(word) for key in keys) for word in ('_mean', '_var', 'iters')}
+    for key in keys:
+        if key.endswith(('buffer_x2', 'pre_x2')) and arrays[key].ndim == 2:
+            variant = 'cls' if key.endswith('pre_x2') else 'formal'
+            return dict(norm='mabn', norm_args=dict(B=2, real_B=2 * len(arrays[key]), variant=variant))
+    if not has['_mean']:
+        return dict(norm='mabn' if has['_var'] else 'in')
+    return dict(norm='brn') if has['iters'] else {}
 
 
 def _ratio(arrays):

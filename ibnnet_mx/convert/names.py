@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from ibnnet_mx.norm import PROGRESS, STATISTICS
+
 # our name without its last word -> module of the original; applied top to bottom
 RESNET = [  # XingangPan/IBN-Net, torchvision; norm is that before the head of a v2 net, which has no original there
     (r'^stage(\d+)_unit(\d+)_', lambda m: f'layer{m[1]}.{int(m[2]) - 1}.'),
@@ -51,8 +53,9 @@ def _modules(names):
     """{our name: (module of the original, last word of our name)}."""
     table = DENSENET if any(n.startswith('transition') for n in names) else RESNET
     found = {}
+    words = '|'.join(('weight', 'bias', 'gamma', 'beta', *STATISTICS, *PROGRESS))
     for name in names:
-        parts = re.fullmatch(r'(.*?_)(weight|bias|gamma|beta|running_mean|running_var)', name)
+        parts = re.fullmatch(rf'(.*?_)({words})', name)
         if parts is None:  # of a symbol from elsewhere
             found[name] = '', name
             continue

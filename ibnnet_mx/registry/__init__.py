@@ -7,6 +7,9 @@ import re
 from typing import Any, NamedTuple
 
 from ibnnet_mx.registry import published
+from ibnnet_mx.registry.norms import NORMS, SMALL, norm_args
+
+__all__ = ['NORMS', 'SMALL', 'find', 'get_model', 'list_models', 'norm_args']
 
 
 class Pixels(NamedTuple):
@@ -108,9 +111,10 @@ UNITS = {  # units of the stages
 WIDTHS = {'basic': (64, 64, 128, 256, 512), 'bottleneck': (64, 256, 512, 1024, 2048), 'dense': (64, 32)}
 CIFAR_WIDTHS = {'basic': (16, 16, 32, 64), 'bottleneck': (16, 64, 128, 256)}
 
-NORMS = ('bn', 'in')
 OPTIONS = dict(  # of every network, beside what its row says
-    norm='bn',  # or 'in'
+    norm='bn',  # or another of NORMS
+    norm_args=None,  # arguments of the norm, those of NORMS where they are not given
+    norm_batch_size=None,  # pictures that are normalised together; None: all of a batch
     bn_mom=0.9,  # share of the old value in BatchNorm's running statistics
     workspace=512,  # MB for a convolution on a GPU
     zero_gamma=False,  # the last norm of each unit starts at zero, arXiv:1706.02677; v1 only
@@ -218,8 +222,7 @@ def get_model(
     if unknown:
         raise ValueError(f'get_model() has no option {", ".join(unknown)}: there are {", ".join(OPTIONS)}')
     given = {**OPTIONS, **options}
-    if given['norm'] not in NORMS:
-        raise ValueError(f'--norm {given["norm"]} is not known: use one of {", ".join(NORMS)}')
+    given['norm_args'] = norm_args(given['norm'], given['norm_args'], given['norm_batch_size'])
     classes = model.classes if classes is None else classes
     if classes < 1:
         raise ValueError(f'--num-classes {classes}: a network needs at least one class')

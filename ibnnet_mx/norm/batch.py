@@ -1,0 +1,127 @@
+"""BatchNorm over small parts of a batch, and Batch Renormalization."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mxnet.gluon import nn
+
+from ibnnet_mx.norm import state, tracing
+from ibnnet_mx.norm.mabn import part_size
+
+
+class Ramp(NamedTuple):
+    """Batch Renormalization's bounds: r = 1 and d = 0 for warmup_iters steps, then r_max and d_max in straight lines.
+
+    The figures are those of arXiv:1702.03275.
+    """
+
+    r_max: float = 3.0
+    d_max: float = 5.0
+    warmup_iters: int = 5000
+    r_iters: int = 40000  # the step at which r_max is reached
+    d_iters: int = 25000
+
+    def bounds(self, steps):
+        """(largest r, largest |d|) after so many steps, which may be an array of one."""
+        found = []
+        for low, high, end in ((1.0, self.r_max, self.r_iters), (0.0, self.d_max, self.d_iters)):
+            done = (steps - self.warmup_iters) / max(end - self.warmup_iters, 1)
+            found.append(low + (high - low) * done.clip(0, 1))
+        return found
+
+
+class BatchNorm2d(nn.HybridBlock):
+    """gamma * ((x - mean) / sqrt(var + eps) * r + d) + beta, statistics of each part of `size` pictures of a batch.
+
+    (N, C, H, W) -> the same. size None: of the whole batch. The parts are of pictures that lie N / size apart; where
+    size does not divide N, the next divisor does. Prediction: BatchNorm with the running statistics, which move by the
+    mean of the parts' own, momentum being their own share.
+    ramp None: r = 1, d = 0, BatchNorm, arXiv:1502.03167. Else Batch Renormalization, arXiv:1702.03275:
+    r = sqrt(var + eps) / sqrt(running_var + eps) between 1 / r_max and r_max,
+    d = (mean - running_mean) / sqrt(running_var + eps) between -d_max and d_max, both without gradient. The paper
+    averages the deviation, this the variance, so that prediction is BatchNorm's.
+    The running statistics and iters, the count of steps, move with the backward pass.
+    """
+
+    def __init__(self, channels, size=None, momentum=0.9, eps=1e-5, ramp=None, **kwargs):
+        super().__init__(**kwargs)
+        self._channels, self._size, self._momentum, self._eps, self._ramp = channels, size, momentum, eps, ramp
+        self.frozen = False  # whether training normalises with the running statistics and leaves them as they are
+        with self.name_scope():
+            self.gamma = self.params.get('gamma', shape=(channels,), init='ones')
+            self.beta = self.params.get('beta', shape=(channels,), init='zeros')
+            state.add_states(self, running_mean=((channels,), 0), running_var=((channels,), 1))
+            if ramp is not None:
+                state.add_states(self, iters=((1,), 0))
+
+    def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var, iters=None):
+        here, states = tracing.use_of(F, x), [running_mean, running_var] + ([] if iters is None else [iters])
+        if here.training is False:
+            statistics = [state.read(F, array) for array in states[:2]]
+            return F.BatchNorm(x, gamma, beta, *statistics, fix_gamma=False, use_global_stats=True, eps=self._eps)
+        if self.frozen:
+            scale = gamma * F.rsqrt(F.BlockGrad(running_var) + self._eps)
+            shift = beta - F.BlockGrad(running_mean) * scale
+            shift = state.advance(F, shift, [(array, array) for array in states])
+            return tracing.affine(F, x, scale, shift, self._channels)
+        if here.training is None and self._size is not None:
+            raise ValueError(
+                '--norm-batch-size: a network that is part of another hybridized block cannot know its batches; '
+                'hybridize the network itself'
+            )
+        parts = here.rows // part_size(here.rows, self._size) if self._size else 1
+        if here.training is None:
+            return self._in_both_modes(F, x, gamma, beta, states)
+        view = x
+        if parts > 1:
+            view = F.reshape(F.reshape(x, shape=(-4, -1, parts, -2)), shape=(0, -3, -2))  # (N/parts, parts * C, H, W)
+        width = parts * self._channels
+        one = F.ones_like(F.tile(running_mean, reps=(parts,)))
+        y, mean, scale = tracing.batch_norm(F, view, one, F.zeros_like(one), width, eps=self._eps)
+        own = [F.reshape(F.BlockGrad(array), shape=(parts, -1)) for array in (mean, 1 / F.square(scale) - self._eps)]
+        beta = state.advance(F, beta, self._moved(F, states, own))
+        gamma, beta = (F.tile(F.expand_dims(array, axis=0), reps=(parts, 1)) for array in (gamma, beta))
+        if self._ramp is not None:
+            r, d = self._correction(F, own, states)
+            gamma, beta = gamma * r, beta + gamma * d
+        y = tracing.affine(F, y, F.reshape(gamma, shape=(-1,)), F.reshape(beta, shape=(-1,)), width)
+        if parts > 1:  # copied as a whole: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output
+            y = F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
+        return y
+
+    def _moved(self, F, states, own):
+        """The states with their next values; own: (parts, C) means and variances."""
+        share = self._momentum
+        after = [share * old + (1 - share) * F.mean(new, axis=0) for old, new in zip(states, own)]
+        return list(zip(states, after + [steps + 1 for steps in states[2:]]))
+
+    def _correction(self, F, own, states):
+        """r and d, (parts, C)."""
+        (mean, var), (usual_mean, usual_var) = own, (F.expand_dims(F.BlockGrad(a), axis=0) for a in states[:2])
+        most_r, most_d = (F.reshape(bound, shape=(1, 1)) for bound in self._ramp.bounds(F.BlockGrad(states[2])))
+        usual = F.rsqrt(usual_var + self._eps)
+        r = F.broadcast_mul(F.sqrt(var + self._eps), usual)
+        d = F.broadcast_mul(F.broadcast_sub(mean, usual_mean), usual)
+        r = F.broadcast_minimum(F.broadcast_maximum(r, 1 / most_r), most_r)
+        return r, F.broadcast_minimum(F.broadcast_maximum(d, -most_d), most_d)
+
+    def _in_both_modes(self, F, x, gamma, beta, states):
+        """One graph for training and prediction, of plain operators, for a network inside a block of another kind."""
+        flag = tracing.is_training(F, F.slice_axis(states[0], axis=0, begin=0, end=1))
+        mean = F.mean(x, axis=(0, 2, 3), keepdims=True)
+        var = F.mean(F.square(F.broadcast_sub(x, mean)), axis=(0, 2, 3), keepdims=True)
+        own = [F.reshape(F.BlockGrad(array), shape=(1, -1)) for array in (mean, var)]
+        beta = state.advance(F, beta, self._moved(F, states, own), flag)
+        gamma, beta = (F.reshape(array, shape=(1, -1)) for array in (gamma, beta))
+        if self._ramp is not None:
+            r, d = self._correction(F, own, states)
+            beta = beta + F.broadcast_mul(gamma * d, F.reshape(flag, shape=(1, 1)))
+            gamma = gamma * state.either(F, F.reshape(flag, shape=(1, 1)), r, F.ones_like(r))
+        column = (1, -1, 1, 1)
+        gamma, beta = (F.reshape(array, shape=column) for array in (gamma, beta))
+        usual = [F.reshape(F.BlockGrad(array), shape=column) for array in states[:2]]
+        both = F.reshape(flag, shape=(1, 1, 1, 1))
+        mean, var = (state.either(F, both, new, old) for new, old in zip((mean, var), usual))
+        y = F.broadcast_div(F.broadcast_sub(x, mean), F.sqrt(var + self._eps))
+        return F.broadcast_add(F.broadcast_mul(y, gamma), beta)

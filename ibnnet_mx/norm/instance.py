@@ -1,0 +1,116 @@
+"""Norms whose statistics are of one picture: InstanceNorm, GroupNorm, LayerNorm; and IBN beside another norm."""
+
+from __future__ import annotations
+
+from mxnet.gluon import nn
+
+from ibnnet_mx.norm import tracing
+
+
+class GroupNorm(nn.HybridBlock):
+    """gamma * (x - mean) / sqrt(var + eps) + beta, statistics over H, W and C/groups channels of each picture.
+
+    (N, C, H, W) -> the same, gamma and beta (C,). arXiv:1803.08494; one group: arXiv:1607.06450; C groups:
+    arXiv:1607.08022. Three exact forms, chosen when a graph is traced (tracing.forms()): InstanceNorm, the operator,
+    over a view; in training BatchNorm over a view of N * groups rows, which runs at twice the operator's speed; in
+    prediction LayerNorm over a group.
+    ValueError: groups does not divide the channels.
+    """
+
+    def __init__(self, channels, groups, eps=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        if groups < 1 or channels % groups:
+            raise ValueError(f'groups {groups} must divide the {channels} channels')
+        self._channels, self._groups, self._eps = channels, groups, eps
+        with self.name_scope():
+            self.gamma = self.params.get('gamma', shape=(channels,), init='ones')
+            self.beta = self.params.get('beta', shape=(channels,), init='zeros')
+
+    def hybrid_forward(self, F, x, gamma, beta):
+        here = tracing.use_of(F, x)
+        if not here.fast:
+            return self._operator_form(F, x, gamma, beta)
+        if here.training:
+            return self._training_form(F, x, gamma, beta, here.rows)
+        return self._prediction_form(F, x, gamma, beta)
+
+    def _operator_form(self, F, x, gamma, beta):
+        if self._groups == self._channels:
+            return F.InstanceNorm(x, gamma, beta, eps=self._eps)
+        groups = F.reshape(x, shape=(0, self._groups, -1))
+        ones = F.ones_like(F.slice_axis(gamma, axis=0, begin=0, end=self._groups))
+        y = F.reshape_like(F.InstanceNorm(groups, ones, F.zeros_like(ones), eps=self._eps), x)
+        return tracing.affine(F, y, gamma, beta, self._channels)
+
+    def _training_form(self, F, x, gamma, beta, rows):
+        width = rows * self._groups
+        own = self._groups == self._channels  # then the affine map is of the same rows, and of the same kernel
+        scale, shift = (F.tile(p, reps=(rows,)) if own else None for p in (gamma, beta))
+        if own:
+            y = tracing.batch_norm(F, F.reshape(x, shape=(-3, -2)), scale, shift, width, 0, self._eps)[0]
+        else:
+            zero, one = tracing.constant(width, 0.0), tracing.constant(width, 1.0)
+            y = tracing.batch_norm(F, F.reshape(x, shape=(width, -1)), one, zero, width, 0, self._eps)[0]
+        # Sliced as a whole, that is copied: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output.
+        y = F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
+        return y if own else tracing.affine(F, y, gamma, beta, self._channels)
+
+    def _prediction_form(self, F, x, gamma, beta):
+        rows = F.reshape(x, shape=(0, self._groups, -1))
+        values = F.reshape(F.slice(rows, begin=(0, 0, None), end=(1, 1, None)), shape=(-1,))
+        y = F.LayerNorm(rows, F.ones_like(values), F.zeros_like(values), axis=-1, eps=self._eps)
+        return tracing.affine(F, F.reshape_like(y, x), gamma, beta, self._channels)
+
+
+class InstanceNorm(GroupNorm):
+    """GroupNorm with a group for each channel. arXiv:1607.08022."""
+
+    def __init__(self, channels, eps=1e-5, **kwargs):
+        super().__init__(channels, channels, eps, **kwargs)
+
+
+def usual_groups(channels):
+    """32; below 64 channels groups of 4 channels; where that does not divide them the largest divisor up to it."""
+    most = 32 if channels >= 64 else max(channels // 4, 1)
+    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
+
+
+class IBN(nn.HybridBlock):
+    """InstanceNorm of some channels beside the kit's norm of the others. arXiv:1807.09441, IBN-a.
+
+    (N, C, H, W) -> the same. ratio: share of InstanceNorm, which has the first int(C * ratio) channels; batch_first:
+    the norm has the first int(C * (1 - ratio)), as in the authors' DenseNets. The parameters are in1_* and bn1_*, as in
+    the MXNet community's IBN-Net.
+    """
+
+    def __init__(self, channels, norm, instance, ratio=0.5, batch_first=False):
+        super().__init__(prefix='')
+        share = round(1 - ratio, 9) if batch_first else ratio  # 1 - 0.4 is a little less than 0.6
+        self._split = int(channels * share)
+        if not 0 < self._split < channels:
+            raise ValueError(f'--ibn-ratio {ratio} leaves one side of {channels} channels empty')
+        # oneDNN's concat divides by zero in its backward pass where it meets blocks of 8 beside blocks of 16 channels
+        self._flat = self._split % 16 != 0 or channels % 16 != 0
+        with self.name_scope():
+            parts = [(instance, 'in1_'), (norm, 'bn1_')]
+            (first, first_prefix), (second, second_prefix) = reversed(parts) if batch_first else parts
+            self.first = first(self._split, prefix=first_prefix)
+            self.second = second(channels - self._split, prefix=second_prefix)
+
+    def spread(self, arrays):
+        """Parts the arrays of one norm over all channels, under the names of bn1, between the two norms. In place."""
+        plain = next(half.prefix for half in (self.first, self.second) if half.prefix.endswith('bn1_'))
+        for word in ('gamma', 'beta', 'running_mean', 'running_var'):
+            whole = arrays.pop(plain + word, None)
+            parts = (whole[: self._split], whole[self._split :]) if whole is not None else ()
+            for half, part in zip((self.first, self.second), parts):
+                if half.prefix + word in half.collect_params():
+                    arrays[half.prefix + word] = part
+
+    def hybrid_forward(self, F, x):
+        head = self.first(F.slice_axis(x, axis=1, begin=0, end=self._split))
+        tail = self.second(F.slice_axis(x, axis=1, begin=self._split, end=None))
+        if not self._flat:
+            return F.concat(head, tail, dim=1)
+        rows = [F.reshape(part, shape=(0, -1)) for part in (head, tail)]
+        return F.reshape_like(F.concat(*rows, dim=1), x)

@@ -1,0 +1,90 @@
+"""What a layer may know of the graph that it is traced into: its mode, its batch size, fast forms of itself."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import mxnet as mx
+from mxnet import autograd
+
+EPS = 2.0**-10  # of BatchNorms that only scale: a variance of 1 - EPS is exact in float32, and so is its sum with EPS
+
+
+class Use(NamedTuple):
+    """training: None where one graph serves both modes. rows: batch size, None: unknown. fast: constants may be had."""
+
+    training: Any = None
+    rows: Any = None
+    fast: bool = False
+
+
+_tracing = threading.local()
+
+
+@contextmanager
+def _using(use):
+    _tracing.use, _tracing.constants = use, {}
+    try:
+        yield _tracing.constants
+    finally:
+        del _tracing.use, _tracing.constants
+
+
+def forms(training_rows=None):
+    """Within it a graph may be traced with the fast forms of layers that are right in one mode only.
+
+    training_rows: batch size of a training graph; None traces a prediction graph. Yields {input name: NDArray} of the
+    constants that the traced graph takes besides data and parameters. Outside of it a form is traced that is right in
+    every mode, for every batch size.
+    """
+    return _using(Use(training_rows is not None, training_rows, True))
+
+
+def standard():
+    """Within it a prediction graph of standard operators is traced, for export: any batch size, no constants."""
+    return _using(Use(False))
+
+
+def use_of(F, x):
+    """How hybrid_forward(F, x) is called just now."""
+    if F is not mx.sym:
+        return Use(autograd.is_training(), x.shape[0])
+    return getattr(_tracing, 'use', Use())
+
+
+def constant(channels, value, name='constant'):
+    """A symbol of (channels,) equal values; one of a name for all layers of a graph."""
+    name = f'{name}_{value!r}_{channels}'
+    _tracing.constants[name] = mx.nd.full((channels,), value)
+    return mx.sym.var(name)
+
+
+def batch_norm(F, x, scale, shift, channels, axis=1, eps=1e-5):
+    """BatchNorm in training mode: (y, mean (channels,), 1 / sqrt(var + eps)); no running statistics are moved."""
+    if F is mx.sym:  # the operator multiplies what it moves by a momentum of 1, so that all layers may share it
+        spare = [constant(channels, value, 'unmoved') for value in (0.0, 1.0)]
+    else:
+        spare = [F.zeros((channels,), ctx=x.context), F.ones((channels,), ctx=x.context)]
+    how = dict(axis=axis, momentum=1.0, fix_gamma=False, eps=eps, output_mean_var=True)
+    return F.BatchNorm(x, scale, shift, *spare, **how)
+
+
+def is_training(F, like):
+    """1.0 in training mode, 0.0 in prediction, decided when the graph runs; in the shape of `like`."""
+    return F.BlockGrad(F.Dropout(F.ones_like(like), p=0.5)) != 1  # 0 or 2 in training, 1 in prediction
+
+
+def arange(F, x, count):
+    """0 ... count - 1, where x is."""
+    return F.arange(count) if F is mx.sym else F.arange(count, ctx=x.context)
+
+
+def affine(F, x, scale, shift, channels, axis=1):
+    """x * scale + shift along an axis of `channels`; where it may, by the kernel of a BatchNorm."""
+    if use_of(F, x).fast:
+        mean, var = constant(channels, 0.0), constant(channels, 1.0 - EPS)
+        return F.BatchNorm(x, scale, shift, mean, var, axis=axis, fix_gamma=False, use_global_stats=True, eps=EPS)
+    shape = (1, -1, 1, 1) if axis == 1 else (-1, 1, 1)
+    return F.broadcast_add(F.broadcast_mul(x, F.reshape(scale, shape=shape)), F.reshape(shift, shape=shape))
