@@ -54,6 +54,7 @@ setup(
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
+    package_data={'ibnnet_mx.norm': ['ops.cc']},  # which python -m ibnnet_mx.norm.build compiles
     python_requires='>=3.8,<3.12',  # mxnet 1.9.1 needs numpy below 1.24, which has no wheel for 3.12
     install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'tqdm'],
     extras_require=EXTRAS,

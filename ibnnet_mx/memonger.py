@@ -45,7 +45,7 @@ class Recompute:
 
     def _bind(self, data, label):
         context, params = data.context, self._net.collect_params()
-        symbol, constants = self._net.trace(data.shape[0])
+        symbol, constants = self._net.trace(data.shape[0], context)
         loss = self._loss(symbol, mx.sym.var('label'))
         head = mx.sym.Group([mx.sym.make_loss(loss, name='batch_loss'), mx.sym.BlockGrad(symbol, name='logits')])
         inputs = set(head.list_inputs())

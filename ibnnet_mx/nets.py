@@ -17,8 +17,8 @@ from ibnnet_mx.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, Style, c
 class Graph:
     """A network traced for one use and compiled: x -> logits."""
 
-    def __init__(self, net, rows, flags):
-        symbol, constants = net.trace(rows)
+    def __init__(self, net, rows, flags, context):
+        symbol, constants = net.trace(rows, context)
         params, self._training = net.collect_params(), rows is not None
         names = symbol.list_inputs()
         self._inputs = [params[n] if n in params else constants.get(n) for n in names]
@@ -52,9 +52,13 @@ class Network(nn.HybridBlock):
         self.model = None  # registry.Model, where the registry built it
         self._plan = None  # what build() made it from
 
-    def trace(self, rows=None):
-        """(symbol from 'data' to logits, {constant's name: NDArray}); rows: batch size of a training graph."""
-        with norm.forms(rows) as constants:
+    def trace(self, rows=None, context=None):
+        """(symbol from 'data' to logits, {constant's name: NDArray}).
+
+        rows: batch size of a training graph. context: where it will run; None: anywhere.
+        """
+        native = rows is not None and context is not None and context.device_type == 'cpu' and norm.native.loaded()
+        with norm.forms(rows, native) as constants:
             found = self(mx.sym.var('data'))
             return mx.sym.Group(found) if isinstance(found, list) else found, constants
 
@@ -99,12 +103,13 @@ class Network(nn.HybridBlock):
         if self._cached_op is None:
             self._build_cache(x)  # what export() writes; it is never run
         rows = x.shape[0] if autograd.is_training() else None
-        if rows not in self._graphs:
+        use = rows, x.context.device_type
+        if use not in self._graphs:
             # Planned memory is held for as long as the graph lives: the first training size only is worth it.
-            others = [n for n in self._graphs if n is not None]
+            others = [n for n, _ in self._graphs if n is not None]
             flags = self._flags if rows is None or not others else []
-            self._graphs[rows] = Graph(self, rows, flags)
-        return self._graphs[rows](x)
+            self._graphs[use] = Graph(self, rows, flags, x.context)
+        return self._graphs[use](x)
 
     def _assemble(self, parts, taps, head):
         """features: the parts one after another, up to the last that is wanted; output: the classifier.

@@ -62,10 +62,15 @@ def pictures(*sizes):
     return [((data - 128) / 64, label) for data, label in batches(*sizes)]
 
 
+@pytest.mark.parametrize('native', [False, True])
 @pytest.mark.parametrize('kit', KITS)
 @pytest.mark.parametrize('model', ['cifar_resnet8_ibn_a', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_b'])
-def test_hybridized_is_imperative(model, kit):
+def test_hybridized_is_imperative(model, kit, native, monkeypatch):
     """Training logits, all gradients, what the step makes of the state, and prediction."""
+    if native and (kit not in STATEFUL or not norm.native.loaded()):
+        pytest.skip('no operators of its own')
+    if not native:
+        monkeypatch.setattr(norm.native, 'loaded', lambda: False)
     slow, fast = (build(kit, model, hybrid=hybrid) for hybrid in (False, True))
     for data, label in pictures(ROWS, ROWS, ROWS):
         (expected, slopes), (found, gradients) = (train(net, data, label) for net in (slow, fast))

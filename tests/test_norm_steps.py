@@ -25,7 +25,7 @@ class Alone(nets.Network):
 
 
 def ways(layer):
-    """{name: what is called}: the layer itself, hybridized, within a block of another kind, within a Network."""
+    """(name, what is called): the layer itself, hybridized, within a block of another kind, within a Network."""
     yield 'imperative', layer
     layer.hybridize()
     yield 'hybridized', layer
@@ -38,12 +38,16 @@ def ways(layer):
     yield 'network', net
 
 
-WAYS = ('imperative', 'hybridized', 'inside', 'network')
+WAYS = ('imperative', 'hybridized', 'inside', 'network', 'native')  # the last: a Network with the operators of ops.cc
 
 
-def way(layer, wanted):
+def way(layer, wanted, monkeypatch):
     layer.initialize()
-    return next(call for name, call in ways(layer) if name == wanted)
+    if wanted == 'native' and not norm.native.loaded():
+        pytest.skip('python -m ibnnet_mx.norm.build has built no operators')
+    if wanted != 'native':
+        monkeypatch.setattr(norm.native, 'loaded', lambda: False)
+    return next(call for name, call in ways(layer) if name == wanted.replace('native', 'network'))
 
 
 def step(call, layer, x, g):
@@ -95,11 +99,11 @@ MABNS = {  # variant, B, real_B, warmup_iters, iters at the start, pictures of a
 
 @pytest.mark.parametrize('how', WAYS)
 @pytest.mark.parametrize('case', MABNS)
-def test_mabn_is_its_formula(case, how):
+def test_mabn_is_its_formula(case, how, monkeypatch):
     """Forward, backward, state and prediction, through warm-up and the clipped ratio."""
     variant, small, whole, warmup, begin, rows = MABNS[case]
     layer = norm.MABN2d(CHANNELS, small, whole, 1e-5, 0.9, warmup, variant)
-    call = way(layer, how)
+    call = way(layer, how, monkeypatch)
     gamma, beta = affine(layer)
     kind = norm_formulas.Formal if variant == 'formal' else norm_formulas.Cls
     wanted = kind(CHANNELS, small, whole, 1e-5, 0.9, warmup)
@@ -123,16 +127,17 @@ def test_mabn_is_its_formula(case, how):
     )
 
 
-def test_more_parts_than_the_window_and_fewer():
+@pytest.mark.parametrize('how', ['imperative', 'network', 'native'])
+def test_more_parts_than_the_window_and_fewer(how, monkeypatch):
     """cls: batches of any count of parts slide over one stream of parts, as batches of the usual size do."""
     layers = [norm.MABN2d(CHANNELS, 2, 8, variant='cls') for _ in range(2)]
+    calls = [way(layer, how, monkeypatch) for layer in layers]
     for layer in layers:
-        layer.initialize()
         layer.iters.set_data(mx.nd.array([5]))
     stream = [draw(t, 8) for t in range(3)]
-    whole = [step(layers[0], layers[0], x, g) for x, g in stream]
+    whole = [step(calls[0], layers[0], x, g) for x, g in stream]
     x, g = (np.concatenate(parts) for parts in zip(*stream))
-    cut = [step(layers[1], layers[1], x[a:b], g[a:b]) for a, b in ((0, 12), (12, 14), (14, 24))]
+    cut = [step(calls[1], layers[1], x[a:b], g[a:b]) for a, b in ((0, 12), (12, 14), (14, 24))]
     near(np.concatenate([part[0] for part in cut]), np.concatenate([part[0] for part in whole]))
     near(np.concatenate([part[1] for part in cut]), np.concatenate([part[1] for part in whole]))
     for name in ('pre_x2', 'pre_gz'):
@@ -140,11 +145,11 @@ def test_more_parts_than_the_window_and_fewer():
 
 
 @pytest.mark.parametrize('how', WAYS)
-def test_batch_renorm_is_its_formula(how):
+def test_batch_renorm_is_its_formula(how, monkeypatch):
     """Through its ramp: r and d bound by 1 and 0, by something between, and by r_max and d_max."""
     ramp = norm.Ramp(2.0, 0.5, warmup_iters=3, r_iters=9, d_iters=6)
     layer = norm.BatchNorm2d(CHANNELS, momentum=0.9, ramp=ramp)
-    call = way(layer, how)
+    call = way(layer, how, monkeypatch)
     gamma, beta = affine(layer)
     rs = np.random.RandomState(2)
     statistics = [rs.uniform(-1, 1, CHANNELS).astype('f').astype(float), rs.uniform(0.1, 9, CHANNELS).astype('f')]
@@ -165,17 +170,17 @@ def test_batch_renorm_is_its_formula(how):
     near(call(mx.nd.array(x)).asnumpy(), wanted)
 
 
-@pytest.mark.parametrize('how', ['imperative', 'hybridized', 'network'])
+@pytest.mark.parametrize('how', ['imperative', 'hybridized', 'network', 'native'])
 @pytest.mark.parametrize('size', [None, 2])
-def test_without_correction_batch_renorm_is_batch_norm(how, size):
+def test_without_correction_batch_renorm_is_batch_norm(how, size, monkeypatch):
     """r = 1 and d = 0 in the first warmup_iters steps: outputs, gradients, statistics and predictions."""
     rows = 6
     layer = norm.BatchNorm2d(CHANNELS, size, ramp=norm.Ramp())
     plain = nn.BatchNorm(momentum=0.9, in_channels=CHANNELS)
     plain.initialize()
-    call = way(layer, how) if not (how == 'hybridized' and size) else None
-    if call is None:
+    if how == 'hybridized' and size:
         pytest.skip('a layer alone cannot know its batches once it is hybridized')
+    call = way(layer, how, monkeypatch)
     affine(layer), affine(plain)
     for t in range(4):
         x, g = draw(t, rows)
@@ -188,10 +193,9 @@ def test_without_correction_batch_renorm_is_batch_norm(how, size):
             wanted.append(step(plain, plain, x[part], g[part]))
             mx.nd.waitall()
             after.append([plain.running_mean.data().asnumpy(), plain.running_var.data().asnumpy()])
-        for i, (part, expected) in enumerate(zip(parts, wanted)):
+        for part, expected in zip(parts, wanted):
             near(found[0][part], expected[0], 1e-6)
             near(found[1][part], expected[1], 1e-6)
-            assert i < len(parts)
         near(found[2], sum(w[2] for w in wanted), 1e-6)
         near(found[3], sum(w[3] for w in wanted), 1e-6)
         statistics = [np.mean([a[i] for a in after], axis=0) for i in (0, 1)]
@@ -215,10 +219,10 @@ def states(layer):
 
 @pytest.mark.parametrize('how', WAYS)
 @pytest.mark.parametrize('make', [make for _, make in makers()], ids=[name for name, _ in makers()])
-def test_only_a_training_step_moves_the_state(make, how):
+def test_only_a_training_step_moves_the_state(make, how, monkeypatch):
     """Not a prediction, recorded or not, not a forward pass alone, and not training with frozen statistics."""
     layer = make()
-    call = way(layer, how)
+    call = way(layer, how, monkeypatch)
     x, g = draw(0, 4)
     step(call, layer, x, g)
     before = states(layer)
@@ -257,3 +261,33 @@ def test_frozen_layers_train_as_they_predict(make, hybrid):
     near(dx, g * norm_formulas.column(factor))
     assert np.abs(dgamma).min() > 0
     assert all(np.array_equal(before[name], array) for name, array in states(layer).items())
+
+
+@pytest.mark.parametrize('how', WAYS)
+def test_centred_convolution(how, monkeypatch):
+    """The convolution of W - mean, and dW' - mean as its gradient; groups, stride, dilation and a bias."""
+    layer = norm.CenConv2d(CHANNELS, 8, 3, strides=2, padding=2, dilation=2, groups=2, use_bias=True)
+    call = way(layer, how, monkeypatch)
+    plain = nn.Conv2D(8, 3, 2, 2, 2, 2, in_channels=CHANNELS)
+    plain.initialize()
+    x, _ = draw(0, 3, 9)
+    rs = np.random.RandomState(4)
+    weight, bias = rs.standard_normal((8, CHANNELS // 2, 3, 3)) + 0.5, rs.standard_normal(8)
+    layer.weight.set_data(mx.nd.array(weight))
+    plain.weight.set_data(mx.nd.array(weight - weight.mean((1, 2, 3), keepdims=True)))
+    for block in (layer, plain):
+        block.bias.set_data(mx.nd.array(bias))
+    found = []
+    for block, run in ((layer, call), (plain, plain)):
+        pictures = mx.nd.array(x)
+        pictures.attach_grad()
+        with autograd.record():
+            y = run(pictures)
+            loss = (y * y * y).sum()
+        loss.backward()
+        slope = block.weight.grad().asnumpy()
+        slope = slope if block is layer else slope - slope.mean((1, 2, 3), keepdims=True)
+        found.append([y.asnumpy(), pictures.grad.asnumpy(), slope, block.bias.grad().asnumpy()])
+    for own, wanted in zip(*found):
+        near(own, wanted)
+    near(call(mx.nd.array(x)).asnumpy(), plain(mx.nd.array(x)).asnumpy())

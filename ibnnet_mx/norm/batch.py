@@ -77,18 +77,35 @@ class BatchNorm2d(nn.HybridBlock):
         if parts > 1:
             view = F.reshape(F.reshape(x, shape=(-4, -1, parts, -2)), shape=(0, -3, -2))  # (N/parts, parts * C, H, W)
         width = parts * self._channels
-        one = F.ones_like(F.tile(running_mean, reps=(parts,)))
-        y, mean, scale = tracing.batch_norm(F, view, one, F.zeros_like(one), width, eps=self._eps)
+        if here.fast:
+            zero, one = (tracing.constant(width, value) for value in (0.0, 1.0))
+        else:
+            one = F.ones_like(F.tile(running_mean, reps=(parts,)))
+            zero = F.zeros_like(one)
+        y, mean, scale = tracing.batch_norm(F, view, one, zero, width, eps=self._eps)
+        if here.native:
+            scale, shift = self._native(F, [mean, scale, gamma, beta, *states])
+        else:
+            scale, shift = self._scale_and_shift(F, mean, scale, gamma, beta, states, parts)
+        y = tracing.affine(F, y, scale, shift, width)
+        if parts > 1:  # copied as a whole: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output
+            y = F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
+        return y
+
+    def _native(self, F, arrays):
+        ramp = {} if self._ramp is None else dict(self._ramp._asdict())
+        ramp = {key.replace('warmup_iters', 'warmup'): value for key, value in ramp.items()}
+        return F.ibnnet_renorm(*arrays, ramp=int(bool(ramp)), eps=self._eps, momentum=self._momentum, **ramp)
+
+    def _scale_and_shift(self, F, mean, scale, gamma, beta, states, parts):
+        """(parts * C,) each, of the normalised values; with the states on their way."""
         own = [F.reshape(F.BlockGrad(array), shape=(parts, -1)) for array in (mean, 1 / F.square(scale) - self._eps)]
         beta = state.advance(F, beta, self._moved(F, states, own))
         gamma, beta = (F.tile(F.expand_dims(array, axis=0), reps=(parts, 1)) for array in (gamma, beta))
         if self._ramp is not None:
             r, d = self._correction(F, own, states)
             gamma, beta = gamma * r, beta + gamma * d
-        y = tracing.affine(F, y, F.reshape(gamma, shape=(-1,)), F.reshape(beta, shape=(-1,)), width)
-        if parts > 1:  # copied as a whole: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output
-            y = F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
-        return y
+        return F.reshape(gamma, shape=(-1,)), F.reshape(beta, shape=(-1,))
 
     def _moved(self, F, states, own):
         """The states with their next values; own: (parts, C) means and variances."""

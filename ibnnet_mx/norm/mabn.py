@@ -58,7 +58,8 @@ class CenConv2d(nn.HybridBlock):
         return F.reshape_like(rows - F.dot(mean, ones), weight)  # products: F.mean and its gradient take twice as long
 
     def hybrid_forward(self, F, x, weight, bias=None):
-        arrays = [x, self.centred(F, weight)] + ([] if bias is None else [bias])
+        centred = F.ibnnet_centre(weight) if tracing.use_of(F, x).native else self.centred(F, weight)
+        arrays = [x, centred] + ([] if bias is None else [bias])
         return F.Convolution(*arrays, name='fwd', **self._kwargs)
 
 
@@ -110,6 +111,8 @@ class MABN2d(nn.HybridBlock):
         rows = here.rows or self._whole
         size = part_size(rows, self._batch)
         parts = 1 if self._formal else rows // size
+        if here.native:
+            return self._native(F, x, [gamma, beta, *states], parts)
         squares, count = self._squares(F, x, parts, pad=flag is not None)
         scale, after, past = self._step(F, gamma, (squares, count, parts), states)
         if flag is not None:
@@ -126,6 +129,10 @@ class MABN2d(nn.HybridBlock):
         y = tracing.affine(F, F.reshape(x, shape=(-3, -2)), scale, shift, rows * self._channels, axis=0)
         # Copied as a whole: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output.
         return F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
+
+    def _native(self, F, x, arrays, parts):
+        kind = dict(formal=int(self._formal), parts=parts, warmup=self._warmup, fixed=max(LONG, self._warmup))
+        return F.ibnnet_mabn(x, *arrays, eps=self._eps, momentum=self._momentum, clip=CLIP, **kind)[0]
 
     def _squares(self, F, x, parts, pad):
         """(parts, C): mean of x^2 over each part of the batch; and (1, 1): how many values a mean is of."""

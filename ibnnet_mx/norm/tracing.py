@@ -13,11 +13,15 @@ EPS = 2.0**-10  # of BatchNorms that only scale: a variance of 1 - EPS is exact 
 
 
 class Use(NamedTuple):
-    """training: None where one graph serves both modes. rows: batch size, None: unknown. fast: constants may be had."""
+    """training: None where one graph serves both modes. rows: batch size, None: unknown. fast: constants may be had.
+
+    native: whether the operators of ops.cc may be.
+    """
 
     training: Any = None
     rows: Any = None
     fast: bool = False
+    native: bool = False
 
 
 _tracing = threading.local()
@@ -25,21 +29,22 @@ _tracing = threading.local()
 
 @contextmanager
 def _using(use):
-    _tracing.use, _tracing.constants = use, {}
+    _tracing.use, _tracing.constants, _tracing.symbols = use, {}, {}
     try:
         yield _tracing.constants
     finally:
-        del _tracing.use, _tracing.constants
+        del _tracing.use, _tracing.constants, _tracing.symbols
 
 
-def forms(training_rows=None):
+def forms(training_rows=None, native=False):
     """Within it a graph may be traced with the fast forms of layers that are right in one mode only.
 
-    training_rows: batch size of a training graph; None traces a prediction graph. Yields {input name: NDArray} of the
+    training_rows: batch size of a training graph; None traces a prediction graph. native: it will run on the CPU, where
+    the operators of ops.cc are. Yields {input name: NDArray} of the
     constants that the traced graph takes besides data and parameters. Outside of it a form is traced that is right in
     every mode, for every batch size.
     """
-    return _using(Use(training_rows is not None, training_rows, True))
+    return _using(Use(training_rows is not None, training_rows, True, native))
 
 
 def standard():
@@ -57,8 +62,9 @@ def use_of(F, x):
 def constant(channels, value, name='constant'):
     """A symbol of (channels,) equal values; one of a name for all layers of a graph."""
     name = f'{name}_{value!r}_{channels}'
-    _tracing.constants[name] = mx.nd.full((channels,), value)
-    return mx.sym.var(name)
+    if name not in _tracing.symbols:
+        _tracing.constants[name], _tracing.symbols[name] = mx.nd.full((channels,), value), mx.sym.var(name)
+    return _tracing.symbols[name]
 
 
 def batch_norm(F, x, scale, shift, channels, axis=1, eps=1e-5):

@@ -1,0 +1,29 @@
+"""The operators of ops.cc, where build.py has built them.
+
+Without them the same steps run as graphs of mxnet's own operators. IBNNET_MX_NATIVE=0 leaves them out.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import mxnet as mx
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE / '_ops.so'
+
+
+@functools.lru_cache(maxsize=None)
+def loaded():
+    """Whether mxnet has the operators; the first call loads them."""
+    if os.environ.get('IBNNET_MX_NATIVE') == '0' or not LIBRARY.is_file():
+        return False
+    try:
+        mx.library.load(str(LIBRARY), False)
+    except (mx.base.MXNetError, OSError) as error:
+        print(f'{LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.norm.build ({error})', file=sys.stderr)
+        return False
+    return True
