@@ -16,6 +16,8 @@ from ibnnet_mx.recordio.reader import Options
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
 NAG = replace(PLAN, optimizer='nag', epochs=4)
+# MABN whose warm-up neither has nor has not ended where the run is cut, after half of its steps
+WARMING = dict(norm='mabn', norm_args=(('B', 2), ('real_B', 6), ('warmup_iters', 7)))
 
 
 def facts(accuracy=0.5):
@@ -90,6 +92,10 @@ def test_the_json_says_what_lies_beside_it(store):
         ('cifar_resnet8_v2_ibn_a', 1, False, {}),
         ('cifar_resnet8', 2, False, dict(mixup=0.3, schedule='cosine', lr_steps=())),
         ('cifar_resnet8_ibn_b', 1, True, dict(label_smoothing=0.1, clip_gradient=1.0, mom=0.0)),
+        ('cifar_resnet8_ibn_a', 1, False, WARMING),
+        ('cifar_resnet8_v2', 1, True, WARMING),
+        ('cifar_resnet8', 2, False, dict(norm='mabn', norm_batch_size=2, norm_args=(('real_B', 10),))),
+        ('cifar_resnet8', 2, False, dict(norm='brn', norm_args=(('warmup_iters', 2), ('r_iters', 9), ('d_iters', 9)))),
     ],
 )
 def test_two_halves_are_the_whole(tmp_path, tiny_data, model, cpus, recompute, changes):

@@ -82,9 +82,12 @@ def test_a_run_tells_and_saves_each_epoch(run, tmp_path):
     assert not same(saved(tmp_path, 1), saved(tmp_path, 2))
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, tiny_data, command):
+@pytest.mark.parametrize(
+    'norm', [[], ['--norm', 'mabn', '--norm-args', 'B=4,real_B=16,warmup_iters=12']], ids=['bn', 'mabn warming up']
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, tiny_data, command, norm):
     """kill -9 in the middle of the second epoch, then --retrain: all of it as in the unbroken run."""
-    options = ['--depth', '14', '--batch-size', '4', '--epochs', '3']
+    options = ['--depth', '14', '--batch-size', '4', '--epochs', '3', *norm]
     whole = run(*options, prefix='whole')
     words = [*TINY, '--data-dir', str(tiny_data), '--model-prefix', 'net', *options]
     script = [sys.executable, str(ROOT / 'train_resnet.py'), *words]

@@ -223,6 +223,23 @@ def test_pth_and_back(tmp_path, kit):
         convert.load_torch(build(kit, seed=9), kept)
 
 
+@pytest.mark.parametrize('kit', ['bn, 2', 'brn', 'mabn', 'mabn, 2', 'gn'])
+def test_an_ibn_network_starts_from_the_plain_one(kit):
+    """The two norms of each IBN share what the one norm had."""
+    plain, net = build(kit, 'cifar_resnet8'), build(kit, 'cifar_resnet8_ibn_a', seed=9)
+    for data, label in pictures(ROWS, ROWS):
+        train(plain, data, label)
+    arrays = {name: param.data() for name, param in plain.collect_params().items()}
+    convert.load(net, arrays, from_plain=True)
+    for word in ('gamma', 'running_var') if kit != 'gn' else ('gamma',):
+        whole = arrays[f'stage1_unit1_bn1_{word}'].asnumpy()
+        half = net.collect_params()[f'stage1_unit1_bn1_{word}'].data().asnumpy()
+        assert np.array_equal(half.ravel(), whole.ravel()[8:])
+        other = net.collect_params()[f'stage1_unit1_bn2_{word}'].data().asnumpy()
+        assert np.array_equal(other, arrays[f'stage1_unit1_bn2_{word}'].asnumpy())
+    assert all((p.data().asnumpy() == 0).all() for n, p in net.collect_params().items() if n.endswith('iters'))
+
+
 @pytest.mark.parametrize('kit', STATEFUL)
 def test_save_parameters_holds_the_state(tmp_path, kit):
     """As Gluon's own users save a block."""

@@ -40,6 +40,7 @@ def load(net, source, new_head=False, from_plain=False):
     if from_plain:
         if names.plain(wanted) == wanted:
             raise ValueError('--init-from-plain: the network is a plain one, leave it out')
+        arrays = {key: array for key, array in arrays.items() if not key.endswith(PROGRESS)}  # of other norms
         match = _match(net, arrays, names.plain(wanted))
         match = match._replace(arrays=net.spread(match.arrays))
         notes.append(f'{len(match.arrays)} arrays from the plain network, the norms of IBN split between their halves')

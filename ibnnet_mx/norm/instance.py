@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from mxnet.gluon import nn
 
 from ibnnet_mx.norm import tracing
@@ -102,7 +103,8 @@ class IBN(nn.HybridBlock):
         plain = next(half.prefix for half in (self.first, self.second) if half.prefix.endswith('bn1_'))
         for word in ('gamma', 'beta', 'running_mean', 'running_var'):
             whole = arrays.pop(plain + word, None)
-            parts = (whole[: self._split], whole[self._split :]) if whole is not None else ()
+            axis = 1 if whole is not None and whole.ndim == 4 else 0  # MABN's moment is (1, C, 1, 1)
+            parts = np.split(whole, [self._split], axis) if whole is not None else ()
             for half, part in zip((self.first, self.second), parts):
                 if half.prefix + word in half.collect_params():
                     arrays[half.prefix + word] = part
