@@ -91,6 +91,12 @@ class Network(nn.HybridBlock):
             warnings.filterwarnings('ignore', '.*not used by any computation')  # of a prediction: what training needs
             super()._build_cache(*args)
 
+    @property
+    def norm(self):
+        """norm and norm_args, as get_model() takes them; {} where build() did not make it."""
+        options = self._plan[3] if self._plan else {}
+        return {key: options[key] for key in ('norm', 'norm_args') if key in options}
+
     def _get_graph(self, *args):
         with norm.standard():
             return super()._get_graph(*args)

@@ -9,6 +9,7 @@ from mxnet import autograd
 
 from ibnnet_mx import convert, get_model, nets, norm, registry
 from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.cli import convert as cli
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
 RAMP = (('warmup_iters', 1), ('r_iters', 4), ('d_iters', 3))
@@ -291,6 +292,22 @@ def test_small_parts_are_normalised_apart():
 def test_what_a_norm_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=f'^{message}'):
         get_model('cifar_resnet8', **changes)
+
+
+@pytest.mark.parametrize(
+    ('kit', 'told'), [('gn', '--norm gn'), ('ln', '--norm ln'), ('mabn', ''), ('mabn, 2', ''), ('brn', '')]
+)
+def test_the_command_converts_both_ways(tmp_path, capsys, kit, told):
+    """A .pth does not tell in, ln and gn from each other, so that one of gn or ln is named where it is read."""
+    net = build(kit)
+    train(net, *pictures(ROWS)[0])
+    Store(tmp_path / 'net').write(net, 0, dict(model='cifar_resnet8_ibn_a', recipe={}))
+    source, middle, back = (f'{tmp_path}/{name}' for name in ('net-0000.params', 'net.pth', 'back-0000.params'))
+    assert cli.main([source, middle, '--check']) == 0
+    assert (f'does not tell its norm: name it where it is read, {told}' in capsys.readouterr().err) == bool(told)
+    assert cli.main([middle, back, '--check', *told.split()]) == 0
+    data = pictures(3)[0][0]
+    near(convert.load_symbol(tmp_path / 'back')(data).asnumpy(), net(data).asnumpy(), 1e-4)
 
 
 def test_parts_in_a_foreign_block_are_refused():

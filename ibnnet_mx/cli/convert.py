@@ -23,6 +23,7 @@ def make_parser():
     add('dst', metavar='DST')
     add('--model', help='the network of SRC, such as resnet50_ibn_a; unset: what its arrays fit')
     add('--classes', type=int, help='of the network; unset: as many as SRC has')
+    source.add_norm(add)
     add('--new-head', action='store_true', help='a fresh classifier, of --classes, in the place of that of SRC')
     add('--init-from-plain', action='store_true', help='SRC is the plain network of the IBN one that --model names')
     add('--pixels', choices=source.PIXELS, help="what the network is fed; unset: the checkpoint's or the model's own")
@@ -44,7 +45,9 @@ def _open(args):
     import mxnet as mx
 
     place = _checkpoint_of(args.src)
-    bare = args.model or args.classes or args.new_head or args.init_from_plain  # what is said of weights alone
+    bare = (
+        args.model or args.classes or args.norm or args.new_head or args.init_from_plain
+    )  # what is said of weights alone
     whole = place and Path(f'{place[0]}-symbol.json').is_file() and not bare
     given = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
     if whole:
@@ -85,6 +88,7 @@ def _facts(found):
         'version': __version__,
         'model': found.model or 'unknown',
         'depth': model.depth if model else None,
+        'norm': getattr(found.net, 'norm', {}).get('norm'),
         'classes': found.classes,
         'class_names': found.names,
         'size': found.size,
@@ -156,9 +160,16 @@ def convert(args):
     for note in found.notes:
         print(f'convert: {note}', file=sys.stderr)
     _write(args, found)
+    own = getattr(found.net, 'norm', {})
+    if own.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
+        print(
+            f'convert: {args.dst} does not tell its norm: name it where it is read, --norm {own["norm"]}',
+            file=sys.stderr,
+        )
     print(f'{args.dst}: {found.model or "a network that is none of the registry"}, {found.classes} classes')
     if args.check:
         args.new_head = args.init_from_plain = False
+        args.norm, args.norm_args = own.get('norm'), own.get('norm_args')
         largest = _difference(args, found)
         print(f'check: the logits of {args.src} and {args.dst} differ by {largest:.1e} of the largest')
         return int(not largest <= LARGEST)

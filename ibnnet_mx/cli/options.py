@@ -75,7 +75,7 @@ def _value(text: str) -> int | float | str:
     return text
 
 
-def _args(text: str) -> tuple[tuple[str, int | float | str], ...]:
+def arguments(text: str) -> tuple[tuple[str, int | float | str], ...]:
     pairs = [part.split('=') for part in text.split(',') if part]
     if any(len(pair) != 2 for pair in pairs):
         raise argparse.ArgumentTypeError(f'{text!r} must be names and values, such as B=2,real_B=32')
@@ -86,7 +86,9 @@ def _network(add: Callable[..., Any]) -> None:
     add('--model', help='resnet, resnext, se_resnet, densenet ..., then _v2 or _v1a, _ibn_a or _ibn_b; or a full name')
     add('--depth', type=int, help='18 34 50 101 152 200 269, of the family; cifar10: 6n+2 below 164, 9n+2 from 164 on')
     add('--norm', choices=NORMS, help='bn (BatchNorm), in, ln, gn, syncbn (GPUs), mabn or brn (Batch Renormalization)')
-    add('--norm-args', type=_args, metavar='NAME=VALUE', help='of the norm: B=2,real_B=32 for mabn, r_max=3 for brn')
+    add(
+        '--norm-args', type=arguments, metavar='NAME=VALUE', help='of the norm: B=2,real_B=32 for mabn, r_max=3 for brn'
+    )
     add('--norm-batch-size', type=int, help=f'pictures normalised together, with {", ".join(SMALL)}; unset: a batch')
     add('--bn-mom', type=float, help='momentum of the running statistics, in every BatchNorm')
     add('--num-classes', type=int, help='unset: what the data says')

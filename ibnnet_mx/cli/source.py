@@ -6,9 +6,19 @@ import json
 import os
 
 from ibnnet_mx import registry
+from ibnnet_mx.cli import options
 
 PIXELS = {'raw': registry.RAW, 'imagenet': registry.IMAGENET}
 OPTIONS = {'prefix': '--prefix', 'weights': '--weights', 'onnx': '--onnx'}
+
+
+def add_norm(add):
+    add(
+        '--norm',
+        choices=registry.NORMS,
+        help='of weights that do not tell it: the arrays of in, ln and gn are the same',
+    )
+    add('--norm-args', type=options.arguments, metavar='NAME=VALUE', help='of --norm, such as groups=8')
 
 
 def add_options(add):
@@ -17,6 +27,7 @@ def add_options(add):
     add('--weights', metavar='FILE', help="weights of --model: .pth, .safetensors, .params; or the word 'published'")
     add('--model', metavar='NAME', help='the network of --weights, such as resnet50_ibn_a; unset: what the file fits')
     add('--classes', type=int, help='of --model; unset: as many as the weights have')
+    add_norm(add)
     add('--onnx', metavar='FILE', help='an .onnx file, run by onnxruntime')
     add('--pixels', choices=PIXELS, help="what the network is fed; unset: the checkpoint's or the model's own")
 
@@ -58,7 +69,7 @@ def open_source(args, ctx):
     if args.epoch is not None and args.prefix is None:
         raise ValueError(f'--epoch {args.epoch} belongs to --prefix: {given[0]} has no epochs')
     if args.weights is None:
-        for option, value in (('--model', args.model), ('--classes', args.classes)):
+        for option, value in (('--model', args.model), ('--classes', args.classes), ('--norm', args.norm)):
             if value is not None:
                 raise ValueError(f'{option} {value} belongs to --weights: {given[0]} says what it is itself')
     make = {'--prefix': _checkpoint, '--weights': _weights, '--onnx': _onnx}[given[0]]
@@ -73,9 +84,10 @@ def _gluon(net, ctx, label, classes):
 
     if isinstance(net, mx.gluon.SymbolBlock):
         net.hybridize()
-    else:
-        net.hybridize(static_alloc=True)
-    return Source(lambda x: net(x.as_in_context(ctx)).asnumpy(), net, ctx, label, classes)
+        return Source(lambda x: net(x.as_in_context(ctx)).asnumpy(), net, ctx, label, classes)
+    fast = net.inference_form()
+    fast.hybridize(static_alloc=True)
+    return Source(lambda x: fast(x.as_in_context(ctx)).asnumpy(), net, ctx, label, classes)
 
 
 def _checkpoint(args, ctx):
@@ -142,10 +154,12 @@ def _weights(args, ctx):
         found = identify.model_of(arrays)
         if args.model is None and found is None:
             raise ValueError(f'--weights {args.weights} fits no network of the registry as it is: name one by --model')
-        name, options = (found[0].name, found[1]) if args.model is None else (args.model, identify.options(arrays))
+        name, given = (found[0].name, found[1]) if args.model is None else (args.model, identify.options(arrays))
         if args.classes is not None:
-            options['classes'] = args.classes
-        net = registry.get_model(name, **options)
+            given['classes'] = args.classes
+        if args.norm is not None:
+            given.update(norm=args.norm, norm_args=dict(args.norm_args or ()))
+        net = registry.get_model(name, **given)
         try:
             notes = convert.load(net, arrays, getattr(args, 'new_head', False), getattr(args, 'init_from_plain', False))
         except ValueError as error:

@@ -78,8 +78,11 @@ def _norm(arrays):
         if key.endswith(('buffer_x2', 'pre_x2')) and arrays[key].ndim == 2:
             variant = 'cls' if key.endswith('pre_x2') else 'formal'
             return dict(norm='mabn', norm_args=dict(B=2, real_B=2 * len(arrays[key]), variant=variant))
+    if has['_var'] and not has['_mean']:
+        moment = next(arrays[key] for key in keys if key.endswith('_var'))
+        return dict(norm='mabn', norm_args=dict(variant='formal' if moment.ndim == 4 else 'cls'))
     if not has['_mean']:
-        return dict(norm='mabn' if has['_var'] else 'in')
+        return dict(norm='in')
     return dict(norm='brn') if has['iters'] else {}
 
 

@@ -26,6 +26,8 @@ def norm_args(norm: str, given: Mapping[str, Any] | None = None, size: int | Non
         if key not in args:
             there = f'it has {", ".join(args)}' if args else 'it has none'
             raise ValueError(f'--norm-args {key}={value}: --norm {norm} has no such argument, {there}')
+        if value is None:
+            continue
         usual = args[key]
         kinds = (str,) if isinstance(usual, str) else (int, float) if isinstance(usual, float) else (int,)
         if not isinstance(value, kinds) or (not isinstance(value, str) and value < 0):
