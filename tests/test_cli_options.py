@@ -111,6 +111,19 @@ BEFORE_DATA = [
     (['--dry-run', '--freeze', 'stage9'], '--freeze stage9: the parts with weights are stem, stage1, stage2, stage3,'),
     (['--dry-run', '--freeze', 'stem', '--lr-mult', 'stem=2'], '--lr-mult stem=2: --freeze keeps stem as it is'),
     (['--dry-run', '--freeze', 'body,head'], '--freeze body,head leaves nothing that learns: leave a part out'),
+    (['--dry-run', '--norm', 'gn', '--norm-args', 'B=2'], '--norm-args B=2: --norm gn has no such argument'),
+    (['--dry-run', '--norm', 'gn', '--norm-batch-size', '2'], '--norm-batch-size 2: --norm gn has none'),
+    (['--dry-run', '--norm-batch-size', '3'], '--norm-batch-size 3 must divide the 256 pictures of a device'),
+    (['--dry-run', '--norm-batch-size', '512'], '--norm-batch-size 512 must divide the 256 pictures of a device'),
+    (['--dry-run', '--norm', 'syncbn'], '--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs'),
+    (
+        ['--dry-run', '--model', 'resnet', '--norm', 'mabn', '--bn-mom', '0.5'],
+        '--bn-mom 0.5: resnet50 with --norm mabn has no BatchNorm; use --norm-args momentum=',
+    ),
+    (
+        ['--dry-run', '--model', 'resnet', '--norm', 'gn', '--bn-mom', '0.5'],
+        '--bn-mom 0.5: resnet50 with --norm gn has no BatchNorm, leave it out',
+    ),
     (['--dry-run', '--zero-gamma'], '--zero-gamma needs a norm at the end of each unit'),
 ]
 

@@ -49,8 +49,18 @@ def network(args, wanted, model, classes):
     keys = ('norm', 'norm_batch_size', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')
     options, own = {key: getattr(wanted, key) for key in keys}, dict(wanted.norm_args)
     devices = len(args.gpus.split(',')) if args.gpus else args.cpus
-    if wanted.norm == 'mabn' and wanted.norm_batch_size:
-        own.setdefault('real_B', -(-wanted.batch_size // devices))  # the window is one batch, as in its ImageNet code
+    rows, size = -(-wanted.batch_size // max(devices, 1)), wanted.norm_batch_size
+    if size and rows % max(size, 1):
+        raise ValueError(f'--norm-batch-size {size} must divide the {rows} pictures of a device')
+    if (
+        args.bn_mom is not None
+        and wanted.norm not in ('bn', 'syncbn')
+        and not registry.MODELS[model.family][1].get('preact')
+    ):
+        hint = '; use --norm-args momentum=' if 'momentum' in registry.NORMS[wanted.norm] else ', leave it out'
+        raise ValueError(f'--bn-mom {args.bn_mom}: {model.name} with --norm {wanted.norm} has no BatchNorm{hint}')
+    if wanted.norm == 'mabn' and size:
+        own.setdefault('real_B', rows)  # the window is one batch, as in its ImageNet code
     if wanted.norm == 'syncbn':
         if not args.gpus:
             raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs in it, use bn')
