@@ -1,0 +1,44 @@
+"""The operators in C++: how they are built, and what is said where they are not."""
+
+import pytest
+
+from ibnnet_mx.norm import build, native
+
+
+def test_without_a_compiler_it_says_what_to_install(monkeypatch):
+    monkeypatch.delenv('CXX', raising=False)
+    monkeypatch.setattr(build.shutil, 'which', lambda name: None)
+    with pytest.raises(ValueError, match='^no C\\+\\+ compiler found: install g\\+\\+'):
+        build.build()
+
+
+def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(monkeypatch, tmp_path):
+    compiler = tmp_path / 'c++'
+    compiler.write_text('#!/bin/sh\necho "ops.cc: no" >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv('CXX', str(compiler))
+    monkeypatch.setattr(build, 'HERE', tmp_path)
+    monkeypatch.setattr(build, 'LIBRARY', tmp_path / '_ops.so')
+    with pytest.raises(ValueError, match=r'could not compile .*ops\.cc:\nops\.cc: no$'):
+        build.build()
+    assert [path.name for path in tmp_path.iterdir()] == ['c++']
+
+
+def test_they_can_be_left_out(monkeypatch):
+    monkeypatch.setenv('IBNNET_MX_NATIVE', '0')
+    assert native.loaded.__wrapped__() is False
+
+
+def test_without_them_nothing_is_said(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_ops.so')
+    assert native.loaded.__wrapped__() is False
+    assert capsys.readouterr().err == ''
+
+
+def test_a_damaged_library_is_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv('IBNNET_MX_NATIVE', raising=False)
+    monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_ops.so')
+    native.LIBRARY.write_bytes(b'no library')
+    assert native.loaded.__wrapped__() is False
+    said = capsys.readouterr().err
+    assert said.startswith(f'{native.LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.norm.build (')
