@@ -1,0 +1,140 @@
+"""Digits at batch 2: handwritten digits, normalised two pictures at a time by four norms, in a plain and an IBN-a net.
+
+Packs the digits of scikit-learn, trains every norm with every seed by a train_resnet.py command of its own, one thread
+each, and writes the table to results.md. All runs have the same SGD batches, rates, epochs and seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from ibnnet_mx import _env, logs  # noqa: E402
+
+BATCH, PICTURES = 32, 1437
+STEPS = -(-PICTURES // BATCH)  # of an epoch
+NETS = {'plain': 'resnet', 'IBN-a': 'resnet_ibn_a'}
+WAYS = {  # norm, pictures normalised together: (options, seconds of an epoch on one core, plain and IBN-a)
+    'bn, 32': (['--norm', 'bn'], (1.4, 2.0)),
+    'bn, 2': (['--norm', 'bn', '--norm-batch-size', '2'], (2.8, 2.9)),
+    'brn, 2': (['--norm', 'brn', '--norm-batch-size', '2', '--norm-args', '{ramp}'], (2.8, 2.9)),
+    'mabn, 2': (['--norm', 'mabn', '--norm-batch-size', '2'], (2.0, 2.4)),
+    'gn, 1': (['--norm', 'gn'], (3.0, 3.2)),
+}
+START = 4  # seconds that a run takes besides its epochs
+
+
+def ramp(epochs):
+    """Batch Renormalization's, in the same parts of a run as in its paper: 5k, 40k and 25k of about 130k steps."""
+    steps = epochs * STEPS
+    return f'warmup_iters={steps * 5 // 130},r_iters={steps * 40 // 130},d_iters={steps * 25 // 130}'
+
+
+def options(way, net, args):
+    """What the table's runs are, but for the seed."""
+    words = ['--recipe', 'digits', '--model', NETS[net], '--depth', args.depth]
+    words += [word.format(ramp=ramp(args.epochs)) for word in WAYS[way][0]]
+    words += ['--batch-size', BATCH, '--lr', f'{args.lr:g}', '--epochs', args.epochs]
+    return [str(word) for word in words]
+
+
+def call(words, out):
+    """A command of the project, its output in the file `out`. RuntimeError: its last line, where it fails."""
+    with open(out, 'w') as file:
+        env = dict(os.environ, OMP_NUM_THREADS='1')
+        code = subprocess.call([sys.executable, *words], stdout=file, stderr=file, cwd=ROOT, env=env)
+    if code:
+        lines = Path(out).read_text().strip().splitlines() or ['no word']
+        raise RuntimeError(f'{Path(words[0]).name} ended with exit code {code}: {lines[-1]}')
+
+
+def accuracy(way, net, seed, args, folder):
+    """Trains one network: its validation accuracy after the last epoch, in percent."""
+    name = f'{list(WAYS).index(way)}_{net}_{seed}'
+    log = folder / f'{name}.log'
+    words = ['train_resnet.py', *options(way, net, args), '--data-dir', folder / 'data', '--seed', seed]
+    words += ['--threads', 1, '--keep', 1, '--model-prefix', folder / 'model' / name, '--log-file', log]
+    call([str(word) for word in words], folder / f'{name}.out')
+    found = 100 * logs.read(log).validation['accuracy'][args.epochs - 1]
+    print(f'{time.strftime("%H:%M:%S")} {way}, {net}, seed {seed}: {found:.1f} %', flush=True)
+    return found
+
+
+def train(args, folder):
+    """{(way, net): accuracies of the seeds}; the longest runs begin, so that the cores end together."""
+    runs = [(way, net, seed) for way in WAYS for net in NETS for seed in range(args.seeds)]
+    runs.sort(key=lambda run: -seconds(*run[:2], args.epochs))
+    with ThreadPoolExecutor(args.jobs) as pool:
+        futures = [pool.submit(accuracy, *run, args, folder) for run in runs]
+        try:
+            values = [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()  # after an error no other run begins
+    found = dict(zip(runs, values))
+    return {(way, net): [found[way, net, seed] for seed in range(args.seeds)] for way in WAYS for net in NETS}
+
+
+def seconds(way, net, epochs):
+    return START + epochs * WAYS[way][1][list(NETS).index(net)]
+
+
+def table(found):
+    """Rows of markdown."""
+    rows = [f'| norm, pictures normalised together | {" | ".join(NETS)} |', '|---|' + '---|' * len(NETS)]
+    for way in WAYS:
+        cells = []
+        for net in NETS:
+            values = found[way, net]
+            cells.append(f'{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})')
+        rows.append(f'| {way} | {" | ".join(cells)} |')
+    return rows
+
+
+def write(found, took, args):
+    lines = table(found)
+    lines += ['', f'Validation accuracy after {args.epochs} epochs, mean of {args.seeds} seeds (lowest to highest).']
+    lines += [f'{took:.0f} s, {args.jobs} runs at a time.', '', '```']
+    lines += [f'train_resnet.py {" ".join(options(way, net, args))}' for net in NETS for way in WAYS]
+    args.results.write_text('\n'.join([*lines, '```']) + '\n')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--results', type=Path, default=HERE / 'results.md', help='the file with the table')
+    parser.add_argument('--depth', type=int, default=8)
+    parser.add_argument('--epochs', type=int, default=8)
+    parser.add_argument('--lr', type=float, default=0.02)
+    parser.add_argument('--seeds', type=int, default=2)
+    parser.add_argument('--jobs', type=int, default=_env.usable_cores(), help='runs at a time, each on one core')
+    args = parser.parse_args()
+    if min(args.epochs, args.seeds, args.jobs) < 1:
+        parser.error('--epochs, --seeds and --jobs must be at least 1')
+    whole = args.seeds * sum(seconds(way, net, args.epochs) for way in WAYS for net in NETS) / args.jobs
+    runs = args.seeds * len(WAYS) * len(NETS)
+    print(f'{runs} runs of {args.epochs} epochs, {args.jobs} at a time: about {whole / 60:.1f} minutes', flush=True)
+    begin = time.time()
+    with tempfile.TemporaryDirectory(prefix='digits_norms_') as name:
+        folder = Path(name)
+        try:
+            call(['tools/im2rec_wrapper.py', 'digits', str(folder / 'data')], folder / 'pack.out')
+            found = train(args, folder)
+        except RuntimeError as error:
+            sys.exit(f'digits_norms: {error}')
+    write(found, time.time() - begin, args)
+    print(f'\n{args.results.read_text()}')
+
+
+if __name__ == '__main__':
+    main()
