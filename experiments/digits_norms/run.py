@@ -1,4 +1,4 @@
-"""Digits at batch 2: handwritten digits, normalised two pictures at a time by four norms, in a plain and an IBN-a net.
+"""Digits at batch 2: handwritten digits in batches of two pictures, with four norms, in a plain and an IBN-a net.
 
 Packs the digits of scikit-learn, trains every norm with every seed by a train_resnet.py command of its own, one thread
 each, and writes the table to results.md. All runs have the same SGD batches, rates, epochs and seeds.
@@ -22,30 +22,35 @@ sys.path.insert(0, str(ROOT))
 
 from ibnnet_mx import _env, logs  # noqa: E402
 
-BATCH, PICTURES = 32, 1437
-STEPS = -(-PICTURES // BATCH)  # of an epoch
+PICTURES = 1437
 NETS = {'plain': 'resnet', 'IBN-a': 'resnet_ibn_a'}
-WAYS = {  # norm, pictures normalised together: (options, seconds of an epoch on one core, plain and IBN-a)
-    'bn, 32': (['--norm', 'bn'], (1.4, 2.0)),
-    'bn, 2': (['--norm', 'bn', '--norm-batch-size', '2'], (2.8, 2.9)),
-    'brn, 2': (['--norm', 'brn', '--norm-batch-size', '2', '--norm-args', '{ramp}'], (2.8, 2.9)),
-    'mabn, 2': (['--norm', 'mabn', '--norm-batch-size', '2'], (2.0, 2.4)),
-    'gn, 1': (['--norm', 'gn'], (3.0, 3.2)),
+WAYS = {  # norm, pictures normalised together: its options
+    'bn, 2': ['--norm', 'bn'],
+    'brn, 2': ['--norm', 'brn', '--norm-args', '{ramp}'],
+    'mabn, 2': ['--norm', 'mabn'],
+    'gn, 1': ['--norm', 'gn'],
 }
-START = 4  # seconds that a run takes besides its epochs
+WHOLE = {'bn, whole': ['--norm', 'bn']}  # beside them, where a batch is more than two pictures
+SMALL = ('bn, 2', 'brn, 2', 'mabn, 2')  # which are then normalised in parts of two
+EPOCH, START = 5, 5  # seconds of an epoch on one core, and of a run besides its epochs; for the estimate
 
 
-def ramp(epochs):
+def ways(args):
+    return WAYS if args.batch_size == 2 else {**WHOLE, **WAYS}
+
+
+def ramp(args):
     """Batch Renormalization's, in the same parts of a run as in its paper: 5k, 40k and 25k of about 130k steps."""
-    steps = epochs * STEPS
+    steps = args.epochs * -(-PICTURES // args.batch_size)
     return f'warmup_iters={steps * 5 // 130},r_iters={steps * 40 // 130},d_iters={steps * 25 // 130}'
 
 
 def options(way, net, args):
     """What the table's runs are, but for the seed."""
     words = ['--recipe', 'digits', '--model', NETS[net], '--depth', args.depth]
-    words += [word.format(ramp=ramp(args.epochs)) for word in WAYS[way][0]]
-    words += ['--batch-size', BATCH, '--lr', f'{args.lr:g}', '--epochs', args.epochs]
+    words += [word.format(ramp=ramp(args)) for word in ways(args)[way]]
+    words += ['--norm-batch-size', 2] if way in SMALL and args.batch_size > 2 else []
+    words += ['--batch-size', args.batch_size, '--lr', f'{args.lr:g}', '--epochs', args.epochs]
     return [str(word) for word in words]
 
 
@@ -61,7 +66,7 @@ def call(words, out):
 
 def accuracy(way, net, seed, args, folder):
     """Trains one network: its validation accuracy after the last epoch, in percent."""
-    name = f'{list(WAYS).index(way)}_{net}_{seed}'
+    name = f'{list(ways(args)).index(way)}_{net}_{seed}'
     log = folder / f'{name}.log'
     words = ['train_resnet.py', *options(way, net, args), '--data-dir', folder / 'data', '--seed', seed]
     words += ['--threads', 1, '--keep', 1, '--model-prefix', folder / 'model' / name, '--log-file', log]
@@ -72,9 +77,8 @@ def accuracy(way, net, seed, args, folder):
 
 
 def train(args, folder):
-    """{(way, net): accuracies of the seeds}; the longest runs begin, so that the cores end together."""
-    runs = [(way, net, seed) for way in WAYS for net in NETS for seed in range(args.seeds)]
-    runs.sort(key=lambda run: -seconds(*run[:2], args.epochs))
+    """{(way, net): accuracies of the seeds}."""
+    runs = [(way, net, seed) for way in ways(args) for net in NETS for seed in range(args.seeds)]
     with ThreadPoolExecutor(args.jobs) as pool:
         futures = [pool.submit(accuracy, *run, args, folder) for run in runs]
         try:
@@ -83,17 +87,13 @@ def train(args, folder):
             for future in futures:
                 future.cancel()  # after an error no other run begins
     found = dict(zip(runs, values))
-    return {(way, net): [found[way, net, seed] for seed in range(args.seeds)] for way in WAYS for net in NETS}
+    return {(way, net): [found[way, net, seed] for seed in range(args.seeds)] for way in ways(args) for net in NETS}
 
 
-def seconds(way, net, epochs):
-    return START + epochs * WAYS[way][1][list(NETS).index(net)]
-
-
-def table(found):
+def table(found, args):
     """Rows of markdown."""
     rows = [f'| norm, pictures normalised together | {" | ".join(NETS)} |', '|---|' + '---|' * len(NETS)]
-    for way in WAYS:
+    for way in ways(args):
         cells = []
         for net in NETS:
             values = found[way, net]
@@ -103,10 +103,10 @@ def table(found):
 
 
 def write(found, took, args):
-    lines = table(found)
+    lines = table(found, args)
     lines += ['', f'Validation accuracy after {args.epochs} epochs, mean of {args.seeds} seeds (lowest to highest).']
     lines += [f'{took:.0f} s, {args.jobs} runs at a time.', '', '```']
-    lines += [f'train_resnet.py {" ".join(options(way, net, args))}' for net in NETS for way in WAYS]
+    lines += [f'train_resnet.py {" ".join(options(way, net, args))}' for net in NETS for way in ways(args)]
     args.results.write_text('\n'.join([*lines, '```']) + '\n')
 
 
@@ -114,15 +114,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--results', type=Path, default=HERE / 'results.md', help='the file with the table')
     parser.add_argument('--depth', type=int, default=8)
-    parser.add_argument('--epochs', type=int, default=8)
-    parser.add_argument('--lr', type=float, default=0.02)
+    parser.add_argument('--epochs', type=int, default=4)
+    parser.add_argument('--batch-size', type=int, default=2, help='of SGD; larger ones are normalised in parts of two')
+    parser.add_argument('--lr', type=float, default=0.004)
     parser.add_argument('--seeds', type=int, default=2)
     parser.add_argument('--jobs', type=int, default=_env.usable_cores(), help='runs at a time, each on one core')
     args = parser.parse_args()
-    if min(args.epochs, args.seeds, args.jobs) < 1:
-        parser.error('--epochs, --seeds and --jobs must be at least 1')
-    whole = args.seeds * sum(seconds(way, net, args.epochs) for way in WAYS for net in NETS) / args.jobs
-    runs = args.seeds * len(WAYS) * len(NETS)
+    if min(args.epochs, args.seeds, args.jobs, args.batch_size - 1) < 1:
+        parser.error('--epochs, --seeds and --jobs must be at least 1, --batch-size at least 2')
+    runs = args.seeds * len(ways(args)) * len(NETS)
+    whole = runs * (START + args.epochs * EPOCH) / args.jobs
     print(f'{runs} runs of {args.epochs} epochs, {args.jobs} at a time: about {whole / 60:.1f} minutes', flush=True)
     begin = time.time()
     with tempfile.TemporaryDirectory(prefix='digits_norms_') as name:
