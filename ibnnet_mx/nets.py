@@ -78,7 +78,9 @@ class Network(nn.HybridBlock):
         kind, shape, classes, options, features = self._plan
         if options['norm'] not in norm.FOLDED and not options['norm_batch_size']:
             return self
-        twin = build(kind, shape, classes, {**options, 'norm': 'bn', 'norm_batch_size': None}, features)
+        twin = build(
+            kind, shape, classes, {**options, 'norm': 'bn', 'norm_args': {}, 'norm_batch_size': None}, features
+        )
         twin.model = self.model
         arrays = norm.folded(self)
         twin.initialize(ctx=next(iter(self.collect_params().values())).list_ctx())
@@ -92,7 +94,7 @@ class Network(nn.HybridBlock):
             super()._build_cache(*args)
 
     @property
-    def norm(self):
+    def norm_options(self):
         """norm and norm_args, as get_model() takes them; {} where build() did not make it."""
         options = self._plan[3] if self._plan else {}
         return {key: options[key] for key in ('norm', 'norm_args') if key in options}

@@ -57,6 +57,8 @@ def test_mistakes_are_one_line(checkpoint, tiny_data, tmp_path, capsys):
         (tmp_path, [], str(tmp_path)),
         (tiny_data, ['--weights', 'x.pth'], '--prefix and --weights given: name one'),
         (tiny_data, ['--model', 'resnet18'], '--model resnet18 belongs to --weights'),
+        (tiny_data, ['--norm', 'gn'], '--norm gn belongs to --weights'),
+        (tiny_data, ['--norm-args', 'groups=8'], '--norm-args groups=8 belongs to --norm: name that too'),
         (tiny_data, [str(tiny_data)], 'DATA: name one place of pictures, two came'),
         (tiny_data, ['--crops', '3'], '--crops 3'),
         (tiny_data, ['--batch-size', '0'], '--batch-size 0 must be at least 1'),

@@ -9,6 +9,7 @@ from mxnet import autograd
 from mxnet.gluon import nn
 
 from ibnnet_mx import convert, get_model, norm
+from tests.tiny_runs import Alone
 
 STATES = ('running_var', 'iters', 'buffer_x2', 'buffer_gz')
 
@@ -24,8 +25,12 @@ def near(found, wanted):
 
 
 def hybridized(layer, how):
-    """The layer itself, hybridized, or inside of a hybridized block."""
+    """The layer itself, hybridized, inside of a hybridized block, or a Network's with the operators of ops.cc."""
     call = layer
+    if how == 'native':
+        if not norm.native.loaded():
+            pytest.skip('python -m ibnnet_mx.norm.build has built no operators')
+        call = Alone(layer)
     if how == 'inside':
         call = nn.HybridSequential()
         call.add(layer)
@@ -34,7 +39,7 @@ def hybridized(layer, how):
     return call
 
 
-@pytest.mark.parametrize('how', ['imperative', 'hybridized', 'inside'])
+@pytest.mark.parametrize('how', ['imperative', 'hybridized', 'inside', 'native'])
 @pytest.mark.parametrize('case', 'ABC')
 def test_steps(shared, case, how):
     """Every array of every step: outputs, gradients, buffers after the backward pass; and the evaluation at the end."""
@@ -61,7 +66,7 @@ def test_steps(shared, case, how):
     near(call(mx.nd.array(golden['eval_x'])).asnumpy(), golden['eval_y'])
 
 
-@pytest.mark.parametrize('how', ['imperative', 'hybridized'])
+@pytest.mark.parametrize('how', ['imperative', 'hybridized', 'native'])
 @pytest.mark.parametrize('case', ['conv0', 'conv1', 'conv2', 'conv3'])
 def test_centred_convolution(shared, case, how):
     golden = numbers(shared, case)

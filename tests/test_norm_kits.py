@@ -310,6 +310,11 @@ def test_the_command_converts_both_ways(tmp_path, capsys, kit, told):
     near(convert.load_symbol(tmp_path / 'back')(data).asnumpy(), net(data).asnumpy(), 1e-4)
 
 
+def test_published_weights_have_their_own_norm(capsys):
+    assert cli.main(['published', 'net.pth', '--model', 'resnet50_ibn_a', '--norm', 'gn']) == 2
+    assert capsys.readouterr().err == 'convert: --norm gn: the published networks have their own, leave it out\n'
+
+
 def test_parts_in_a_foreign_block_are_refused():
     net, outer = build('bn, 2', hybrid=False), mx.gluon.nn.HybridSequential(prefix='')
     outer.add(net)

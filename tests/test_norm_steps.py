@@ -6,22 +6,12 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import nets, norm
+from ibnnet_mx import norm
 from ibnnet_mx.blocks import chain
 from tests import norm_formulas
+from tests.tiny_runs import Alone
 
 CHANNELS = 16
-
-
-class Alone(nets.Network):
-    """A layer as a Network, which traces a graph for each use."""
-
-    def __init__(self, layer):
-        super().__init__(prefix='')
-        self.layer = layer
-
-    def hybrid_forward(self, F, x):
-        return self.layer(x)
 
 
 def ways(layer):

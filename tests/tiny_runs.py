@@ -5,12 +5,23 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx import distributed, registry, trainer
+from ibnnet_mx import distributed, nets, registry, trainer
 from ibnnet_mx.recipe import Recipe
 
 CLASSES = 4
 KEYS = ('norm', 'norm_batch_size', 'bn_mom', 'zero_gamma')
 PLAN = Recipe('tiny', 'cifar10', optimizer='sgd', lr=0.05, batch_size=8, epochs=3, lr_steps=(2,), aug_level='cifar')
+
+
+class Alone(nets.Network):
+    """A layer as a Network, which traces a graph for each use."""
+
+    def __init__(self, layer):
+        super().__init__(prefix='')
+        self.layer = layer
+
+    def hybrid_forward(self, F, x):
+        return self.layer(x)
 
 
 class Notes:

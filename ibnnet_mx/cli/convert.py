@@ -45,9 +45,8 @@ def _open(args):
     import mxnet as mx
 
     place = _checkpoint_of(args.src)
-    bare = (
-        args.model or args.classes or args.norm or args.new_head or args.init_from_plain
-    )  # what is said of weights alone
+    of_weights = (args.model, args.classes, args.norm, args.norm_args, args.new_head, args.init_from_plain)
+    bare = any(of_weights)  # then SRC is weights alone
     whole = place and Path(f'{place[0]}-symbol.json').is_file() and not bare
     given = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
     if whole:
@@ -88,7 +87,7 @@ def _facts(found):
         'version': __version__,
         'model': found.model or 'unknown',
         'depth': model.depth if model else None,
-        'norm': getattr(found.net, 'norm', {}).get('norm'),
+        'norm': getattr(found.net, 'norm_options', {}).get('norm'),
         'classes': found.classes,
         'class_names': found.names,
         'size': found.size,
@@ -160,7 +159,7 @@ def convert(args):
     for note in found.notes:
         print(f'convert: {note}', file=sys.stderr)
     _write(args, found)
-    own = getattr(found.net, 'norm', {})
+    own = getattr(found.net, 'norm_options', {})
     if own.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
         print(
             f'convert: {args.dst} does not tell its norm: name it where it is read, --norm {own["norm"]}',

@@ -72,6 +72,11 @@ def open_source(args, ctx):
         for option, value in (('--model', args.model), ('--classes', args.classes), ('--norm', args.norm)):
             if value is not None:
                 raise ValueError(f'{option} {value} belongs to --weights: {given[0]} says what it is itself')
+    if args.norm_args and args.norm is None:
+        told = ','.join(f'{key}={value}' for key, value in args.norm_args)
+        raise ValueError(f'--norm-args {told} belongs to --norm: name that too')
+    if args.norm is not None and args.weights == 'published':
+        raise ValueError(f'--norm {args.norm}: the published networks have their own, leave it out')
     make = {'--prefix': _checkpoint, '--weights': _weights, '--onnx': _onnx}[given[0]]
     source = make(args, ctx)
     if args.pixels:

@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-import mxnet as mx
+from mxnet import library
+from mxnet.base import MXNetError
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / '_ops.so'
@@ -22,8 +23,8 @@ def loaded():
     if os.environ.get('IBNNET_MX_NATIVE') == '0' or not LIBRARY.is_file():
         return False
     try:
-        mx.library.load(str(LIBRARY), False)
-    except (mx.base.MXNetError, OSError) as error:
+        library.load(str(LIBRARY), False)
+    except (MXNetError, OSError) as error:
         print(f'{LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.norm.build ({error})', file=sys.stderr)
         return False
     return True
