@@ -11,8 +11,8 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.recipe import AUGMENT, aug_at
-from ibnnet_mx.recordio import lists, view
-from ibnnet_mx.recordio.augment import Augment, pixel_table, planes
+from ibnnet_mx.recordio import lists, opencv, view
+from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.folder import FolderRecords
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.pictures import CIFAR_SIDE, PictureError, decode
@@ -228,7 +228,7 @@ def load_image(path, source, crop='center'):
         picture = decode(Path(path).read_bytes())
         if crop == 'center':
             cut = view.View(view.usual_short(source.size))
-            (seen,) = view.windows(Pixels(picture), source.size, cut)
+            (seen,) = opencv.windows(Pixels(picture), source.size, cut)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except PictureError as error:
@@ -238,5 +238,5 @@ def load_image(path, source, crop='center'):
         method = cv2.INTER_AREA if source.size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
         seen = cv2.resize(picture, (source.size, source.size), interpolation=method)
     out = np.empty((3, source.size, source.size), np.float32)
-    planes(seen, pixel_table(source.mean, source.std), out)
+    opencv.planes(seen, opencv.pixel_table(source.mean, source.std), out)
     return out

@@ -11,13 +11,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import augment
-from ibnnet_mx.recordio.augment import Augment, pixel_table, planes, train_view, uniforms, val_view
+from ibnnet_mx.recordio import augment, opencv, view
+from ibnnet_mx.recordio.augment import Augment, uniforms
+from ibnnet_mx.recordio.opencv import pixel_table, planes
 from ibnnet_mx.recordio.region import Pixels, open_picture
 from tests.record_sets import jpeg, ramp, scene
 
 LEVEL = {name: Augment(**values) for name, values in AUGMENT.items()}
 sides = st.integers(1, 40)
+
+
+def size_of(picture):
+    return np.array([[picture.width, picture.height]])
+
+
+def train_view(picture, changes, u, size):
+    return opencv.views(picture, augment.plan(changes, np.asarray(u)[None], size_of(picture), size))[0]
+
+
+def val_view(picture, size):
+    return opencv.views(picture, view.plan(size_of(picture), size, view.View())[0])[0]
+
+
+def box_of(changes, u, width, height):
+    """x, y, width and height of a resized crop."""
+    left, top, right, bottom = augment.resized_boxes(changes, u[None], np.array([[width, height]]))[0]
+    return left, top, right - left, bottom - top
 
 
 def draws(count, seed=0, epoch=0):
@@ -152,7 +171,7 @@ def test_every_picture_and_draw_gives_a_view(width, height, u, data):
 
 
 def boxes_of(changes, width, height, count=4000):
-    boxes = [augment._rrc_box(changes, u, width, height) for u in draws(count)]
+    boxes = [box_of(changes, u, width, height) for u in draws(count)]
     return np.array(boxes, float)
 
 
@@ -185,7 +204,7 @@ def test_a_resized_crop_that_never_fits_falls_back_to_the_centre(width, height, 
 def test_a_resized_crop_is_its_box_at_the_size():
     picture = scene(2, 90, 120)
     for u in draws(10):
-        x, y, w, h = augment._rrc_box(LEVEL['rrc'], u, 120, 90)
+        x, y, w, h = box_of(LEVEL['rrc'], u, 120, 90)
         method = cv2.INTER_AREA if min(w, h) > 32 else cv2.INTER_LINEAR
         wanted = cv2.resize(picture[y : y + h, x : x + w], (32, 32), interpolation=method)
         wanted = wanted[:, ::-1] if u[12] < 0.5 else wanted
@@ -255,12 +274,13 @@ def test_colour_moves_along_one_axis_and_is_clipped(axis):
     picture = cv2.cvtColor(np.full((4, 4, 3), hls, np.uint8), cv2.COLOR_HLS2BGR)
     moved = []
     for u in draws(300):
-        view = augment._jitter(picture, u[6:], tuple(amounts))
-        moved.append(cv2.cvtColor(view, cv2.COLOR_BGR2HLS)[0, 0].astype(int) - hls)
+        (row,) = augment.plan(Augment(hls=tuple(amounts)), u[None], np.array([[4, 4]]), 4)
+        changed = opencv.jitter(picture, row['hls'])
+        moved.append(cv2.cvtColor(changed, cv2.COLOR_BGR2HLS)[0, 0].astype(int) - hls)
     moved = np.array(moved)
     assert moved[:, axis].min() < -35
     assert moved[:, axis].max() > 35
     assert np.abs(np.delete(moved, axis, 1)).max() <= 3  # 8-bit rounding
     assert np.abs(moved).max() <= 52
-    white = augment._jitter(np.full((2, 2, 3), 255, np.uint8), np.ones(6), (0, 50, 0))
+    white = opencv.jitter(np.full((2, 2, 3), 255, np.uint8), np.array([0, 50, 0]))
     assert (white == 255).all()

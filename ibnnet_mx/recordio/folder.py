@@ -54,6 +54,12 @@ class FolderRecords:
         except OSError as error:
             raise RecordError(f'{self.describe(i)} cannot be read: {error.strerror}') from None
 
+    def spans(self) -> None:
+        """None: each picture is a file of its own."""
+
+    def announce(self, positions: np.ndarray) -> None:
+        """Nothing: the files are opened one by one."""
+
     def describe(self, i: int) -> str:
         """The picture's path."""
         return os.path.join(self._store.root, self._samples[i].key)

@@ -7,7 +7,7 @@ from typing import Any, Iterable
 
 import numpy as np
 
-from ibnnet_mx.recordio.framing import HEAD, HEADER, Frames, Item, RecordError, encode
+from ibnnet_mx.recordio.framing import FRAME, HEAD, HEADER, Frames, Item, RecordError, encode
 
 __all__ = ['Item', 'RecordError', 'RecordFile', 'encode', 'read_index', 'scan', 'write_index']
 
@@ -132,6 +132,20 @@ class RecordFile:
     def read(self, i: int) -> Item:
         """The record at position `i` of the index. RecordError where it is damaged."""
         return self._frames.item(i, int(self.offsets[i]), int(self._sizes[i]))
+
+    def spans(self) -> tuple[np.ndarray, ...]:
+        """For reading without Python, by position: descriptors int32 (n,), offsets and sizes of the records in the file
+        int64 (n,), their first bytes uint8 (n, 32), and where in a record its payload starts, 0: it is in parts."""
+        flags, whole = self._heads[:, 2].astype(np.int64), self._heads[:, 1] >> 29 == 0
+        starts = HEAD + 4 * flags
+        fits = whole & (starts - FRAME.size <= self._heads[:, 1])
+        fds = np.full(len(self.offsets), self._frames.fd, np.int32)
+        heads = np.ascontiguousarray(self._heads).view(np.uint8).reshape(-1, HEAD)
+        return fds, self.offsets, self._sizes.astype(np.int64), heads, np.where(fits, starts, 0)
+
+    def announce(self, positions: np.ndarray) -> None:
+        """Lets the kernel fetch records that will be read soon: a cold disk answers many at once."""
+        self._frames.announce(self.offsets[positions], self._sizes[positions])
 
     def describe(self, i: int) -> str:
         """Where the record at position `i` is, for errors."""

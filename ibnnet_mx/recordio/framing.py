@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Iterable, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -161,14 +161,18 @@ class Frames:
         labels = np.frombuffer(data, '<f4', flag, HEADER.size).astype(np.float32) if flag else np.array([label], 'f4')
         return Item(labels, record_id, data[begin:])
 
+    def announce(self, offsets: Iterable[int], sizes: Iterable[int]) -> None:
+        """Tells the kernel what will be read."""
+        if hasattr(os, 'posix_fadvise'):
+            for at, size in zip(offsets, sizes):
+                os.posix_fadvise(self.fd, int(at), int(size), os.POSIX_FADV_WILLNEED)
+
     def heads(self, offsets: np.ndarray) -> np.ndarray:
         """uint32 (n, 8): the first 32 bytes of each record; magic and flag are checked, lengths are not."""
         blocks = []
         for first in range(0, len(offsets), READ_AHEAD):
             some = offsets[first : first + READ_AHEAD].tolist()
-            if hasattr(os, 'posix_fadvise'):
-                for at in some:
-                    os.posix_fadvise(self.fd, at, HEAD, os.POSIX_FADV_WILLNEED)
+            self.announce(some, [HEAD] * len(some))
             block = b''.join([os.pread(self.fd, HEAD, at) for at in some])
             if len(block) != HEAD * len(some):
                 for number, at in enumerate(some, first):

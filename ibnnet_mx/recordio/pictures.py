@@ -80,11 +80,11 @@ def to_short_side(picture: np.ndarray, short: int) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def check_sides(picture: np.ndarray, short: int) -> None:
-    """PictureError for a strip whose long side would exceed MAX_SIDE with the short one at `short` pixels."""
-    longest = max(scaled_size(picture.shape[0], picture.shape[1], short))
+def check_sides(shape: tuple[int, ...], short: int) -> None:
+    """PictureError for a strip (height, width, ...) whose long side would exceed MAX_SIDE with the short one at `short`."""
+    height, width = shape[:2]
+    longest = max(scaled_size(height, width, short))
     if longest > MAX_SIDE:
-        height, width = picture.shape[:2]
         raise PictureError(f'is a strip of {width}x{height}: {longest} pixels long at a short side of {short}')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,18 +13,28 @@ import cv2
 import numpy as np
 
 from ibnnet_mx.recordio import augment, sampler
+from ibnnet_mx.recordio import view as view_plans
+from ibnnet_mx.recordio.buffers import Buffers
 from ibnnet_mx.recordio.folder import open_records
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pictures import PictureError
 from ibnnet_mx.recordio.region import Pixels, open_picture
-from ibnnet_mx.recordio.view import View, windows
+from ibnnet_mx.recordio.render import renderer
+from ibnnet_mx.recordio.view import View
 
-AHEAD = 3  # batches in work besides the one that was handed out
+AHEAD = 3  # batches in work besides the one that was handed out, where they fit in
+AHEAD_BYTES = 100 << 20
+SLICE = 8  # pictures at least that a thread is given at a time
+SLICE_KEPT = 256  # of those that are kept decoded: handing them out takes longer than the work
+COLD = 256  # records that the kernel is told to fetch before they are read
 CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory
 
 
+RAW = ((0.0,) * 3, (1.0,) * 3)
+
+
 class Batch(NamedTuple):
-    """data float32 (n x crops, 3, S, S), label float32 (n,); real: how many of the n are pictures, the rest is padding.
+    """data (n x crops, 3, S, S), label float32 (n,); real: how many of the n are pictures, the rest is padding.
 
     The crops of a picture follow each other; training has one.
     """
@@ -34,7 +45,11 @@ class Batch(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How a Reader works, apart from what it reads. threads None: one for each usable core."""
+    """How a Reader works, apart from what it reads. threads None: one for each usable core.
+
+    native: whether pictures are made in C or by OpenCV, None: in C where it is built; they are the same to less than
+    half a unit of 255 (a unit where colours are changed), and exactly so where nothing is resampled.
+    """
 
     seed: int = 0
     part: tuple[int, int] = (0, 1)
@@ -43,6 +58,7 @@ class Options(NamedTuple):
     threads: int | None = None
     max_bad: int = 0
     report: Callable[[str], None] = lambda text: None
+    native: bool | None = None
 
 
 class Work(NamedTuple):
@@ -53,19 +69,10 @@ class Work(NamedTuple):
     futures: list[Future]
 
 
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Uninitialised float32 at a multiple of 64 bytes.
-
-    Sums over an array begin at such a border, so that elsewhere the last bits of a training step depend on where the
-    allocator put the batch.
-    """
-    raw = np.empty(int(np.prod(shape)) * 4 + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : raw.size - 64 + start].view(np.float32).reshape(shape)
-
-
 class Reader:
-    """Epochs of batches from one .rec or folder of class folders; data float32 RGB planes, (value - mean) / std.
+    """Epochs of batches from .rec files (one, or shards) or a folder of class folders; data are RGB planes.
+
+    pixels: mean and std, data are float32, (value - mean) / std; None: uint8, as they are.
 
     augment None: validation, in the file's order, as `view` says (unset: central crop), the last batch padded to the
     full size. Else training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch,
@@ -81,7 +88,7 @@ class Reader:
         size: int,
         batch_size: int,
         changes: augment.Augment | None = None,
-        pixels: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,) * 3, (1.0,) * 3),
+        pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = RAW,
         options: Options | None = None,
         view: View | None = None,
     ) -> None:
@@ -89,15 +96,19 @@ class Reader:
         self.records = open_records(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
         self.options, self.view = options or Options(), view or View()
-        self._table = augment.pixel_table(*pixels)
+        self._type = np.uint8 if pixels is None else np.float32
         self._labels = self.records.labels()[:, 0]
         self._why: dict[int, str] = {}
         self._bad: set[int] = set()
         self._pool = ThreadPoolExecutor(self.options.threads or len(os.sched_getaffinity(0)))
         self._threads: int = self._pool._max_workers
-        self._cache: dict[int, Pixels] = {}
+        self._buffers = Buffers()
+        refusal = functools.partial(view_plans.refusal, view=self.view) if changes is None and self.view.short else None
+        self._pictures = renderer(self.records, pixels, refusal, self.options.native)
+        self._kept = False
         if self._small():
             self._fill_cache()
+            self._kept = len(self._pictures.kept()) > len(self.records) // 2
 
     @property
     def count(self) -> int:
@@ -120,7 +131,9 @@ class Reader:
         return sampler.batches(positions, self.batch_size, options.part, options.least if training else 1)
 
     def _slices(self, count: int) -> list[slice]:
-        cuts = np.linspace(0, count, min(self._threads, count) + 1).astype(int)
+        least = SLICE_KEPT if self._kept else SLICE
+        pieces = max(min(self._threads, -(-count // least)), 1)
+        cuts = np.linspace(0, count, pieces + 1).astype(int)
         return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:])]
 
     def _small(self) -> bool:
@@ -136,28 +149,30 @@ class Reader:
         return max(picture.width, picture.height) <= CACHED_SIDE
 
     def _picture(self, position: int) -> Pixels:
-        return self._cache.get(position) or open_picture(self.records.read(position).payload)
+        return open_picture(self.records.read(position).payload)
 
     def _fill_cache(self) -> None:
-        def run(part: slice) -> list[tuple[int, Pixels]]:
-            kept = []
+        def run(part: slice) -> None:
             for position in range(part.start, part.stop):
                 with contextlib.suppress(PictureError, RecordError):  # said when its turn comes
                     picture = self._picture(position)
                     if self._is_small(picture):
-                        kept.append((position, Pixels(picture.whole())))
-            return kept
+                        self._pictures.keep(position, picture.whole())
 
-        for kept in list(self._pool.map(run, self._slices(len(self.records)))):
-            self._cache.update(kept)
+        list(self._pool.map(run, self._slices(len(self.records))))
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on."""
         works: deque[Work] = deque()
+        plan = self._plan(epoch)[start:]
+        ahead = self._ahead()
+        cold = max(-(-COLD // self.batch_size), ahead + 1)
         try:
-            for positions in self._plan(epoch)[start:]:
+            for number, positions in enumerate(plan):
+                for soon in plan[number + cold : number + cold + 1] if number else plan[: cold + 1]:
+                    self.records.announce(soon)
                 works.append(self._begin(positions, epoch))
-                if len(works) > AHEAD:
+                if len(works) > ahead:
                     yield from self._finish(works.popleft())
             while works:
                 yield from self._finish(works.popleft())
@@ -167,41 +182,42 @@ class Reader:
                 future.cancel()
             wait(rest)
 
+    def _rows(self) -> int:
+        """Rows of a full batch: this worker's pictures."""
+        return -(-self.batch_size // self.options.part[1])
+
+    def _bytes(self) -> int:
+        crops = 1 if self.augment is not None else self.view.crops
+        return self._rows() * crops * 3 * self.size**2 * np.dtype(self._type).itemsize
+
+    def _ahead(self) -> int:
+        """Batches in work besides the one that was handed out: as many as the memory for them is worth."""
+        return max(min(AHEAD, AHEAD_BYTES // max(self._bytes(), 1)), 1)
+
     def _begin(self, positions: np.ndarray, epoch: int) -> Work:
         """Starts a batch on the pool."""
-        training = self.augment is not None
-        rows = len(positions) if training else -(-self.batch_size // self.options.part[1])
-        data = _aligned((rows, 1 if training else self.view.crops, 3, self.size, self.size))
-        draws = augment.uniforms(self.options.seed, epoch, positions) if training else None
+        changes, crops = self.augment, 1 if self.augment is not None else self.view.crops
+        rows = len(positions) if changes is not None else self._rows()
+        data = self._buffers.take((rows, crops, 3, self.size, self.size), self._type, self._bytes())
+        draws = None if changes is None else augment.uniforms(self.options.seed, epoch, positions)
 
-        def run(part: slice) -> list[int]:
-            rows = range(part.start, part.stop)
-            return [k for k in rows if not self._render(positions[k], None if draws is None else draws[k], data[k])]
+        def run(part: slice) -> dict[int, str]:
+            def plan(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+                if changes is None or draws is None:
+                    return view_plans.plan(sizes, self.size, self.view)
+                return augment.plan(changes, draws[part][numbers], sizes, self.size)[:, None]
+
+            bad = self._pictures.render(positions[part], plan, data[part])
+            return {part.start + number: why for number, why in bad.items()}
 
         return Work(positions, data, [self._pool.submit(run, part) for part in self._slices(len(positions))])
-
-    def _render(self, position: int, draws: np.ndarray | None, out: np.ndarray) -> bool:
-        try:
-            picture = self._picture(position)
-            if draws is None or self.augment is None:
-                views = windows(picture, self.size, self.view)
-            else:
-                views = [augment.train_view(picture, self.augment, draws, self.size)]
-        except RecordError as error:
-            self._why[position] = str(error)
-            return False
-        except (PictureError, cv2.error) as error:
-            why = f'cannot be used ({error.err})' if isinstance(error, cv2.error) else error
-            self._why[position] = f'{self.records.describe(position)} {why}'
-            return False
-        for crop, view in zip(out, views):
-            augment.planes(view, self._table, crop)
-        return True
 
     def _finish(self, work: Work) -> list[Batch]:
         """The batch; none where every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
-        bad = [k for future in work.futures for k in future.result()]
+        why = {k: text for future in work.futures for k, text in sorted(future.result().items())}
+        bad = list(why)
+        self._why.update({int(positions[k]): text for k, text in why.items()})
         label = np.zeros(len(data), np.float32)
         good = np.delete(np.arange(len(positions)), bad)
         label[: len(good)] = self._labels[positions[good]]
@@ -209,7 +225,7 @@ class Reader:
             self._count_bad([int(positions[k]) for k in bad])
             data[: len(good)] = data[good]
         if self.augment is None:
-            data[len(good) :] = data[0] if len(good) else 0.0
+            data[len(good) :] = data[0] if len(good) else 0
         elif bad and not len(good):
             return []
         else:

@@ -61,7 +61,7 @@ def _pack_one(task: Task, outputs: list[Output], largest: int) -> Packed:
     try:
         picture = _pixels(task.picture)
         if largest:
-            pictures.check_sides(picture, largest)
+            pictures.check_sides(picture.shape, largest)
         return [encode(_payload(picture, output), task.labels, task.id) for output in outputs]
     except PictureError as error:
         return str(error)

@@ -1,0 +1,116 @@
+"""Compiles fast/ against libjpeg-turbo:  python -m ibnnet_mx.recordio.build
+
+Its header and library are the system's where they are there, else those of a wheel from PyPI (comma-deps-libjpeg,
+270 kB, a static libjpeg-turbo), whose pip metadata asks for a newer Python than ours although it holds no Python code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Sequence
+
+HERE = Path(__file__).resolve().parent / 'fast'
+LIBRARY = '_fast.so'
+SOURCES = ('jpeg.c', 'sample.c', 'render.c', 'restart.c')
+FLAGS = ['-std=gnu11', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread']
+# Both variants of the kernels must round alike; what cannot occur in them (not-a-number, traps) need not be thought of.
+EXACT = ['-ffp-contract=off', '-fno-trapping-math', '-fno-signed-zeros', '-ffinite-math-only', '-fno-math-errno']
+WIDER = {
+    'kernels_avx2': ['-mavx2'],
+    'kernels_avx512': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mprefer-vector-width=512'],
+}
+WHEEL = 'comma-deps-libjpeg==3.1.0.post92'
+HASHES = {  # of the wheels, from PyPI
+    'b47ff662cabd8a0c564fd12f64de451a8806990d80712193b6cd7c23fba2ce6f',
+}
+PROBE = """#include <stdio.h>
+#include <jpeglib.h>
+#if LIBJPEG_TURBO_VERSION_NUMBER < 2000000
+#error libjpeg-turbo 2.0 or newer is needed
+#endif
+int main(void) { struct jpeg_error_mgr e; jpeg_std_error(&e); return 0; }
+"""
+
+
+def _run(words: Sequence[str]) -> str | None:
+    """None where the command did what it should, else what it said."""
+    done = subprocess.run(list(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return None if done.returncode == 0 else done.stdout.strip()
+
+
+def compiler() -> str:
+    found = os.environ.get('CC') or next(filter(shutil.which, ('gcc', 'cc', 'clang')), None)
+    if found is None:
+        raise ValueError('no C compiler found: install gcc (Debian and Ubuntu: apt install gcc libc6-dev)')
+    return found
+
+
+def _system(cc: str, folder: Path) -> list[str] | None:
+    """Flags of the system's libjpeg-turbo, where it has one."""
+    probe = folder / 'probe.c'
+    probe.write_text(PROBE)
+    return None if _run([cc, str(probe), '-ljpeg', '-o', str(folder / 'probe')]) else ['-ljpeg']
+
+
+def _wheel(folder: Path) -> list[str]:
+    """Flags of the wheel's library, fetched into `folder`. ValueError where it cannot be had."""
+    words = [sys.executable, '-m', 'pip', 'download', '--disable-pip-version-check', '--python-version', '3.12']
+    error = _run([*words, '--only-binary=:all:', '--no-deps', '--dest', str(folder), WHEEL])
+    found = sorted(folder.glob('*.whl'))
+    if error or not found:
+        reason = (error or 'no file came').splitlines()[-1]
+        raise ValueError(
+            f"no libjpeg-turbo: {WHEEL} could not be fetched ({reason}); install the system's "
+            '(Debian and Ubuntu: apt install libjpeg62-turbo-dev or libjpeg-turbo8-dev)'
+        )
+    if hashlib.sha256(found[0].read_bytes()).hexdigest() not in HASHES:
+        raise ValueError(f'{found[0].name} is not the file that is known: its sha256 differs')
+    with zipfile.ZipFile(found[0]) as file:
+        file.extractall(folder / 'wheel')
+    (header,) = (folder / 'wheel').rglob('jpeglib.h')
+    (library,) = (folder / 'wheel').rglob('libjpeg.a')
+    return [f'-I{header.parent}', str(library)]
+
+
+def _objects(folder: Path) -> list[tuple[str, list[str], str]]:
+    """Source, flags, object of everything that is compiled."""
+    wanted = [(name, FLAGS, name[:-2]) for name in SOURCES] + [('kernels.c', FLAGS + EXACT, 'kernels')]
+    if platform.machine() in ('x86_64', 'AMD64'):
+        wanted += [('kernels.c', FLAGS + EXACT + ['-DAVX2', *flags], name) for name, flags in WIDER.items()]
+    return [(str(HERE / source), flags, str(folder / f'{name}.o')) for source, flags, name in wanted]
+
+
+def build(target: Path, extra: Sequence[str] = ()) -> None:
+    """Compiles `target`, whole or not at all. ValueError: what is missing, or what the compiler says."""
+    cc = compiler()
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        folder = Path(name)
+        jpeg = _system(cc, folder) or _wheel(folder)
+        include = [flag for flag in jpeg if flag.startswith('-I')]
+        for source, flags, out in _objects(folder):
+            error = _run([cc, *flags, *extra, *include, '-c', source, '-o', out])
+            if error:
+                raise ValueError(f'{cc} could not compile {source}:\n{error}')
+        objects = [out for _, _, out in _objects(folder)]
+        part = folder / target.name
+        libraries = [flag for flag in jpeg if not flag.startswith('-I')]
+        hidden = ['-Wl,--exclude-libs,ALL', '-Wl,-Bsymbolic']  # OpenCV brings a libjpeg of its own into the process
+        error = _run([cc, '-shared', *extra, *objects, *libraries, *hidden, '-lm', '-o', str(part)])
+        if error:
+            raise ValueError(f'{cc} could not link {target}:\n{error}')
+        os.replace(part, target)
+
+
+if __name__ == '__main__':
+    try:
+        build(HERE / LIBRARY)
+    except (OSError, ValueError) as error:
+        sys.exit(f'ibnnet_mx.recordio.build: {error}')

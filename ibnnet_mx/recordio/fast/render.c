@@ -1,0 +1,187 @@
+/* What Python calls: headers, views, whole decoding, reading. All of it without the GIL. */
+#include "fast.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEPT (64 << 20) /* bytes of a buffer that outlive their picture */
+
+void trim(Decoder *decoder, size_t most);
+
+/* The widest kernels that the processor has, at most `level`: 0 plain, 1 AVX2, 2 AVX-512. */
+static int best(int level) {
+#if defined(__x86_64__)
+  int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  int found = wide ? 2 : __builtin_cpu_supports("avx2") ? 1 : 0;
+  return level < found ? level : found;
+#else
+  return level & 0;
+#endif
+}
+
+static const Kernels *kernels_of(int level) {
+#if defined(__x86_64__)
+  const Kernels *all[] = {&kernels_plain, &kernels_avx2, &kernels_avx512};
+  return all[best(level)];
+#else
+  return best(level) ? NULL : &kernels_plain;
+#endif
+}
+
+EXPORT int fast_level(void) { return best(2); }
+
+/* width, height, kind of each source, from its header; `why` (count, WHY), empty before, says what makes one BROKEN. */
+EXPORT void fast_heads(Source *sources, int count, char *why) {
+  for (int i = 0; i < count; i++, why += WHY) {
+    Source *source = sources + i;
+    Head head;
+    if (source->stride > 0 || source->kind == BROKEN) continue;
+    if (source->length < 2 || source->data[0] != 0xff || source->data[1] != 0xd8) {
+      source->kind = FOREIGN;
+      continue;
+    }
+    int whole = read_head(source->data, source->length, &head);
+    source->kind = JPEG, source->width = head.width, source->height = head.height;
+    if (whole <= 0) {
+      snprintf(why, WHY, whole ? "is truncated" : "cannot be decoded");
+    } else if ((int64_t)head.width * head.height > MAX_PIXELS) {
+      snprintf(why, WHY, "has %dx%d pixels, more than %d are refused", head.width, head.height, MAX_PIXELS);
+    }
+    if (why[0]) source->kind = BROKEN;
+  }
+}
+
+static Box join(Box a, Box b) {
+  Box both = {a.left < b.left ? a.left : b.left, a.top < b.top ? a.top : b.top, a.right > b.right ? a.right : b.right,
+              a.bottom > b.bottom ? a.bottom : b.bottom};
+  return both;
+}
+
+static void planes_of(const Source *source, Planes *planes) {
+  int width = source->width, height = source->height, stride = source->stride;
+  uint8_t *at = (uint8_t *)source->data; /* which is only read */
+  Planes found = {3, 0, 1, 1, 0, 0, width, height, width, height,
+                  {at, at + (size_t)stride * height, at + 2 * (size_t)stride * height}, {stride, stride, stride}};
+  *planes = found;
+}
+
+static int open_part(Decoder *decoder, const Source *source, Box box, Planes *planes) {
+  Head head;
+  if (source->stride > 0) {
+    planes_of(source, planes);
+    return 1;
+  }
+  if (read_head(source->data, source->length, &head) != 1) return fail(decoder, "cannot be decoded");
+  return decode_part(decoder, source, &head, box, planes);
+}
+
+static int planes_in(Buffer *buffer, int width, int height, uint8_t *at[3]) {
+  size_t bytes = (size_t)width * (height + 1) + SLACK;
+  if (!grow(buffer, 3 * bytes)) return 0;
+  for (int k = 0; k < 3; k++) at[k] = buffer->at + k * bytes;
+  return 1;
+}
+
+/* A row's first step, where it has one: a picture of its own, as large as the step says. */
+static int prepare(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, Planes *out) {
+  Planes made = {planes->count, planes->ycc, 1, 1, 0, 0, step->width, step->height, step->width, step->height,
+                 {NULL, NULL, NULL}, {step->width, step->width, step->width}};
+  if (!planes_in(&decoder->between, step->width, step->height, made.at))
+    return fail(decoder, "needs more memory than there is");
+  *out = made;
+  return sample(decoder, kernels, planes, step, 0, made.at);
+}
+
+/* Whether a view only cuts RGB planes out, whole pixels from x and y on. */
+static int is_shift(const Planes *planes, const Row *row, int *x, int *y) {
+  const Step *step = &row->last;
+  const double *m = step->matrix;
+  if (planes->ycc || row->first.kind != NONE || row->hls[0] || row->hls[1] || row->hls[2]) return 0;
+  if (step->kind == WARP) {
+    *x = (int)m[2], *y = (int)m[5];
+    return m[0] == 1 && m[1] == 0 && m[3] == 0 && m[4] == 1 && m[2] == *x && m[5] == *y;
+  }
+  *x = step->box[0] + step->x, *y = step->box[1] + step->y;
+  return step->kind == LINEAR && step->box[2] - step->box[0] == step->full_width &&
+         step->box[3] - step->box[1] == step->full_height;
+}
+
+static int between(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
+
+static void shift(const Kernels *kernels, const Planes *planes, const Row *row, int x, int y, uint8_t *const seen[3]) {
+  int width = row->last.width, height = row->last.height;
+  Box inside = {between(-x, 0, width), between(-y, 0, height), 0, 0}; /* of the view, what is picture */
+  inside.right = between(planes->width - x, inside.left, width);
+  inside.bottom = between(planes->height - y, inside.top, height);
+  for (int k = 0; k < 3; k++) {
+    const uint8_t *from = planes->at[k] + (ptrdiff_t)(y + inside.top) * planes->stride[k] + x + inside.left;
+    kernels->moved(from, planes->stride[k], &inside, width, height, row->mirror, seen[k]);
+  }
+}
+
+static int view(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Row *row, const Pixels *to,
+                uint8_t *out) {
+  Planes between;
+  uint8_t *seen[3];
+  int pixels = row->last.width * row->last.height, x, y;
+  if (row->first.kind != NONE) {
+    if (!prepare(decoder, kernels, planes, &row->first, &between)) return 0;
+    planes = &between;
+  }
+  if (!planes_in(&decoder->seen, row->last.width, row->last.height, seen))
+    return fail(decoder, "needs more memory than there is");
+  if (is_shift(planes, row, &x, &y))
+    shift(kernels, planes, row, x, y, seen);
+  else if (!sample(decoder, kernels, planes, &row->last, row->mirror, seen))
+    return 0;
+  size_t plane = (size_t)pixels * (to->floats ? sizeof(float) : 1);
+  void *outs[3] = {out, out + plane, out + 2 * plane};
+  kernels->emit(seen, planes->count, planes->ycc, pixels, row->hls, to, outs);
+  return 1;
+}
+
+/* rows and out: (count, views); why (count, WHY), empty where all went well. BROKEN sources are passed over with the
+   why that they have. out NULL: decodes what the rows need, and no more. */
+EXPORT void fast_render(Decoder *decoder, const Source *sources, int count, const Row *rows, int views,
+                        const Pixels *to, uint8_t *out, char *why, int level) {
+  const Kernels *kernels = kernels_of(level);
+  for (int i = 0; i < count; i++, rows += views, why += WHY) {
+    const Source *source = sources + i;
+    Planes planes;
+    if (source->kind == BROKEN) continue;
+    Box box = {source->width, source->height, 0, 0};
+    for (int v = 0; v < views; v++) {
+      const Step *step = rows[v].first.kind == NONE ? &rows[v].last : &rows[v].first;
+      box = join(box, touched(step, source->width, source->height));
+    }
+    int done = open_part(decoder, source, box, &planes);
+    size_t bytes = 3 * (size_t)rows->last.width * rows->last.height * (to->floats ? sizeof(float) : 1);
+    for (int v = 0; done && out && v < views; v++)
+      done = view(decoder, kernels, &planes, rows + v, to, out + (i * (size_t)views + v) * bytes);
+    if (!done) memcpy(why, decoder->why, WHY);
+    trim(decoder, KEPT);
+  }
+}
+
+/* Decodes all of a JPEG; empty `why`: it is without fault. */
+EXPORT void fast_check(Decoder *decoder, const Source *source, char *why) {
+  Planes planes;
+  Box box = {0, 0, source->width, source->height};
+  int done = source->kind == JPEG && open_part(decoder, source, box, &planes);
+  snprintf(why, WHY, "%s", done ? "" : decoder->why);
+  trim(decoder, KEPT);
+}
+
+/* lengths[i] bytes at offsets[i] of the file fds[i], one behind the other; the number that were read whole. */
+EXPORT int fast_read(const int32_t *fds, const int64_t *offsets, const int64_t *lengths, int count, uint8_t *out) {
+  for (int i = 0; i < count; i++)
+    for (int64_t done = 0; done < lengths[i];) {
+      ssize_t some = pread(fds[i], out, lengths[i] - done, offsets[i] + done);
+      if (some < 0 && errno == EINTR) continue;
+      if (some <= 0) return i;
+      done += some, out += some;
+    }
+  return count;
+}

@@ -1,0 +1,126 @@
+"""Rows of geometry carried out in C (fast/), a slice of a batch at a time, where build.py has built it.
+
+Without it opencv does the same work, and IBNNET_MX_NATIVE=0 makes it do so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE / 'fast' / '_fast.so'
+WHY = 120  # bytes of an error's text, as in fast.h
+JPEG, FOREIGN, BROKEN = range(3)
+SLACK = 64  # bytes and one row behind decoded planes that C may read
+
+# A JPEG of `length` bytes, or (stride > 0) decoded RGB planes; fast.h says the same in C.
+SOURCE = np.dtype(
+    [('data', 'u8'), ('length', 'i8'), ('width', 'i4'), ('height', 'i4'), ('stride', 'i4'), ('kind', 'i4')]
+)
+PIXELS = np.dtype(
+    [('shift', 'f8', (3,)), ('factor', 'f8', (3,)), ('floats', 'i8')]
+)  # (value - shift) * factor, or bytes
+_POINTER, _INT = ctypes.c_void_p, ctypes.c_int
+_FUNCTIONS = {
+    'fast_new': (_POINTER, []),
+    'fast_free': (None, [_POINTER]),
+    'fast_level': (_INT, []),
+    'fast_heads': (None, [_POINTER, _INT, _POINTER]),
+    'fast_render': (None, [_POINTER, _POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _INT]),
+    'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
+    'fast_read': (_INT, [_POINTER, _POINTER, _POINTER, _INT, _POINTER]),
+}
+
+
+@functools.lru_cache(maxsize=None)
+def library() -> Any:
+    """The C functions, None where they are not built or not wanted."""
+    if os.environ.get('IBNNET_MX_NATIVE') == '0' or not LIBRARY.is_file():
+        return None
+    try:
+        found = ctypes.CDLL(os.fspath(LIBRARY))
+    except OSError as error:
+        print(
+            f'{LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.recordio.build ({error})', file=sys.stderr
+        )
+        return None
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(found, name)
+        function.restype, function.argtypes = result, arguments
+    return found
+
+
+def address(array: np.ndarray) -> int:
+    return array.__array_interface__['data'][0]
+
+
+def _texts(why: np.ndarray) -> list[str]:
+    return [bytes(row).split(b'\0', 1)[0].decode('utf-8', 'replace') for row in why]
+
+
+def read(fds: np.ndarray, offsets: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> int:
+    """Reads int64 sizes (n,) at int64 offsets of int32 fds into out, one behind the other; how many came whole."""
+    fds, offsets, sizes = np.ascontiguousarray(fds), np.ascontiguousarray(offsets), np.ascontiguousarray(sizes)
+    return library().fast_read(address(fds), address(offsets), address(sizes), len(fds), address(out))
+
+
+def pick(sources: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """A copy of sources[positions]; numpy copies records of fields one field at a time."""
+    words = sources.view(np.uint64).reshape(len(sources), -1)
+    return words[positions].view(SOURCE).reshape(-1)
+
+
+def payload(source: np.void) -> bytes:
+    return ctypes.string_at(int(source['data']), int(source['length']))
+
+
+def heads(sources: np.ndarray, why: np.ndarray) -> None:
+    """Fills in width, height and kind of SOURCE (n,) that are not BROKEN; why uint8 (n, WHY) tells what makes one so."""
+    library().fast_heads(address(sources), len(sources), address(why))
+
+
+class Decoder:
+    """For one thread: libjpeg's state and memory that is used again."""
+
+    def __init__(self, level: int = 2) -> None:
+        """level: 0 plain kernels, 1 AVX2, 2 AVX-512, as far as the processor has them; the pictures are the same."""
+        self._at, self._level = library().fast_new(), level
+        if not self._at:
+            raise MemoryError('no memory for a JPEG decoder')
+        self._free = library().fast_free
+
+    def __del__(self) -> None:
+        if getattr(self, '_at', None):
+            self._free(self._at)
+
+    def render(
+        self, sources: np.ndarray, rows: np.ndarray, pixels: np.ndarray, out: np.ndarray | None, why: np.ndarray
+    ):
+        """rows ROW (n, views) of sources (n,) into out (n, views, 3, size, size); why (n, WHY) as heads() left it.
+
+        pixels: PIXELS. Without `out` what the rows need is decoded, and that is all.
+        """
+        at = None if out is None else address(out)
+        count, views = rows.shape
+        library().fast_render(
+            self._at, address(sources), count, address(rows), views, address(pixels), at, address(why), self._level
+        )
+
+    def check(self, source: np.ndarray) -> str:
+        """What is wrong with the JPEG of source SOURCE (1,), all of it decoded; empty where nothing is."""
+        why = np.zeros((1, WHY), np.uint8)
+        library().fast_check(self._at, address(source), address(why))
+        return _texts(why)[0]
+
+
+def failures(why: np.ndarray) -> dict[int, str]:
+    """The rows of `why` that say something."""
+    bad = np.flatnonzero(why[:, 0])
+    return dict(zip(bad.tolist(), _texts(why[bad])))
