@@ -58,7 +58,7 @@ def library() -> Any:
 
 
 def address(array: np.ndarray) -> int:
-    return array.__array_interface__['data'][0]
+    return array.ctypes.data
 
 
 def _texts(why: np.ndarray) -> list[str]:

@@ -25,7 +25,6 @@ from ibnnet_mx.recordio.view import View
 AHEAD = 3  # batches in work besides the one that was handed out, where they fit in
 AHEAD_BYTES = 100 << 20
 SLICE = 8  # pictures at least that a thread is given at a time
-SLICE_KEPT = 256  # of those that are kept decoded: handing them out takes longer than the work
 COLD = 256  # records that the kernel is told to fetch before they are read
 CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory
 
@@ -131,8 +130,7 @@ class Reader:
         return sampler.batches(positions, self.batch_size, options.part, options.least if training else 1)
 
     def _slices(self, count: int) -> list[slice]:
-        least = SLICE_KEPT if self._kept else SLICE
-        pieces = max(min(self._threads, -(-count // least)), 1)
+        pieces = 1 if self._kept else max(min(self._threads, -(-count // SLICE)), 1)
         cuts = np.linspace(0, count, pieces + 1).astype(int)
         return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:])]
 
@@ -170,7 +168,8 @@ class Reader:
         try:
             for number, positions in enumerate(plan):
                 for soon in plan[number + cold : number + cold + 1] if number else plan[: cold + 1]:
-                    self.records.announce(soon)
+                    if not self._kept:
+                        self.records.announce(soon)
                 works.append(self._begin(positions, epoch))
                 if len(works) > ahead:
                     yield from self._finish(works.popleft())
@@ -210,7 +209,14 @@ class Reader:
             bad = self._pictures.render(positions[part], plan, data[part])
             return {part.start + number: why for number, why in bad.items()}
 
-        return Work(positions, data, [self._pool.submit(run, part) for part in self._slices(len(positions))])
+        return Work(positions, data, [self._hand_out(run, part) for part in self._slices(len(positions))])
+
+    def _hand_out(self, run: Callable[[slice], dict[int, str]], part: slice) -> Future:
+        if not self._kept:
+            return self._pool.submit(run, part)
+        done: Future = Future()  # a few microseconds a picture: less than another thread costs
+        done.set_result(run(part))
+        return done
 
     def _finish(self, work: Work) -> list[Batch]:
         """The batch; none where every picture of a training batch is damaged."""
