@@ -1,9 +1,12 @@
 """Package of ibnnet_mx; a user chooses one of the extras cpu and gpu, since both wheels own the folder mxnet/."""
 
 import re
+import runpy
+import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Distribution, find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r"^__version__ = '(.+)'$", (HERE / 'ibnnet_mx' / '__init__.py').read_text(), re.MULTILINE).group(1)
@@ -48,13 +51,41 @@ EXTRAS['dev'] = [
     *EXTRAS['gluoncv'],
 ]
 
+
+class BuildWithReader(build_py):
+    """Compiles the C reader into the wheel; without a compiler the wheel comes without it and says so."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:  # python -m ibnnet_mx.recordio.build does it in place
+            return
+        builder = runpy.run_path(str(HERE / 'ibnnet_mx' / 'recordio' / 'build.py'))
+        folder = Path(self.build_lib) / 'ibnnet_mx' / 'recordio' / 'fast'
+        try:
+            builder['build'](folder / builder['LIBRARY'])
+        except (OSError, ValueError) as error:
+            print(f'ibnnet_mx: {error}\nibnnet_mx: {builder["WITHOUT"]}', file=sys.stderr)
+
+
+class WithLibrary(Distribution):
+    """Its wheels are of one platform."""
+
+    def has_ext_modules(self):
+        return True
+
+
 setup(
     name='ibnnet_mx',
     version=VERSION,
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
-    package_data={'ibnnet_mx.norm': ['ops.cc']},  # which python -m ibnnet_mx.norm.build compiles
+    package_data={  # what python -m ibnnet_mx.norm.build and ibnnet_mx.recordio.build compile
+        'ibnnet_mx.norm': ['ops.cc'],
+        'ibnnet_mx.recordio': ['fast/*.c', 'fast/*.h'],
+    },
+    cmdclass={'build_py': BuildWithReader},
+    distclass=WithLibrary,
     python_requires='>=3.8,<3.12',  # mxnet 1.9.1 needs numpy below 1.24, which has no wheel for 3.12
     install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'tqdm'],
     extras_require=EXTRAS,

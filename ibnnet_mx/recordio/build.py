@@ -27,9 +27,14 @@ WIDER = {
     'kernels_avx2': ['-mavx2'],
     'kernels_avx512': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mprefer-vector-width=512'],
 }
+WITHOUT = (
+    'pictures are read by OpenCV, which takes three times as long; once there is a compiler: '
+    'python -m ibnnet_mx.recordio.build'
+)
 WHEEL = 'comma-deps-libjpeg==3.1.0.post92'
-HASHES = {  # of the wheels, from PyPI
+HASHES = {  # of the wheels for x86-64 and aarch64
     'b47ff662cabd8a0c564fd12f64de451a8806990d80712193b6cd7c23fba2ce6f',
+    '88219351e4b3d550c403a8143613977d55612abcd3d3a047caad1d391c7eae38',
 }
 PROBE = """#include <stdio.h>
 #include <jpeglib.h>
@@ -113,4 +118,4 @@ if __name__ == '__main__':
     try:
         build(HERE / LIBRARY)
     except (OSError, ValueError) as error:
-        sys.exit(f'ibnnet_mx.recordio.build: {error}')
+        sys.exit(f'ibnnet_mx.recordio.build: {error}\n{WITHOUT}')
