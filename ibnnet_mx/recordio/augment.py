@@ -15,6 +15,7 @@ from ibnnet_mx.recordio.geometry import AREA, LINEAR, ROW
 
 DRAWS = 13  # uniform numbers a picture and epoch: 0-3 shape, 4-5 place, 6-11 colour, 12 mirror
 RRC_TRIES = 10
+MIDDLE = 0.4999999  # as a uniform number it takes the middle of the places, of two the first
 
 
 class Augment(NamedTuple):
@@ -22,7 +23,8 @@ class Augment(NamedTuple):
 
     scale: range of the factor on both sides before the crop; aspect: the ratio of the sides is drawn from 1 +- aspect.
     hls: largest change of hue (of 180), lightness and saturation (of 255), OpenCV's 8-bit units; rotate in degrees;
-    shear as a fraction; pad in pixels of value 127 on each side; area and ratio as torchvision's RandomResizedCrop.
+    shear as a fraction; pad in pixels on each side; area and ratio as torchvision's RandomResizedCrop.
+    centre: the crop is the middle of what is left, not anywhere in it. fill: the value outside of the picture.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -34,6 +36,8 @@ class Augment(NamedTuple):
     mirror: bool = True
     area: tuple[float, float] | None = None
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    centre: bool = False
+    fill: int = 127
 
     @property
     def warps(self) -> bool:
@@ -162,6 +166,10 @@ def _changes(u: np.ndarray, amounts: tuple[int, int, int]) -> np.ndarray:
 def plan(augment: Augment, u: np.ndarray, sizes: np.ndarray, size: int) -> np.ndarray:
     """ROW (n,) of size x size views; u (n, DRAWS) uniforms, sizes (n, 2) the pictures' widths and heights."""
     rows = np.zeros(len(u), ROW)
+    rows['fill'] = augment.fill
+    if augment.centre:
+        u = u.copy()
+        u[:, 4:6] = MIDDLE
     if augment.area is not None:
         _resized_crop(rows, augment, u, sizes, size)
     elif augment.warps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ibnnet_mx.recordio import sources
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
+from ibnnet_mx.recordio.shards import Shards
 from ibnnet_mx.recordio.sources import SourceError
 
 
@@ -69,6 +71,19 @@ class FolderRecords:
         return np.stack([self._labels(i) for i in range(len(self))])
 
 
-def open_records(path: Any) -> RecordFile | FolderRecords:
-    """The pictures of a .rec file or of a folder of class folders."""
-    return FolderRecords(path) if os.path.isdir(path) else RecordFile(path)
+def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
+    """The pictures of a .rec file, of several (a sequence of paths, or a pattern such as train_*.rec), or of a folder of
+    class folders. RecordError where a pattern names no file."""
+    if isinstance(path, (list, tuple)):
+        if not path:
+            raise RecordError('no record files: name at least one .rec')
+        return RecordFile(path[0]) if len(path) == 1 else Shards(path)
+    if os.path.isdir(path):
+        return FolderRecords(path)
+    name = os.fspath(path)
+    if any(sign in name for sign in '*?[') and not os.path.exists(name):
+        found = sorted(glob.glob(name))
+        if not found:
+            raise RecordError(f'{name}: no file is named so')
+        return open_records(found)
+    return RecordFile(path)

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 
-FILL = 127  # outside of a warped or padded picture
 NONE, WARP, LINEAR, AREA = range(4)
 
 # From a picture to width x height pixels; fast.h says the same in C.
-# WARP: output pixel (x, y) is at (m0 x + m1 y + m2, m3 x + m4 y + m5), bilinear, FILL outside of the picture.
+# WARP: output pixel (x, y) is at (m0 x + m1 y + m2, m3 x + m4 y + m5), bilinear, the row's `fill` outside of the picture.
 # LINEAR, AREA: `box` (left, top, right, bottom) brought to full_width x full_height, of that the window at x, y.
 STEP = np.dtype(
     [('matrix', 'f8', (6,)), ('box', 'i4', (4,))]
     + [(name, 'i4') for name in ('kind', 'width', 'height', 'full_width', 'full_height', 'x', 'y', 'unused')]
 )
 # `last` gives the view, `first` (or NONE) a picture that it is taken of. hls: changes in OpenCV's 8-bit units.
-ROW = np.dtype([('first', STEP), ('last', STEP), ('mirror', 'i4'), ('hls', 'i4', (3,))])
+ROW = np.dtype([('first', STEP), ('last', STEP), ('mirror', 'i4'), ('hls', 'i4', (3,)), ('fill', 'i4'), ('unused', 'i4')])
 
 
 def warp(steps: np.ndarray, matrix: np.ndarray, width: np.ndarray | int, height: np.ndarray | int) -> None:
@@ -44,7 +43,7 @@ def whole(sizes: np.ndarray) -> np.ndarray:
 
 
 def enlarged(sizes: np.ndarray, size: int) -> np.ndarray:
-    """Widths and heights (n, 2) of pictures that are enlarged until size x size fits, first the height, as mxnet does."""
+    """Widths and heights (n, 2) of pictures enlarged until size x size fits, first the height, as mxnet does."""
     width, height = sizes.T
     up = np.where(height < size, size / height, 1.0)
     wider = (width * up).astype(np.int64)

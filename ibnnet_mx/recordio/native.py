@@ -36,6 +36,8 @@ _FUNCTIONS = {
     'fast_render': (None, [_POINTER, _POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _INT]),
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
     'fast_read': (_INT, [_POINTER, _POINTER, _POINTER, _INT, _POINTER]),
+    'fast_restart': (_POINTER, [ctypes.c_char_p, ctypes.c_int64, _INT, _POINTER, _POINTER]),
+    'fast_release': (None, [_POINTER]),
 }
 
 

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio.geometry import AREA, FILL, NONE, WARP
+from ibnnet_mx.recordio.geometry import AREA, NONE, WARP
 from ibnnet_mx.recordio.pictures import PictureError
 from ibnnet_mx.recordio.region import Pixels
 from ibnnet_mx.recordio.view import View, plan, refusal
@@ -22,14 +22,14 @@ def _touched(row: np.ndarray, width: int, height: int, limit: int) -> tuple[int,
     return first, max(min(math.floor(high) + 3, limit), first + 1)
 
 
-def _warp(picture: Pixels, step: np.void) -> np.ndarray:
+def _warp(picture: Pixels, step: np.void, fill: int) -> np.ndarray:
     matrix, width, height = step['matrix'].reshape(2, 3).copy(), int(step['width']), int(step['height'])
     left, right = _touched(matrix[0], width, height, picture.width)
     top, bottom = _touched(matrix[1], width, height, picture.height)
     matrix[:, 2] -= left, top
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     part = picture.window(left, top, right, bottom)
-    return cv2.warpAffine(part, matrix, (width, height), flags=flags, borderValue=(FILL,) * 3)
+    return cv2.warpAffine(part, matrix, (width, height), flags=flags, borderValue=(fill,) * 3)
 
 
 def _resized(picture: Pixels, step: np.void) -> Pixels:
@@ -58,10 +58,10 @@ def views(picture: Pixels, rows: np.ndarray) -> list[np.ndarray]:
     found: list[np.ndarray] = []
     resized: dict[bytes, Pixels] = {}  # ten crops are of one resized picture
     for row in rows:
-        source = picture if row['first']['kind'] == NONE else Pixels(_warp(picture, row['first']))
+        source = picture if row['first']['kind'] == NONE else Pixels(_warp(picture, row['first'], int(row['fill'])))
         step = row['last']
         if step['kind'] == WARP:
-            view = _warp(source, step)
+            view = _warp(source, step, int(row['fill']))
         else:
             key = b''.join(step[name].tobytes() for name in ('box', 'kind', 'full_width', 'full_height'))
             resized[key] = resized.get(key) or _resized(source, step)

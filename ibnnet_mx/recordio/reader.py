@@ -33,7 +33,7 @@ RAW = ((0.0,) * 3, (1.0,) * 3)
 
 
 class Batch(NamedTuple):
-    """data (n x crops, 3, S, S), label float32 (n,); real: how many of the n are pictures, the rest is padding.
+    """data (n x crops, 3, S, S), label float32 (n,) or (n, width); real: how many of the n are pictures, the rest is padding.
 
     The crops of a picture follow each other; training has one.
     """
@@ -46,6 +46,7 @@ class Batch(NamedTuple):
 class Options(NamedTuple):
     """How a Reader works, apart from what it reads. threads None: one for each usable core.
 
+    shuffle None: in training. label_width: labels of a record that are given, more than one as an array (n, width).
     native: whether pictures are made in C or by OpenCV, None: in C where it is built; they are the same to less than
     half a unit of 255 (a unit where colours are changed), and exactly so where nothing is resampled.
     """
@@ -58,6 +59,8 @@ class Options(NamedTuple):
     max_bad: int = 0
     report: Callable[[str], None] = lambda text: None
     native: bool | None = None
+    shuffle: bool | None = None
+    label_width: int = 1
 
 
 class Work(NamedTuple):
@@ -96,7 +99,7 @@ class Reader:
         self.size, self.batch_size, self.augment = size, batch_size, changes
         self.options, self.view = options or Options(), view or View()
         self._type = np.uint8 if pixels is None else np.float32
-        self._labels = self.records.labels()[:, 0]
+        self._labels = self._wanted_labels()
         self._why: dict[int, str] = {}
         self._bad: set[int] = set()
         self._pool = ThreadPoolExecutor(self.options.threads or len(os.sched_getaffinity(0)))
@@ -123,9 +126,16 @@ class Reader:
     def labels(self) -> np.ndarray:
         return self._labels
 
+    def _wanted_labels(self) -> np.ndarray:
+        width, held = self.options.label_width, self.records.labels()
+        if not 1 <= width <= held.shape[1]:
+            raise ValueError(f'label_width {width}: {self.records.path} holds {held.shape[1]} a record')
+        return held[:, 0] if width == 1 else held[:, :width]
+
     def _plan(self, epoch: int) -> list[np.ndarray]:
         options, training = self.options, self.augment is not None
-        positions = sampler.order(len(self.records), training, options.seed, epoch)[: self.count]
+        shuffle = training if options.shuffle is None else options.shuffle
+        positions = sampler.order(len(self.records), shuffle, options.seed, epoch)[: self.count]
         # A last batch of validation is padded and so may hold any number of pictures.
         return sampler.batches(positions, self.batch_size, options.part, options.least if training else 1)
 
@@ -224,7 +234,7 @@ class Reader:
         why = {k: text for future in work.futures for k, text in sorted(future.result().items())}
         bad = list(why)
         self._why.update({int(positions[k]): text for k, text in why.items()})
-        label = np.zeros(len(data), np.float32)
+        label = np.zeros((len(data), *self._labels.shape[1:]), np.float32)
         good = np.delete(np.arange(len(positions)), bad)
         label[: len(good)] = self._labels[positions[good]]
         if bad:

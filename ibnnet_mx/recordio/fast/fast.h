@@ -13,14 +13,13 @@
 #define MAX_PIXELS (1 << 27) /* of a picture as declared; larger ones are refused before memory is asked for */
 #define MAX_SCANS 100        /* of a progressive JPEG; usual are 10, and each costs a pass over the picture */
 #define SLACK 64             /* bytes and one row behind each plane that the kernels may read, never use */
-#define FILL 127             /* outside of the picture, as mxnet's recipe has it */
 #define WHY 120              /* bytes of an error's text */
 
 enum { JPEG = 0, FOREIGN = 1, BROKEN = 2 };              /* kinds of a payload: FOREIGN ones are decoded elsewhere */
 enum { NONE = 0, WARP = 1, LINEAR = 2, AREA = 3 };       /* kinds of a step, as in geometry.py */
 
 /* geometry.STEP: from a picture to width x height pixels.
-   WARP: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5, bilinear, FILL outside of the picture.
+   WARP: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5, bilinear, the row's `fill` outside of the picture.
    LINEAR, AREA: box (left, top, right, bottom) brought to full_width x full_height, of that the window at x, y. */
 typedef struct {
   double matrix[6];
@@ -30,7 +29,7 @@ typedef struct {
 /* geometry.ROW: a view. `first` may be NONE. hls: changes in OpenCV's 8-bit units. */
 typedef struct {
   Step first, last;
-  int32_t mirror, hls[3];
+  int32_t mirror, hls[3], fill, unused;
 } Row;
 
 /* native.SOURCE: a JPEG of `length` bytes, or (stride > 0) decoded RGB planes with a row and SLACK behind them. */
@@ -88,7 +87,7 @@ typedef struct {
   void (*slanted)(const uint8_t *plane, int stride, const Slant *slant, int count, uint8_t *out);
   void (*emit)(uint8_t *const planes[3], int count, int ycc, int pixels, const int32_t hls[3], const Pixels *to,
                void *const out[3]);
-  void (*moved)(const uint8_t *from, int stride, const Box *inside, int width, int height, int reverse, uint8_t *out);
+  void (*moved)(const uint8_t *from, int stride, const Box *inside, const Row *row, uint8_t *out);
 } Kernels;
 
 extern const Kernels kernels_plain, kernels_avx2, kernels_avx512;
@@ -97,7 +96,7 @@ int grow(Buffer *buffer, size_t bytes);
 int fail(Decoder *decoder, const char *why);
 int read_head(const uint8_t *data, size_t length, Head *head);
 int decode_part(Decoder *decoder, const Source *source, const Head *head, Box box, Planes *planes);
-int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, int mirror,
+int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, const Row *row,
            uint8_t *const out[3]);
 Box touched(const Step *step, int width, int height);
 

@@ -201,12 +201,12 @@ static void turn(const uint8_t *restrict from, int count, int reverse, uint8_t *
   for (; i < count; i++) out[i] = from[count - 1 - i];
 }
 
-/* width x height bytes, of which `inside` are pixels of a plane, and FILL around them. */
-static void moved(const uint8_t *from, int stride, const Box *inside, int width, int height, int reverse, uint8_t *out) {
-  int columns = inside->right - inside->left;
-  __builtin_memset(out, FILL, (size_t)width * height);
-  out += (size_t)inside->top * width + (reverse ? width - inside->right : inside->left);
-  for (int i = inside->top; i < inside->bottom; i++, from += stride, out += width) turn(from, columns, reverse, out);
+/* A view's bytes, of which `inside` are pixels of a plane, and the row's fill around them. */
+static void moved(const uint8_t *from, int stride, const Box *inside, const Row *row, uint8_t *out) {
+  int width = row->last.width, columns = inside->right - inside->left;
+  __builtin_memset(out, row->fill, (size_t)width * row->last.height);
+  out += (size_t)inside->top * width + (row->mirror ? width - inside->right : inside->left);
+  for (int i = inside->top; i < inside->bottom; i++, from += stride, out += width) turn(from, columns, row->mirror, out);
 }
 
 static void emit(uint8_t *const planes[3], int count, int ycc, int pixels, const int32_t hls[3], const Pixels *to,

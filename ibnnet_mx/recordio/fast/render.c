@@ -85,13 +85,16 @@ static int planes_in(Buffer *buffer, int width, int height, uint8_t *at[3]) {
 }
 
 /* A row's first step, where it has one: a picture of its own, as large as the step says. */
-static int prepare(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, Planes *out) {
+static int prepare(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Row *row, Planes *out) {
+  const Step *step = &row->first;
+  Row unmirrored = *row;
   Planes made = {planes->count, planes->ycc, 1, 1, 0, 0, step->width, step->height, step->width, step->height,
                  {NULL, NULL, NULL}, {step->width, step->width, step->width}};
   if (!planes_in(&decoder->between, step->width, step->height, made.at))
     return fail(decoder, "needs more memory than there is");
   *out = made;
-  return sample(decoder, kernels, planes, step, 0, made.at);
+  unmirrored.mirror = 0;
+  return sample(decoder, kernels, planes, step, &unmirrored, made.at);
 }
 
 /* Whether a view only cuts RGB planes out, whole pixels from x and y on. */
@@ -117,7 +120,7 @@ static void shift(const Kernels *kernels, const Planes *planes, const Row *row, 
   inside.bottom = between(planes->height - y, inside.top, height);
   for (int k = 0; k < 3; k++) {
     const uint8_t *from = planes->at[k] + (ptrdiff_t)(y + inside.top) * planes->stride[k] + x + inside.left;
-    kernels->moved(from, planes->stride[k], &inside, width, height, row->mirror, seen[k]);
+    kernels->moved(from, planes->stride[k], &inside, row, seen[k]);
   }
 }
 
@@ -127,14 +130,14 @@ static int view(Decoder *decoder, const Kernels *kernels, const Planes *planes, 
   uint8_t *seen[3];
   int pixels = row->last.width * row->last.height, x, y;
   if (row->first.kind != NONE) {
-    if (!prepare(decoder, kernels, planes, &row->first, &between)) return 0;
+    if (!prepare(decoder, kernels, planes, row, &between)) return 0;
     planes = &between;
   }
   if (!planes_in(&decoder->seen, row->last.width, row->last.height, seen))
     return fail(decoder, "needs more memory than there is");
   if (is_shift(planes, row, &x, &y))
     shift(kernels, planes, row, x, y, seen);
-  else if (!sample(decoder, kernels, planes, &row->last, row->mirror, seen))
+  else if (!sample(decoder, kernels, planes, &row->last, row, seen))
     return 0;
   size_t plane = (size_t)pixels * (to->floats ? sizeof(float) : 1);
   void *outs[3] = {out, out + plane, out + 2 * plane};

@@ -11,7 +11,7 @@
 
 typedef struct {
   double *place;  /* in pixels of the picture, held within it */
-  uint8_t *cover; /* 64: within the picture, 0: FILL, between: at the border of the two */
+  uint8_t *cover; /* 64: within the picture, 0: outside, between: at the border */
   int partial;    /* whether any is not 64 */
 } Places;
 
@@ -90,20 +90,21 @@ static void fill_out(uint8_t *line, const Places *across, int down, int count, i
     for (int i = 0; i < count; i++) line[i] = blend(line[i], fill, across->cover[i] * down >> 6);
 }
 
-static int fill_of(const Planes *planes, int k) { return k && planes->ycc ? 128 : FILL; }
+static int fill_of(const Planes *planes, int k, const Row *row) { return k && planes->ycc ? 128 : row->fill; }
 
 static int plane_width(const Planes *planes, int k) { return k ? (planes->width + planes->hs - 1) / planes->hs : planes->width; }
 static int plane_height(const Planes *planes, int k) { return k ? (planes->height + planes->vs - 1) / planes->vs : planes->height; }
 
 static void straight_plane(const Kernels *kernels, const Planes *planes, int k, const Places *across, const Places *down,
-                           const Step *step, Axis *x, Axis *y, int16_t *const rows[2], int16_t *bias, uint8_t *out) {
+                           const Step *step, int fill, Axis *x, Axis *y, int16_t *const rows[2], int16_t *bias,
+                           uint8_t *out) {
   int have[2] = {-1, -1}, stride = planes->stride[k];
   set_axis(x, across->place, step->width, planes->x, k ? planes->hs : 1, plane_width(planes, k));
   set_axis(y, down->place, step->height, planes->y, k ? planes->vs : 1, plane_height(planes, k));
   round_as_libjpeg(planes, k, across->place, 0, step->width, bias);
   for (int i = 0; i < step->height; i++, out += step->width) {
     if (!down->cover[i]) {
-      memset(out, fill_of(planes, k), step->width);
+      memset(out, fill, step->width);
       continue;
     }
     int upper = y->at[i], lower = upper + (y->weight[i] != 0);
@@ -115,11 +116,11 @@ static void straight_plane(const Kernels *kernels, const Planes *planes, int k, 
     if (k && planes->hs == 1 && planes->vs == 2)
       round_as_libjpeg(planes, k, across->place, (int)down->place[i], step->width, bias);
     kernels->down(rows[upper & 1], rows[lower & 1], y->weight[i], bias, step->width, out);
-    fill_out(out, across, down->cover[i], step->width, fill_of(planes, k));
+    fill_out(out, across, down->cover[i], step->width, fill);
   }
 }
 
-static int straight(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, int mirror,
+static int straight(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, const Row *row,
                     uint8_t *const out[3]) {
   int width = step->width, height = step->height;
   size_t bytes = (size_t)(width + height) * 9 + axis_bytes(width) + axis_bytes(height) + 6 * ((size_t)width + 64) + 8 * 64;
@@ -131,21 +132,22 @@ static int straight(Decoder *decoder, const Kernels *kernels, const Planes *plan
   new_axis(&y, height, &arena);
   int16_t *rows[2] = {take(&arena, 2 * padded), take(&arena, 2 * padded)}, *bias = take(&arena, 2 * padded);
   memset(bias, 0, 2 * padded);
-  place(step, 0, mirror, planes->full_width, &across);
+  place(step, 0, row->mirror, planes->full_width, &across);
   place(step, 1, 0, planes->full_height, &down);
   for (int k = 0; k < planes->count; k++)
-    straight_plane(kernels, planes, k, &across, &down, step, &x, &y, rows, bias, out[k]);
+    straight_plane(kernels, planes, k, &across, &down, step, fill_of(planes, k, row), &x, &y, rows, bias, out[k]);
   return 1;
 }
 
-static void slanted(const Kernels *kernels, const Planes *planes, const Step *step, int mirror, uint8_t *const out[3]) {
+static void slanted(const Kernels *kernels, const Planes *planes, const Step *step, const Row *row, uint8_t *const out[3]) {
+  int mirror = row->mirror;
   const double *m = step->matrix;
   double dx = mirror ? -m[0] : m[0], dy = mirror ? -m[3] : m[3];
   for (int i = 0; i < step->height; i++) {
     double x = m[1] * i + m[2] + (mirror ? m[0] * (step->width - 1) : 0);
     double y = m[4] * i + m[5] + (mirror ? m[3] * (step->width - 1) : 0);
     for (int k = 0; k < planes->count; k++) {
-      int hs = k ? planes->hs : 1, vs = k ? planes->vs : 1, fill = fill_of(planes, k);
+      int hs = k ? planes->hs : 1, vs = k ? planes->vs : 1, fill = fill_of(planes, k, row);
       Slant slant = {(x - planes->x + 0.5) / hs - 0.5, (y - planes->y + 0.5) / vs - 0.5, dx / hs, dy / vs,
                      plane_width(planes, k) - 1, plane_height(planes, k) - 1};
       uint8_t *line = out[k] + (size_t)i * step->width;
@@ -252,12 +254,12 @@ static int as_it_is(const Step *step) {
 }
 
 /* step->width x height bytes in each plane of `out`, with SLACK behind them. */
-int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, int mirror,
+int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, const Row *row,
            uint8_t *const out[3]) {
-  if (step->kind != WARP && !as_it_is(step)) return filtered(decoder, planes, step, mirror, out);
+  if (step->kind != WARP && !as_it_is(step)) return filtered(decoder, planes, step, row->mirror, out);
   if (step->kind != WARP || (step->matrix[1] == 0 && step->matrix[3] == 0))
-    return straight(decoder, kernels, planes, step, mirror, out);
-  slanted(kernels, planes, step, mirror, out);
+    return straight(decoder, kernels, planes, step, row, out);
+  slanted(kernels, planes, step, row, out);
   return 1;
 }
 

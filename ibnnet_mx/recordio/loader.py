@@ -1,0 +1,97 @@
+"""Batches of numpy arrays from .rec files, for whatever trains on them."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, NamedTuple
+
+import numpy as np
+
+from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio.reader import RAW, Options, Reader
+from ibnnet_mx.recordio.view import View, choose
+
+
+class Place(NamedTuple):
+    """Where a Loader stands: the next batch is number `step` of `epoch`."""
+
+    epoch: int
+    step: int
+
+
+class Loader:
+    """for images, labels in Loader('train.rec', 256, augment=Augment(scale=(0.533, 1.0))): one epoch.
+
+    images (n, 3, size, size), RGB; float32 (value - mean) / std, or uint8 as they are. labels int64 (n,) where all of
+    them are class numbers, else float32, (n, label_width) for more than one. path: a .rec, several, a pattern such as
+    'train_*.rec', or a folder of class folders.
+    augment: random changes, and a new order each epoch; None: the central crop (of the short side brought to `resize`
+    first, where that is given; folders: as evaluate.py does it), in the order of the file. The last batch is smaller.
+    The stream depends on seed and epoch alone; `place` may be kept and set, so that a run goes on in mid-epoch:
+    torch's DistributedSampler is part=(rank, workers), with batch_size for all workers together.
+    An array that was handed out is never written to again. ValueError names the argument, RecordError file and record.
+    """
+
+    def __init__(
+        self,
+        path: Any,
+        batch_size: int,
+        size: int = 224,
+        augment: Augment | None = None,
+        normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+        dtype: str = 'float32',
+        resize: int | None = None,
+        **options: Any,
+    ) -> None:
+        """normalise: mean and std of each plane in 0..255; options: those of recordio.reader.Options."""
+        if dtype not in ('float32', 'uint8'):
+            raise ValueError(f"dtype {dtype!r} must be 'float32' or 'uint8'")
+        if dtype == 'uint8' and normalise is not None:
+            raise ValueError('normalise gives numbers that uint8 cannot hold: normalise later, or take float32')
+        if batch_size < 1 or size < 1:
+            raise ValueError(f'batch_size {batch_size} and size {size} must be at least 1')
+        unknown = sorted(set(options) - set(Options._fields))
+        if unknown:
+            raise ValueError(f'no such option: {", ".join(unknown)}; there are {", ".join(Options._fields)}')
+        self._dtype, view = dtype, View() if resize is None else choose(size, resize, 1, True)
+        pixels = None if dtype == 'uint8' else normalise or RAW
+        self._reader = Reader(path, size, batch_size, augment, pixels, Options(**options), view)
+        labels = self._reader.labels()
+        self._whole = labels.ndim == 1 and bool((labels == np.floor(labels)).all()) and bool(np.isfinite(labels).all())
+        self.place = Place(0, 0)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self._reader.steps
+
+    @property
+    def count(self) -> int:
+        """Pictures of an epoch, over all parts."""
+        return self._reader.count
+
+    def labels(self) -> np.ndarray:
+        """float32 (n,) or (n, label_width), in the order of the records."""
+        return self._reader.labels()
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The rest of the epoch that the loader stands in; behind it the place is the next one's start."""
+        epoch, step = self.place
+        for images, labels in self.epoch(epoch, step):
+            step += 1
+            self.place = Place(epoch, step)
+            yield images, labels
+        self.place = Place(epoch + 1, 0)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of an epoch from step `start` on, whatever came before."""
+        for batch in self._reader.epoch(epoch, start):
+            labels = batch.label[: batch.real]
+            yield batch.data[: batch.real], labels.astype(np.int64) if self._whole else labels
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
