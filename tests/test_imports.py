@@ -17,6 +17,7 @@ MAY = {  # module: modules of this package that it may import
     'download': set(),
     'recordio': {'recordio', 'download'},
     'data': {'recordio', 'recipe'},
+    'record_iter': {'recordio'},
     'distributed': set(),
     'logs': set(),
     'ndfile': set(),

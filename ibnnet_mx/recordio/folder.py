@@ -72,8 +72,10 @@ class FolderRecords:
 
 
 def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
-    """The pictures of a .rec file, of several (a sequence of paths, or a pattern such as train_*.rec), or of a folder of
-    class folders. RecordError where a pattern names no file."""
+    """The pictures of a .rec file, of several (a sequence of paths, or a pattern such as train_*.rec), or of a folder.
+
+    RecordError where a pattern names no file.
+    """
     if isinstance(path, (list, tuple)):
         if not path:
             raise RecordError('no record files: name at least one .rec')

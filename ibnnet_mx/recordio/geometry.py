@@ -10,14 +10,16 @@ import numpy as np
 NONE, WARP, LINEAR, AREA = range(4)
 
 # From a picture to width x height pixels; fast.h says the same in C.
-# WARP: output pixel (x, y) is at (m0 x + m1 y + m2, m3 x + m4 y + m5), bilinear, the row's `fill` outside of the picture.
+# WARP: pixel (x, y) is at (m0 x + m1 y + m2, m3 x + m4 y + m5), bilinear, the row's `fill` outside of the picture.
 # LINEAR, AREA: `box` (left, top, right, bottom) brought to full_width x full_height, of that the window at x, y.
 STEP = np.dtype(
     [('matrix', 'f8', (6,)), ('box', 'i4', (4,))]
     + [(name, 'i4') for name in ('kind', 'width', 'height', 'full_width', 'full_height', 'x', 'y', 'unused')]
 )
 # `last` gives the view, `first` (or NONE) a picture that it is taken of. hls: changes in OpenCV's 8-bit units.
-ROW = np.dtype([('first', STEP), ('last', STEP), ('mirror', 'i4'), ('hls', 'i4', (3,)), ('fill', 'i4'), ('unused', 'i4')])
+ROW = np.dtype(
+    [('first', STEP), ('last', STEP), ('mirror', 'i4'), ('hls', 'i4', (3,)), ('fill', 'i4'), ('unused', 'i4')]
+)
 
 
 def warp(steps: np.ndarray, matrix: np.ndarray, width: np.ndarray | int, height: np.ndarray | int) -> None:

@@ -81,7 +81,7 @@ def to_short_side(picture: np.ndarray, short: int) -> np.ndarray:
 
 
 def check_sides(shape: tuple[int, ...], short: int) -> None:
-    """PictureError for a strip (height, width, ...) whose long side would exceed MAX_SIDE with the short one at `short`."""
+    """PictureError for a strip (height, width, ...) whose long side exceeds MAX_SIDE with the short one at `short`."""
     height, width = shape[:2]
     longest = max(scaled_size(height, width, short))
     if longest > MAX_SIDE:

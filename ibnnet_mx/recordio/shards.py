@@ -24,7 +24,9 @@ class Shards:
             for file in self._files:
                 if file.labels().shape[1] != first:
                     width = file.labels().shape[1]
-                    raise RecordError(f'{file.path}: its records have {width} labels, {self._files[0].path} has {first}')
+                    raise RecordError(
+                        f'{file.path}: its records have {width} labels, {self._files[0].path} has {first}'
+                    )
         except BaseException:
             self.close()
             raise
