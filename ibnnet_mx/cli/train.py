@@ -43,6 +43,7 @@ def inputs(args, wanted, model, cluster, report):
 
 def train(args, wanted, model, begin, facts, store, report):
     from ibnnet_mx import distributed, trainer
+    from ibnnet_mx.recordio import native
 
     cluster = distributed.connect(args.kv_store, args.gpus, args.cpus)
     train_data, val_data, classes, names = inputs(args, wanted, model, cluster, report)
@@ -53,7 +54,7 @@ def train(args, wanted, model, begin, facts, store, report):
     store.prepare()
     if not facts and store.epochs():
         report.warn(f'{store.prefix}-NNNN are there from an earlier run: this one writes over them')
-    for line in [*_env.report(), f'{model.name}: {recipe.to_dict(wanted)}']:
+    for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
         report.info(line)
     for line in [*recipe.remarks(wanted, run.epoch), *start.remarks(begin, facts, wanted)]:
         report.warn(line)
