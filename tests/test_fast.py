@@ -273,3 +273,31 @@ def test_records_in_parts_and_wide_labels(tmp_path):
     for a, b in zip(*both(path, 64, None, None)):
         np.testing.assert_array_equal(a.data, b.data)
         assert a.label[: a.real].tolist() == [5, 6, 7]
+
+
+def test_files_larger_than_32_bits(tmp_path):
+    """Nine records of half a gigabyte, which take no room as the file has holes there, then a picture."""
+    from ibnnet_mx.recordio.format import RecordFile, encode, write_index
+    from ibnnet_mx.recordio.framing import FRAME, HEADER, MAGIC
+    from ibnnet_mx.recordio.render import Native
+
+    path, size = tmp_path / 'a.rec', (1 << 29) - 8
+    body = encode(jpeg(photograph(0, 70, 90)), 3, 9)
+    starts = [number * (size + FRAME.size) for number in range(10)]
+    with open(path, 'wb') as file:
+        for number, start in enumerate(starts[:-1]):
+            file.seek(start)
+            file.write(FRAME.pack(MAGIC, size) + HEADER.pack(0, 1.0, number, 0))
+        file.seek(starts[-1])
+        file.write(body)
+    assert path.stat().st_size > 1 << 32
+    write_index(path.with_suffix('.idx'), range(10), starts)
+    small = write(tmp_path / 'b.rec', [jpeg(photograph(0, 70, 90))])
+    views = []
+    for file, position in ((path, 9), (small, 0)):
+        with RecordFile(file) as records:
+            out = np.empty((1, 1, 3, 48, 48), np.float32)
+            plan = lambda numbers, sizes: view.plan(sizes, 48, view.View())  # noqa: E731
+            assert Native(records, ((0,) * 3, (1,) * 3)).render(np.array([position]), plan, out) == {}
+            views.append(out)
+    np.testing.assert_array_equal(*views)

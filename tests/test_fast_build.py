@@ -1,0 +1,78 @@
+"""Building the C reader: what is said where it cannot be done, and where libjpeg comes from."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ibnnet_mx.recordio import build, native
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def has_compiler():
+    try:
+        return bool(build.compiler())
+    except ValueError:
+        return False
+
+
+def test_without_a_compiler_it_says_what_is_lost(tmp_path):
+    env = {**{k: v for k, v in os.environ.items() if k != 'CC'}, 'PATH': str(tmp_path), 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run([sys.executable, '-m', 'ibnnet_mx.recordio.build'], env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'no C compiler found: install gcc' in done.stderr
+    assert 'pictures are read by OpenCV, which takes three times as long' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.skipif(not has_compiler(), reason='there is no C compiler')
+def test_a_library_that_cannot_be_linked_leaves_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / build.LIBRARY
+    target.write_bytes(b'old')
+    monkeypatch.setattr(build, '_system', lambda cc, folder: ['-lthere_is_no_such_library'])
+    with pytest.raises(ValueError, match='could not'):
+        build.build(target)
+    assert target.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == [build.LIBRARY]
+
+
+@pytest.mark.skipif(not has_compiler(), reason='there is no C compiler')
+def test_a_library_can_be_had_from_pypi(tmp_path, monkeypatch):
+    """The way of machines without libjpeg's headers."""
+    monkeypatch.setattr(build, '_system', lambda cc, folder: None)
+    target = tmp_path / build.LIBRARY
+    try:
+        build.build(target)
+    except ValueError as error:
+        if 'could not be fetched' in str(error):
+            pytest.skip('PyPI is not reachable')
+        raise
+    library = ctypes.CDLL(str(target))
+    library.fast_new.restype = ctypes.c_void_p
+    decoder = library.fast_new()
+    assert decoder
+    library.fast_free(ctypes.c_void_p(decoder))
+
+
+def test_the_variable_leaves_it_out(monkeypatch):
+    native.library.cache_clear()
+    monkeypatch.setenv('IBNNET_MX_NATIVE', '0')
+    assert native.library() is None
+    assert 'IBNNET_MX_NATIVE is 0' in native.about()
+    native.library.cache_clear()
+
+
+def test_a_damaged_library_is_named(monkeypatch, tmp_path, capsys):
+    (tmp_path / '_fast.so').write_bytes(b'no library')
+    native.library.cache_clear()
+    monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_fast.so')
+    assert native.library() is None
+    assert 'build it anew: python -m ibnnet_mx.recordio.build' in capsys.readouterr().err
+    assert 'OpenCV, which takes three times as long' in native.about()
+    native.library.cache_clear()
