@@ -180,6 +180,20 @@ def test_the_iterator_trains_a_module(photographs):
     train.close()
 
 
+def test_an_ndarray_is_not_written_to_while_it_lives(photographs):
+    from ibnnet_mx.record_iter import ImageRecordIter
+
+    iterator = ImageRecordIter(str(photographs), (3, 48, 48), 4, shuffle=True, rand_crop=True, preprocess_threads=2)
+    kept = []
+    for epoch in range(8):
+        iterator.reset()
+        for number, batch in enumerate(iterator):
+            array = batch.data[0] if epoch == 0 and number == 1 else batch.data[0] * 1  # pending work reads it, too
+            kept.append((array, batch.data[0].asnumpy().copy()))
+    assert all(np.array_equal(array.asnumpy(), copy) for array, copy in kept)
+    iterator.close()
+
+
 @pytest.mark.parametrize(
     ('options', 'text'),
     [

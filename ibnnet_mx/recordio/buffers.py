@@ -12,6 +12,9 @@ ALIGNED = (
 )
 
 
+KEPT = 6  # pieces that wait to be used again; who held more than that at once gives them back to the system
+
+
 class _Owner:
     """What the arrays of one piece of memory have as their base: it dies with the last of them."""
 
@@ -46,4 +49,5 @@ class Buffers:
 
     def _back(self, memory: np.ndarray) -> None:
         with self._lock:
-            self._free.append(memory)
+            if len(self._free) < KEPT:
+                self._free.append(memory)
