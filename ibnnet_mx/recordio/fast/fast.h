@@ -11,7 +11,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define MAX_PIXELS (1 << 27) /* of a picture as declared; larger ones are refused before memory is asked for */
-#define MAX_SCANS 100        /* of a progressive JPEG; usual are 10, and each costs a pass over the picture */
+#define MAX_SCANS 100        /* of a progressive JPEG; usual are 10, and each costs a pass over the picture, so that */
+#define MAX_WORK (10 * (int64_t)MAX_PIXELS) /* of large ones fewer are read: that many pixels in all scans */
 #define SLACK 64             /* bytes and one row behind each plane that the kernels may read, never use */
 #define WHY 120              /* bytes of an error's text */
 
@@ -80,6 +81,11 @@ typedef struct {
 /* A line of pixels through a plane: x + i dx, y + i dy, both held within 0..limit. */
 typedef struct { float x, y, dx, dy, limit_x, limit_y; } Slant;
 
+/* A pixel as a sum of `count` samples from `first` on. */
+typedef struct { int first, count; float *weights; } Taps;
+
+#define BAND 8 /* rows of a filtered view that are worked on at a time */
+
 /* the variants of kernels.c */
 typedef struct {
   void (*across)(const uint8_t *row, const Axis *axis, int16_t *out);
@@ -87,6 +93,8 @@ typedef struct {
   void (*slanted)(const uint8_t *plane, int stride, const Slant *slant, int count, uint8_t *out);
   void (*emit)(uint8_t *const planes[3], int count, int ycc, int pixels, const int32_t hls[3], const Pixels *to,
                void *const out[3]);
+  void (*add_row)(float *sum, const uint8_t *row, int count, float weight);
+  void (*collect)(const float *sums, int pixels, int rows, const Taps *taps, int count, float *mixed, uint8_t *out);
   void (*moved)(const uint8_t *from, int stride, const Box *inside, const Row *row, uint8_t *out);
 } Kernels;
 
@@ -94,6 +102,7 @@ extern const Kernels kernels_plain, kernels_avx2, kernels_avx512;
 
 int grow(Buffer *buffer, size_t bytes);
 int fail(Decoder *decoder, const char *why);
+int too_many_scans(const struct jpeg_decompress_struct *jpeg, char *why);
 int read_head(const uint8_t *data, size_t length, Head *head);
 int decode_part(Decoder *decoder, const Source *source, const Head *head, Box box, Planes *planes);
 int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, const Row *row,

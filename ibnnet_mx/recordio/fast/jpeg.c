@@ -89,28 +89,18 @@ static void on_message(j_common_ptr jpeg, int level) {
 
 static void on_progress(j_common_ptr jpeg) {
   Decoder *decoder = jpeg->client_data;
-  if (decoder->jpeg.input_scan_number <= MAX_SCANS) return;
-  snprintf(decoder->why, WHY, "has more than %d scans", MAX_SCANS);
-  longjmp(decoder->escape, 1);
-}
-
-static int start(Decoder *decoder) {
-  decoder->jpeg.err = jpeg_std_error(&decoder->errors);
-  decoder->errors.error_exit = on_error, decoder->errors.emit_message = on_message;
-  decoder->jpeg.client_data = decoder;
-  if (setjmp(decoder->escape)) return 0;
-  jpeg_create_decompress(&decoder->jpeg);
-  decoder->progress.progress_monitor = on_progress;
-  decoder->jpeg.progress = &decoder->progress;
-  return 1;
+  if (too_many_scans(&decoder->jpeg, decoder->why)) longjmp(decoder->escape, 1);
 }
 
 /* NULL where there is no memory. */
 EXPORT Decoder *fast_new(void) {
   Decoder *decoder = calloc(1, sizeof *decoder);
-  if (decoder && start(decoder)) return decoder;
-  free(decoder);
-  return NULL;
+  if (!decoder) return NULL;
+  decoder->jpeg.err = jpeg_std_error(&decoder->errors);
+  decoder->errors.error_exit = on_error, decoder->errors.emit_message = on_message;
+  decoder->jpeg.client_data = decoder;
+  decoder->progress.progress_monitor = on_progress;
+  return decoder;
 }
 
 static Buffer *buffers(Decoder *decoder, int i) {
@@ -131,7 +121,6 @@ void trim(Decoder *decoder, size_t most) {
 EXPORT void fast_free(Decoder *decoder) {
   if (!decoder) return;
   trim(decoder, 0);
-  jpeg_destroy_decompress(&decoder->jpeg);
   free(decoder);
 }
 
@@ -240,6 +229,16 @@ static int read_other(Decoder *decoder, Planes *planes) {
   return 1;
 }
 
+/* Whether libjpeg found the header that read_head() did; it passes over markers without a length, which we do not, and
+   so may see another picture, for which there is no room. */
+static int same_header(const struct jpeg_decompress_struct *jpeg, const Head *head, const Planes *planes) {
+  int same = (int)jpeg->image_width == planes->width && (int)jpeg->image_height == planes->height &&
+             jpeg->num_components == head->parts;
+  for (int k = 0; same && head->regular && k < head->parts; k++)
+    same = jpeg->comp_info[k].h_samp_factor == (k ? 1 : head->hs) && jpeg->comp_info[k].v_samp_factor == (k ? 1 : head->vs);
+  return same;
+}
+
 static int least(int a, int b) { return a < b ? a : b; }
 static int most(int a, int b) { return a > b ? a : b; }
 
@@ -247,16 +246,18 @@ static int decode(Decoder *decoder, const uint8_t *data, size_t length, const He
                   Planes *planes) {
   struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
   if (setjmp(decoder->escape)) {
-    jpeg_abort_decompress(jpeg);
+    jpeg_destroy_decompress(jpeg);
     return 0;
   }
+  jpeg_create_decompress(jpeg); /* anew, as it keeps tables, and a picture that has none would be seen through others' */
+  jpeg->progress = &decoder->progress;
   jpeg_mem_src(jpeg, data, length);
   jpeg_read_header(jpeg, TRUE);
   jpeg->dct_method = JDCT_ISLOW;
-  int as_stored = head->regular && jpeg->num_components == head->parts &&
-                  (jpeg->jpeg_color_space == JCS_YCbCr || jpeg->jpeg_color_space == JCS_GRAYSCALE);
-  int done = as_stored ? read_regular(decoder, planes, head, from, to) : read_other(decoder, planes);
-  jpeg_abort_decompress(jpeg);
+  int as_stored = head->regular && (jpeg->jpeg_color_space == JCS_YCbCr || jpeg->jpeg_color_space == JCS_GRAYSCALE);
+  int done = !same_header(jpeg, head, planes) ? fail(decoder, "is damaged (its headers contradict each other)")
+             : as_stored ? read_regular(decoder, planes, head, from, to) : read_other(decoder, planes);
+  jpeg_destroy_decompress(jpeg);
   return done;
 }
 

@@ -110,6 +110,24 @@ static void slanted(const uint8_t *plane, int stride, const Slant *slant, int co
 }
 #endif
 
+static void add_row(float *sum, const uint8_t *row, int count, float weight) {
+  for (int i = 0; i < count; i++) sum[i] += weight * row[i];
+}
+
+/* sums (BAND, pixels) -> out (rows, count). The rows are mixed first, so that a pixel of all of them is one vector. */
+static void collect(const float *sums, int pixels, int rows, const Taps *taps, int count, float *mixed, uint8_t *out) {
+  for (int x = 0; x < pixels; x++)
+    for (int r = 0; r < BAND; r++) mixed[x * BAND + r] = sums[(size_t)r * pixels + x];
+  for (int i = 0; i < count; i++) {
+    float values[BAND];
+    const float *at = mixed + (size_t)taps[i].first * BAND;
+    for (int r = 0; r < BAND; r++) values[r] = 0.5f;
+    for (int x = 0; x < taps[i].count; x++, at += BAND)
+      for (int r = 0; r < BAND; r++) values[r] += at[r] * taps[i].weights[x];
+    for (int r = 0; r < rows; r++) out[(size_t)r * count + i] = (uint8_t)(values[r] > 255 ? 255 : values[r]);
+  }
+}
+
 static int16_t byte_of(int16_t x) {
   x = x < 0 ? 0 : x;
   return x > 255 ? 255 : x;
@@ -230,4 +248,4 @@ static void emit(uint8_t *const planes[3], int count, int ycc, int pixels, const
   }
 }
 
-const Kernels KERNELS = {across, down, slanted, emit, moved};
+const Kernels KERNELS = {across, down, slanted, emit, add_row, collect, moved};

@@ -97,16 +97,16 @@ static int prepare(Decoder *decoder, const Kernels *kernels, const Planes *plane
   return sample(decoder, kernels, planes, step, &unmirrored, made.at);
 }
 
-/* Whether a view only cuts RGB planes out, whole pixels from x and y on. */
+/* Whether a view only cuts RGB planes out, whole pixels from x and y on, counted from where the planes begin. */
 static int is_shift(const Planes *planes, const Row *row, int *x, int *y) {
   const Step *step = &row->last;
   const double *m = step->matrix;
   if (planes->ycc || row->first.kind != NONE || row->hls[0] || row->hls[1] || row->hls[2]) return 0;
   if (step->kind == WARP) {
-    *x = (int)m[2], *y = (int)m[5];
-    return m[0] == 1 && m[1] == 0 && m[3] == 0 && m[4] == 1 && m[2] == *x && m[5] == *y;
+    *x = (int)m[2] - planes->x, *y = (int)m[5] - planes->y;
+    return m[0] == 1 && m[1] == 0 && m[3] == 0 && m[4] == 1 && m[2] == (int)m[2] && m[5] == (int)m[5];
   }
-  *x = step->box[0] + step->x, *y = step->box[1] + step->y;
+  *x = step->box[0] + step->x - planes->x, *y = step->box[1] + step->y - planes->y;
   return step->kind == LINEAR && step->box[2] - step->box[0] == step->full_width &&
          step->box[3] - step->box[1] == step->full_height;
 }
@@ -172,7 +172,7 @@ EXPORT void fast_render(Decoder *decoder, const Source *sources, int count, cons
 EXPORT void fast_check(Decoder *decoder, const Source *source, char *why) {
   Planes planes;
   Box box = {0, 0, source->width, source->height};
-  int done = source->kind == JPEG && open_part(decoder, source, box, &planes);
+  int done = source->kind == JPEG ? open_part(decoder, source, box, &planes) : fail(decoder, "is no JPEG");
   snprintf(why, WHY, "%s", done ? "" : decoder->why);
   trim(decoder, KEPT);
 }

@@ -8,6 +8,7 @@ typedef struct {
   struct jpeg_decompress_struct from;
   struct jpeg_compress_struct to;
   struct jpeg_error_mgr errors;
+  struct jpeg_progress_mgr progress;
   jmp_buf escape;
   unsigned char *out;
   unsigned long length;
@@ -26,12 +27,31 @@ static void on_message(j_common_ptr jpeg, int level) {
   if (level < 0) on_error(jpeg);
 }
 
+/* A scan may be a few bytes for all of the picture, so that they, not the file's length, bound the time. */
+int too_many_scans(const struct jpeg_decompress_struct *jpeg, char *why) {
+  int64_t limit = MAX_WORK / ((int64_t)jpeg->image_width * jpeg->image_height);
+  if (limit > MAX_SCANS) limit = MAX_SCANS;
+  if (jpeg->input_scan_number <= limit) return 0;
+  snprintf(why, WHY, "has more than %d scans", (int)limit);
+  return 1;
+}
+
+static void on_progress(j_common_ptr jpeg) {
+  Rewriter *self = jpeg->client_data;
+  if (too_many_scans(&self->from, self->why)) longjmp(self->escape, 1);
+}
+
 static int rewrite(Rewriter *self, const uint8_t *data, size_t length, int interval) {
   if (setjmp(self->escape)) return 0;
   jpeg_mem_src(&self->from, data, length);
   for (int i = 0; i < 16; i++) jpeg_save_markers(&self->from, JPEG_APP0 + i, 0xffff);
   jpeg_save_markers(&self->from, JPEG_COM, 0xffff);
   jpeg_read_header(&self->from, TRUE);
+  if ((int64_t)self->from.image_width * self->from.image_height > MAX_PIXELS) {
+    snprintf(self->why, WHY, "has %ux%u pixels, more than %d are refused", self->from.image_width,
+             self->from.image_height, MAX_PIXELS);
+    return 0;
+  }
   jvirt_barray_ptr *coefficients = jpeg_read_coefficients(&self->from);
   jpeg_copy_critical_parameters(&self->from, &self->to);
   jpeg_mem_dest(&self->to, &self->out, &self->length);
@@ -56,6 +76,8 @@ static int begin(Rewriter *self) {
   if (setjmp(self->escape)) return 0;
   jpeg_create_decompress(&self->from);
   jpeg_create_compress(&self->to);
+  self->progress.progress_monitor = on_progress;
+  self->from.progress = &self->progress;
   return 1;
 }
 
@@ -66,6 +88,7 @@ EXPORT uint8_t *fast_restart(const uint8_t *data, int64_t length, int interval, 
   memset(&self, 0, sizeof self);
   self.why = why;
   int done = begin(&self) && rewrite(&self, data, length, interval);
+  if (!done && self.to.dest) self.to.dest->term_destination(&self.to); /* until then self.out may be what was freed */
   jpeg_destroy_compress(&self.to);
   jpeg_destroy_decompress(&self.from);
   if (!done) {

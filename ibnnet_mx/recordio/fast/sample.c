@@ -72,7 +72,6 @@ static int new_axis(Axis *axis, int count, uint8_t **arena) {
 }
 
 static size_t axis_bytes(int count) { return (size_t)(count + 2 * GROUP) * 14 + 6 * 64; }
-
 /* Half of a 64th to round by; less one where libjpeg rounds halves down, which it does by turns. */
 static void round_as_libjpeg(const Planes *planes, int k, const double *places, int row, int count, int16_t *bias) {
   for (int i = 0; i < count; i++) {
@@ -92,8 +91,9 @@ static void fill_out(uint8_t *line, const Places *across, int down, int count, i
 
 static int fill_of(const Planes *planes, int k, const Row *row) { return k && planes->ycc ? 128 : row->fill; }
 
-static int plane_width(const Planes *planes, int k) { return k ? (planes->width + planes->hs - 1) / planes->hs : planes->width; }
-static int plane_height(const Planes *planes, int k) { return k ? (planes->height + planes->vs - 1) / planes->vs : planes->height; }
+static int part(int size, int by) { return (size + by - 1) / by; }
+static int plane_width(const Planes *planes, int k) { return k ? part(planes->width, planes->hs) : planes->width; }
+static int plane_height(const Planes *planes, int k) { return k ? part(planes->height, planes->vs) : planes->height; }
 
 static void straight_plane(const Kernels *kernels, const Planes *planes, int k, const Places *across, const Places *down,
                            const Step *step, int fill, Axis *x, Axis *y, int16_t *const rows[2], int16_t *bias,
@@ -139,6 +139,18 @@ static int straight(Decoder *decoder, const Kernels *kernels, const Planes *plan
   return 1;
 }
 
+/* Of first..last-1 the numbers j with x + j dx within 0..limit; both are equal where there are none. */
+static void narrow(double x, double dx, double limit, int *first, int *last) {
+  double low = *first, high = *last - 1;
+  if (dx == 0 && (x < 0 || x > limit)) high = low - 1;
+  if (dx != 0) {
+    double one = -x / dx, other = (limit - x) / dx;
+    low = fmax(low, ceil(fmin(one, other))), high = fmin(high, floor(fmax(one, other)));
+  }
+  *last = high < low ? *first : (int)high + 1;
+  if (high >= low) *first = (int)low;
+}
+
 static void slanted(const Kernels *kernels, const Planes *planes, const Step *step, const Row *row, uint8_t *const out[3]) {
   int mirror = row->mirror;
   const double *m = step->matrix;
@@ -146,6 +158,9 @@ static void slanted(const Kernels *kernels, const Planes *planes, const Step *st
   for (int i = 0; i < step->height; i++) {
     double x = m[1] * i + m[2] + (mirror ? m[0] * (step->width - 1) : 0);
     double y = m[4] * i + m[5] + (mirror ? m[3] * (step->width - 1) : 0);
+    int first = 0, last = step->width;
+    narrow(x, dx, planes->full_width - 1, &first, &last);
+    narrow(y, dy, planes->full_height - 1, &first, &last);
     for (int k = 0; k < planes->count; k++) {
       int hs = k ? planes->hs : 1, vs = k ? planes->vs : 1, fill = fill_of(planes, k, row);
       Slant slant = {(x - planes->x + 0.5) / hs - 0.5, (y - planes->y + 0.5) / vs - 0.5, dx / hs, dy / vs,
@@ -153,8 +168,9 @@ static void slanted(const Kernels *kernels, const Planes *planes, const Step *st
       uint8_t *line = out[k] + (size_t)i * step->width;
       kernels->slanted(planes->at[k], planes->stride[k], &slant, step->width, line);
       for (int j = 0; j < step->width; j++) {
+        if (j == first) j = last; /* all of these are within the picture */
+        if (j >= step->width) break;
         double u = x + j * dx, v = y + j * dy;
-        if (u >= 0 && v >= 0 && u <= planes->full_width - 1 && v <= planes->full_height - 1) continue;
         double cover = held(fmin(u + 1, planes->full_width - u), 0, 1) * held(fmin(v + 1, planes->full_height - v), 0, 1);
         line[j] = blend(line[j], fill, (int)(cover * 64 + 0.5));
       }
@@ -162,9 +178,7 @@ static void slanted(const Kernels *kernels, const Planes *planes, const Step *st
   }
 }
 
-/* A pixel as a sum of `count` samples from `first` on; what a pixel of the whole picture gives is chroma's share, too. */
-typedef struct { int first, count; float *weights; } Taps;
-
+/* What a pixel of the whole picture gives: of a smaller plane, what the interpolation takes for it. */
 static void add_pixel(Taps *taps, int pixel, float weight, int origin, int sub, int limit) {
   double at = held((pixel - origin + 0.5) / sub - 0.5, 0, limit - 1);
   int sample = (int)at, next = sample + 1 < limit ? sample + 1 : sample;
@@ -208,42 +222,41 @@ static Taps *new_taps(int count, int most, uint8_t **arena) {
 
 static size_t taps_bytes(int count, int most) { return count * sizeof(Taps) + (size_t)count * most * sizeof(float) + 2 * 64; }
 
-static void add_row(float *sum, const uint8_t *row, int count, float weight) {
-  for (int i = 0; i < count; i++) sum[i] += weight * row[i];
-}
-
-static void filter_plane(const Planes *planes, int k, const Step *step, const Taps *across, const Taps *down, float *sum,
-                         uint8_t *line) {
+static void filter_plane(const Kernels *kernels, const Planes *planes, int k, const Step *step, Taps *across,
+                         const Taps *down, float *sums, float *mixed, uint8_t *out) {
   int begin = plane_width(planes, k), end = 0;
   for (int j = 0; j < step->width; j++) {
     if (across[j].first < begin) begin = across[j].first;
     if (across[j].first + across[j].count > end) end = across[j].first + across[j].count;
   }
-  for (int i = 0; i < step->height; i++, line += step->width) {
-    const uint8_t *from = planes->at[k] + (size_t)down[i].first * planes->stride[k] + begin;
-    memset(sum, 0, sizeof(float) * (end - begin));
-    for (int row = 0; row < down[i].count; row++, from += planes->stride[k])
-      add_row(sum, from, end - begin, down[i].weights[row]);
-    for (int j = 0; j < step->width; j++) {
-      const float *at = sum + across[j].first - begin;
-      float value = 0.5f;
-      for (int x = 0; x < across[j].count; x++) value += at[x] * across[j].weights[x];
-      line[j] = (uint8_t)(value > 255 ? 255 : value);
+  for (int j = 0; j < step->width; j++) across[j].first -= begin;
+  int pixels = end - begin;
+  for (int i = 0; i < step->height; i += BAND) {
+    int rows = step->height - i < BAND ? step->height - i : BAND;
+    memset(sums, 0, sizeof(float) * BAND * pixels);
+    for (int r = 0; r < rows; r++) {
+      const Taps *taps = down + i + r;
+      const uint8_t *from = planes->at[k] + (size_t)taps->first * planes->stride[k] + begin;
+      for (int row = 0; row < taps->count; row++, from += planes->stride[k])
+        kernels->add_row(sums + (size_t)r * pixels, from, pixels, taps->weights[row]);
     }
+    kernels->collect(sums, pixels, rows, across, step->width, mixed, out + (size_t)i * step->width);
   }
 }
 
-static int filtered(Decoder *decoder, const Planes *planes, const Step *step, int mirror, uint8_t *const out[3]) {
+static int filtered(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, int mirror,
+                    uint8_t *const out[3]) {
   int wide = most_taps(step, 0), high = most_taps(step, 1);
-  size_t bytes = taps_bytes(step->width, wide) + taps_bytes(step->height, high) + 4 * ((size_t)planes->width + 16) + 64;
+  size_t band = BAND * sizeof(float) * (size_t)planes->width;
+  size_t bytes = taps_bytes(step->width, wide) + taps_bytes(step->height, high) + 2 * (band + 64);
   if (!grow(&decoder->axes, bytes)) return fail(decoder, "needs more memory than there is");
   uint8_t *arena = decoder->axes.at;
   Taps *across = new_taps(step->width, wide, &arena), *down = new_taps(step->height, high, &arena);
-  float *sum = take(&arena, 4 * ((size_t)planes->width + 16));
+  float *sums = take(&arena, band), *mixed = take(&arena, band);
   for (int k = 0; k < planes->count; k++) {
     taps_of(step, 0, mirror, planes->x, k ? planes->hs : 1, plane_width(planes, k), across);
     taps_of(step, 1, 0, planes->y, k ? planes->vs : 1, plane_height(planes, k), down);
-    filter_plane(planes, k, step, across, down, sum, out[k]);
+    filter_plane(kernels, planes, k, step, across, down, sums, mixed, out[k]);
   }
   return 1;
 }
@@ -256,7 +269,7 @@ static int as_it_is(const Step *step) {
 /* step->width x height bytes in each plane of `out`, with SLACK behind them. */
 int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, const Row *row,
            uint8_t *const out[3]) {
-  if (step->kind != WARP && !as_it_is(step)) return filtered(decoder, planes, step, row->mirror, out);
+  if (step->kind != WARP && !as_it_is(step)) return filtered(decoder, kernels, planes, step, row->mirror, out);
   if (step->kind != WARP || (step->matrix[1] == 0 && step->matrix[3] == 0))
     return straight(decoder, kernels, planes, step, row, out);
   slanted(kernels, planes, step, row, out);
