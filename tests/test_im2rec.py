@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.cli import im2rec
-from ibnnet_mx.recordio import download
+from ibnnet_mx.recordio import download, native
 from ibnnet_mx.recordio.format import RecordFile
+from ibnnet_mx.recordio.manifest import Manifest
 from tests.picture_sets import (
     NAMES,
     cifar_archive,
@@ -31,6 +32,7 @@ from tests.picture_sets import (
     tar_of,
     tree,
 )
+from tests.record_sets import jpeg, png, scene, write
 
 TOOL = Path(__file__).parents[1] / 'tools' / 'im2rec_wrapper.py'
 SHARED = Path(__file__).parents[2] / 'shared'
@@ -173,6 +175,15 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'seed': ('{x}/one {x}/out --seed -1', '--seed -1: a number from 0'),
     'max bad': ('{x}/one {x}/out --max-bad -1', '--max-bad -1: a number of at least 0'),
     'jobs': ('{x}/one {x}/out --threads 0', '--jobs 0: a number from 1'),
+    'restart and pack': ('{x}/one {x}/out --add-restart {x}/file', 'SOURCE DATA_DIR ({x}/one {x}/out) has no meaning'),
+    'restart and quality': (
+        '--quality 90 --add-restart {x}/file',
+        'records that exist, --quality has no meaning with it',
+    ),
+    'restart and list': ('--add-restart {x}/file --list', '--list has no meaning with it: leave it out'),
+    'restart and jobs': ('--add-restart {x}/file --jobs 0', '--jobs 0: a number from 1'),
+    'restart of nothing': ('--add-restart', 'argument --add-restart: expected at least one argument'),
+    'restart of no file': ('--add-restart {x}/file {x}/none.rec', '--add-restart {x}/none.rec: there is no such file'),
     'unknown': ('{x}/one {x}/out --colour red', '--colour red'),
 }
 
@@ -196,6 +207,26 @@ def test_mistake_is_one_line_with_the_value(tmp_path, capsys, name):
     assert (code, said.out, len(last)) == (2, '', 1)
     assert last[0].startswith('im2rec_wrapper: ')
     assert text in last[0]
+
+
+@pytest.mark.skipif(native.library() is None, reason='the C library is not built')
+def test_restart_markers_are_added_once_and_packing_again_is_not_needed(tmp_path, capsys):
+    pictures = [jpeg(scene(i, 40, 90)) for i in range(6)] + [jpeg(scene(6, 50, 64))[:-30]] * 25 + [png(scene(7, 8, 8))]
+    path = write(tmp_path / 'a.rec', pictures)
+    before = path.stat().st_size
+    Manifest(str(tmp_path)).put('a', {'bytes': before, 'source': 'x', 'skipped': 0})
+    path.with_suffix('.lst').touch()
+    assert im2rec.main(['--add-restart', str(path), '--jobs', '2']) == 0
+    said, after = capsys.readouterr(), path.stat().st_size
+    assert said.out == (
+        f'{path}: 32 records: 6 got restart markers, 1 no JPEG, 25 damaged and left as they were; '
+        f'{before} bytes, now {after} ({after / before - 1:+.1%})\n'
+    )
+    assert said.err.splitlines()[0] == f'left as it was: {path}: record 6 (id 6) is truncated'
+    assert said.err.count('left as it was') == im2rec.NAMED
+    assert Manifest(str(tmp_path)).finished('a', 'x')['bytes'] == after
+    assert im2rec.main(['--add-restart', str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f'{path}: 32 records: nothing to do, 6 had them before, ')
 
 
 @pytest.fixture

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
+
+from tqdm import tqdm
 
 from ibnnet_mx.cli.options import Parser, run
-from ibnnet_mx.recordio import download, lists, sources
+from ibnnet_mx.recordio import download, lists, restart, sources
+from ibnnet_mx.recordio.manifest import Manifest
 from ibnnet_mx.recordio.open_source import open_source
 from ibnnet_mx.recordio.pack import Packer
 from ibnnet_mx.recordio.sources import Sample, Source
@@ -18,11 +22,17 @@ ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or
 (id<tab>label<tab>path), or a folder with train.lst and val.lst; CIFAR-10's archive (python or binary version), packed
 or unpacked; or the word digits (scikit-learn's handwritten digits). Without a validation side one is split off.
 Writes train_480_q90, train_256_q90, val_256_q90, or cifar10_train, cifar10_val: .rec, .idx and .lst, and synset.txt.
-What is finished already is left alone."""
+What is finished already is left alone.
+With --add-restart, records that exist get restart markers: reading crops of them is faster then."""
+NAMED = 20  # damaged pictures of a file that --add-restart names
 
 
 def parser() -> Parser:
-    parser = Parser(prog='im2rec_wrapper', usage='%(prog)s SOURCE DATA_DIR [options]', description=ABOUT)
+    parser = Parser(
+        prog='im2rec_wrapper',
+        usage='%(prog)s SOURCE DATA_DIR [options]\n       %(prog)s --add-restart FILE.rec [FILE.rec ...] [--jobs N]',
+        description=ABOUT,
+    )
     parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help='(with --download, DATA_DIR is enough)')
     add = parser.add_argument
     add('--data-type', choices=('imagenet', 'cifar10'), help='unset: cifar10 where the pictures are 32x32')
@@ -34,6 +44,8 @@ def parser() -> Parser:
     add('--seed', type=int, default=0, help='of the shuffle and the split (0)')
     add('--max-bad', type=int, default=100, help='pictures that may be skipped because they cannot be read (100)')
     add('--jobs', '--threads', type=int, default=usable_cores(), metavar='N', help='processes (one a usable core)')
+    rec = dict(nargs='+', metavar='FILE.rec')
+    add('--add-restart', **rec, help='add restart markers to the JPEGs of records, in place and without loss')
     add('--download', action='store_true', help='get the CIFAR-10 archive first, into the folder SOURCE (or DATA_DIR)')
     return parser
 
@@ -42,16 +54,20 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def check(parser: Parser, args: argparse.Namespace) -> None:
-    """Every mistake that can be seen before the pictures are: one line with the option and its value."""
-    if len(args.paths) != 2 and not (args.download and len(args.paths) == 1):
-        parser.error(f'SOURCE DATA_DIR: two paths are needed, {len(args.paths)} came: {" ".join(args.paths) or "none"}')
+def check_numbers(parser: Parser, args: argparse.Namespace) -> None:
     bounds = {'resize': (32, 4096), 'quality': (1, 100), 'seed': (0, 2**32 - 1), 'max_bad': (0, None), 'jobs': (1, 256)}
     for name, (low, high) in bounds.items():
         value = getattr(args, name)
         if value < low or high is not None and value > high:
             span = f'from {low} to {high}' if high is not None else f'of at least {low}'
             parser.error(f'--{name.replace("_", "-")} {value}: a number {span} is needed')
+
+
+def check(parser: Parser, args: argparse.Namespace) -> None:
+    """Every mistake that can be seen before the pictures are: one line with the option and its value."""
+    check_numbers(parser, args)
+    if len(args.paths) != 2 and not (args.download and len(args.paths) == 1):
+        parser.error(f'SOURCE DATA_DIR: two paths are needed, {len(args.paths)} came: {" ".join(args.paths) or "none"}')
     if not 0 < args.train_ratio < 1:
         parser.error(f'--train-ratio {args.train_ratio:g}: a number between 0 and 1 is needed (0.8)')
     if args.root is not None and not os.path.isdir(args.root):
@@ -106,12 +122,71 @@ def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Samp
         print(f'{result.path}: {result.records} records{skipped}, {result.bytes} bytes{before}')
 
 
+def check_restart(parser: Parser, args: argparse.Namespace, argv: list[str] | None) -> None:
+    """The same for --add-restart, which goes with --jobs alone."""
+    check_numbers(parser, args)
+    given = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args))))
+    for name, value in vars(given).items():
+        if name not in ('add_restart', 'jobs') and value is not None and value != []:
+            option = f'SOURCE DATA_DIR ({" ".join(value)})' if name == 'paths' else f'--{name.replace("_", "-")}'
+            parser.error(f'--add-restart changes records that exist, {option} has no meaning with it: leave it out')
+    for path in args.add_restart:
+        if not os.path.isfile(path):
+            parser.error(f'--add-restart {path}: there is no such file')
+
+
+def add_restart(args: argparse.Namespace) -> None:
+    for path in args.add_restart:
+        counts: Counter[int] = Counter()
+        with tqdm(desc=os.path.basename(path), unit=' records', file=sys.stderr, disable=None) as bar:
+
+            def tell(became: int, why: str, counts: Counter[int] = counts, bar: tqdm = bar) -> None:
+                counts[became] += 1
+                bar.update()
+                if why and counts[restart.DAMAGED] <= NAMED:
+                    tqdm.write(f'left as it was: {why}', file=sys.stderr)
+
+            before, after = restart.add(path, args.jobs, tell)
+        size = f'{before} bytes, now {after} ({after / before - 1:+.1%})' if after != before else f'{before} bytes'
+        print(f'{path}: {told(counts)}; {size}')
+        note(path, before, after)
+
+
+def told(counts: Counter[int]) -> str:
+    """What became of the records of a file, by restart.ADDED and so on."""
+    added, progressive = counts[restart.ADDED] + counts[restart.SEQUENTIAL], counts[restart.SEQUENTIAL]
+    texts = {
+        restart.MARKED: 'had them before',
+        restart.FOREIGN: 'no JPEG',
+        restart.UNCUTTABLE: 'of a kind that cannot be read in pieces (4:1:1, CMYK)',
+        restart.DAMAGED: 'damaged and left as they were',
+    }
+    parts = [f'{counts[key]} {text}' for key, text in texts.items() if counts[key]]
+    if progressive:
+        parts.insert(0, f'{progressive} of them progressive before')
+    done = f'{added} got restart markers' if added else 'nothing to do'
+    return ', '.join([f'{sum(counts.values())} records: {done}', *parts])
+
+
+def note(path: str, before: int, after: int) -> None:
+    """packed.json learns the new size, so that packing the same pictures again still finds the file finished."""
+    folder, name = os.path.split(os.path.splitext(path)[0])
+    manifest = Manifest(folder)
+    entry = manifest.entries.get(name)
+    if before != after and entry is not None and entry.get('bytes') == before:
+        manifest.put(name, {**entry, 'bytes': after})
+
+
 def main(argv: list[str] | None = None) -> int:
     options = parser()
 
     def command(args: argparse.Namespace) -> None:
-        check(options, args)
-        write(args)
+        if args.add_restart:
+            check_restart(options, args, argv)
+            add_restart(args)
+        else:
+            check(options, args)
+            write(args)
 
     return run(command, options, argv, 'interrupted; what is finished stays, the same command continues')
 

@@ -51,6 +51,11 @@ def encode(payload: bytes, label: Any, record_id: int) -> bytes:
         data = HEADER.pack(labels.size, 0, record_id, 0) + labels.tobytes() + payload
     if len(data) >= MAX_PART:
         raise ValueError(f'record {record_id} has {len(data)} bytes, the format ends at {MAX_PART - 1}')
+    return frame(data)
+
+
+def frame(data: bytes) -> bytes:
+    """A record of less than MAX_PART bytes, in parts where it holds the magic at a multiple of 4."""
     cuts = _aligned_magics(data)
     if not cuts:
         return FRAME.pack(MAGIC, len(data)) + data + bytes(padded(len(data)) - len(data))

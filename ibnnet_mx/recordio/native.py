@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / 'fast' / '_fast.so'
 WHY = 120  # bytes of an error's text, as in fast.h
 JPEG, FOREIGN, BROKEN = range(3)
+LEVELS = ('plain C', 'AVX2', 'AVX-512')  # of the kernels
 SLACK = 64  # bytes and one row behind decoded planes that C may read
 
 # A JPEG of `length` bytes, or (stride > 0) decoded RGB planes; fast.h says the same in C.
@@ -59,6 +60,19 @@ def library() -> Any:
     return found
 
 
+def about() -> str:
+    """Who makes the pictures, for a log; where it is OpenCV, what that costs and how to change it."""
+    found = library()
+    if found is not None:
+        return f'pictures are decoded in C ({LEVELS[found.fast_level()]})'
+    if os.environ.get('IBNNET_MX_NATIVE') == '0':
+        return 'pictures are decoded by OpenCV, since IBNNET_MX_NATIVE is 0'
+    return (
+        'pictures are decoded by OpenCV, which takes three times as long as the C reader: '
+        'with a C compiler, python -m ibnnet_mx.recordio.build'
+    )
+
+
 def address(array: np.ndarray) -> int:
     return array.ctypes.data
 
@@ -84,7 +98,7 @@ def payload(source: np.void) -> bytes:
 
 
 def heads(sources: np.ndarray, why: np.ndarray) -> None:
-    """Fills in width, height and kind of SOURCE (n,) that are not BROKEN; why uint8 (n, WHY) tells what makes one so."""
+    """Fills in width, height and kind of SOURCE (n,) that are not BROKEN; why uint8 (n, WHY) says what makes one so."""
     library().fast_heads(address(sources), len(sources), address(why))
 
 

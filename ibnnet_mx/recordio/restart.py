@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from typing import Any, Iterator
+import os
+import shutil
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Callable, Generator, Iterator, Tuple
 
 import numpy as np
 
 from ibnnet_mx.recordio import native
+from ibnnet_mx.recordio.format import RecordError, RecordFile, write_index
+from ibnnet_mx.recordio.framing import MAX_PART, Frames, frame
 from ibnnet_mx.recordio.pictures import PictureError
-from ibnnet_mx.recordio.region import DRI, FRAMES, SOS
+from ibnnet_mx.recordio.region import DRI, FRAMES, SOS, layout
 
-NOT_BUILT = 'restart markers are written in C, which is not built here: python -m ibnnet_mx.recordio.build'
+PROGRESSIVE = 0xC2
+CHUNK = 8  # records that a thread is given at a time
+AHEAD = 3  # chunks for each thread that may wait, so that memory stays bounded
+ADDED, SEQUENTIAL, MARKED, FOREIGN, UNCUTTABLE, DAMAGED = range(6)  # what became of a record
+Tell = Callable[[int, str], None]
+Converted = Tuple[int, bytes, str]  # what became of a record, its bytes, what is wrong
+CHANGED = (ADDED, SEQUENTIAL)
+BLOCK = 16 << 20
 
 
 def _library() -> Any:
-    """ValueError where the C library is not built."""
     found = native.library()
     if found is None:
-        raise ValueError(NOT_BUILT)
+        raise ValueError('restart markers are written in C, which is not built: python -m ibnnet_mx.recordio.build')
     return found
 
 
@@ -31,7 +44,7 @@ def headers(payload: bytes) -> Iterator[tuple[int, bytes]]:
             at += 1
             continue
         yield marker, payload[at + 4 : at + 2 + length]
-        if marker == SOS or length < 2:
+        if marker == SOS:
             return
         at += 2 + length
 
@@ -82,3 +95,194 @@ def rewrite(payload: bytes, interval: int) -> bytes:
         return ctypes.string_at(at, length.value)
     finally:
         library.fast_release(at)
+
+
+def _convert(payload: bytes) -> Converted:
+    if payload[:2] != b'\xff\xd8':
+        return FOREIGN, payload, ''
+    if layout(payload) is not None:
+        return MARKED, payload, ''
+    try:
+        new = rewrite(payload, best_interval(payload))
+    except PictureError as error:
+        return DAMAGED, payload, str(error)
+    if layout(new) is None:
+        return UNCUTTABLE, payload, ''
+    return SEQUENTIAL if any(marker == PROGRESSIVE for marker, _ in headers(payload)) else ADDED, new, ''
+
+
+class _Records:
+    """The records of a file, in the order in which they lie there, converted on `jobs` threads."""
+
+    def __init__(self, records: RecordFile, frames: Frames, jobs: int) -> None:
+        _, self._offsets, self._sizes, _, _ = records.spans()
+        self.order = np.argsort(self._offsets, kind='stable')
+        self._records, self._frames, self._jobs = records, frames, jobs
+
+    def _one(self, position: int) -> Converted:
+        at, size = int(self._offsets[position]), int(self._sizes[position])
+        payload = self._frames.item(position, at, size).payload
+        became, new, why = _convert(payload)
+        if became in CHANGED:
+            data = self._frames.data(position, at, size)
+            data = data[: len(data) - len(payload)] + new
+            if len(data) < MAX_PART:
+                return became, frame(data), ''
+            became, why = DAMAGED, f'would have {len(data)} bytes with markers, the format ends at {MAX_PART - 1}'
+        return became, self._frames.take(size, at, position, at), why
+
+    def run(self) -> Generator[Converted, None, None]:
+        waiting: deque[Future[list[Converted]]] = deque()
+        with ThreadPoolExecutor(self._jobs) as pool:
+            try:
+                for chunk in np.array_split(self.order, -(-len(self.order) // CHUNK)):
+                    self._records.announce(chunk)
+                    waiting.append(pool.submit(lambda some: [self._one(i) for i in some.tolist()], chunk))
+                    if len(waiting) > AHEAD * self._jobs:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+class _Files:
+    """FILE.rec, its index, and what stands beside them while both are replaced."""
+
+    def __init__(self, path: str) -> None:
+        self.rec = os.path.realpath(path)  # a link stays one
+        self.idx = os.path.realpath(os.path.splitext(path)[0] + '.idx')
+        self.new_rec, self.new_idx, self.old_idx = f'{self.rec}.part', f'{self.idx}.part', f'{self.idx}.before'
+
+    def _fits(self, index: str) -> bool:
+        with contextlib.suppress(RecordError):
+            RecordFile(self.rec, index).close()
+            return True
+        return False
+
+    def mend(self) -> None:
+        """Ends or undoes a replacement that was interrupted, wherever it was: an index that fits comes back."""
+        if not os.path.isfile(self.idx):
+            for other in filter(self._fits, (self.new_idx, self.old_idx)):
+                os.replace(other, self.idx)
+                break
+        for left in (self.new_rec, self.new_idx, f'{self.new_idx}.part', self.old_idx):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(left)
+
+    def replace(self) -> None:
+        """Both, or with a kill in between: records without an index, which every reader scans, and mend() ends it."""
+        steps = [(self.new_rec, self.rec)]
+        if os.path.isfile(self.idx):
+            steps = [(self.idx, self.old_idx), *steps, (self.new_idx, self.idx)]
+        for old, new in steps:
+            os.replace(old, new)
+            _sync(os.path.dirname(new))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Frames]:
+        """The file's frames. RecordError while another process converts it."""
+        frames = Frames(self.rec)
+        try:
+            import fcntl  # here: the rest of this file is of use on systems without it
+
+            locked = True
+            try:
+                fcntl.flock(frames.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:  # or a file system without locks
+                locked = not isinstance(error, BlockingIOError)
+            if not locked or not os.path.samestat(os.fstat(frames.fd), os.stat(self.rec)):
+                raise RecordError(f'{self.rec} is being converted by another process: wait for it')
+            yield frames
+        finally:
+            frames.close()
+
+
+def _sync(folder: str) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _alike(old: str, new: str) -> None:
+    """Mode and owner as before."""
+    shutil.copymode(old, new)
+    with contextlib.suppress(PermissionError):
+        os.chown(new, os.stat(old).st_uid, os.stat(old).st_gid)
+
+
+class _Writer:
+    """FILE.rec.part, begun with the first record that is another than before: a file without any is only read."""
+
+    def __init__(self, files: _Files, frames: Frames) -> None:
+        self._files, self._frames, self.size = files, frames, 0
+        self._file: Any = None
+
+    def add(self, framed: bytes, changed: bool) -> None:
+        if changed and self._file is None:
+            self._begin()
+        if self._file is not None:
+            self._file.write(framed)
+        self.size += len(framed)
+
+    def _begin(self) -> None:
+        name, free = self._files.new_rec, shutil.disk_usage(os.path.dirname(self._files.rec)).free
+        if free < self._frames.size:
+            raise RecordError(f'{name} needs about {self._frames.size} bytes, {free} are free: nothing was changed')
+        self._file = open(name, 'wb')  # noqa: SIM115  (closed by close)
+        for at in range(0, self.size, BLOCK):
+            self._file.write(self._frames.take(min(BLOCK, self.size - at), at, 0, 0))
+
+    def finish(self, ids: np.ndarray, offsets: np.ndarray) -> None:
+        if self._file is None:
+            return
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        _alike(self._files.rec, self._files.new_rec)
+        if os.path.isfile(self._files.idx):
+            write_index(self._files.new_idx, ids, offsets)
+            _alike(self._files.idx, self._files.new_idx)
+        self._files.replace()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk takes no rest; what is whole was on disk before
+            if self._file is not None:
+                self._file.close()
+
+
+def _convert_all(records: RecordFile, frames: Frames, writer: _Writer, jobs: int, tell: Tell) -> None:
+    path, converted = records.path, _Records(records, frames, jobs)
+    offsets = np.zeros(len(records), np.int64)
+    with contextlib.closing(converted.run()) as found:
+        for position, (became, framed, why) in zip(converted.order, found):
+            offsets[position] = writer.size
+            writer.add(framed, became in CHANGED)
+            tell(became, f'{path}: record {position} (id {records.ids[position]}) {why}' if why else '')
+    writer.finish(records.ids, offsets)
+
+
+def add(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
+    """Restart markers for the JPEGs of a .rec that lack them, in place; its bytes before and after.
+
+    Labels, ids and order stay; whatever happens, FILE.rec is the old or the new one, whole. tell(became, why) hears of
+    each record, in the order of the file; why: which DAMAGED one it is, and what is wrong. RecordError: the file is no
+    .rec, there is no room for it, or another process converts it. ValueError where the C library is not built.
+    """
+    _library()
+    files = _Files(path)
+    with files.locked() as frames, contextlib.closing(_Writer(files, frames)) as writer:
+        try:
+            files.mend()
+            with RecordFile(path) as records:
+                _convert_all(records, frames, writer, jobs, tell)
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            said = f'{files.new_rec} could not be written ({error.strerror}): {path} was not changed'
+            raise RecordError(f'{said}, and about {frames.size} bytes are needed beside it') from None
+        finally:
+            files.mend()
+        return frames.size, writer.size

@@ -1,0 +1,183 @@
+"""python -m ibnnet_mx.recordio FILE.rec ...: is all of it sound, and what does it look like?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from ibnnet_mx._env import usable_cores
+from ibnnet_mx.cli.options import Parser, run
+from ibnnet_mx.recipe import AUGMENT
+from ibnnet_mx.recordio import lists, sheet, verify
+from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio.format import RecordFile
+from ibnnet_mx.recordio.verify import Report, Span
+
+NAMED = 10  # bad records of a file that are named
+ABOUT = """Reads FILE.rec and decodes every picture in it: index, lengths, labels, damage, sizes, formats, classes.
+Exit code 0: all is sound, 1: something is wrong, 2: the command is. With --sheet only a contact sheet is drawn."""
+SHEET = {'count': (1, 2000), 'size': (8, 2048), 'draws': (1, 32)}
+
+
+def parser() -> Parser:
+    usage = 'python -m %(prog)s FILE.rec [FILE.rec ...] [options]'
+    parser = Parser(prog='ibnnet_mx.recordio', usage=usage, description=ABOUT)
+    parser.add_argument('files', nargs='+', metavar='FILE.rec')
+    add = parser.add_argument
+    add('--all', action='store_true', help=f'name all that is wrong, not the first {NAMED} of each file')
+    add('--json', metavar='FILE', help='write the report for programs, too')
+    add('--threads', type=int, default=usable_cores(), help='unset: one for each core')
+    add('--sheet', metavar='FILE.png', help='draw records of FILE.rec, evenly spread, with their labels')
+    add('--count', type=int, help='records on the sheet (32)')
+    add('--size', type=int, help='side of a picture, with --augment of the crop (224; of small pictures their own)')
+    add('--augment', choices=[str(level) for level in AUGMENT], help='also what training at that level makes of each')
+    add('--draws', type=int, help='how many of these, as in the first epochs of a run with --seed 0 (3)')
+    return parser
+
+
+def check(parser: Parser, args: argparse.Namespace) -> None:
+    """One line with the option and its value, for every mistake that can be seen before a file is read."""
+    for path in args.files:
+        if not os.path.isfile(path):
+            wrong = 'is a folder: name the .rec files in it' if os.path.isdir(path) else 'is not there'
+            parser.error(f'{path} {wrong}')
+    for name, (low, high) in {'threads': (1, 256), **SHEET}.items():
+        value = getattr(args, name)
+        if value is not None and not low <= value <= high:
+            parser.error(f'--{name} {value}: a number from {low} to {high} is needed')
+    if args.draws is not None and args.augment is None:
+        parser.error(
+            f'--draws {args.draws} has no meaning without --augment LEVEL: add it ({", ".join(map(str, AUGMENT))})'
+        )
+    if args.sheet is None:
+        for name in (*SHEET, 'augment'):
+            if getattr(args, name) is not None:
+                parser.error(f'--{name} {getattr(args, name)} has no meaning without --sheet FILE.png: add it')
+        return
+    if len(args.files) > 1:
+        parser.error(
+            f'--sheet {args.sheet}: a sheet is of one FILE.rec, {len(args.files)} came: draw one after the other'
+        )
+    if args.all or args.json:
+        parser.error(
+            f'{"--all" if args.all else "--json"} has no meaning with --sheet, which checks nothing: leave it out'
+        )
+    if os.path.splitext(args.sheet)[1].lower() not in sheet.SUFFIXES:
+        parser.error(f'--sheet {args.sheet}: the name must end in {", ".join(sheet.SUFFIXES)}')
+
+
+def draw(args: argparse.Namespace) -> int:
+    (path,) = args.files
+    levels = {str(level): Augment(**changes) for level, changes in AUGMENT.items()}
+    draws = sheet.Draws(levels[args.augment], args.draws or 3) if args.augment else None
+    with RecordFile(path) as records:
+        side = args.size or sheet.usual_side(records)
+        picture = sheet.sheet(records, args.count or 32, side, sheet.class_names(path), draws)
+    done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], picture)
+    if not done:
+        raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many, use .png')
+    with open(args.sheet, 'wb') as file:
+        file.write(encoded.tobytes())
+    print(f'{args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels')
+    return 0
+
+
+def _verified(path: str, threads: int) -> Report:
+    style = dict(desc=os.path.basename(path), unit=' records', disable=None, leave=False)
+    with verify.hushed() as (complaints, screen), tqdm(file=screen, **style) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done)
+
+        return verify.verify(path, threads, complaints, progress)
+
+
+def look(args: argparse.Namespace) -> int:
+    """Verifies each file and says what it found; 1 where something is wrong."""
+    reports = []
+    for path in args.files:
+        reports.append(_verified(path, args.threads))
+        print('\n'.join(lines(reports[-1], sheet.class_names(path), None if args.all else NAMED)))
+    if args.json:
+        files = [{'sound': not report.wrong, **_plain(report)} for report in reports]
+        lists.write_text(args.json, [json.dumps({'files': files}, indent=1)])
+    return int(any(report.wrong for report in reports))
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    return {key: value._asdict() if isinstance(value, Span) else value for key, value in report._asdict().items()}
+
+
+def lines(report: Report, names: list[str], named: int | None) -> list[str]:
+    """The report for people; `named`: how many of the things that are wrong are told, None: all of them."""
+    index = 'with an index that fits' if report.indexed else 'found by a scan, without an index'
+    rows = [('records', f'{report.records} in {report.bytes / 1e6:.1f} MB, {index}')] if report.records else []
+    rows += (
+        [('formats', ', '.join(f'{count} {name}' for name, count in report.formats.items()))] if report.formats else []
+    )
+    for name, span in (('width', report.width), ('height', report.height)):
+        if span is not None:
+            same = span.least == span.most
+            rows.append((name, f'{span.least}' if same else f'{span.least} to {span.most}, median {span.median}'))
+    rows += _classes(report, names) + _pieces(report)
+    rows += [('note', text) for text in report.notes]
+    found = len(report.wrong)
+    if not found:
+        return [report.path, *(f'  {name:<9}{text}' for name, text in rows), '  sound    nothing is wrong']
+    rows.append(('WRONG', f'{found} thing{"s" if found > 1 else ""}'))
+    rows += [('', text) for text in report.wrong[:named]]
+    if named is not None and found > named:
+        rows.append(('', f'and {found - named} more: --all names them'))
+    return [report.path, *(f'  {name:<9}{text}' for name, text in rows)]
+
+
+def _classes(report: Report, names: list[str]) -> list[tuple[str, str]]:
+    if not report.classes:
+        return []
+
+    def told(label: int) -> str:
+        return f'{label} {names[label]}' if label < len(names) else str(label)
+
+    few, many = min(report.classes, key=report.classes.__getitem__), max(report.classes, key=report.classes.__getitem__)
+    low, high = report.classes[few], report.classes[many]
+    text = f'{len(report.classes)}, numbers {min(report.classes)} to {max(report.classes)}, '
+    pictures = (
+        f'{low} picture{"s" if low > 1 else ""} in each'
+        if low == high
+        else (f'{low} picture{"s" if low > 1 else ""} ({told(few)}) to {high} ({told(many)})')
+    )
+    width = [('labels', f'{report.labels} of each record; the first is the class')] if report.labels > 1 else []
+    return [*width, ('classes', text + pictures)]
+
+
+def _pieces(report: Report) -> list[tuple[str, str]]:
+    """How many JPEGs are read in pieces, and what to do where it is not all."""
+    jpegs = sum(count for name, count in report.formats.items() if name.startswith('JPEG'))
+    if not jpegs:
+        return []
+    rows = [('pieces', f'{report.pieces} of {jpegs} JPEGs can be read in pieces, thanks to restart markers')]
+    if report.pieces < jpegs:
+        how = f'python tools/im2rec_wrapper.py --add-restart {report.path}'
+        rows.append(('', f'{how} adds these where it can, without loss'))
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parser()
+
+    def command(args: argparse.Namespace) -> int | None:
+        check(options, args)
+        return look(args) if args.sheet is None else draw(args)
+
+    return run(command, options, argv)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""A contact sheet: pictures of a .rec in rows, as they are or as training changes them, with their labels below."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple, Sequence
+
+import cv2
+import numpy as np
+
+from ibnnet_mx.recordio import augment, opencv
+from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio.format import RecordError, RecordFile
+from ibnnet_mx.recordio.pictures import PictureError
+from ibnnet_mx.recordio.region import Pixels, open_picture
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
+PAPER, INK, GREY, EMPTY = 255, 40, 130, 238  # grey values
+LEAST = 112  # pixels; smaller tiles are enlarged, so that labels fit below them
+MARGIN, GAP, TIGHT, LINE = 12, 12, 2, 18  # pixels: around the sheet, between records, between tiles of one, of a text
+SHAPE = 1.4  # width of a sheet over its height, as near as the tiles allow
+MOST_PIXELS = 1 << 27
+FONT, LETTERS, FINE = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 4  # texts are drawn FINE times as large, then shrunk: smoother
+
+
+class Draws(NamedTuple):
+    """What is shown beside a picture: `often` draws of the changes that training makes to it, of epochs 0, 1 ..."""
+
+    changes: Augment
+    often: int
+    seed: int = 0
+
+
+def class_names(path: Any) -> list[str]:
+    """The lines of synset.txt in the folder of the records; [] without one."""
+    try:
+        with open(os.path.join(os.path.dirname(os.fspath(path)), 'synset.txt'), encoding='utf-8') as file:
+            return file.read().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def spread(records: int, count: int) -> np.ndarray:
+    """int64 (count or fewer,): positions evenly over all of 0..records-1, the first and the last among them."""
+    return np.unique(np.linspace(0, records - 1, min(count, records)).round().astype(np.int64))
+
+
+def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
+    """All of a picture on a side x side tile, in the middle."""
+    scale = side / max(picture.shape[:2])
+    height, width = (max(round(length * scale), 1) for length in picture.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(picture, (width, height), interpolation=method) if scale != 1 else picture
+    tile = np.full((side, side, 3), EMPTY, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    tile[top : top + height, left : left + width] = small
+    return tile
+
+
+def _tiles(picture: Pixels, position: int, side: int, draws: Draws | None) -> list[np.ndarray]:
+    """BGR uint8 (side, side, 3): the picture, then what training makes of it."""
+    tiles = [_fitted(picture.whole(), side)]
+    if draws is not None:
+        sizes, records = np.array([[picture.width, picture.height]]), np.array([position])
+        for epoch in range(draws.often):
+            u = augment.uniforms(draws.seed, epoch, records)
+            tiles += opencv.views(picture, augment.plan(draws.changes, u, sizes, side))
+    return tiles
+
+
+def _text(words: str, width: int, grey: int) -> np.ndarray:
+    """uint8 (LINE, width): one line, cut with dots where it is too long. Hershey's letters are ASCII."""
+    words = words.encode('ascii', 'replace').decode()
+    fits = words
+    while fits and cv2.getTextSize(fits, FONT, LETTERS * FINE, FINE)[0][0] > (width - 1) * FINE:
+        words = words[:-1]
+        fits = f'{words.rstrip()}..' if words else ''
+    large = np.full((LINE * FINE, width * FINE), PAPER, np.uint8)
+    cv2.putText(large, fits, (0, (LINE - 5) * FINE), FONT, LETTERS * FINE, (grey,), FINE, cv2.LINE_AA)
+    return cv2.resize(large, (width, LINE), interpolation=cv2.INTER_AREA)
+
+
+def _label(label: np.ndarray, names: Sequence[str]) -> str:
+    first = float(label[0])
+    if len(label) == 1 and first.is_integer() and 0 <= first < len(names):
+        return f'{first:g} {names[int(first)]}'
+    return ' '.join(f'{value:g}' for value in label[:8])
+
+
+class _Cell(NamedTuple):
+    tiles: list[np.ndarray]
+    above: str
+    below: str
+
+
+def _cell(records: RecordFile, position: int, side: int, names: Sequence[str], draws: Draws | None) -> _Cell:
+    number = f'#{position}'
+    try:
+        item = records.read(position)
+        picture = open_picture(item.payload)
+        tiles = _tiles(picture, position, side, draws)
+        return _Cell(tiles, _label(item.label, names), f'{number}  {picture.width}x{picture.height}')
+    except (RecordError, PictureError, cv2.error) as error:
+        why = str(error) if isinstance(error, PictureError) else 'cannot be read'
+        empty = np.full((side, side, 3), EMPTY, np.uint8)
+        return _Cell([empty] * (1 + (draws.often if draws else 0)), why, number)
+
+
+def _joined(cell: _Cell, scale: int) -> np.ndarray:
+    """The tiles of a record side by side, its texts below them."""
+    shown = [cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) for tile in cell.tiles]
+    side = len(shown[0])
+    strip = np.full((side, TIGHT, 3), PAPER, np.uint8)
+    pieces = [part for tile in shown for part in (strip, tile)][1:]
+    tiles = np.concatenate(pieces, axis=1)
+    texts = [_text(cell.above, tiles.shape[1], INK), _text(cell.below, tiles.shape[1], GREY)]
+    return np.concatenate([tiles, *[cv2.cvtColor(text, cv2.COLOR_GRAY2BGR) for text in texts]])
+
+
+def columns(count: int, width: int, height: int) -> int:
+    """Cells of width x height in a row, so that `count` of them make a sheet of about SHAPE."""
+
+    def distance(across: int) -> float:
+        down = -(-count // across)
+        empty = across * down - count
+        return abs(np.log(across * width / (down * height) / SHAPE)) + empty / count
+
+    return min(range(1, count + 1), key=distance)
+
+
+def sheet(records: RecordFile, count: int, side: int, names: Sequence[str], draws: Draws | None = None) -> np.ndarray:
+    """BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels. ValueError: too large a sheet."""
+    positions = spread(len(records), count)
+    scale = -(-LEAST // side)
+    width = (1 + (draws.often if draws else 0)) * (side * scale + TIGHT) - TIGHT + GAP
+    height = side * scale + 2 * LINE + GAP
+    if len(positions) * width * height > MOST_PIXELS:
+        raise ValueError(
+            f'a sheet of {len(positions)} records, {width}x{height} pixels each, is too large: '
+            f'draw fewer (--count), smaller ones (--size) or fewer --draws'
+        )
+    across = columns(len(positions), width, height)
+    down = -(-len(positions) // across)
+    paper = np.full((down * height - GAP + 2 * MARGIN, across * width - GAP + 2 * MARGIN, 3), PAPER, np.uint8)
+    for number, position in enumerate(positions.tolist()):
+        cell = _joined(_cell(records, position, side, names, draws), scale)
+        top, left = MARGIN + number // across * height, MARGIN + number % across * width
+        paper[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return paper
+
+
+def usual_side(records: RecordFile) -> int:
+    """224, or the side of the first picture that can be read, where that is smaller than 64 (CIFAR-10: 32)."""
+    for position in range(min(len(records), 8)):
+        try:
+            picture = open_picture(records.read(position).payload)
+        except (RecordError, PictureError):
+            continue
+        return max(picture.width, picture.height) if max(picture.width, picture.height) <= 64 else 224
+    return 224

@@ -1,0 +1,210 @@
+"""All of a .rec looked at: index, labels, and every picture decoded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Iterator, NamedTuple, TextIO
+
+import numpy as np
+
+from ibnnet_mx.recordio import native
+from ibnnet_mx.recordio.format import RecordError, RecordFile
+from ibnnet_mx.recordio.pictures import Complaints, PictureError, decode
+from ibnnet_mx.recordio.region import BASELINE, FRAMES, HUFFMAN_8_BIT, layout
+from ibnnet_mx.recordio.restart import PROGRESSIVE, headers
+
+Progress = Callable[[int, int], None]  # records that were looked at now, all of them
+CHUNK = 16  # records that a thread is given at a time
+SIGNATURES = {b'\x89PNG': 'PNG', b'GIF8': 'GIF', b'BM': 'BMP', b'II*\0': 'TIFF', b'MM\0*': 'TIFF', b'RIFF': 'WebP'}
+NO_LIBRARY = 'the C library is not built (python -m ibnnet_mx.recordio.build), so OpenCV decodes: slower, on one core'
+
+
+class Span(NamedTuple):
+    least: int
+    median: int
+    most: int
+
+
+class Report(NamedTuple):
+    """wrong: of the file and its records, in their order; notes: what is odd, but can be read.
+
+    formats: {name: pictures}; width, height in pixels, None: no picture could be read; pieces: JPEGs that are read in
+    pieces, thanks to restart markers. labels: of each record, 0: they differ. classes: {label: pictures} of the first.
+    """
+
+    path: str
+    bytes: int
+    records: int
+    indexed: bool
+    formats: dict[str, int]
+    width: Span | None
+    height: Span | None
+    pieces: int
+    labels: int
+    classes: dict[int, int]
+    wrong: list[str]
+    notes: list[str]
+
+
+class _Seen:
+    """What is known of some records: their formats, sizes, pieces and other ids than in the index; what is wrong."""
+
+    def __init__(self) -> None:
+        self.formats: Counter[str] = Counter()
+        self.sizes: list[tuple[int, int]] = []
+        self.pieces = self.other_ids = 0
+        self.wrong: list[str] = []
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[tuple[Complaints, TextIO]]:
+    """While the decoders' words on standard error are caught: these words, and the standard error itself."""
+    fd = os.dup(2)
+    try:
+        complaints = Complaints()
+        with os.fdopen(os.dup(fd), 'w') as screen:
+            yield complaints, screen
+        os.close(complaints.fd)
+    finally:
+        os.dup2(fd, 2)
+        os.close(fd)
+
+
+def format_of(payload: bytes) -> str:
+    """The name of an encoded picture's format."""
+    if payload[:2] == b'\xff\xd8':
+        frame = next((marker for marker, _ in headers(payload) if marker in FRAMES), None)
+        known = {BASELINE: 'JPEG baseline', HUFFMAN_8_BIT: 'JPEG baseline', PROGRESSIVE: 'JPEG progressive'}
+        return known.get(frame or 0, 'JPEG of another kind')
+    return next((name for start, name in SIGNATURES.items() if payload.startswith(start)), 'other')
+
+
+class _Checker:
+    """Looks at records, from any number of threads; with `complaints` from one alone, by OpenCV."""
+
+    def __init__(self, records: RecordFile, complaints: Complaints | None) -> None:
+        self._records, self._complaints = records, complaints
+        self._local = threading.local()
+
+    def check(self, positions: np.ndarray) -> _Seen:
+        """Reads and decodes the records at positions (n,)."""
+        seen = _Seen()
+        self._records.announce(positions)
+        for position in positions.tolist():
+            try:
+                self._check(position, seen)
+            except RecordError as error:
+                seen.wrong.append(str(error))
+            except PictureError as error:
+                seen.wrong.append(f'{self._records.describe(position)} {error}')
+        return seen
+
+    def _check(self, position: int, seen: _Seen) -> None:
+        item = self._records.read(position)
+        seen.other_ids += item.id != self._records.ids[position]
+        seen.formats[format_of(item.payload)] += 1
+        seen.sizes.append(self._size(item.payload))
+        seen.pieces += layout(item.payload) is not None
+
+    def _size(self, payload: bytes) -> tuple[int, int]:
+        """Width and height of a picture that could be decoded. PictureError where it could not."""
+        if self._complaints is None and payload[:2] == b'\xff\xd8':
+            return self._jpeg(payload)
+        height, width = decode(payload, self._complaints).shape[:2]
+        return width, height
+
+    def _jpeg(self, payload: bytes) -> tuple[int, int]:
+        if not hasattr(self._local, 'decoder'):
+            self._local.decoder = native.Decoder()
+        source, why = np.zeros(1, native.SOURCE), np.zeros((1, native.WHY), np.uint8)
+        held = np.frombuffer(payload, np.uint8)
+        source['data'], source['length'] = native.address(held), len(held)
+        native.heads(source, why)
+        wrong = native.failures(why).get(0) or self._local.decoder.check(source)
+        if wrong:
+            raise PictureError(wrong)
+        return int(source['width'][0]), int(source['height'][0])
+
+
+def _open(path: str, wrong: list[str]) -> RecordFile | None:
+    """The records; by a scan, where the index does not fit. What is wrong with either is added to `wrong`."""
+    try:
+        return RecordFile(path)
+    except RecordError as error:
+        wrong.append(str(error))
+    try:
+        return RecordFile(path, index_path='')
+    except RecordError as error:
+        wrong[:] = [str(error)]  # the scan names the record at which the file ends or breaks
+        return None
+
+
+def _classes(records: RecordFile, wrong: list[str], notes: list[str]) -> tuple[int, dict[int, int]]:
+    """Labels of each record, and pictures of each class."""
+    try:
+        labels = records.labels()
+    except RecordError as error:
+        wrong.append(str(error))
+        return 0, {}
+    first = labels[:, 0]
+    bad = ~np.isfinite(first) | (first < 0) | (first != np.floor(first))
+    for number in np.flatnonzero(bad):
+        wrong.append(f'{records.describe(int(number))} has label {first[number]:g}, no class number (0, 1, 2, ...)')
+    numbers, counts = np.unique(first[~bad].astype(np.int64), return_counts=True)
+    classes = dict(zip(numbers.tolist(), counts.tolist()))
+    gaps = max(classes, default=-1) + 1 - len(classes)
+    if gaps:
+        notes.append(f'class numbers from 0 to {max(classes)} without a picture: {gaps}')
+    return labels.shape[1], classes
+
+
+def _span(values: np.ndarray) -> Span | None:
+    return Span(int(values.min()), int(np.median(values)), int(values.max())) if len(values) else None
+
+
+def _look(records: RecordFile, threads: int, complaints: Complaints | None, progress: Progress) -> list[_Seen]:
+    checker = _Checker(records, complaints)
+    parts = np.array_split(np.arange(len(records)), -(-len(records) // CHUNK))
+    seen: list[_Seen] = []
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(checker.check, parts)
+        try:
+            for part, some in zip(parts, found):
+                seen.append(some)
+                progress(len(part), len(records))
+        finally:
+            found.close()  # type: ignore[attr-defined]  # what has not begun never does
+    return seen
+
+
+def verify(path: Any, threads: int, complaints: Complaints, progress: Progress) -> Report:
+    """Reads and decodes every record; what is wrong with the file or its index is in the report, too."""
+    path, wrong, notes = os.fspath(path), [], []  # type: ignore[var-annotated]
+    size, records = os.path.getsize(path), _open(path, wrong)
+    if records is None:
+        return Report(path, size, 0, False, {}, None, None, 0, 0, {}, wrong, notes)
+    indexed = not wrong and os.path.isfile(os.path.splitext(path)[0] + '.idx')
+    with records:
+        alone = native.library() is None
+        if alone:
+            notes.append(NO_LIBRARY)
+        labels, classes = _classes(records, wrong, notes)
+        seen = _look(records, 1 if alone else threads, complaints if alone else None, progress)
+        double = len(records) - len(np.unique(records.ids))
+        if double:
+            notes.append(f'records with the id of another one, of which mxnet finds only one by it: {double}')
+    other = sum(some.other_ids for some in seen)
+    if other:
+        notes.append(f'records with another id than the index gives them: {other}')
+    formats = sum([some.formats for some in seen], Counter())
+    wide, high = np.array([size for some in seen for size in some.sizes], np.int64).reshape(-1, 2).T
+    pieces = sum(some.pieces for some in seen)
+    wrong += [text for some in seen for text in some.wrong]
+    found = dict(formats.most_common())
+    return Report(
+        path, size, len(records), indexed, found, _span(wide), _span(high), pieces, labels, classes, wrong, notes
+    )
