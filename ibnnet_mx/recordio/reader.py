@@ -33,7 +33,7 @@ RAW = ((0.0,) * 3, (1.0,) * 3)
 
 
 class Batch(NamedTuple):
-    """data (n x crops, 3, S, S), label float32 (n,) or (n, width); real: how many of the n are pictures, the rest is pad.
+    """data (n x crops, 3, S, S), label float32 (n,) or (n, width); the first `real` of n are pictures, the rest is pad.
 
     The crops of a picture follow each other; training has one.
     """
