@@ -19,7 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.reader.bench import machine  # noqa: E402
+from benchmarks.reader.measure import machine  # noqa: E402
 from ibnnet_mx import _env, get_model, registry  # noqa: E402
 from ibnnet_mx.cli.options import Parser, run  # noqa: E402
 
