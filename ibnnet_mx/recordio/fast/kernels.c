@@ -151,34 +151,36 @@ static void to_rgb(const uint8_t *luma, const uint8_t *blueness, const uint8_t *
 
 #define FLOATS_END_HERE 12582912.0f /* 1.5 * 2^23: a float of this size has no digit behind the point */
 
-static float nearest(float x) { return (x + FLOATS_END_HERE) - FLOATS_END_HERE; }
-
-/* A primary colour by the hue's distance, of 6 twelfths of the circle, from the place opposite to its own. */
-static float primary(float l, float reach, float distance) { return nearest(l + reach * within(distance - 3, -1, 1)); }
-
 static float size_of(float x) { return x < 0 ? -x : x; }
+
+/* A primary colour: lightness (plus FLOATS_END_HERE, so that the sum is rounded) and what the hue gives, by its distance
+   from the place opposite to the colour's own, less a quarter of the circle. */
+static float primary(float lightness, float reach, float distance) {
+  return lightness + reach * within(distance, -1, 1) - FLOATS_END_HERE;
+}
 
 /* Hue, lightness and saturation moved and clipped, each rounded to OpenCV's 8-bit units (hue: 180 for the circle). */
 static void jitter(float *red, float *green, float *blue, int count, const int32_t hls[3]) {
-  const float dh = FLOATS_END_HERE - hls[0], dl = FLOATS_END_HERE - hls[1], ds = FLOATS_END_HERE - hls[2];
+  const float dh = FLOATS_END_HERE - hls[0], dl = hls[1], ds = FLOATS_END_HERE - hls[2];
   for (int i = 0; i < count; i++) {
     float r = red[i], g = green[i], b = blue[i];
     float high = r > g ? r : g, low = r < g ? r : g;
     high = high > b ? high : b, low = low < b ? low : b;
     float range = high - low, sum = high + low, room = 510 - sum;
-    float most = sum < room ? sum : room, inverse = 1 / (range * most + 1e-9f); /* of both, as divisions are slow */
-    float s = range * range * inverse * 255;
+    float most = sum < room ? sum : room, inverse = 255 / (range * most + 1e-9f); /* of both, as divisions are slow */
+    float s = range * range * inverse;
     float across = high == r ? g - b : high == g ? b - r : r - g, sector = high == r ? 0 : high == g ? 60 : 120;
-    float h = across * (30 * most * inverse) + sector;
+    float h = across * (most * inverse * (30 / 255.0f)) + sector;
     h = h + (h < 0 ? 180.0f : 0.0f);
     h = within((h + FLOATS_END_HERE) - dh, 0, 180) * (1 / 15.0f); /* rounded and moved at once */
-    float l = within((sum * 0.5f + FLOATS_END_HERE) - dl, 0, 255);
+    float lightness = within(sum * 0.5f + FLOATS_END_HERE + dl, FLOATS_END_HERE, FLOATS_END_HERE + 255);
+    float l = lightness - FLOATS_END_HERE, other = 255 - l;
     s = within((s + FLOATS_END_HERE) - ds, 0, 255);
-    float reach = s * (1 / 255.0f) * (l < 255 - l ? l : 255 - l);
-    float green_near = h + 2, green_far = size_of(h - 10), blue_near = size_of(h - 2), blue_far = 14 - h;
-    red[i] = primary(l, reach, size_of(h - 6)); /* places: red 0 and 12, green 4, blue 8 */
-    green[i] = primary(l, reach, green_near < green_far ? green_near : green_far);
-    blue[i] = primary(l, reach, blue_near < blue_far ? blue_near : blue_far);
+    float reach = s * (1 / 255.0f) * (l < other ? l : other);
+    float green_near = h - 1, green_far = size_of(h - 10) - 3, blue_near = size_of(h - 2) - 3, blue_far = 11 - h;
+    red[i] = primary(lightness, reach, size_of(h - 6) - 3); /* places: red 0 and 12, green 4, blue 8 */
+    green[i] = primary(lightness, reach, green_near < green_far ? green_near : green_far);
+    blue[i] = primary(lightness, reach, blue_near < blue_far ? blue_near : blue_far);
   }
 }
 
