@@ -9,7 +9,7 @@ import pytest
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio import augment, native, opencv, view
 from ibnnet_mx.recordio.augment import Augment
-from ibnnet_mx.recordio.pictures import decode
+from ibnnet_mx.recordio.pictures import PictureError, decode
 from ibnnet_mx.recordio.reader import Options, Reader
 from ibnnet_mx.recordio.region import Pixels
 from tests.record_sets import jpeg, marked, png, scene, write
@@ -207,13 +207,7 @@ def test_threads_and_a_start_in_the_middle_change_nothing(tmp_path, level):
 
 
 def told(payload):
-    held = np.frombuffer(payload, np.uint8)
-    sources, why = np.zeros(1, native.SOURCE), np.zeros((1, native.WHY), np.uint8)
-    sources['data'], sources['length'] = native.address(held), len(held)
-    native.heads(sources, why)
-    if why.any():
-        return native.failures(why)[0]
-    return native.Decoder().check(sources)
+    return native.check(native.Decoder(), payload)
 
 
 def patched(payload, marker, at, new):
@@ -228,6 +222,8 @@ def test_damage_is_named():
     assert told(good[: len(good) // 2]) == 'is truncated'
     huge = patched(good, b'\xff\xc0', 5, (60000).to_bytes(2, 'big') * 2)
     assert told(huge) == 'has 60000x60000 pixels, more than 134217728 are refused'
+    with pytest.raises(PictureError, match='has 60000x60000 pixels, more than 134217728 are refused'):
+        decode(huge)
     assert told(patched(good, b'\xff\xc0', 11, b'\x00')) != ''  # a sampling factor of zero
     middle = len(good) * 2 // 3
     assert told(good[:middle] + b'\xff\xd9' + good[middle:]).startswith('is damaged (')
@@ -247,6 +243,26 @@ def test_a_cut_sees_damage_within_it_alone():
     top = view.plan(np.array([[256, 256]]), 64, view.View(crops=10))[:, :1]  # the upper left corner
     found, rows = rendered([damaged], lambda sizes: top, 64)
     np.testing.assert_array_equal(found, by_opencv([payload], rows, 64))
+
+
+def test_a_small_jpeg_that_is_damaged_is_not_kept(tmp_path):
+    """OpenCV, which decodes what is kept in memory, would fill it with grey and say nothing."""
+    good = jpeg(scene(0, 48, 48))
+    middle = len(good) * 2 // 3
+    path = write(tmp_path / 'a.rec', [good, good[:middle] + b'\xff\xd9' + good[middle:], good])
+    reader = Reader(path, 32, 3, None, options=Options(threads=1, max_bad=1))
+    assert reader._pictures.kept() == [0, 2]
+    assert [batch.real for batch in reader.epoch()] == [2]
+    reader.close()
+
+
+def test_headers_longer_than_a_first_look(tmp_path):
+    body = jpeg(photograph(0, 80, 120))
+    long = body[:2] + b'\xff\xe1\x80\x00' + bytes(32766) + body[2:]
+    path = write(tmp_path / 'a.rec', [body, long])
+    ((data, _, real),) = Reader(path, 64, 2, None, options=Options(threads=1)).epoch()
+    assert real == 2
+    np.testing.assert_array_equal(data[0], data[1])
 
 
 def test_a_batch_is_used_again_only_when_nobody_holds_it(tmp_path):

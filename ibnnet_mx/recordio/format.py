@@ -62,6 +62,7 @@ class RecordFile:
     Without `index_path` the file beside `path` that ends in .idx is the index where there is one, else (and for '')
     the records are found by a scan. Opening reads the head of every record (about 0.1 s for 50,000) and so finds
     truncation, and an index of another file, before anything is read: RecordError.
+    ids, offsets, sizes: int64 (n,), of the records; the last two in bytes of the file.
     """
 
     def __init__(self, path: Any, index_path: Any = None) -> None:
@@ -74,11 +75,11 @@ class RecordFile:
         try:
             if index_path:
                 self.ids, self.offsets = read_index(index_path)
-                self._heads, self._sizes = self._fit(os.fspath(index_path))
+                self._heads, self.sizes = self._fit(os.fspath(index_path))
             else:
                 self.offsets = _scan(self._frames)
                 self._heads = self._frames.heads(self.offsets)
-                self._sizes = np.diff(self.offsets, append=self._frames.size)
+                self.sizes = np.diff(self.offsets, append=self._frames.size)
             short = (self._heads[:, 1] >> 29 == 0) & (self._heads[:, 1] < HEADER.size)
             for number in np.flatnonzero(short)[:1]:
                 self.read(number)
@@ -131,21 +132,20 @@ class RecordFile:
 
     def read(self, i: int) -> Item:
         """The record at position `i` of the index. RecordError where it is damaged."""
-        return self._frames.item(i, int(self.offsets[i]), int(self._sizes[i]))
+        return self._frames.item(i, int(self.offsets[i]), int(self.sizes[i]))
 
     def spans(self) -> tuple[np.ndarray, ...]:
-        """For reading without Python, by position: descriptors int32 (n,), offsets and sizes of the records in the file
-        int64 (n,), their first bytes uint8 (n, 32), and where in a record its payload starts, 0: it is in parts."""
-        flags, whole = self._heads[:, 2].astype(np.int64), self._heads[:, 1] >> 29 == 0
-        starts = HEAD + 4 * flags
-        fits = whole & (starts - FRAME.size <= self._heads[:, 1])
+        """For reading without Python, by position (n,): file descriptors, offsets of the records, where in a record its
+        payload starts (0: it is in parts, which only read() puts together), and the payloads' lengths."""
+        starts = HEAD + 4 * self._heads[:, 2].astype(np.int64)
+        lengths = self._heads[:, 1].astype(np.int64) - (starts - FRAME.size)
+        whole = (self._heads[:, 1] >> 29 == 0) & (lengths >= 0)
         fds = np.full(len(self.offsets), self._frames.fd, np.int32)
-        heads = np.ascontiguousarray(self._heads).view(np.uint8).reshape(-1, HEAD)
-        return fds, self.offsets, self._sizes.astype(np.int64), heads, np.where(fits, starts, 0)
+        return fds, self.offsets, np.where(whole, starts, 0), np.where(whole, lengths, 0)
 
     def announce(self, positions: np.ndarray) -> None:
         """Lets the kernel fetch records that will be read soon: a cold disk answers many at once."""
-        self._frames.announce(self.offsets[positions], self._sizes[positions])
+        self._frames.announce(self.offsets[positions], self.sizes[positions])
 
     def describe(self, i: int) -> str:
         """Where the record at position `i` is, for errors."""

@@ -6,6 +6,21 @@ import struct
 import zlib
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's start of frame, of all kinds
+
+
+def declared(payload: bytes) -> tuple[int, int] | None:
+    """Width and height that a JPEG's or PNG's header claims; None for other formats, and where it does not say."""
+    if payload[:8] == PNG_SIGNATURE and len(payload) >= 24:
+        return struct.unpack_from('>II', payload, 16)
+    at = 2 if payload[:2] == b'\xff\xd8' else len(payload)
+    while at + 9 <= len(payload) and payload[at] == 0xFF:
+        marker, length = payload[at + 1], payload[at + 2] << 8 | payload[at + 3]
+        if marker in FRAMES:
+            height, width = struct.unpack_from('>HH', payload, at + 5)
+            return width, height
+        at += 1 if marker == 0xFF else 2 + length
+    return None
 
 
 def complete(payload: bytes) -> bool:

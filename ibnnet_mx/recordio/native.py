@@ -17,13 +17,16 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / 'fast' / '_fast.so'
 WHY = 120  # bytes of an error's text, as in fast.h
-JPEG, FOREIGN, BROKEN = range(3)
+JPEG, FOREIGN, BROKEN, UNREAD = range(4)
+CHANGED = 'is not what it was when the file was opened'
 LEVELS = ('plain C', 'AVX2', 'AVX-512')  # of the kernels
 SLACK = 64  # bytes and one row behind decoded planes that C may read
 
 # A JPEG of `length` bytes, or (stride > 0) decoded RGB planes; fast.h says the same in C.
+# Without data the JPEG is in a file, `start` bytes behind the beginning of its record at `offset`.
 SOURCE = np.dtype(
-    [('data', 'u8'), ('length', 'i8'), ('width', 'i4'), ('height', 'i4'), ('stride', 'i4'), ('kind', 'i4')]
+    [('data', 'u8'), ('length', 'i8'), ('offset', 'i8')]
+    + [(name, 'i4') for name in ('fd', 'start', 'width', 'height', 'stride', 'kind')]
 )
 PIXELS = np.dtype(
     [('shift', 'f8', (3,)), ('factor', 'f8', (3,)), ('floats', 'i8')]
@@ -36,7 +39,6 @@ _FUNCTIONS = {
     'fast_heads': (None, [_POINTER, _INT, _POINTER]),
     'fast_render': (None, [_POINTER, _POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _INT]),
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
-    'fast_read': (_INT, [_POINTER, _POINTER, _POINTER, _INT, _POINTER]),
     'fast_restart': (_POINTER, [ctypes.c_char_p, ctypes.c_int64, _INT, _POINTER, _POINTER]),
     'fast_release': (None, [_POINTER]),
 }
@@ -79,12 +81,6 @@ def address(array: np.ndarray) -> int:
 
 def _texts(why: np.ndarray) -> list[str]:
     return [bytes(row).split(b'\0', 1)[0].decode('utf-8', 'replace') for row in why]
-
-
-def read(fds: np.ndarray, offsets: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> int:
-    """Reads int64 sizes (n,) at int64 offsets of int32 fds into out, one behind the other; how many came whole."""
-    fds, offsets, sizes = np.ascontiguousarray(fds), np.ascontiguousarray(offsets), np.ascontiguousarray(sizes)
-    return library().fast_read(address(fds), address(offsets), address(sizes), len(fds), address(out))
 
 
 def pick(sources: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -134,6 +130,15 @@ class Decoder:
         why = np.zeros((1, WHY), np.uint8)
         library().fast_check(self._at, address(source), address(why))
         return _texts(why)[0]
+
+
+def check(decoder: Decoder, jpeg: bytes) -> str:
+    """What is wrong with a JPEG, all of it decoded; empty where nothing is."""
+    held = np.frombuffer(jpeg, np.uint8)
+    sources, why = np.zeros(1, SOURCE), np.zeros((1, WHY), np.uint8)
+    sources['data'], sources['length'] = address(held), len(held)
+    heads(sources, why)
+    return failures(why).get(0) or decoder.check(sources)
 
 
 def failures(why: np.ndarray) -> dict[int, str]:

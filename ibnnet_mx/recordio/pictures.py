@@ -8,10 +8,11 @@ import tempfile
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio.jpeg import complete
+from ibnnet_mx.recordio.jpeg import complete, declared
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 MAX_SIDE = 16000  # longer after scaling is no picture to train on (a strip); JPEG itself ends at 65,500
+MAX_PIXELS = 1 << 27  # of a picture as it is declared; the C reader has the same limit
 CIFAR_SIDE = 32
 FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 DAMAGE = ('corrupt jpeg data', 'premature end', 'crc error')
@@ -52,6 +53,9 @@ def decode(payload: bytes, complaints: Complaints | None = None) -> np.ndarray:
         raise PictureError('is empty')
     if not complete(payload):
         raise PictureError('is truncated')
+    width, height = declared(payload) or (0, 0)
+    if width * height > MAX_PIXELS:
+        raise PictureError(f'has {width}x{height} pixels, more than {MAX_PIXELS} are refused')
     if complaints is not None:
         complaints.take()
     try:

@@ -148,7 +148,7 @@ class Reader:
         """Whether the first picture that can be read is one to keep in memory; max_bad may be damaged before it."""
         for position in range(min(len(self.records), self.options.max_bad + 1)):
             try:
-                return self._is_small(self._picture(position))
+                return self._is_small(open_picture(self.records.read(position).payload))
             except (PictureError, RecordError):
                 continue
         return False
@@ -156,15 +156,13 @@ class Reader:
     def _is_small(self, picture: Pixels) -> bool:
         return max(picture.width, picture.height) <= CACHED_SIDE
 
-    def _picture(self, position: int) -> Pixels:
-        return open_picture(self.records.read(position).payload)
-
     def _fill_cache(self) -> None:
         def run(part: slice) -> None:
             for position in range(part.start, part.stop):
                 with contextlib.suppress(PictureError, RecordError):  # said when its turn comes
-                    picture = self._picture(position)
-                    if self._is_small(picture):
+                    payload = self.records.read(position).payload
+                    picture = open_picture(payload)
+                    if self._is_small(picture) and self._pictures.is_sound(payload):
                         self._pictures.keep(position, picture.whole())
 
         list(self._pool.map(run, self._slices(len(self.records))))

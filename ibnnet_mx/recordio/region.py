@@ -12,11 +12,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ibnnet_mx.recordio.jpeg import FRAMES
 from ibnnet_mx.recordio.pictures import FLAGS, decode
 
 BASELINE, HUFFMAN_8_BIT = 0xC0, 0xC1
 DRI, SOS, EOI, RST0 = 0xDD, 0xDA, 0xD9, 0xD0
-FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, of all kinds
 LUMA = ((1, 1), (2, 1), (1, 2), (2, 2))  # sampling factors whose chroma is interpolated over one neighbour at most
 NARROW = 6  # pixels; libjpeg interpolates the chroma of wider pictures only
 MARGIN = 1  # pixels at the cut that the interpolation of chroma makes other than in the whole picture

@@ -10,10 +10,11 @@ import numpy as np
 
 from ibnnet_mx.recordio import native, opencv
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.native import BROKEN, FOREIGN, JPEG
+from ibnnet_mx.recordio.native import BROKEN, CHANGED, FOREIGN, JPEG, UNREAD
 from ibnnet_mx.recordio.pictures import PictureError, decode
 from ibnnet_mx.recordio.region import Pixels, open_picture
 
+SOI = b'\xff\xd8'  # how a JPEG begins
 # Of some of the pictures, their numbers (n,), widths and heights (n, 2): ROW (n, views), what becomes of them.
 Plan = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Refusal = Optional[Callable[[int, int], Optional[str]]]  # of a width and height: why such a picture cannot be used
@@ -34,6 +35,10 @@ class OpenCV:
     def kept(self) -> list[int]:
         """The positions of these."""
         return sorted(self._kept)
+
+    def is_sound(self, payload: bytes) -> bool:
+        """Whether a picture that OpenCV has decoded is whole; OpenCV tells nobody."""
+        return True
 
     def render(self, positions: np.ndarray, plan: Plan, out: np.ndarray) -> dict[int, str]:
         """Fills out (n, views, 3, size, size); says of those that could not be had, by their numbers, why."""
@@ -58,30 +63,23 @@ class OpenCV:
             opencv.planes(view, self._table, planes)
 
 
-class _Thread:
-    """What each thread has of its own: a decoder, and memory for the records of a slice."""
-
-    def __init__(self) -> None:
-        self.decoder = native.Decoder()
-        self._memory = np.empty(0, np.uint8)
-
-    def room(self, size: int) -> np.ndarray:
-        if self._memory.size < size:
-            self._memory = np.empty(size + size // 2, np.uint8)
-        return self._memory[:size]
-
-
 class Native:
     """The same in slices of a batch, without the GIL. Formats besides JPEG are decoded by OpenCV."""
 
     def __init__(self, records: Any, pixels: Any) -> None:
-        self._records, self._spans = records, records.spans()
+        self._records = records
         self._pixels = np.zeros(1, native.PIXELS)
         if pixels is not None:
             mean, std = pixels
             self._pixels['shift'], self._pixels['factor'] = mean, 1 / np.array(std, np.float64)
             self._pixels['floats'] = 1
         self._sources = np.zeros(len(records), native.SOURCE)
+        self._sources['kind'] = UNREAD
+        spans = records.spans()
+        if spans is not None:
+            for name, part in zip(('fd', 'offset', 'start', 'length'), spans):
+                self._sources[name] = part
+            self._sources['kind'][self._sources['start'] > 0] = JPEG
         self._kept: list[np.ndarray] = []
         self._local = threading.local()
 
@@ -91,60 +89,57 @@ class Native:
     def kept(self) -> list[int]:
         return np.flatnonzero(self._sources['stride']).tolist()
 
+    def is_sound(self, payload: bytes) -> bool:
+        return payload[:2] != SOI or native.check(self._decoder(), payload) == ''
+
+    def _decoder(self) -> native.Decoder:
+        if not hasattr(self._local, 'decoder'):
+            self._local.decoder = native.Decoder()
+        return self._local.decoder
+
     def render(self, positions: np.ndarray, plan: Plan, out: np.ndarray) -> dict[int, str]:
         sources, why = native.pick(self._sources, positions), np.zeros((len(positions), native.WHY), np.uint8)
-        if not hasattr(self._local, 'thread'):
-            self._local.thread = _Thread()
-        thread, bad, held = self._local.thread, {}, []
-        missing = np.flatnonzero(sources['stride'] == 0)
-        if len(missing):
-            held, bad = self._read(thread, positions, missing, sources)
-            native.heads(sources, why)
-            held += self._decode_foreign(sources, why)
+        held: list[np.ndarray] = []
+        bad: dict[int, str] = {}
+        if not sources['stride'].all():
+            held, bad = self._read(positions, sources, why)
         sizes = np.stack([sources['width'], sources['height']], axis=1).astype(np.int64)
         rows = np.ascontiguousarray(plan(np.arange(len(positions)), np.maximum(sizes, 1)))
-        thread.decoder.render(sources, rows, self._pixels, out, why)
+        self._decoder().render(sources, rows, self._pixels, out, why)
         for number, text in native.failures(why).items():
-            bad[number] = f'{self._records.describe(int(positions[number]))} {text}'
+            position = int(positions[number])
+            bad[number] = self._changed(position) if text == CHANGED else f'{self._records.describe(position)} {text}'
         return bad
 
-    def _read(self, thread: _Thread, positions: np.ndarray, missing: np.ndarray, sources: np.ndarray) -> Any:
-        """Gives the sources that are missing their payloads. What holds the memory, and which records are damaged."""
-        held, bad = [], {}
-        for number in self._read_whole(thread, positions, missing, sources):
+    def _read(self, positions: np.ndarray, sources: np.ndarray, why: np.ndarray) -> tuple[list[np.ndarray], Any]:
+        """Sizes of all, pixels or payloads of those that C does not read; what holds these; why others are damaged."""
+        held: list[np.ndarray] = []
+        bad: dict[int, str] = {}
+        native.heads(sources, why)
+        for number in np.flatnonzero((sources['kind'] == FOREIGN) | (sources['kind'] == UNREAD)):
             try:
-                payload = np.frombuffer(self._records.read(int(positions[number])).payload, np.uint8)
-                held.append(payload)
-                sources['data'][number], sources['length'][number] = native.address(payload), len(payload)
+                payload = self._records.read(int(positions[number])).payload
+                if payload[:2] == SOI:
+                    held.append(np.frombuffer(payload, np.uint8))
+                    one = sources[number : number + 1]
+                    one['data'], one['length'], one['kind'] = native.address(held[-1]), len(payload), JPEG
+                    native.heads(one, why[number : number + 1])
+                else:
+                    held.append(_place(sources, number, decode(payload)))
             except RecordError as error:
                 bad[int(number)] = str(error)
                 sources['kind'][number] = BROKEN
-        return held, bad
-
-    def _read_whole(self, thread: _Thread, positions: np.ndarray, missing: np.ndarray, sources: np.ndarray) -> Any:
-        """Reads those that lie in a file in one piece; the numbers of those that do not, or are not as they were."""
-        if self._spans is None:
-            return missing
-        fds, offsets, sizes, heads, starts = (part[positions[missing]] for part in self._spans)
-        ends = np.cumsum(sizes)
-        memory = thread.room(int(ends[-1]))
-        read = native.read(fds, offsets, sizes, memory)
-        begins = (ends - sizes)[:read]
-        same = (memory[begins[:, None] + np.arange(heads.shape[1])] == heads[:read]).all(1) & (starts[:read] > 0)
-        whole = missing[:read][same]
-        sources['data'][whole] = native.address(memory) + (begins + starts[:read])[same]
-        sources['length'][whole] = heads[:read, 4:8].copy().view('<u4')[same, 0] - (starts[:read] - 8)[same]
-        return np.concatenate([missing[:read][~same], missing[read:]])
-
-    def _decode_foreign(self, sources: np.ndarray, why: np.ndarray) -> list[np.ndarray]:
-        held = []
-        for number in np.flatnonzero(sources['kind'] == FOREIGN):
-            try:
-                payload = native.payload(sources[number])
-                held.append(_place(sources, number, decode(payload)))
             except PictureError as error:
                 _break(sources, number, why, str(error))
-        return held
+        return held, bad
+
+    def _changed(self, position: int) -> str:
+        """What happened to a record since its file was opened."""
+        try:
+            self._records.read(position)
+        except RecordError as error:
+            return str(error)
+        return f'{self._records.describe(position)} {CHANGED}'
 
 
 def _place(sources: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray:
@@ -153,7 +148,7 @@ def _place(sources: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray:
     memory = np.empty(3 * height * width + width + native.SLACK, np.uint8)
     for number_of_plane, plane in enumerate(memory[: 3 * height * width].reshape(3, height, width)):
         cv2.extractChannel(picture, 2 - number_of_plane, plane)
-    sources[number] = native.address(memory), 0, width, height, width, JPEG
+    sources[number] = native.address(memory), 0, 0, 0, 0, width, height, width, JPEG
     return memory
 
 

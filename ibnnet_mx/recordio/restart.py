@@ -115,7 +115,7 @@ class _Records:
     """The records of a file, in the order in which they lie there, converted on `jobs` threads."""
 
     def __init__(self, records: RecordFile, frames: Frames, jobs: int) -> None:
-        _, self._offsets, self._sizes, _, _ = records.spans()
+        self._offsets, self._sizes = records.offsets, records.sizes
         self.order = np.argsort(self._offsets, kind='stable')
         self._records, self._frames, self._jobs = records, frames, jobs
 

@@ -16,8 +16,10 @@
 #define SLACK 64             /* bytes and one row behind each plane that the kernels may read, never use */
 #define WHY 120              /* bytes of an error's text */
 
-enum { JPEG = 0, FOREIGN = 1, BROKEN = 2 };              /* kinds of a payload: FOREIGN ones are decoded elsewhere */
-enum { NONE = 0, WARP = 1, LINEAR = 2, AREA = 3 };       /* kinds of a step, as in geometry.py */
+/* Kinds of a payload: FOREIGN ones are decoded elsewhere, of UNREAD ones more must be read than their beginning. */
+enum { JPEG = 0, FOREIGN = 1, BROKEN = 2, UNREAD = 3 };
+enum { NONE = 0, WARP = 1, LINEAR = 2, AREA = 3 }; /* kinds of a step, as in geometry.py */
+#define CHANGED "is not what it was when the file was opened" /* native.py knows these words */
 
 /* geometry.STEP: from a picture to width x height pixels.
    WARP: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5, bilinear, the row's `fill` outside of the picture.
@@ -33,11 +35,12 @@ typedef struct {
   int32_t mirror, hls[3], fill, unused;
 } Row;
 
-/* native.SOURCE: a JPEG of `length` bytes, or (stride > 0) decoded RGB planes with a row and SLACK behind them. */
+/* native.SOURCE: a JPEG of `length` bytes, or (stride > 0) decoded RGB planes with a row and SLACK behind them. Without
+   data the JPEG is in a file, `start` bytes behind the beginning of its record at `offset`. */
 typedef struct {
   const uint8_t *data;
-  int64_t length;
-  int32_t width, height, stride, kind;
+  int64_t length, offset;
+  int32_t fd, start, width, height, stride, kind;
 } Source;
 
 typedef struct {
@@ -64,7 +67,7 @@ typedef struct {
   struct jpeg_error_mgr errors;
   struct jpeg_progress_mgr progress;
   jmp_buf escape;
-  Buffer segments, planes, between, seen, axes, rows;
+  Buffer record, segments, planes, between, seen, axes, rows;
   char why[WHY];
 } Decoder;
 
@@ -103,6 +106,7 @@ extern const Kernels kernels_plain, kernels_avx2, kernels_avx512;
 int grow(Buffer *buffer, size_t bytes);
 int fail(Decoder *decoder, const char *why);
 int too_many_scans(const struct jpeg_decompress_struct *jpeg, char *why);
+int walk_head(const uint8_t *data, size_t length, Head *head);
 int read_head(const uint8_t *data, size_t length, Head *head);
 int decode_part(Decoder *decoder, const Source *source, const Head *head, Box box, Planes *planes);
 int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, const Row *row,

@@ -40,8 +40,8 @@ static int frame_of(const uint8_t *data, size_t at, int length, int marker, Head
   return head->width > 0 && head->height > 0;
 }
 
-/* 1: the header makes sense and an end marker follows; 0: it does not; -1: the end is missing. */
-int read_head(const uint8_t *data, size_t length, Head *head) {
+/* 1: the header makes sense, up to the first scan; 0: it does not; -1: it goes on behind `length`. */
+int walk_head(const uint8_t *data, size_t length, Head *head) {
   memset(head, 0, sizeof *head);
   int interval = 0, sequential = 0;
   size_t at = 2;
@@ -66,13 +66,20 @@ int read_head(const uint8_t *data, size_t length, Head *head) {
         int columns = (head->width + 8 * head->hs - 1) / (8 * head->hs);
         head->segments = columns % interval ? 0 : columns / interval;
       }
-      for (size_t end = length - 1; end > head->scan_at; end--) /* from behind: whole files answer at once */
-        if (data[end] == 0xd9 && data[end - 1] == 0xff) return 1;
-      return -1;
+      return 1;
     }
     at += 2 + bytes;
   }
   return at + 4 > length ? -1 : 0;
+}
+
+/* The same of a whole JPEG; -1 also where its end marker is missing. */
+int read_head(const uint8_t *data, size_t length, Head *head) {
+  int found = walk_head(data, length, head);
+  if (found <= 0) return found;
+  for (size_t end = length - 1; end > head->scan_at; end--) /* from behind: whole files answer at once */
+    if (data[end] == 0xd9 && data[end - 1] == 0xff) return 1;
+  return -1;
 }
 
 static void on_error(j_common_ptr jpeg) {
@@ -104,8 +111,8 @@ EXPORT Decoder *fast_new(void) {
 }
 
 static Buffer *buffers(Decoder *decoder, int i) {
-  Buffer *all[] = {&decoder->segments, &decoder->planes, &decoder->between, &decoder->seen, &decoder->axes,
-                   &decoder->rows};
+  Buffer *all[] = {&decoder->record, &decoder->segments, &decoder->planes, &decoder->between,
+                   &decoder->seen,   &decoder->axes,     &decoder->rows};
   return i < (int)(sizeof all / sizeof *all) ? all[i] : NULL;
 }
 

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEPT (64 << 20) /* bytes of a buffer that outlive their picture */
+#define KEPT (64 << 20)  /* bytes of a buffer that outlive their picture */
+#define PEEK 2048        /* bytes that most headers are shorter than */
+#define MAGIC 0xced7230a /* a record's first word, see framing.py; the second is the length of what follows */
 
 void trim(Decoder *decoder, size_t most);
 
@@ -32,25 +34,59 @@ static const Kernels *kernels_of(int level) {
 
 EXPORT int fast_level(void) { return best(2); }
 
+static int read_whole(int fd, int64_t offset, size_t length, uint8_t *out) {
+  while (length > 0) {
+    ssize_t some = pread(fd, out, length, offset);
+    if (some < 0 && errno == EINTR) continue;
+    if (some <= 0) return 0;
+    length -= some, offset += some, out += some;
+  }
+  return 1;
+}
+
+/* The beginning of a source, all of it where it is in memory; 0: it cannot be read. */
+static size_t beginning(const Source *source, uint8_t room[PEEK], const uint8_t **data) {
+  *data = source->data ? source->data : room;
+  if (source->data) return source->length;
+  size_t some = source->length < PEEK ? source->length : PEEK;
+  return read_whole(source->fd, source->offset + source->start, some, room) ? some : 0;
+}
+
 /* width, height, kind of each source, from its header; `why` (count, WHY), empty before, says what makes one BROKEN. */
 EXPORT void fast_heads(Source *sources, int count, char *why) {
   for (int i = 0; i < count; i++, why += WHY) {
     Source *source = sources + i;
     Head head;
+    uint8_t room[PEEK];
+    const uint8_t *data;
     if (source->stride > 0 || source->kind == BROKEN) continue;
-    if (source->length < 2 || source->data[0] != 0xff || source->data[1] != 0xd8) {
-      source->kind = FOREIGN;
-      continue;
-    }
-    int whole = read_head(source->data, source->length, &head);
-    source->kind = JPEG, source->width = head.width, source->height = head.height;
-    if (whole <= 0) {
+    size_t length = beginning(source, room, &data);
+    source->kind = length < 2 || data[0] != 0xff || data[1] != 0xd8 ? FOREIGN : JPEG;
+    if (length == 0 && !source->data) source->kind = UNREAD;
+    if (source->kind != JPEG) continue;
+    int whole = source->data ? read_head(data, length, &head) : walk_head(data, length, &head);
+    source->width = head.width, source->height = head.height;
+    if (whole < 0 && !source->data) {
+      source->kind = UNREAD;
+    } else if (whole <= 0) {
       snprintf(why, WHY, whole ? "is truncated" : "cannot be decoded");
     } else if ((int64_t)head.width * head.height > MAX_PIXELS) {
       snprintf(why, WHY, "has %dx%d pixels, more than %d are refused", head.width, head.height, MAX_PIXELS);
     }
     if (why[0]) source->kind = BROKEN;
   }
+}
+
+/* Gives a source that is in a file its data: just before it is decoded, so that the caches still hold it then. */
+static int fetch(Decoder *decoder, Source *source) {
+  uint32_t frame[2];
+  size_t bytes = (size_t)source->start + source->length;
+  if (!grow(&decoder->record, bytes)) return fail(decoder, "needs more memory than there is");
+  if (!read_whole(source->fd, source->offset, bytes, decoder->record.at)) return fail(decoder, CHANGED);
+  memcpy(frame, decoder->record.at, sizeof frame);
+  if (frame[0] != MAGIC || frame[1] != bytes - sizeof frame) return fail(decoder, CHANGED);
+  source->data = decoder->record.at + source->start;
+  return 1;
 }
 
 static Box join(Box a, Box b) {
@@ -67,14 +103,18 @@ static void planes_of(const Source *source, Planes *planes) {
   *planes = found;
 }
 
-static int open_part(Decoder *decoder, const Source *source, Box box, Planes *planes) {
+static int open_part(Decoder *decoder, const Source *given, Box box, Planes *planes) {
+  Source source = *given;
   Head head;
-  if (source->stride > 0) {
-    planes_of(source, planes);
+  if (source.stride > 0) {
+    planes_of(&source, planes);
     return 1;
   }
-  if (read_head(source->data, source->length, &head) != 1) return fail(decoder, "cannot be decoded");
-  return decode_part(decoder, source, &head, box, planes);
+  if (!source.data && !fetch(decoder, &source)) return 0;
+  int whole = read_head(source.data, source.length, &head);
+  if (whole != 1) return fail(decoder, whole ? "is truncated" : "cannot be decoded");
+  if (head.width != source.width || head.height != source.height) return fail(decoder, CHANGED);
+  return decode_part(decoder, &source, &head, box, planes);
 }
 
 static int planes_in(Buffer *buffer, int width, int height, uint8_t *at[3]) {
@@ -175,16 +215,4 @@ EXPORT void fast_check(Decoder *decoder, const Source *source, char *why) {
   int done = source->kind == JPEG ? open_part(decoder, source, box, &planes) : fail(decoder, "is no JPEG");
   snprintf(why, WHY, "%s", done ? "" : decoder->why);
   trim(decoder, KEPT);
-}
-
-/* lengths[i] bytes at offsets[i] of the file fds[i], one behind the other; the number that were read whole. */
-EXPORT int fast_read(const int32_t *fds, const int64_t *offsets, const int64_t *lengths, int count, uint8_t *out) {
-  for (int i = 0; i < count; i++)
-    for (int64_t done = 0; done < lengths[i];) {
-      ssize_t some = pread(fds[i], out, lengths[i] - done, offsets[i] + done);
-      if (some < 0 && errno == EINTR) continue;
-      if (some <= 0) return i;
-      done += some, out += some;
-    }
-  return count;
 }
