@@ -30,6 +30,11 @@ def scene(seed, height, width):
     return np.clip(smooth + random.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
 
 
+def photograph(seed, height, width):
+    """Smooth, as a photograph is between its edges."""
+    return cv2.GaussianBlur(scene(seed, height, width), (0, 0), 1.2)
+
+
 def ramp(height, width, step):
     """Red counts the columns and green the rows, in units of step; blue is full."""
     picture = np.full((height, width, 3), 255, np.uint8)

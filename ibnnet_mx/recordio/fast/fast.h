@@ -62,13 +62,18 @@ typedef struct {
 
 typedef struct { uint8_t *at; size_t room; } Buffer;
 
+/* The way out of libjpeg: its errors and warnings end the work, with their words in `why`. */
 typedef struct {
-  struct jpeg_decompress_struct jpeg;
   struct jpeg_error_mgr errors;
   struct jpeg_progress_mgr progress;
   jmp_buf escape;
-  Buffer record, segments, planes, between, seen, axes, rows;
   char why[WHY];
+} Trap;
+
+typedef struct {
+  struct jpeg_decompress_struct jpeg;
+  Trap trap;
+  Buffer record, segments, planes, between, seen, axes, rows;
 } Decoder;
 
 /* native.PIXELS: floats (value - shift) * factor, or bytes as they are. */
@@ -103,14 +108,14 @@ typedef struct {
 
 extern const Kernels kernels_plain, kernels_avx2, kernels_avx512;
 
+void set_trap(Trap *trap, j_common_ptr jpeg);
+void watch_scans(Trap *trap, j_decompress_ptr jpeg);
 int grow(Buffer *buffer, size_t bytes);
 int fail(Decoder *decoder, const char *why);
-int too_many_scans(const struct jpeg_decompress_struct *jpeg, char *why);
 int walk_head(const uint8_t *data, size_t length, Head *head);
 int read_head(const uint8_t *data, size_t length, Head *head);
 int decode_part(Decoder *decoder, const Source *source, const Head *head, Box box, Planes *planes);
 int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const Step *step, const Row *row,
            uint8_t *const out[3]);
-Box touched(const Step *step, int width, int height);
 
 #endif

@@ -20,7 +20,7 @@ int grow(Buffer *buffer, size_t bytes) {
 }
 
 int fail(Decoder *decoder, const char *why) {
-  snprintf(decoder->why, WHY, "%s", why);
+  snprintf(decoder->trap.why, WHY, "%s", why);
   return 0;
 }
 
@@ -82,31 +82,10 @@ int read_head(const uint8_t *data, size_t length, Head *head) {
   return -1;
 }
 
-static void on_error(j_common_ptr jpeg) {
-  Decoder *decoder = jpeg->client_data;
-  char text[JMSG_LENGTH_MAX];
-  jpeg->err->format_message(jpeg, text);
-  snprintf(decoder->why, WHY, "is damaged (%.*s)", WHY - 20, text);
-  longjmp(decoder->escape, 1);
-}
-
-static void on_message(j_common_ptr jpeg, int level) {
-  if (level < 0) on_error(jpeg); /* a warning: libjpeg would go on with invented pixels */
-}
-
-static void on_progress(j_common_ptr jpeg) {
-  Decoder *decoder = jpeg->client_data;
-  if (too_many_scans(&decoder->jpeg, decoder->why)) longjmp(decoder->escape, 1);
-}
-
 /* NULL where there is no memory. */
 EXPORT Decoder *fast_new(void) {
   Decoder *decoder = calloc(1, sizeof *decoder);
-  if (!decoder) return NULL;
-  decoder->jpeg.err = jpeg_std_error(&decoder->errors);
-  decoder->errors.error_exit = on_error, decoder->errors.emit_message = on_message;
-  decoder->jpeg.client_data = decoder;
-  decoder->progress.progress_monitor = on_progress;
+  if (decoder) set_trap(&decoder->trap, (j_common_ptr)&decoder->jpeg);
   return decoder;
 }
 
@@ -252,12 +231,12 @@ static int most(int a, int b) { return a > b ? a : b; }
 static int decode(Decoder *decoder, const uint8_t *data, size_t length, const Head *head, int from, int to,
                   Planes *planes) {
   struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
-  if (setjmp(decoder->escape)) {
+  if (setjmp(decoder->trap.escape)) {
     jpeg_destroy_decompress(jpeg);
     return 0;
   }
   jpeg_create_decompress(jpeg); /* anew, as it keeps tables, and a picture that has none would be seen through others' */
-  jpeg->progress = &decoder->progress;
+  watch_scans(&decoder->trap, jpeg);
   jpeg_mem_src(jpeg, data, length);
   jpeg_read_header(jpeg, TRUE);
   jpeg->dct_method = JDCT_ISLOW;
@@ -282,7 +261,7 @@ static size_t cut_out(Decoder *decoder, const Source *source, const Head *head, 
   return used;
 }
 
-/* The planes of at least `box`, which is within the picture. 0 with decoder->why: damaged. */
+/* The planes of at least `box`, which is within the picture. 0 with decoder->trap.why: damaged. */
 int decode_part(Decoder *decoder, const Source *source, const Head *head, Box box, Planes *planes) {
   memset(planes, 0, sizeof *planes);
   planes->width = planes->full_width = head->width, planes->height = planes->full_height = head->height;

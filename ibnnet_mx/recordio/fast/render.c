@@ -2,6 +2,7 @@
 #include "fast.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -87,6 +88,30 @@ static int fetch(Decoder *decoder, Source *source) {
   if (frame[0] != MAGIC || frame[1] != bytes - sizeof frame) return fail(decoder, CHANGED);
   source->data = decoder->record.at + source->start;
   return 1;
+}
+
+static void reach(double low, double high, int limit, int *first, int *last) {
+  *first = (int)fmin(fmax(floor(low) - 1, 0), limit - 1);
+  *last = (int)fmax(fmin(floor(high) + 3, limit), *first + 1);
+}
+
+/* The pixels of a width x height picture that a step reads; at least one. */
+static Box touched(const Step *step, int width, int height) {
+  Box box;
+  const double *m = step->matrix;
+  double w = step->width - 1, h = step->height - 1;
+  if (step->kind == WARP) {
+    reach(m[2] + fmin(m[0], 0) * w + fmin(m[1], 0) * h, m[2] + fmax(m[0], 0) * w + fmax(m[1], 0) * h, width, &box.left,
+          &box.right);
+    reach(m[5] + fmin(m[3], 0) * w + fmin(m[4], 0) * h, m[5] + fmax(m[3], 0) * w + fmax(m[4], 0) * h, height, &box.top,
+          &box.bottom);
+    return box;
+  }
+  double fx = (double)(step->box[2] - step->box[0]) / step->full_width;
+  double fy = (double)(step->box[3] - step->box[1]) / step->full_height;
+  reach(step->box[0] + step->x * fx, step->box[0] + (step->x + w + 1) * fx, width, &box.left, &box.right);
+  reach(step->box[1] + step->y * fy, step->box[1] + (step->y + h + 1) * fy, height, &box.top, &box.bottom);
+  return box;
 }
 
 static Box join(Box a, Box b) {
@@ -203,7 +228,7 @@ EXPORT void fast_render(Decoder *decoder, const Source *sources, int count, cons
     size_t bytes = 3 * (size_t)rows->last.width * rows->last.height * (to->floats ? sizeof(float) : 1);
     for (int v = 0; done && out && v < views; v++)
       done = view(decoder, kernels, &planes, rows + v, to, out + (i * (size_t)views + v) * bytes);
-    if (!done) memcpy(why, decoder->why, WHY);
+    if (!done) memcpy(why, decoder->trap.why, WHY);
     trim(decoder, KEPT);
   }
 }
@@ -213,6 +238,6 @@ EXPORT void fast_check(Decoder *decoder, const Source *source, char *why) {
   Planes planes;
   Box box = {0, 0, source->width, source->height};
   int done = source->kind == JPEG ? open_part(decoder, source, box, &planes) : fail(decoder, "is no JPEG");
-  snprintf(why, WHY, "%s", done ? "" : decoder->why);
+  snprintf(why, WHY, "%s", done ? "" : decoder->trap.why);
   trim(decoder, KEPT);
 }

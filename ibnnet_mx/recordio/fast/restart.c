@@ -7,48 +7,19 @@
 typedef struct {
   struct jpeg_decompress_struct from;
   struct jpeg_compress_struct to;
-  struct jpeg_error_mgr errors;
-  struct jpeg_progress_mgr progress;
-  jmp_buf escape;
+  Trap trap;
   unsigned char *out;
   unsigned long length;
-  char *why;
 } Rewriter;
 
-static void on_error(j_common_ptr jpeg) {
-  Rewriter *self = jpeg->client_data;
-  char text[JMSG_LENGTH_MAX];
-  jpeg->err->format_message(jpeg, text);
-  snprintf(self->why, WHY, "is damaged (%.*s)", WHY - 20, text);
-  longjmp(self->escape, 1);
-}
-
-static void on_message(j_common_ptr jpeg, int level) {
-  if (level < 0) on_error(jpeg);
-}
-
-/* A scan may be a few bytes for all of the picture, so that they, not the file's length, bound the time. */
-int too_many_scans(const struct jpeg_decompress_struct *jpeg, char *why) {
-  int64_t limit = MAX_WORK / ((int64_t)jpeg->image_width * jpeg->image_height);
-  if (limit > MAX_SCANS) limit = MAX_SCANS;
-  if (jpeg->input_scan_number <= limit) return 0;
-  snprintf(why, WHY, "has more than %d scans", (int)limit);
-  return 1;
-}
-
-static void on_progress(j_common_ptr jpeg) {
-  Rewriter *self = jpeg->client_data;
-  if (too_many_scans(&self->from, self->why)) longjmp(self->escape, 1);
-}
-
 static int rewrite(Rewriter *self, const uint8_t *data, size_t length, int interval) {
-  if (setjmp(self->escape)) return 0;
+  if (setjmp(self->trap.escape)) return 0;
   jpeg_mem_src(&self->from, data, length);
   for (int i = 0; i < 16; i++) jpeg_save_markers(&self->from, JPEG_APP0 + i, 0xffff);
   jpeg_save_markers(&self->from, JPEG_COM, 0xffff);
   jpeg_read_header(&self->from, TRUE);
   if ((int64_t)self->from.image_width * self->from.image_height > MAX_PIXELS) {
-    snprintf(self->why, WHY, "has %ux%u pixels, more than %d are refused", self->from.image_width,
+    snprintf(self->trap.why, WHY, "has %ux%u pixels, more than %d are refused", self->from.image_width,
              self->from.image_height, MAX_PIXELS);
     return 0;
   }
@@ -70,14 +41,12 @@ static int rewrite(Rewriter *self, const uint8_t *data, size_t length, int inter
 }
 
 static int begin(Rewriter *self) {
-  self->from.err = self->to.err = jpeg_std_error(&self->errors);
-  self->errors.error_exit = on_error, self->errors.emit_message = on_message;
-  self->from.client_data = self->to.client_data = self;
-  if (setjmp(self->escape)) return 0;
+  set_trap(&self->trap, (j_common_ptr)&self->from);
+  set_trap(&self->trap, (j_common_ptr)&self->to);
+  if (setjmp(self->trap.escape)) return 0;
   jpeg_create_decompress(&self->from);
   jpeg_create_compress(&self->to);
-  self->progress.progress_monitor = on_progress;
-  self->from.progress = &self->progress;
+  watch_scans(&self->trap, &self->from);
   return 1;
 }
 
@@ -86,12 +55,12 @@ static int begin(Rewriter *self) {
 EXPORT uint8_t *fast_restart(const uint8_t *data, int64_t length, int interval, int64_t *out_length, char *why) {
   Rewriter self;
   memset(&self, 0, sizeof self);
-  self.why = why;
   int done = begin(&self) && rewrite(&self, data, length, interval);
   if (!done && self.to.dest) self.to.dest->term_destination(&self.to); /* until then self.out may be what was freed */
   jpeg_destroy_compress(&self.to);
   jpeg_destroy_decompress(&self.from);
   if (!done) {
+    memcpy(why, self.trap.why, WHY);
     free(self.out);
     return NULL;
   }

@@ -275,27 +275,3 @@ int sample(Decoder *decoder, const Kernels *kernels, const Planes *planes, const
   slanted(kernels, planes, step, row, out);
   return 1;
 }
-
-static void reach(double low, double high, int limit, int *first, int *last) {
-  *first = (int)held(floor(low) - 1, 0, limit - 1);
-  *last = (int)held(floor(high) + 3, *first + 1, limit);
-}
-
-/* The pixels of a width x height picture that a step reads; at least one. */
-Box touched(const Step *step, int width, int height) {
-  Box box;
-  const double *m = step->matrix;
-  double w = step->width - 1, h = step->height - 1;
-  if (step->kind == WARP) {
-    reach(m[2] + fmin(m[0], 0) * w + fmin(m[1], 0) * h, m[2] + fmax(m[0], 0) * w + fmax(m[1], 0) * h, width, &box.left,
-          &box.right);
-    reach(m[5] + fmin(m[3], 0) * w + fmin(m[4], 0) * h, m[5] + fmax(m[3], 0) * w + fmax(m[4], 0) * h, height, &box.top,
-          &box.bottom);
-    return box;
-  }
-  double fx = (double)(step->box[2] - step->box[0]) / step->full_width;
-  double fy = (double)(step->box[3] - step->box[1]) / step->full_height;
-  reach(step->box[0] + step->x * fx, step->box[0] + (step->x + w + 1) * fx, width, &box.left, &box.right);
-  reach(step->box[1] + step->y * fy, step->box[1] + (step->y + h + 1) * fy, height, &box.top, &box.bottom);
-  return box;
-}
