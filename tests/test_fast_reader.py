@@ -8,6 +8,7 @@ import pytest
 
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio import native, view
+from ibnnet_mx.recordio import reader as reader_module
 from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.reader import Options, Reader
 from tests.record_sets import jpeg, marked, photograph, png, scene, write
@@ -136,3 +137,13 @@ def test_files_larger_than_32_bits(tmp_path):
             assert Native(records, ((0,) * 3, (1,) * 3)).render(np.array([position]), plan, out) == {}
             views.append(out)
     np.testing.assert_array_equal(*views)
+
+
+def test_small_pictures_are_kept_only_where_there_is_room(tmp_path, monkeypatch):
+    path = write(tmp_path / 'a.rec', [png(marked(i)) for i in range(20)])
+    for room, kept in ((20 * 3 * 64, 20), (20 * 3 * 64 - 1, 0)):
+        monkeypatch.setattr(reader_module, 'CACHED_BYTES', room)
+        reader = Reader(path, 8, 5, None)
+        assert len(reader._pictures.kept()) == kept
+        assert sum(batch.real for batch in reader.epoch()) == 20
+        reader.close()

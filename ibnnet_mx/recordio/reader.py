@@ -24,9 +24,10 @@ from ibnnet_mx.recordio.view import View
 
 AHEAD = 3  # batches in work besides the one that was handed out, where they fit in
 AHEAD_BYTES = 100 << 20
-SLICE = 8  # pictures at least that a thread is given at a time
+SLICE = 8, 32  # pictures at least and at most that a thread is given at a time, where there are so many
 COLD = 256  # records that the kernel is told to fetch before they are read
-CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory
+CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory,
+CACHED_BYTES = 1 << 31  # where all of them fit in
 
 
 RAW = ((0.0,) * 3, (1.0,) * 3)
@@ -75,7 +76,6 @@ class Reader:
     """Epochs of batches from .rec files (one, or shards) or a folder of class folders; data are RGB planes.
 
     pixels: mean and std, data are float32, (value - mean) / std; None: uint8, as they are.
-
     augment None: validation, in the file's order, as `view` says (unset: central crop), the last batch padded to the
     full size. Else training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch,
     not on threads.
@@ -140,7 +140,8 @@ class Reader:
         return sampler.batches(positions, self.batch_size, options.part, options.least if training else 1)
 
     def _slices(self, count: int) -> list[slice]:
-        pieces = 1 if self._kept else max(min(self._threads, -(-count // SLICE)), 1)
+        most, least = (-(-count // pictures) for pictures in SLICE)
+        pieces = 1 if self._kept else max(min(self._threads, most), least)
         cuts = np.linspace(0, count, pieces + 1).astype(int)
         return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:])]
 
@@ -148,9 +149,10 @@ class Reader:
         """Whether the first picture that can be read is one to keep in memory; max_bad may be damaged before it."""
         for position in range(min(len(self.records), self.options.max_bad + 1)):
             try:
-                return self._is_small(open_picture(self.records.read(position).payload))
+                picture = open_picture(self.records.read(position).payload)
             except (PictureError, RecordError):
                 continue
+            return self._is_small(picture) and 3 * picture.width * picture.height * len(self.records) <= CACHED_BYTES
         return False
 
     def _is_small(self, picture: Pixels) -> bool:
