@@ -146,12 +146,12 @@ def test_short_side_is_exact_and_the_other_rounded_down_as_im2rec_does(height, w
     assert (found == cv2.resize(image, size[::-1])).all()
 
 
-@pytest.mark.parametrize(('width', 'interval'), [(640, 2), (624, 3), (592, 1), (96, 3), (81, 3), (65, 1), (16, 1)])
-def test_restart_markers_divide_the_row_and_change_no_pixel(width, interval):
+@pytest.mark.parametrize('width', [640, 81, 65, 16])
+def test_restart_markers_change_no_pixel(width):
     image = picture(64, width)
     data = pictures.encode_jpeg(image, 90)
     at = data.index(b'\xff\xdd')
-    assert int.from_bytes(data[at + 4 : at + 6], 'big') == interval
+    assert int.from_bytes(data[at + 4 : at + 6], 'big') == 1
     plain = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     assert (pictures.decode(data) == cv2.imdecode(plain, 1)).all()
 

@@ -16,7 +16,7 @@ from ibnnet_mx.recordio.format import RecordError, RecordFile, read_index, write
 from ibnnet_mx.recordio.framing import MAGIC_BYTES, encode
 from ibnnet_mx.recordio.pictures import PictureError
 from ibnnet_mx.recordio.region import layout
-from ibnnet_mx.recordio.restart import ADDED, DAMAGED, FOREIGN, MARKED, SEQUENTIAL, UNCUTTABLE, best_interval, rewrite
+from ibnnet_mx.recordio.restart import ADDED, DAMAGED, FOREIGN, MARKED, SEQUENTIAL, UNCUTTABLE, rewrite
 from tests.record_sets import jpeg, png, scene, write
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason='the C library is not built')
@@ -41,24 +41,12 @@ def after_start(payload, extra):
 @pytest.mark.parametrize('sampling', [S420, S422, S444])
 def test_coefficients_stay(sampling, interval, progressive):
     before = jpeg(scene(1, 70, 150), interval, sampling, progressive)
-    after = rewrite(before, best_interval(before))
+    after = rewrite(before, 1)
     np.testing.assert_array_equal(pixels(before), pixels(after))
     assert rewrite(before, 0) == rewrite(after, 0)  # the coefficients, in the only way to write them
-    assert restart.interval_of(after) == best_interval(before)
+    assert restart.interval_of(after) == 1
     assert restart.interval_of(rewrite(after, 0)) == 0
     assert layout(after) is not None
-
-
-@pytest.mark.parametrize(
-    ('width', 'sampling', 'interval'),
-    [(150, S420, 2), (150, S444, 1), (144, S420, 3), (144, S444, 3), (160, S420, 2), (32, S444, 2), (72, 0, 3)],
-)
-def test_interval_divides_the_row_of_the_jpegs_own_units(width, sampling, interval):
-    picture = scene(0, 40, width)
-    payload = jpeg(picture, sampling=sampling) if sampling else jpeg(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
-    assert best_interval(payload) == interval
-    assert best_interval(payload.replace(b'\1\1\x11\0', b'\1\1\x22\0')) == interval  # of one part it says nothing
-    assert layout(rewrite(payload, interval)).columns * interval == -(-width // (16 if sampling == S420 else 8))
 
 
 def test_what_else_is_in_the_headers_stays():
@@ -107,8 +95,6 @@ def test_damage_that_shows_while_writing_is_said_too(tmp_path):
 def test_headers_that_lie_about_their_length_end():
     assert list(restart.headers(b'\xff\xd8\xff\xe0\0\0' + bytes(20))) == [(0xE0, b'')]
     assert restart.interval_of(b'\xff\xd8\xff\xdd\0\4') == 0
-    with pytest.raises(PictureError, match='is no JPEG with a size'):
-        best_interval(b'\xff\xd8' + segment(0xC0, b'\x08\0\x09\0\0\x03\x01\x22\0'))
 
 
 def test_without_the_library_it_says_how_to_build_it(monkeypatch, tmp_path):
@@ -186,7 +172,7 @@ def test_records_in_parts_are_framed_as_by_the_packer(tmp_path):
     payloads, _ = mixed()
     path = write(tmp_path / 'a.rec', payloads[3:4], [[1, 2]])
     add(path)
-    assert path.read_bytes() == encode(rewrite(payloads[3], 3), [1, 2], 0)
+    assert path.read_bytes() == encode(rewrite(payloads[3], 1), [1, 2], 0)
     assert struct.unpack_from('<I', path.read_bytes(), 4)[0] >> 29 == 1
 
 

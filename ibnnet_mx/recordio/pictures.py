@@ -12,6 +12,9 @@ from ibnnet_mx.recordio.jpeg import complete, declared
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 MAX_SIDE = 16000  # longer after scaling is no picture to train on (a strip); JPEG itself ends at 65,500
+# MCUs between restart markers: a reader then decodes only the pieces that a crop needs, with the same pixels. With 1 a
+# JPEG of 480 pixels is 5 % larger than without and takes 6 % less time than with 3, which make it 2.5 % larger.
+RESTART_INTERVAL = 1
 MAX_PIXELS = 1 << 27  # of a picture as it is declared; the C reader has the same limit
 CIFAR_SIDE = 32
 FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -92,17 +95,8 @@ def check_sides(shape: tuple[int, ...], short: int) -> None:
         raise PictureError(f'is a strip of {width}x{height}: {longest} pixels long at a short side of {short}')
 
 
-def restart_interval(width: int) -> int:
-    """MCUs between restart markers: the largest of 3, 2, 1 that divides a row of 16-pixel MCUs.
-
-    A reader then decodes only the pieces that a crop needs; the pixels are the same and the file grows by 3 %.
-    """
-    columns = (width + 15) // 16
-    return next(k for k in (3, 2, 1) if columns % k == 0)
-
-
 def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval(picture.shape[1])]
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, RESTART_INTERVAL]
     return cv2.imencode('.jpg', picture, options)[1].tobytes()
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from ibnnet_mx.recordio import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, write_index
 from ibnnet_mx.recordio.framing import MAX_PART, Frames, frame
-from ibnnet_mx.recordio.pictures import PictureError
-from ibnnet_mx.recordio.region import DRI, FRAMES, SOS, layout
+from ibnnet_mx.recordio.pictures import RESTART_INTERVAL, PictureError
+from ibnnet_mx.recordio.region import DRI, SOS, layout
 
 PROGRESSIVE = 0xC2
 CHUNK = 8  # records that a thread is given at a time
@@ -55,21 +55,6 @@ def interval_of(payload: bytes) -> int:
     return found[-1] if found else 0
 
 
-def best_interval(payload: bytes) -> int:
-    """The largest of 3, 2, 1 that divides the row of MCUs; these are 8 pixels wide times the sampling of brightness.
-
-    A reader then decodes only the pieces that a crop needs. PictureError for what has no size: it is no JPEG.
-    """
-    for marker, data in headers(payload):
-        if marker in FRAMES and len(data) >= 9:
-            width, parts = int.from_bytes(data[3:5], 'big'), data[5]
-            across = max(data[7 : 6 + 3 * parts : 3], default=0) >> 4 if parts > 1 else 1  # one part: 8x8 always
-            if width and across:
-                columns = -(-width // (8 * across))
-                return next(k for k in (3, 2, 1) if columns % k == 0)
-    raise PictureError('is no JPEG with a size')
-
-
 def rewrite(payload: bytes, interval: int) -> bytes:
     """The JPEG with a restart marker after every `interval` MCUs, 0: without any; its coefficients are the same.
 
@@ -103,7 +88,7 @@ def _convert(payload: bytes) -> Converted:
     if layout(payload) is not None:
         return MARKED, payload, ''
     try:
-        new = rewrite(payload, best_interval(payload))
+        new = rewrite(payload, RESTART_INTERVAL)
     except PictureError as error:
         return DAMAGED, payload, str(error)
     if layout(new) is None:
