@@ -73,7 +73,8 @@ typedef struct {
 typedef struct {
   struct jpeg_decompress_struct jpeg;
   Trap trap;
-  Buffer record, segments, planes, between, seen, axes, rows;
+  const struct Kernels *kernels;
+  Buffer record, marks, segments, planes, between, seen, axes, rows;
 } Decoder;
 
 /* native.PIXELS: floats (value - shift) * factor, or bytes as they are. */
@@ -95,7 +96,8 @@ typedef struct { int first, count; float *weights; } Taps;
 #define BAND 8 /* rows of a filtered view that are worked on at a time */
 
 /* the variants of kernels.c */
-typedef struct {
+typedef struct Kernels {
+  int (*markers)(const uint8_t *data, size_t length, int most, uint32_t *at);
   void (*across)(const uint8_t *row, const Axis *axis, int16_t *out);
   void (*down)(const int16_t *upper, const int16_t *lower, int weight, const int16_t *bias, int count, uint8_t *out);
   void (*slanted)(const uint8_t *plane, int stride, const Slant *slant, int count, uint8_t *out);

@@ -90,8 +90,8 @@ EXPORT Decoder *fast_new(void) {
 }
 
 static Buffer *buffers(Decoder *decoder, int i) {
-  Buffer *all[] = {&decoder->record, &decoder->segments, &decoder->planes, &decoder->between,
-                   &decoder->seen,   &decoder->axes,     &decoder->rows};
+  Buffer *all[] = {&decoder->record,  &decoder->marks, &decoder->segments, &decoder->planes,
+                   &decoder->between, &decoder->seen,  &decoder->axes,     &decoder->rows};
   return i < (int)(sizeof all / sizeof *all) ? all[i] : NULL;
 }
 
@@ -110,38 +110,28 @@ EXPORT void fast_free(Decoder *decoder) {
   free(decoder);
 }
 
-/* The end of the segment that begins at `at`: its marker's 0xff; NULL where there is none. */
-static const uint8_t *segment_end(const uint8_t *at, const uint8_t *end) {
-  while ((at = memchr(at, 0xff, end - at)) && at + 1 < end) {
-    if (at[1]) return at;
-    at += 2; /* 0xff00 is a byte of data */
-    if (at >= end) return NULL;
-  }
-  return NULL;
-}
-
 /* A JPEG of the segments in columns first..last-1 of the MCU rows top..bottom-1; its bytes, 0: markers are wrong. */
 static size_t cut(Decoder *decoder, const Source *source, const Head *head, const int columns[2], const int rows[2],
                   int width, int height) {
-  if (!grow(&decoder->segments, source->length + SLACK)) return 0;
+  int last = (rows[1] - 1) * head->segments + columns[1], kept = 0;
+  int all = head->segments * ((head->height + 8 * head->vs - 1) / (8 * head->vs));
+  if (!grow(&decoder->segments, source->length + SLACK) || !grow(&decoder->marks, last * sizeof(uint32_t))) return 0;
+  const uint8_t *data = source->data + head->scan_at;
   uint8_t *out = decoder->segments.at;
-  const uint8_t *at = source->data + head->scan_at, *end = source->data + source->length;
+  uint32_t *ends = (uint32_t *)decoder->marks.at; /* of the segments, where their markers begin */
   size_t used = head->scan_at;
-  int all = head->segments * ((head->height + 8 * head->vs - 1) / (8 * head->vs)), kept = 0;
+  if (decoder->kernels->markers(data, source->length - used, last, ends) < last) return 0;
+  for (int n = 0; n < last; n++)
+    if (data[ends[n] + 1] != (n == all - 1 ? 0xd9 : 0xd0 + (n & 7))) return 0;
   memcpy(out, source->data, used);
   out[head->size_at] = height >> 8, out[head->size_at + 1] = height;
   out[head->size_at + 2] = width >> 8, out[head->size_at + 3] = width;
-  int last = (rows[1] - 1) * head->segments + columns[1];
-  for (int number = 0; number < last; number++) {
-    const uint8_t *stop = segment_end(at, end);
-    if (!stop || stop[1] != (number == all - 1 ? 0xd9 : 0xd0 + (number & 7))) return 0;
-    int row = number / head->segments, column = number % head->segments;
-    if (row >= rows[0] && column >= columns[0] && column < columns[1]) {
-      memcpy(out + used, at, stop - at);
-      used += stop - at;
-      out[used++] = 0xff, out[used++] = 0xd0 + (kept++ & 7);
-    }
-    at = stop + 2;
+  for (int row = rows[0]; row < rows[1]; row++) {
+    int first = row * head->segments + columns[0], behind = row * head->segments + columns[1];
+    size_t start = first ? ends[first - 1] + 2 : 0, bytes = ends[behind - 1] + 2 - start;
+    memcpy(out + used, data + start, bytes);
+    for (int n = first; n < behind; n++) out[used + ends[n] + 1 - start] = 0xd0 + (kept++ & 7);
+    used += bytes;
   }
   out[used - 1] = 0xd9;
   return used;

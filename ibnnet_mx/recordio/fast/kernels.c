@@ -14,6 +14,30 @@
 
 #define BLOCK 256 /* pixels whose colours are worked on at a time */
 
+/* Where markers begin: a byte 0xff that no 0 follows, which would make it one of data. At most `most`; how many. */
+static int markers(const uint8_t *data, size_t length, int most, uint32_t *at) {
+  int count = 0;
+  size_t i = 0;
+#ifdef AVX2
+  const __m256i ones = _mm256_set1_epi8(-1);
+  for (; i + 33 <= length; i += 32) {
+    uint32_t found = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(data + i)), ones));
+    for (; found; found &= found - 1) {
+      size_t place = i + __builtin_ctz(found);
+      if (!data[place + 1]) continue;
+      if (count == most) return count;
+      at[count++] = (uint32_t)place;
+    }
+  }
+#endif
+  for (; i + 1 < length; i++) {
+    if (data[i] != 0xff || !data[i + 1]) continue;
+    if (count == most) return count;
+    at[count++] = (uint32_t)i;
+  }
+  return count;
+}
+
 static void across_any(const uint8_t *row, const Axis *axis, int16_t *out) {
   for (int i = 0; i < axis->count; i++) {
     const uint8_t *at = row + axis->at[i];
@@ -250,4 +274,4 @@ static void emit(uint8_t *const planes[3], int count, int ycc, int pixels, const
   }
 }
 
-const Kernels KERNELS = {across, down, slanted, emit, add_row, collect, moved};
+const Kernels KERNELS = {markers, across, down, slanted, emit, add_row, collect, moved};

@@ -214,7 +214,7 @@ static int view(Decoder *decoder, const Kernels *kernels, const Planes *planes, 
    why that they have. out NULL: decodes what the rows need, and no more. */
 EXPORT void fast_render(Decoder *decoder, const Source *sources, int count, const Row *rows, int views,
                         const Pixels *to, uint8_t *out, char *why, int level) {
-  const Kernels *kernels = kernels_of(level);
+  const Kernels *kernels = decoder->kernels = kernels_of(level);
   for (int i = 0; i < count; i++, rows += views, why += WHY) {
     const Source *source = sources + i;
     Planes planes;
@@ -237,6 +237,7 @@ EXPORT void fast_render(Decoder *decoder, const Source *sources, int count, cons
 EXPORT void fast_check(Decoder *decoder, const Source *source, char *why) {
   Planes planes;
   Box box = {0, 0, source->width, source->height};
+  decoder->kernels = kernels_of(2);
   int done = source->kind == JPEG ? open_part(decoder, source, box, &planes) : fail(decoder, "is no JPEG");
   snprintf(why, WHY, "%s", done ? "" : decoder->trap.why);
   trim(decoder, KEPT);
