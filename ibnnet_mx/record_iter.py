@@ -5,6 +5,7 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
+from ibnnet_mx.recordio import checks
 from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.reader import Options, Reader
 from ibnnet_mx.recordio.view import View
@@ -114,8 +115,9 @@ def _augment(o):
 
 
 def _side(data_shape):
-    if len(data_shape) != 3 or data_shape[0] != 3 or data_shape[1] != data_shape[2]:
-        raise ValueError(f'data_shape={tuple(data_shape)} must be (3, side, side)')
+    shape = tuple(data_shape) if hasattr(data_shape, '__len__') else (data_shape,)
+    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2] or not shape[1] >= 1:
+        raise ValueError(f'data_shape={shape} must be (3, side, side)')
     return data_shape[1]
 
 
@@ -132,6 +134,11 @@ class ImageRecordIter(mx.io.DataIter):
     def __init__(self, path_imgrec, data_shape, batch_size, **options):
         super().__init__(batch_size)
         o, size = _options(options), _side(data_shape)
+        checks.whole('batch_size', batch_size, 1, checks.MOST)
+        checks.whole('num_parts', o['num_parts'], 1)
+        checks.whole('part_index', o['part_index'], 0, o['num_parts'] - 1)
+        if not o['scale']:
+            raise ValueError('scale=0 leaves nothing of the pictures')
         augment, resize = _augment(o), o['resize'] if o['resize'] > 0 else None
         if resize is not None and augment is not None:
             raise ValueError(f'resize={resize} together with random changes: pack the records at that size instead')
@@ -169,6 +176,8 @@ class ImageRecordIter(mx.io.DataIter):
             self._batches.close()
             self._epoch += 1
         self._batches = self._current = None
+
+    hard_reset = reset
 
     def iter_next(self):
         if self._batches is None:

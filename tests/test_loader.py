@@ -93,10 +93,77 @@ def test_arguments_are_checked(photographs):
         (dict(dtype='uint8', normalise=((0,) * 3, (1,) * 3)), 'uint8 cannot hold'),
         (dict(batchsize=3), 'no such option: batchsize'),
         (dict(label_width=2), r'label_width 2: .*a\.rec holds 1 a record'),
-        (dict(resize=20), '--resize 20'),
+        (dict(resize=20), 'resize 20: a whole number from 48 to'),
+        (dict(resize=50, augment=LEVEL2), 'resize 50 is for augment=None'),
+        (dict(batch_size=0), 'batch_size 0: a whole number from 1'),
+        (dict(batch_size=2.5), r'batch_size 2\.5: a whole number'),
+        (dict(batch_size=True), 'batch_size True: a whole number'),
+        (dict(size=(48, 48)), r'size \(48, 48\): a whole number'),
+        (dict(augment=2), 'augment 2 is no Augment: use None, or Augment'),
+        (dict(augment=Augment(pad=-300)), r'Augment\.pad -300: a whole number from 0'),
+        (dict(augment=Augment(scale=(1, 0.5))), r'Augment\.scale \(1, 0\.5\): the first'),
+        (dict(augment=Augment(scale=1)), r'Augment\.scale 1: two numbers'),
+        (dict(augment=Augment(aspect=float('nan'))), r'Augment\.aspect nan: a number from 0 to 0\.99'),
+        (dict(augment=Augment(hls=(1, 2))), r'Augment\.hls \(1, 2\): three numbers'),
+        (dict(augment=Augment(area=(0.1, 1), pad=2)), r'Augment\.area .* leave scale, aspect and pad out'),
+        (dict(augment=Augment(aspect=0.1, pad=2)), r'Augment\.pad 2 has no place'),
+        (dict(augment=Augment(fill=256)), r'Augment\.fill 256'),
+        (dict(normalise=((1, 2, 3), (0, 1, 1))), 'normalise: std 0 is no divisor'),
+        (dict(normalise=((1, 2, 3),)), 'mean and std are needed'),
+        (dict(part=(2, 2)), 'part: rank 2: a whole number from 0 to 1'),
+        (dict(part=3), 'part 3: a pair is needed'),
+        (dict(seed=-1), 'seed -1: a whole number'),
+        (dict(threads=0), 'threads 0: a whole number from 1'),
+        (dict(limit=12), 'limit 12: a whole number from 1 to 11'),
+        (dict(shuffle='a'), "shuffle 'a' must be None, True or False"),
+        (dict(max_bad=-1), 'max_bad -1'),
+        (dict(report=3), 'report 3 must be a function'),
     ):
         with pytest.raises(ValueError, match=text):
-            Loader(photographs, 4, 48, **options)
+            Loader(photographs, **{**dict(batch_size=4, size=48), **options})
+    with Loader(photographs, 4, 48) as loader:
+        loader.place = (0, 99)
+        with pytest.raises(ValueError, match='place: step 99: a whole number from 0 to 3'):
+            list(loader)
+    with pytest.raises(ValueError, match='its reader is closed'):
+        list(loader.epoch(0))
+
+
+def _count(loader, queue):
+    queue.put([len(images) for images, _ in loader])
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+def test_another_process_reads_on(photographs, method):
+    """A fork has none of its parent's threads; a new process opens the files anew."""
+    import multiprocessing
+
+    context = multiprocessing.get_context(method)
+    with Loader(photographs, 4, 48, LEVEL2) as loader:
+        next(loader.epoch(0))
+        loader.place = Place(0, 1)
+        queue = context.Queue()
+        process = context.Process(target=_count, args=(loader, queue))
+        process.start()
+        assert queue.get(timeout=120) == [4, 3]
+        process.join()
+
+
+def test_a_loader_that_is_dropped_leaves_no_file_open(photographs):
+    import gc
+    import os
+
+    before = len(os.listdir('/proc/self/fd'))
+    for _ in range(10):
+        next(Loader(photographs, 4, 48).epoch(0))
+    gc.collect()
+    assert len(os.listdir('/proc/self/fd')) <= before
+
+
+def test_skipped_records_are_said(tmp_path):
+    path = write(tmp_path / 'a.rec', [png(marked(0)), b'nothing', png(marked(2))])
+    with pytest.warns(UserWarning, match=r'a\.rec: record 1 .*: skipped'):
+        list(Loader(path, 3, 8, max_bad=1))
 
 
 def test_labels_that_are_no_classes_come_as_they_are(tmp_path):
@@ -205,6 +272,11 @@ def test_an_ndarray_is_not_written_to_while_it_lives(photographs):
         (dict(resize=64, rand_mirror=True), 'resize=64 together with random changes'),
         (dict(resize=40), 'resize=40 is less than the side'),
         (dict(dtype='uint8', mean_r=1.0), 'holds neither mean'),
+        (dict(batch_size=0), 'batch_size 0: a whole number'),
+        (dict(data_shape=48), r'data_shape=\(48,\) must be'),
+        (dict(num_parts=2, part_index=2), 'part_index 2: a whole number from 0 to 1'),
+        (dict(scale=0), 'scale=0 leaves nothing'),
+        (dict(pad=-3, rand_crop=True), r'Augment\.pad -3'),
     ],
 )
 def test_the_iterator_refuses_what_it_does_not_do(photographs, options, text):

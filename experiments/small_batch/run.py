@@ -107,6 +107,7 @@ def draw(found, path):
             curve = {int(epoch) + 1: 100 * (1 - value) for epoch, value in result['accuracy'].items()}
             axes.plot(curve.keys(), curve.values(), color=f'C{i}', marker='o', ms=3, label=way if j == 0 else None)
     axes.set_xlabel('epoch')
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel('validation error, %')
     axes.set_title('ResNet-20 on CIFAR-10, SGD batch 32', fontsize=11)
     axes.grid(alpha=0.3)

@@ -97,6 +97,10 @@ class Frames:
             self.close()
             raise
 
+    def __del__(self) -> None:
+        if hasattr(self, 'fd'):
+            self.close()
+
     def close(self) -> None:
         fd, self.fd = self.fd, -1
         if fd >= 0:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import Any, Iterator, NamedTuple
 
 import numpy as np
 
+from ibnnet_mx.recordio import checks, native
 from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio.pictures import MAX_SIDE
 from ibnnet_mx.recordio.reader import RAW, Options, Reader
-from ibnnet_mx.recordio.view import View, choose
+from ibnnet_mx.recordio.view import View
 
 
 class Place(NamedTuple):
@@ -16,6 +20,16 @@ class Place(NamedTuple):
 
     epoch: int
     step: int
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
+
+
+def _again(made_of: dict[str, Any], place: Place) -> Loader:
+    loader = Loader(**made_of)
+    loader.place = place
+    return loader
 
 
 class Loader:
@@ -43,18 +57,27 @@ class Loader:
         **options: Any,
     ) -> None:
         """normalise: mean and std of each plane in 0..255; options: those of recordio.reader.Options."""
+        given = dict(path=path, batch_size=batch_size, size=size, augment=augment, normalise=normalise, dtype=dtype)
+        self._made_of = dict(given, resize=resize, **options)
         if dtype not in ('float32', 'uint8'):
             raise ValueError(f"dtype {dtype!r} must be 'float32' or 'uint8'")
         if dtype == 'uint8' and normalise is not None:
             raise ValueError('normalise gives numbers that uint8 cannot hold: normalise later, or take float32')
-        if batch_size < 1 or size < 1:
-            raise ValueError(f'batch_size {batch_size} and size {size} must be at least 1')
         unknown = sorted(set(options) - set(Options._fields))
         if unknown:
             raise ValueError(f'no such option: {", ".join(unknown)}; there are {", ".join(Options._fields)}')
-        self._dtype, view = dtype, View() if resize is None else choose(size, resize, 1, True)
-        pixels = None if dtype == 'uint8' else normalise or RAW
-        self._reader = Reader(path, size, batch_size, augment, pixels, Options(**options), view)
+        if resize is not None:
+            checks.whole('size', size, 1, checks.SIDE)
+            checks.whole('resize', resize, size, MAX_SIDE)
+            if augment is not None:
+                raise ValueError(f'resize {resize} is for augment=None: training takes the records as they are')
+        if native.library() is None and os.environ.get('IBNNET_MX_NATIVE') != '0':
+            warnings.warn(native.about(), stacklevel=2)
+        pixels = None if dtype == 'uint8' else RAW if normalise is None else normalise
+        wanted = Options(**{'report': _warn, **options})
+        self._reader = Reader(path, size, batch_size, augment, pixels, wanted, View(resize))
+        if wanted.limit is not None:
+            checks.whole('limit', wanted.limit, 1, len(self._reader.records))
         labels = self._reader.labels()
         self._whole = labels.ndim == 1 and bool((labels == np.floor(labels)).all()) and bool(np.isfinite(labels).all())
         self.place = Place(0, 0)
@@ -75,6 +98,8 @@ class Loader:
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The rest of the epoch that the loader stands in; behind it the place is the next one's start."""
         epoch, step = self.place
+        checks.whole('place: epoch', epoch, 0)
+        checks.whole('place: step', step, 0, len(self))
         for images, labels in self.epoch(epoch, step):
             step += 1
             self.place = Place(epoch, step)
@@ -88,7 +113,12 @@ class Loader:
             yield batch.data[: batch.real], labels.astype(np.int64) if self._whole else labels
 
     def close(self) -> None:
+        """Ends the threads and closes the files."""
         self._reader.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A Loader of another process opens the files anew, and stands where this one does."""
+        return _again, (self._made_of, self.place)
 
     def __enter__(self) -> Loader:
         return self

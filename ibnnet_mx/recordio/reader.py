@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio import augment, sampler
+from ibnnet_mx.recordio import augment, checks, sampler
 from ibnnet_mx.recordio import view as view_plans
 from ibnnet_mx.recordio.buffers import Buffers
 from ibnnet_mx.recordio.folder import open_records
@@ -44,12 +44,18 @@ class Batch(NamedTuple):
     real: int
 
 
+def unsaid(text: str) -> None:
+    """The report of who does not want one."""
+
+
 class Options(NamedTuple):
     """How a Reader works, apart from what it reads. threads None: one for each usable core.
 
+    part: this rank and how many ranks share the epoch; least: pictures of a last batch, one for each device. limit:
+    pictures of an epoch, None: all. max_bad: damaged records that are skipped, each told to `report`, before an error.
     shuffle None: in training. label_width: labels of a record that are given, more than one as an array (n, width).
     native: whether pictures are made in C or by OpenCV, None: in C where it is built; they are the same to less than
-    half a unit of 255 (a unit where colours are changed), and exactly so where nothing is resampled.
+    half a unit of 255 on average (a unit where colours are changed), and exactly so where nothing is resampled.
     """
 
     seed: int = 0
@@ -58,7 +64,7 @@ class Options(NamedTuple):
     limit: int | None = None
     threads: int | None = None
     max_bad: int = 0
-    report: Callable[[str], None] = lambda text: None
+    report: Callable[[str], None] = unsaid
     native: bool | None = None
     shuffle: bool | None = None
     label_width: int = 1
@@ -94,16 +100,22 @@ class Reader:
         options: Options | None = None,
         view: View | None = None,
     ) -> None:
+        self.options, self.view = options or Options(), view or View()
+        checks.augment(changes)
+        checks.pixels(pixels)
+        checks.options(self.options)
+        checks.whole('size', size, 1, checks.SIDE)
+        checks.whole('batch_size', batch_size, 1, checks.MOST)
         cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
         self.records = open_records(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
-        self.options, self.view = options or Options(), view or View()
         self._type = np.uint8 if pixels is None else np.float32
         self._labels = self._wanted_labels()
         self._why: dict[int, str] = {}
         self._bad: set[int] = set()
-        self._pool = ThreadPoolExecutor(self.options.threads or len(os.sched_getaffinity(0)))
-        self._threads: int = self._pool._max_workers
+        self._threads = self.options.threads or len(os.sched_getaffinity(0))
+        self._pools = {os.getpid(): ThreadPoolExecutor(self._threads)}
+        self._closed = False
         self._buffers = Buffers()
         refusal = functools.partial(view_plans.refusal, view=self.view) if changes is None and self.view.short else None
         self._pictures = renderer(self.records, pixels, refusal, self.options.native)
@@ -111,6 +123,14 @@ class Reader:
         if self._small():
             self._fill_cache()
             self._kept = len(self._pictures.kept()) > len(self.records) // 2
+
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
+        """This process's threads; a fork has none of its parent's."""
+        pid = os.getpid()
+        if pid not in self._pools:
+            self._pools = {pid: ThreadPoolExecutor(self._threads)}
+        return self._pools[pid]
 
     @property
     def count(self) -> int:
@@ -170,7 +190,9 @@ class Reader:
         list(self._pool.map(run, self._slices(len(self.records))))
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from step `start` on."""
+        """The batches of an epoch from step `start` on. ValueError after close()."""
+        if self._closed:
+            raise ValueError(f'{self.records.path}: its reader is closed')
         works: deque[Work] = deque()
         plan = self._plan(epoch)[start:]
         ahead = self._ahead()
@@ -250,14 +272,15 @@ class Reader:
 
     def _count_bad(self, bad: list[int]) -> None:
         new = [position for position in bad if position not in self._bad]
-        for position in new:
-            self._bad.add(position)
-            self.options.report(f'{self._why[position]}: skipped')
+        self._bad.update(new)
         if len(self._bad) > self.options.max_bad:
             raise RecordError(
                 f'{self._why[bad[0]]}: {len(self._bad)} such records, --max-bad-records {self.options.max_bad} allowed'
             )
+        for position in new:
+            self.options.report(f'{self._why[position]}: skipped')
 
     def close(self) -> None:
+        self._closed = True
         self._pool.shutdown()
         self.records.close()

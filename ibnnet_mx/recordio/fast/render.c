@@ -128,6 +128,14 @@ static void planes_of(const Source *source, Planes *planes) {
   *planes = found;
 }
 
+/* Whether a step can be carried out; geometry.py draws up no other. */
+static int makes_sense(const Step *step) {
+  int whole = step->width > 0 && step->height > 0 && (int64_t)step->width * step->height <= MAX_PIXELS;
+  if (step->kind == WARP || !whole) return whole;
+  return step->full_width > 0 && step->full_height > 0 && step->box[0] >= 0 && step->box[1] >= 0 &&
+         step->box[2] > step->box[0] && step->box[3] > step->box[1];
+}
+
 static int open_part(Decoder *decoder, const Source *given, Box box, Planes *planes) {
   Source source = *given;
   Head head;
@@ -220,11 +228,14 @@ EXPORT void fast_render(Decoder *decoder, const Source *sources, int count, cons
     Planes planes;
     if (source->kind == BROKEN) continue;
     Box box = {source->width, source->height, 0, 0};
-    for (int v = 0; v < views; v++) {
+    int done = 1;
+    for (int v = 0; v < views; v++)
+      done &= makes_sense(&rows[v].last) && (rows[v].first.kind == NONE || makes_sense(&rows[v].first));
+    for (int v = 0; done && v < views; v++) {
       const Step *step = rows[v].first.kind == NONE ? &rows[v].last : &rows[v].first;
       box = join(box, touched(step, source->width, source->height));
     }
-    int done = open_part(decoder, source, box, &planes);
+    done = done ? open_part(decoder, source, box, &planes) : fail(decoder, "cannot be brought to that size");
     size_t bytes = 3 * (size_t)rows->last.width * rows->last.height * (to->floats ? sizeof(float) : 1);
     for (int v = 0; done && out && v < views; v++)
       done = view(decoder, kernels, &planes, rows + v, to, out + (i * (size_t)views + v) * bytes);

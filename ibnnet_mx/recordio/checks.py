@@ -1,0 +1,96 @@
+"""Arguments of the readers, held against what they can be before anything is read."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from ibnnet_mx.recordio.augment import Augment
+
+MOST = 1 << 20  # pictures of a batch
+SIDE = 1 << 14  # pixels of a crop or a border
+
+
+def whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """ValueError where `value` is no whole number of low..high."""
+    span = f'from {low} to {high}' if high is not None else f'of at least {low}'
+    fits = isinstance(value, Integral) and not isinstance(value, bool)
+    if not fits or value < low or (high is not None and value > high):
+        raise ValueError(f'{name} {value!r}: a whole number {span} is needed')
+
+
+def real(name: str, value: Any, low: float, high: float) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool) or not low <= float(value) <= high:
+        raise ValueError(f'{name} {value!r}: a number from {low:g} to {high:g} is needed')
+
+
+def _span(name: str, value: Any, low: float, high: float) -> None:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f'{name} {value!r}: two numbers are needed, the least and the most')
+    for number in value:
+        real(name, number, low, high)
+    if value[0] > value[1]:
+        raise ValueError(f'{name} {value!r}: the first number must not be larger than the second')
+
+
+def _three(name: str, value: Any) -> list[Any]:
+    found = list(value) if hasattr(value, '__len__') else []
+    if len(found) != 3:
+        raise ValueError(f'{name} {value!r}: three numbers are needed')
+    return found
+
+
+def augment(changes: Any) -> None:
+    """ValueError names what of an Augment cannot be."""
+    if changes is None:
+        return
+    if not isinstance(changes, Augment):
+        raise ValueError(f'augment {changes!r} is no Augment: use None, or Augment(**AUGMENT[2]) of ibnnet_mx.recipe')
+    _span('Augment.scale', changes.scale, 0.01, 100)
+    _span('Augment.ratio', changes.ratio, 0.01, 100)
+    if changes.area is not None:
+        _span('Augment.area', changes.area, 1e-6, 100)
+        if changes.warps or changes.pad:
+            raise ValueError(f'Augment.area {changes.area!r} is all there is to shape: leave scale, aspect and pad out')
+    real('Augment.aspect', changes.aspect, 0, 0.99)
+    real('Augment.shear', changes.shear, 0, 10)
+    whole('Augment.rotate', changes.rotate, 0, 180)
+    whole('Augment.pad', changes.pad, 0, SIDE)
+    whole('Augment.fill', changes.fill, 0, 255)
+    for amount, most in zip(_three('Augment.hls', changes.hls), (180, 255, 255)):
+        whole('Augment.hls', amount, 0, most)
+    if changes.warps and changes.pad:
+        raise ValueError(f'Augment.pad {changes.pad} has no place where pictures are warped: leave it or the warp out')
+
+
+def pixels(scale: Any) -> None:
+    """mean and std of three planes, finite; std above 0. None: bytes."""
+    if scale is None:
+        return
+    if not hasattr(scale, '__len__') or len(scale) != 2:
+        raise ValueError(f'normalise {scale!r}: mean and std are needed, three numbers each')
+    for mean in _three('normalise: mean', scale[0]):
+        real('normalise: mean', mean, -1e6, 1e6)
+    for std in _three('normalise: std', scale[1]):
+        real('normalise: std', std, -math.inf, math.inf)
+        if not 1e-6 <= abs(std) <= 1e6:
+            raise ValueError(f'normalise: std {std!r} is no divisor')
+
+
+def options(given: Any) -> None:
+    """reader.Options. ValueError names the one that cannot be."""
+    whole('seed', given.seed, 0, 2**63 - 1)
+    if not isinstance(given.part, (tuple, list)) or len(given.part) != 2:
+        raise ValueError(f'part {given.part!r}: a pair is needed, this rank and how many there are')
+    whole('part: how many', given.part[1], 1)
+    whole('part: rank', given.part[0], 0, given.part[1] - 1)
+    for name, low in (('least', 1), ('max_bad', 0), ('label_width', 1)):
+        whole(name, getattr(given, name), low)
+    if given.threads is not None:
+        whole('threads', given.threads, 1, 1024)
+    for name in ('native', 'shuffle'):
+        if getattr(given, name) not in (None, True, False):
+            raise ValueError(f'{name} {getattr(given, name)!r} must be None, True or False')
+    if not callable(given.report):
+        raise ValueError(f'report {given.report!r} must be a function of a text')
