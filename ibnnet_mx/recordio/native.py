@@ -44,17 +44,19 @@ _FUNCTIONS = {
 }
 
 
-@functools.lru_cache(maxsize=None)
 def library() -> Any:
     """The C functions, None where they are not built or not wanted."""
-    if os.environ.get('IBNNET_MX_NATIVE') == '0' or not LIBRARY.is_file():
+    return None if os.environ.get('IBNNET_MX_NATIVE') == '0' else _load(os.fspath(LIBRARY))
+
+
+@functools.lru_cache(maxsize=None)
+def _load(path: str) -> Any:
+    if not os.path.isfile(path):
         return None
     try:
-        found = ctypes.CDLL(os.fspath(LIBRARY))
+        found = ctypes.CDLL(path)
     except OSError as error:
-        print(
-            f'{LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.recordio.build ({error})', file=sys.stderr
-        )
+        print(f'{path} cannot be loaded, build it anew: python -m ibnnet_mx.recordio.build ({error})', file=sys.stderr)
         return None
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(found, name)
