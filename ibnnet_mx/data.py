@@ -76,7 +76,7 @@ class Evaluation:
 
     def __init__(self, reader, path):
         records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
-        self.names = records.classes if isinstance(records, FolderRecords) else class_names(Path(path).parent)
+        self.names = records.classes if isinstance(records, FolderRecords) else lists.synset(Path(path).parent)
         self.classes = count_classes(self, self, self.names)
         self.count, self.steps = reader.count, reader.steps
 
@@ -164,12 +164,6 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
         if options.limit is not None and not 0 < options.limit <= held:
             raise ValueError(f'--num-examples {options.limit}: {path} holds {held} pictures, use 1 to {held}')
     return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
-
-
-def class_names(data_dir):
-    """The lines of synset.txt beside the records; [] without one."""
-    path = Path(data_dir) / 'synset.txt'
-    return path.read_text(encoding='utf-8').splitlines() if path.is_file() else []
 
 
 def count_classes(train, val, names, given=None, option='--num-classes'):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import mxnet as mx
 import numpy as np
 
@@ -10,7 +12,7 @@ from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.reader import Options, Reader
 from ibnnet_mx.recordio.view import View
 
-# Options of mxnet's that say how, not what, and are not needed here; the index beside the records is always used.
+# Options of mxnet's that say how it works, not what it gives.
 HINTS = ('verbose', 'prefetch_buffer', 'ctx', 'device_id', 'shuffle_chunk_size', 'shuffle_chunk_seed', 'round_batch')
 FIXED = {  # the other ones, and the values of theirs that do nothing
     'aug_seq': ('aug_default',),
@@ -71,7 +73,7 @@ DEFAULTS = {  # of those that act, as mxnet 1.9.1 documents them
 }
 
 
-def _options(given):
+def _options(path, given):
     """All options that act. ValueError for unknown ones, and for what would change the pictures and is not done."""
     for name, value in given.items():
         if name in FIXED and value not in FIXED[name]:
@@ -82,6 +84,9 @@ def _options(given):
         if name not in DEFAULTS and name not in FIXED and name not in HINTS:
             raise ValueError(f'ImageRecordIter has no option {name}')
     options = {**DEFAULTS, **{name: value for name, value in given.items() if name in DEFAULTS}}
+    index = os.fspath(options['path_imgidx'])
+    if index and not (isinstance(path, (str, os.PathLike)) and os.path.splitext(path)[0] == os.path.splitext(index)[0]):
+        raise ValueError(f'path_imgidx={index!r}: only the index beside path_imgrec={path!r} is read, or none')
     options['dtype'] = options['dtype'] or 'float32'
     if options['dtype'] not in ('float32', 'uint8'):
         raise ValueError(f'dtype={options["dtype"]!r} is not supported by this reader: float32 or uint8')
@@ -124,16 +129,18 @@ def _side(data_shape):
 class ImageRecordIter(mx.io.DataIter):
     """mx.io.ImageRecordIter's batches, options and their defaults; from ibnnet_mx.record_iter import ImageRecordIter.
 
-    What differs, all of it on purpose: an option that would do nothing is refused; each epoch sees every record once,
-    in an order of the whole file, and draws anew; the last batch is filled up with its own first pictures, which
-    `pad` counts, whatever round_batch says; parts are equal; a damaged record is a RecordError, not an abort.
+    What differs, all of it on purpose: an option that would change pictures and cannot is refused; verbose, ctx,
+    prefetch_buffer, device_id and shuffle_chunk_* are taken and mean nothing here; the index is the one beside the
+    records; each epoch sees every record once, in an order of the whole file, and draws anew; the last batch is filled
+    up with its own first pictures, which `pad` counts, whatever round_batch says; parts are equal; a damaged record is
+    a RecordError, not an abort.
     data are NDArrays on the CPU that alias the reader's memory, which is not written to while they live.
     path_imgrec: a .rec, several, or a pattern such as 'train_*.rec'. ValueError names the option.
     """
 
     def __init__(self, path_imgrec, data_shape, batch_size, **options):
         super().__init__(batch_size)
-        o, size = _options(options), _side(data_shape)
+        o, size = _options(path_imgrec, options), _side(data_shape)
         checks.whole('batch_size', batch_size, 1, checks.MOST)
         checks.whole('num_parts', o['num_parts'], 1)
         checks.whole('part_index', o['part_index'], 0, o['num_parts'] - 1)

@@ -11,6 +11,7 @@ import pytest
 
 from ibnnet_mx import data
 from ibnnet_mx.recipe import RECIPES, resolve
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import write_index
 from ibnnet_mx.recordio.reader import Options
 from tests.record_sets import marked, png, write
@@ -195,9 +196,9 @@ def test_a_label_that_is_no_class_is_named(tmp_path, label, side):
 
 
 def test_class_names_are_the_lines_of_synset(tmp_path):
-    assert data.class_names(tmp_path) == []
+    assert lists.synset(tmp_path) == []
     (tmp_path / 'synset.txt').write_text('caña\nn02 two words\n', encoding='utf-8')
-    assert data.class_names(tmp_path) == ['caña', 'n02 two words']
+    assert lists.synset(tmp_path) == ['caña', 'n02 two words']
 
 
 def listing(path, labels, start=0):

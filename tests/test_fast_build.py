@@ -62,15 +62,15 @@ def test_a_library_can_be_had_from_pypi(tmp_path, monkeypatch):
 
 def test_the_variable_leaves_it_out(monkeypatch):
     monkeypatch.setenv('IBNNET_MX_NATIVE', '0')
-    assert native.library() is None
+    assert native.functions() is None
     assert 'IBNNET_MX_NATIVE is 0' in native.about()
     monkeypatch.undo()
-    assert (native.library() is None) == (not native.LIBRARY.is_file())  # what was seen meanwhile is not kept
+    assert (native.functions() is None) == (not native.LIBRARY.is_file())  # what was seen meanwhile is not kept
 
 
 def test_a_damaged_library_is_named(monkeypatch, tmp_path, capsys):
     (tmp_path / '_fast.so').write_bytes(b'no library')
     monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_fast.so')
-    assert native.library() is None
+    assert native.functions() is None
     assert 'build it anew: python -m ibnnet_mx.recordio.build' in capsys.readouterr().err
     assert 'OpenCV, which takes three times as long' in native.about()

@@ -13,7 +13,7 @@ from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.reader import Options, Reader
 from tests.record_sets import jpeg, marked, photograph, png, scene, write
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason='the C reader is not built')
+pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')
 
 LEVEL = {name: Augment(**values) for name, values in AUGMENT.items()}
 

@@ -16,7 +16,7 @@ from tests.fuzz import cases, corpus, run
 from tests.fuzz.targets import Held
 from tests.record_sets import jpeg, scene
 
-built = pytest.mark.skipif(native.library() is None, reason='the C reader is not built')
+built = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')
 
 
 @pytest.fixture(scope='module')

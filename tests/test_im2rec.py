@@ -209,7 +209,7 @@ def test_mistake_is_one_line_with_the_value(tmp_path, capsys, name):
     assert text in last[0]
 
 
-@pytest.mark.skipif(native.library() is None, reason='the C library is not built')
+@pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
 def test_restart_markers_are_added_once_and_packing_again_is_not_needed(tmp_path, capsys):
     pictures = [jpeg(scene(i, 40, 90)) for i in range(6)] + [jpeg(scene(6, 50, 64))[:-30]] * 25 + [png(scene(7, 8, 8))]
     path = write(tmp_path / 'a.rec', pictures)

@@ -27,8 +27,8 @@ COUNT = 23
 def maker(request, monkeypatch):
     """Everything here holds for both ways to make pictures."""
     if request.param == 'OpenCV':
-        monkeypatch.setattr(native, 'library', lambda: None)
-    elif native.library() is None:
+        monkeypatch.setattr(native, 'functions', lambda: None)
+    elif native.functions() is None:
         pytest.skip('the C reader is not built')
     return request.param
 
@@ -289,7 +289,7 @@ def test_a_picture_that_opencv_refuses_is_named(tmp_path, monkeypatch):
     def refuse(*_):
         cv2.resize(np.empty((0, 0, 3), np.uint8), (2, 2))
 
-    monkeypatch.setattr(native, 'library', lambda: None)
+    monkeypatch.setattr(native, 'functions', lambda: None)
     monkeypatch.setattr(opencv, 'views', refuse)
     with pytest.raises(RecordError, match=r'a\.rec: record 0 \(id 0, byte 0\) cannot be used \(.*empty'):
         stream(path, None)

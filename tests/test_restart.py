@@ -14,12 +14,13 @@ import pytest
 from ibnnet_mx.recordio import native, restart
 from ibnnet_mx.recordio.format import RecordError, RecordFile, read_index, write_index
 from ibnnet_mx.recordio.framing import MAGIC_BYTES, encode
+from ibnnet_mx.recordio.jpeg import headers
 from ibnnet_mx.recordio.pictures import PictureError
 from ibnnet_mx.recordio.region import layout
 from ibnnet_mx.recordio.restart import ADDED, DAMAGED, FOREIGN, MARKED, SEQUENTIAL, UNCUTTABLE, rewrite
 from tests.record_sets import jpeg, png, scene, write
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason='the C library is not built')
+pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
 
 S420, S422, S444, S411 = (getattr(cv2, f'IMWRITE_JPEG_SAMPLING_FACTOR_{name}') for name in (420, 422, 444, 411))
 
@@ -93,12 +94,13 @@ def test_damage_that_shows_while_writing_is_said_too(tmp_path):
 
 
 def test_headers_that_lie_about_their_length_end():
-    assert list(restart.headers(b'\xff\xd8\xff\xe0\0\0' + bytes(20))) == [(0xE0, b'')]
+    assert list(headers(b'\xff\xd8\xff\xe0\0\0' + bytes(20))) == []
+    assert list(headers(b'\xff\xd8\xff\xff\xe0\0\x03\0\xff\xfe\0\x09')) == [(0xE0, 3, 8), (0xFE, 8, 19)]
     assert restart.interval_of(b'\xff\xd8\xff\xdd\0\4') == 0
 
 
 def test_without_the_library_it_says_how_to_build_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(native, 'library', lambda: None)
+    monkeypatch.setattr(native, 'functions', lambda: None)
     for call in (lambda: rewrite(b'', 1), lambda: restart.add(str(tmp_path / 'a.rec'), 1, print)):
         with pytest.raises(ValueError, match='python -m ibnnet_mx.recordio.build'):
             call()

@@ -11,13 +11,13 @@ import pytest
 
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio import __main__ as command
-from ibnnet_mx.recordio import native, sheet, verify
+from ibnnet_mx.recordio import lists, native, sheet, verify
 from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.format import RecordFile, write_index
 from ibnnet_mx.recordio.reader import Options, Reader
 from tests.record_sets import jpeg, marked, png, ramp, scene, write
 
-built = pytest.mark.skipif(native.library() is None, reason='the C library is not built')
+built = pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
 EITHER = [pytest.param(True, marks=built, id='c'), pytest.param(False, id='opencv')]
 
 
@@ -25,7 +25,7 @@ EITHER = [pytest.param(True, marks=built, id='c'), pytest.param(False, id='openc
 def decoder(request, monkeypatch):
     """By the C library, and without it."""
     if not request.param:
-        monkeypatch.setattr(native, 'library', lambda: None)
+        monkeypatch.setattr(native, 'functions', lambda: None)
 
 
 def look(*words):
@@ -68,7 +68,7 @@ def test_a_sound_file(tmp_path, capsys, decoder):
 
 def test_without_the_library_a_note_says_so(tmp_path, monkeypatch):
     path = write(tmp_path / 'a.rec', [photograph(0)])
-    monkeypatch.setattr(native, 'library', lambda: None)
+    monkeypatch.setattr(native, 'functions', lambda: None)
     assert report(path).notes == [verify.NO_LIBRARY]
 
 
@@ -247,7 +247,7 @@ def test_classes_are_named_and_long_names_are_cut(tmp_path):
     assert text.shape == (sheet.LINE, 112)
     assert text[:, -1].min() == sheet.PAPER
     (tmp_path / 'synset.txt').write_bytes(b'\xff\xfe')
-    assert sheet.class_names(path) == []
+    assert lists.synset(tmp_path) == ['\ufffd\ufffd']
 
 
 def test_a_damaged_record_leaves_an_empty_tile(tmp_path):

@@ -9,6 +9,7 @@ from collections import Counter
 
 from tqdm import tqdm
 
+from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, run
 from ibnnet_mx.recordio import download, lists, restart, sources
 from ibnnet_mx.recordio.manifest import Manifest
@@ -48,10 +49,6 @@ def parser() -> Parser:
     add('--add-restart', **rec, help='add restart markers to the JPEGs of records, in place and without loss')
     add('--download', action='store_true', help='get the CIFAR-10 archive first, into the folder SOURCE (or DATA_DIR)')
     return parser
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def check_numbers(parser: Parser, args: argparse.Namespace) -> None:

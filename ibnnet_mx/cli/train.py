@@ -26,6 +26,7 @@ def show(wanted, model, net, begin):
 def inputs(args, wanted, model, cluster, report):
     """(train, val, class count, class names), checked before the first batch."""
     from ibnnet_mx import data
+    from ibnnet_mx.recordio import lists
     from ibnnet_mx.recordio.reader import Options
 
     for option, value, least in (('--threads', args.threads, 1), ('--max-bad-records', args.max_bad_records, 0)):
@@ -34,7 +35,7 @@ def inputs(args, wanted, model, cluster, report):
     reading = Options(threads=args.threads, limit=args.num_examples, max_bad=args.max_bad_records, report=report.warn)
     source = data.Input(model.size, model.pixels.mean, model.pixels.std)
     train, val = data.record_iters(wanted, args.data_dir, cluster, source, reading)
-    names = data.class_names(args.data_dir)
+    names = lists.synset(args.data_dir)
     if args.list_dir is not None:
         for path in data.check_lists(args.list_dir, args.data_dir, wanted.data_type):
             report.info(f'--list-dir: {path} agrees with the records')

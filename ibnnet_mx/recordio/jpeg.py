@@ -1,25 +1,47 @@
-"""Is an encoded picture whole? Decoders fill the missing part of a JPEG with grey and report success."""
+"""What an encoded picture says of itself: its size, its headers, and whether it is whole.
+
+Decoders fill the missing part of a JPEG with grey and report success.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from typing import Iterator
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's start of frame, of all kinds
+SOI = b'\xff\xd8'  # how a JPEG begins
+FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, of all kinds
+SOS, EOI = 0xDA, 0xD9
+
+
+def headers(payload: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each header of a JPEG, up to that of its first scan; nothing of what is no JPEG.
+
+    An end may lie behind the payload's.
+    """
+    at = 2 if payload[:2] == SOI else len(payload)
+    while at + 4 <= len(payload) and payload[at] == 0xFF:
+        marker, length = payload[at + 1], payload[at + 2] << 8 | payload[at + 3]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == EOI or length < 2:
+            return
+        yield marker, at, at + 2 + length
+        if marker == SOS:
+            return
+        at += 2 + length
 
 
 def declared(payload: bytes) -> tuple[int, int] | None:
     """Width and height that a JPEG's or PNG's header claims; None for other formats, and where it does not say."""
     if payload[:8] == PNG_SIGNATURE and len(payload) >= 24:
         return struct.unpack_from('>II', payload, 16)
-    at = 2 if payload[:2] == b'\xff\xd8' else len(payload)
-    while at + 9 <= len(payload) and payload[at] == 0xFF:
-        marker, length = payload[at + 1], payload[at + 2] << 8 | payload[at + 3]
-        if marker in FRAMES:
+    for marker, at, end in headers(payload):
+        if marker in FRAMES and at + 9 <= min(end, len(payload)):
             height, width = struct.unpack_from('>HH', payload, at + 5)
             return width, height
-        at += 1 if marker == 0xFF else 2 + length
     return None
 
 
@@ -30,7 +52,7 @@ def complete(payload: bytes) -> bool:
     thumbnail in them does not count; behind them 0xffd9 cannot be picture data, which writes 0xff as 0xff00.
     The checksums of a PNG's critical chunks must be right, too.
     """
-    if payload[:2] == b'\xff\xd8':
+    if payload[:2] == SOI:
         return _jpeg_complete(payload)
     if payload[:8] == PNG_SIGNATURE:
         return _png_complete(payload)
@@ -38,20 +60,9 @@ def complete(payload: bytes) -> bool:
 
 
 def _jpeg_complete(payload: bytes) -> bool:
-    at = 2
-    while at + 4 <= len(payload):
-        if payload[at] != 0xFF:
-            return False
-        marker = payload[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        length = payload[at + 2] << 8 | payload[at + 3]
-        if marker == 0xD9 or length < 2:
-            return False
-        at += 2 + length
-        if marker == 0xDA:
-            return payload.rfind(b'\xff\xd9', at) >= 0  # from behind: whole files answer at once
+    for marker, _, end in headers(payload):
+        if marker == SOS:
+            return payload.rfind(b'\xff\xd9', end) >= 0  # from behind: whole files answer at once
     return False
 
 

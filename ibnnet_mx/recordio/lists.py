@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Iterable
+from typing import Any, Iterable
 
 from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
 
@@ -46,6 +46,15 @@ def read_list(path: str) -> list[Sample]:
     if not samples:
         raise SourceError(f'{path}: the list is empty')
     return samples
+
+
+def synset(folder: Any) -> list[str]:
+    """The class names beside records, lines of synset.txt, what is no UTF-8 replaced; [] without one."""
+    path = os.path.join(os.fspath(folder), 'synset.txt')
+    if not os.path.isfile(path):
+        return []
+    with open(path, encoding='utf-8', errors='replace') as file:
+        return file.read().splitlines()
 
 
 def class_names(folder: str, samples: list[Sample]) -> list[str]:

@@ -11,8 +11,8 @@ import numpy as np
 from ibnnet_mx.recordio import checks, native
 from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.pictures import MAX_SIDE
-from ibnnet_mx.recordio.reader import RAW, Options, Reader
-from ibnnet_mx.recordio.view import View
+from ibnnet_mx.recordio.reader import RAW, Batch, Options, Reader
+from ibnnet_mx.recordio.view import View, choose
 
 
 class Place(NamedTuple):
@@ -38,8 +38,9 @@ class Loader:
     images (n, 3, size, size), RGB; float32 (value - mean) / std, or uint8 as they are. labels int64 (n,) where all of
     them are class numbers, else float32, (n, label_width) for more than one. path: a .rec, several, a pattern such as
     'train_*.rec', or a folder of class folders.
-    augment: random changes, and a new order each epoch; None: the central crop (of the short side brought to `resize`
-    first, where that is given; folders: as evaluate.py does it), in the order of the file. The last batch is smaller.
+    augment: random changes of the pictures as they are, and a new order each epoch; None: the central crop, in the
+    order of the file, of a short side that is brought to `resize` first where that is given; the files of a folder are
+    brought to size in any case, as evaluate.py does it. The last batch is smaller.
     The stream depends on seed and epoch alone; `place` may be kept and set, so that a run goes on in mid-epoch:
     torch's DistributedSampler is part=(rank, workers), with batch_size for all workers together.
     An array that was handed out is never written to again. ValueError names the argument, RecordError file and record.
@@ -66,16 +67,18 @@ class Loader:
         unknown = sorted(set(options) - set(Options._fields))
         if unknown:
             raise ValueError(f'no such option: {", ".join(unknown)}; there are {", ".join(Options._fields)}')
+        checks.whole('size', size, 1, MAX_SIDE)
         if resize is not None:
-            checks.whole('size', size, 1, checks.SIDE)
             checks.whole('resize', resize, size, MAX_SIDE)
             if augment is not None:
                 raise ValueError(f'resize {resize} is for augment=None: training takes the records as they are')
-        if native.library() is None and os.environ.get('IBNNET_MX_NATIVE') != '0':
+        packed = not (isinstance(path, (str, os.PathLike)) and os.path.isdir(path))
+        view = choose(size, resize, 1, packed) if augment is None else View()
+        if native.functions() is None and os.environ.get('IBNNET_MX_NATIVE') != '0':
             warnings.warn(native.about(), stacklevel=2)
         pixels = None if dtype == 'uint8' else RAW if normalise is None else normalise
         wanted = Options(**{'report': _warn, **options})
-        self._reader = Reader(path, size, batch_size, augment, pixels, wanted, View(resize))
+        self._reader = Reader(path, size, batch_size, augment, pixels, wanted, view)
         if wanted.limit is not None:
             checks.whole('limit', wanted.limit, 1, len(self._reader.records))
         labels = self._reader.labels()
@@ -100,17 +103,19 @@ class Loader:
         epoch, step = self.place
         checks.whole('place: epoch', epoch, 0)
         checks.whole('place: step', step, 0, len(self))
-        for images, labels in self.epoch(epoch, step):
-            step += 1
-            self.place = Place(epoch, step)
-            yield images, labels
+        for number, batch in self._reader.numbered(epoch, step):
+            self.place = Place(epoch, number + 1)
+            yield self._pair(batch)
         self.place = Place(epoch + 1, 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of an epoch from step `start` on, whatever came before."""
-        for batch in self._reader.epoch(epoch, start):
-            labels = batch.label[: batch.real]
-            yield batch.data[: batch.real], labels.astype(np.int64) if self._whole else labels
+        for _, batch in self._reader.numbered(epoch, start):
+            yield self._pair(batch)
+
+    def _pair(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        labels = batch.label[: batch.real]
+        return batch.data[: batch.real], labels.astype(np.int64) if self._whole else labels
 
     def close(self) -> None:
         """Ends the threads and closes the files."""

@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,7 @@ _FUNCTIONS = {
 }
 
 
-def library() -> Any:
+def functions() -> Any:
     """The C functions, None where they are not built or not wanted."""
     return None if os.environ.get('IBNNET_MX_NATIVE') == '0' else _load(os.fspath(LIBRARY))
 
@@ -66,7 +66,7 @@ def _load(path: str) -> Any:
 
 def about() -> str:
     """Who makes the pictures, for a log; where it is OpenCV, what that costs and how to change it."""
-    found = library()
+    found = functions()
     if found is not None:
         return f'pictures are decoded in C ({LEVELS[found.fast_level()]})'
     if os.environ.get('IBNNET_MX_NATIVE') == '0':
@@ -97,7 +97,7 @@ def payload(source: np.void) -> bytes:
 
 def heads(sources: np.ndarray, why: np.ndarray) -> None:
     """Fills in width, height and kind of SOURCE (n,) that are not BROKEN; why uint8 (n, WHY) says what makes one so."""
-    library().fast_heads(address(sources), len(sources), address(why))
+    functions().fast_heads(address(sources), len(sources), address(why))
 
 
 class Decoder:
@@ -105,10 +105,10 @@ class Decoder:
 
     def __init__(self, level: int = 2) -> None:
         """level: 0 plain kernels, 1 AVX2, 2 AVX-512, as far as the processor has them; the pictures are the same."""
-        self._at, self._level = library().fast_new(), level
+        self._at, self._level = functions().fast_new(), level
         if not self._at:
             raise MemoryError('no memory for a JPEG decoder')
-        self._free = library().fast_free
+        self._free = functions().fast_free
 
     def __del__(self) -> None:
         if getattr(self, '_at', None):
@@ -116,31 +116,45 @@ class Decoder:
 
     def render(
         self, sources: np.ndarray, rows: np.ndarray, pixels: np.ndarray, out: np.ndarray | None, why: np.ndarray
-    ):
+    ) -> None:
         """rows ROW (n, views) of sources (n,) into out (n, views, 3, size, size); why (n, WHY) as heads() left it.
 
         pixels: PIXELS. Without `out` what the rows need is decoded, and that is all.
         """
         at = None if out is None else address(out)
         count, views = rows.shape
-        library().fast_render(
+        functions().fast_render(
             self._at, address(sources), count, address(rows), views, address(pixels), at, address(why), self._level
         )
 
     def check(self, source: np.ndarray) -> str:
         """What is wrong with the JPEG of source SOURCE (1,), all of it decoded; empty where nothing is."""
         why = np.zeros((1, WHY), np.uint8)
-        library().fast_check(self._at, address(source), address(why))
+        functions().fast_check(self._at, address(source), address(why))
         return _texts(why)[0]
 
 
-def check(decoder: Decoder, jpeg: bytes) -> str:
-    """What is wrong with a JPEG, all of it decoded; empty where nothing is."""
+class Look(NamedTuple):
+    """A JPEG whose header was read: SOURCE (1,), and what is wrong with it; held: its bytes, which it points to."""
+
+    source: np.ndarray
+    why: str
+    held: np.ndarray
+
+
+def look(jpeg: bytes) -> Look:
     held = np.frombuffer(jpeg, np.uint8)
-    sources, why = np.zeros(1, SOURCE), np.zeros((1, WHY), np.uint8)
-    sources['data'], sources['length'] = address(held), len(held)
-    heads(sources, why)
-    return failures(why).get(0) or decoder.check(sources)
+    source, why = np.zeros(1, SOURCE), np.zeros((1, WHY), np.uint8)
+    source['data'], source['length'] = address(held), len(held)
+    heads(source, why)
+    return Look(source, failures(why).get(0, ''), held)
+
+
+def check(decoder: Decoder, jpeg: bytes) -> tuple[str, int, int]:
+    """What is wrong with a JPEG, all of it decoded, '' where nothing is; its width and height."""
+    seen = look(jpeg)
+    (width,), (height,) = seen.source['width'], seen.source['height']
+    return seen.why or decoder.check(seen.source), int(width), int(height)
 
 
 def failures(why: np.ndarray) -> dict[int, str]:

@@ -73,6 +73,7 @@ class Options(NamedTuple):
 class Work(NamedTuple):
     """A batch that is being made, data (n, crops, 3, S, S): the futures hold the rows that could not be."""
 
+    step: int
     positions: np.ndarray
     data: np.ndarray
     futures: list[Future]
@@ -191,18 +192,21 @@ class Reader:
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on. ValueError after close()."""
+        return (batch for _, batch in self.numbered(epoch, start))
+
+    def numbered(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
+        """The same with their steps; a step of training without a picture that can be read is left out."""
         if self._closed:
             raise ValueError(f'{self.records.path}: its reader is closed')
         works: deque[Work] = deque()
-        plan = self._plan(epoch)[start:]
+        plan = self._plan(epoch)
         ahead = self._ahead()
         cold = max(-(-COLD // self.batch_size), ahead + 1)
         try:
-            for number, positions in enumerate(plan):
-                for soon in plan[number + cold : number + cold + 1] if number else plan[: cold + 1]:
-                    if not self._kept:
-                        self.records.announce(soon)
-                works.append(self._begin(positions, epoch))
+            for step in range(start, len(plan)):
+                for soon in () if self._kept else plan[step + cold * (step > start) : step + cold + 1]:
+                    self.records.announce(soon)
+                works.append(self._begin(step, plan[step], epoch))
                 if len(works) > ahead:
                     yield from self._finish(works.popleft())
             while works:
@@ -225,7 +229,7 @@ class Reader:
         """Batches in work besides the one that was handed out: as many as the memory for them is worth."""
         return max(min(AHEAD, AHEAD_BYTES // max(self._bytes(), 1)), 1)
 
-    def _begin(self, positions: np.ndarray, epoch: int) -> Work:
+    def _begin(self, step: int, positions: np.ndarray, epoch: int) -> Work:
         """Starts a batch on the pool."""
         changes, crops = self.augment, 1 if self.augment is not None else self.view.crops
         rows = len(positions) if changes is not None else self._rows()
@@ -241,7 +245,7 @@ class Reader:
             bad = self._pictures.render(positions[part], plan, data[part])
             return {part.start + number: why for number, why in bad.items()}
 
-        return Work(positions, data, [self._hand_out(run, part) for part in self._slices(len(positions))])
+        return Work(step, positions, data, [self._hand_out(run, part) for part in self._slices(len(positions))])
 
     def _hand_out(self, run: Callable[[slice], dict[int, str]], part: slice) -> Future:
         if not self._kept:
@@ -250,8 +254,8 @@ class Reader:
         done.set_result(run(part))
         return done
 
-    def _finish(self, work: Work) -> list[Batch]:
-        """The batch; none where every picture of a training batch is damaged."""
+    def _finish(self, work: Work) -> list[tuple[int, Batch]]:
+        """The step and its batch; none where every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
         why = {k: text for future in work.futures for k, text in sorted(future.result().items())}
         bad = list(why)
@@ -268,7 +272,7 @@ class Reader:
             return []
         else:
             data, label = data[: len(good)], label[: len(good)]
-        return [Batch(data.reshape(-1, *data.shape[2:]), label, len(good))]
+        return [(work.step, Batch(data.reshape(-1, *data.shape[2:]), label, len(good)))]
 
     def _count_bad(self, bad: list[int]) -> None:
         new = [position for position in bad if position not in self._bad]

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio.jpeg import FRAMES
+from ibnnet_mx.recordio.jpeg import EOI, FRAMES, SOS, headers
 from ibnnet_mx.recordio.pictures import FLAGS, decode
 
 BASELINE, HUFFMAN_8_BIT = 0xC0, 0xC1
-DRI, SOS, EOI, RST0 = 0xDD, 0xDA, 0xD9, 0xD0
+DRI, RST0 = 0xDD, 0xD0
 LUMA = ((1, 1), (2, 1), (1, 2), (2, 2))  # sampling factors whose chroma is interpolated over one neighbour at most
 NARROW = 6  # pixels; libjpeg interpolates the chroma of wider pictures only
 MARGIN = 1  # pixels at the cut that the interpolation of chroma makes other than in the whole picture
@@ -46,17 +46,13 @@ class Layout(NamedTuple):
 def layout(payload: bytes) -> Layout | None:
     """Of a baseline JPEG in one scan with restart markers; None for everything else and for what is in doubt."""
     found: dict[int, int] = {}
-    at = 2 if payload[:2] == b'\xff\xd8' else len(payload)
-    while at + 4 <= len(payload) and payload[at] == 0xFF:
-        marker, length = payload[at + 1], payload[at + 2] << 8 | payload[at + 3]
+    for marker, at, end in headers(payload):
         kind = BASELINE if marker in FRAMES else marker
-        if at + 2 + length > len(payload) or (kind in found and kind in (BASELINE, DRI)):
+        if end > len(payload) or (kind in found and kind in (BASELINE, DRI)):
             return None
         found[kind] = at
-        at += 2 + length
-        if marker == SOS:
-            return _layout(payload, found[BASELINE], found[DRI], found[SOS]) if {BASELINE, DRI} <= set(found) else None
-    return None
+    known = {BASELINE, DRI, SOS} <= set(found)
+    return _layout(payload, found[BASELINE], found[DRI], found[SOS]) if known else None
 
 
 def _layout(payload: bytes, frame: int, dri: int, scan: int) -> Layout | None:

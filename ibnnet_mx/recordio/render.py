@@ -10,11 +10,11 @@ import numpy as np
 
 from ibnnet_mx.recordio import native, opencv
 from ibnnet_mx.recordio.format import RecordError
+from ibnnet_mx.recordio.jpeg import SOI
 from ibnnet_mx.recordio.native import BROKEN, CHANGED, FOREIGN, JPEG, UNREAD
 from ibnnet_mx.recordio.pictures import PictureError, decode
 from ibnnet_mx.recordio.region import Pixels, open_picture
 
-SOI = b'\xff\xd8'  # how a JPEG begins
 # Of some of the pictures, their numbers (n,), widths and heights (n, 2): ROW (n, views), what becomes of them.
 Plan = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Refusal = Optional[Callable[[int, int], Optional[str]]]  # of a width and height: why such a picture cannot be used
@@ -90,7 +90,7 @@ class Native:
         return np.flatnonzero(self._sources['stride']).tolist()
 
     def is_sound(self, payload: bytes) -> bool:
-        return payload[:2] != SOI or native.check(self._decoder(), payload) == ''
+        return payload[:2] != SOI or native.check(self._decoder(), payload)[0] == ''
 
     def _decoder(self) -> native.Decoder:
         if not hasattr(self._local, 'decoder'):
@@ -164,9 +164,9 @@ def renderer(records: Any, pixels: Any, refusal: Refusal, use_native: bool | Non
 
     ValueError where it is asked for and cannot be had.
     """
-    if use_native and native.library() is None:
+    if use_native and native.functions() is None:
         raise ValueError('the C reader is not built: python -m ibnnet_mx.recordio.build')
     if use_native and refusal:
         raise ValueError('pictures are brought to size by OpenCV alone')
-    wanted = native.library() is not None and refusal is None if use_native is None else use_native
+    wanted = native.functions() is not None and refusal is None if use_native is None else use_native
     return Native(records, pixels) if wanted else OpenCV(records, pixels, refusal)

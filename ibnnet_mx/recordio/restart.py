@@ -15,8 +15,9 @@ import numpy as np
 from ibnnet_mx.recordio import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, write_index
 from ibnnet_mx.recordio.framing import MAX_PART, Frames, frame
+from ibnnet_mx.recordio.jpeg import SOI, headers
 from ibnnet_mx.recordio.pictures import RESTART_INTERVAL, PictureError
-from ibnnet_mx.recordio.region import DRI, SOS, layout
+from ibnnet_mx.recordio.region import DRI, layout
 
 PROGRESSIVE = 0xC2
 CHUNK = 8  # records that a thread is given at a time
@@ -29,30 +30,19 @@ BLOCK = 16 << 20
 
 
 def _library() -> Any:
-    found = native.library()
+    found = native.functions()
     if found is None:
         raise ValueError('restart markers are written in C, which is not built: python -m ibnnet_mx.recordio.build')
     return found
 
 
-def headers(payload: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and contents of each header of a JPEG, up to that of its first scan; nothing of what is no JPEG."""
-    at = 2 if payload[:2] == b'\xff\xd8' else len(payload)
-    while at + 4 <= len(payload) and payload[at] == 0xFF:
-        marker, length = payload[at + 1], payload[at + 2] << 8 | payload[at + 3]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        yield marker, payload[at + 4 : at + 2 + length]
-        if marker == SOS:
-            return
-        at += 2 + length
-
-
 def interval_of(payload: bytes) -> int:
     """MCUs between the restart markers of a JPEG; 0: it has none, or is no JPEG."""
-    found = [int.from_bytes(data, 'big') for marker, data in headers(payload) if marker == DRI and len(data) == 2]
-    return found[-1] if found else 0
+    found = 0
+    for marker, at, end in headers(payload):
+        if marker == DRI and at + 6 == end <= len(payload):
+            found = int.from_bytes(payload[at + 4 : end], 'big')
+    return found
 
 
 def rewrite(payload: bytes, interval: int) -> bytes:
@@ -64,16 +54,13 @@ def rewrite(payload: bytes, interval: int) -> bytes:
     library = _library()
     if not 0 <= interval <= 0xFFFF:
         raise ValueError(f'a restart interval of {interval} MCUs: JPEG has room for 0 to {0xFFFF}')
-    if payload[:2] != b'\xff\xd8':
+    if payload[:2] != SOI:
         raise PictureError('is no JPEG' if payload else 'is empty')
+    seen = native.look(payload)  # refuses what is cut off, and sizes that would fill the memory
+    if seen.why:
+        raise PictureError(seen.why)
     why, length = np.zeros((1, native.WHY), np.uint8), ctypes.c_int64()
-    held = np.frombuffer(payload, np.uint8)
-    source = np.zeros(1, native.SOURCE)
-    source['data'], source['length'] = native.address(held), len(payload)
-    native.heads(source, why)  # refuses what is cut off, and sizes that would fill the memory
-    at = None
-    if not why.any():
-        at = library.fast_restart(payload, len(payload), interval, ctypes.addressof(length), native.address(why))
+    at = library.fast_restart(payload, len(payload), interval, ctypes.addressof(length), native.address(why))
     if not at:
         raise PictureError(native.failures(why).get(0, 'is damaged'))
     try:
@@ -83,7 +70,7 @@ def rewrite(payload: bytes, interval: int) -> bytes:
 
 
 def _convert(payload: bytes) -> Converted:
-    if payload[:2] != b'\xff\xd8':
+    if payload[:2] != SOI:
         return FOREIGN, payload, ''
     if layout(payload) is not None:
         return MARKED, payload, ''
@@ -93,7 +80,7 @@ def _convert(payload: bytes) -> Converted:
         return DAMAGED, payload, str(error)
     if layout(new) is None:
         return UNCUTTABLE, payload, ''
-    return SEQUENTIAL if any(marker == PROGRESSIVE for marker, _ in headers(payload)) else ADDED, new, ''
+    return SEQUENTIAL if any(marker == PROGRESSIVE for marker, _, _ in headers(payload)) else ADDED, new, ''
 
 
 class _Records:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 import cv2
 import numpy as np
@@ -29,15 +28,6 @@ class Draws(NamedTuple):
     changes: Augment
     often: int
     seed: int = 0
-
-
-def class_names(path: Any) -> list[str]:
-    """The lines of synset.txt in the folder of the records; [] without one."""
-    try:
-        with open(os.path.join(os.path.dirname(os.fspath(path)), 'synset.txt'), encoding='utf-8') as file:
-            return file.read().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
 
 
 def spread(records: int, count: int) -> np.ndarray:

@@ -13,9 +13,10 @@ import numpy as np
 
 from ibnnet_mx.recordio import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile
+from ibnnet_mx.recordio.jpeg import FRAMES, SOI, headers
 from ibnnet_mx.recordio.pictures import Complaints, PictureError, decode
-from ibnnet_mx.recordio.region import BASELINE, FRAMES, HUFFMAN_8_BIT, layout
-from ibnnet_mx.recordio.restart import PROGRESSIVE, headers
+from ibnnet_mx.recordio.region import BASELINE, HUFFMAN_8_BIT, layout
+from ibnnet_mx.recordio.restart import PROGRESSIVE
 
 Progress = Callable[[int, int], None]  # records that were looked at now, all of them
 CHUNK = 16  # records that a thread is given at a time
@@ -76,8 +77,8 @@ def hushed() -> Iterator[tuple[Complaints, TextIO]]:
 
 def format_of(payload: bytes) -> str:
     """The name of an encoded picture's format."""
-    if payload[:2] == b'\xff\xd8':
-        frame = next((marker for marker, _ in headers(payload) if marker in FRAMES), None)
+    if payload[:2] == SOI:
+        frame = next((marker for marker, _, _ in headers(payload) if marker in FRAMES), None)
         known = {BASELINE: 'JPEG baseline', HUFFMAN_8_BIT: 'JPEG baseline', PROGRESSIVE: 'JPEG progressive'}
         return known.get(frame or 0, 'JPEG of another kind')
     return next((name for start, name in SIGNATURES.items() if payload.startswith(start)), 'other')
@@ -112,7 +113,7 @@ class _Checker:
 
     def _size(self, payload: bytes) -> tuple[int, int]:
         """Width and height of a picture that could be decoded. PictureError where it could not."""
-        if self._complaints is None and payload[:2] == b'\xff\xd8':
+        if self._complaints is None and payload[:2] == SOI:
             return self._jpeg(payload)
         height, width = decode(payload, self._complaints).shape[:2]
         return width, height
@@ -120,14 +121,10 @@ class _Checker:
     def _jpeg(self, payload: bytes) -> tuple[int, int]:
         if not hasattr(self._local, 'decoder'):
             self._local.decoder = native.Decoder()
-        source, why = np.zeros(1, native.SOURCE), np.zeros((1, native.WHY), np.uint8)
-        held = np.frombuffer(payload, np.uint8)
-        source['data'], source['length'] = native.address(held), len(held)
-        native.heads(source, why)
-        wrong = native.failures(why).get(0) or self._local.decoder.check(source)
+        wrong, width, height = native.check(self._local.decoder, payload)
         if wrong:
             raise PictureError(wrong)
-        return int(source['width'][0]), int(source['height'][0])
+        return width, height
 
 
 def _open(path: str, wrong: list[str]) -> RecordFile | None:
@@ -189,7 +186,7 @@ def verify(path: Any, threads: int, complaints: Complaints, progress: Progress) 
         return Report(path, size, 0, False, {}, None, None, 0, 0, {}, wrong, notes)
     indexed = not wrong and os.path.isfile(os.path.splitext(path)[0] + '.idx')
     with records:
-        alone = native.library() is None
+        alone = native.functions() is None
         if alone:
             notes.append(NO_LIBRARY)
         labels, classes = _classes(records, wrong, notes)

@@ -64,7 +64,7 @@ def _one(targets, case):
     before, began, finding, outcome = _memory('VmRSS'), time.process_time(), '', 'finding'
     try:
         outcome = targets.run(case)
-    except Exception:
+    except Exception:  # of any kind: it is told as a finding, with its traceback
         finding = traceback.format_exc()
     seconds, taken = time.process_time() - began, _memory('VmHWM') - before
     if seconds > LIMIT:

@@ -56,7 +56,7 @@ class Fill:
 
     def __init__(self):
         try:
-            self._byte = ctypes.c_ubyte.in_dll(native.library(), 'fuzz_fill')
+            self._byte = ctypes.c_ubyte.in_dll(native.functions(), 'fuzz_fill')
         except ValueError:
             self._byte = ctypes.c_ubyte()
 
@@ -70,7 +70,7 @@ class Targets:
         self._fill = Fill()
         self._used = [native.Decoder(level) for level in range(3)]  # which see every case, whatever went before
         self._whole = {}
-        self._rewrite, self._release = native.library()['fast_restart'], native.library()['fast_release']
+        self._rewrite, self._release = native.functions()['fast_restart'], native.functions()['fast_release']
         self._rewrite.restype, self._release.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
         self._rewrite.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 
