@@ -81,7 +81,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
     package_data={  # what python -m ibnnet_mx.norm.build and ibnnet_mx.recordio.build compile
-        'ibnnet_mx.norm': ['ops.cc'],
+        'ibnnet_mx.norm': ['ops/*'],
         'ibnnet_mx.recordio': ['fast/*.c', 'fast/*.h'],
     },
     cmdclass={'build_py': BuildWithReader},

@@ -10,7 +10,7 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import norm
+from ibnnet_mx import norm, passes
 from ibnnet_mx.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, Style, chain, stem, transition
 
 
@@ -50,6 +50,7 @@ class Network(nn.HybridBlock):
         super().__init__(**kwargs)
         self._graphs = {}
         self.model = None  # registry.Model, where the registry built it
+        self.dtype = 'float32'  # of convolutions and dense layers in training; passes.mixed
         self._plan = None  # what build() made it from
 
     def trace(self, rows=None, context=None):
@@ -57,10 +58,13 @@ class Network(nn.HybridBlock):
 
         rows: batch size of a training graph. context: where it will run; None: anywhere.
         """
-        native = rows is not None and context is not None and context.device_type == 'cpu' and norm.native.loaded()
-        with norm.forms(rows, native) as constants:
+        here = rows is not None and context is not None and context.device_type == 'cpu'
+        native, fused = here and norm.native.loaded(), here and norm.native.fused()
+        with norm.forms(rows, native, fused) as constants:
             found = self(mx.sym.var('data'))
-            return mx.sym.Group(found) if isinstance(found, list) else found, constants
+        found = mx.sym.Group(found) if isinstance(found, list) else found
+        found = passes.fused(found) if fused else found
+        return passes.mixed(found) if rows is not None and self.dtype == 'bfloat16' else found, constants
 
     def symbol(self):
         """The prediction from 'data' to logits in standard operators: for any batch size, for export."""

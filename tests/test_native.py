@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibnnet_mx.norm import build, native
+from ibnnet_mx.norm import build, native, trial
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch):
@@ -14,14 +14,40 @@ def test_without_a_compiler_it_says_what_to_install(monkeypatch):
 
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(monkeypatch, tmp_path):
     compiler = tmp_path / 'c++'
-    compiler.write_text('#!/bin/sh\necho "ops.cc: no" >&2\nexit 1\n')
+    compiler.write_text('#!/bin/sh\necho no >&2\nexit 1\n')
     compiler.chmod(0o755)
     monkeypatch.setenv('CXX', str(compiler))
     monkeypatch.setattr(build, 'HERE', tmp_path)
     monkeypatch.setattr(build, 'LIBRARY', tmp_path / '_ops.so')
-    with pytest.raises(ValueError, match=r'could not compile .*ops\.cc:\nops\.cc: no$'):
+    with pytest.raises(ValueError, match=r'could not compile .*mabn\.cc:\nno$'):
         build.build()
     assert [path.name for path in tmp_path.iterdir()] == ['c++']
+
+
+def test_what_does_not_work_with_this_mxnet_is_left_out(monkeypatch, tmp_path):
+    """A compiler that notes what it is asked for and makes empty files."""
+    compiler = tmp_path / 'c++'
+    compiler.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nwhile [ "$1" != -o ]; do shift; done\n: > "$2"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv('CXX', str(compiler))
+    monkeypatch.setattr(build, 'HERE', tmp_path)
+    monkeypatch.setattr(build, 'LIBRARY', tmp_path / '_ops.so')
+    notes = build.build()
+    assert notes[0].startswith('norm.cc does not work with this mxnet, it is left out: its trial ended with 1')
+    links = [line for line in (tmp_path / 'asked').read_text().splitlines() if line.startswith('-shared')]
+    assert ['norm.o' in line for line in links] == [True, False]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['_ops.so', 'asked', 'c++']
+
+
+def test_the_trial_finds_a_wrong_result(monkeypatch):
+    if not native.fused():
+        pytest.skip('python -m ibnnet_mx.norm.build has not built it')
+    monkeypatch.setattr(trial.library, 'load', lambda *given: None)
+    trial.run('there')
+    right = trial._ours
+    monkeypatch.setattr(trial, '_ours', lambda x, gamma, *rest: right(x, 1.001 * gamma, *rest))
+    with pytest.raises(ValueError, match='^of 3 channels, result 0 differs by '):
+        trial.run('there')
 
 
 def test_they_can_be_left_out(monkeypatch):

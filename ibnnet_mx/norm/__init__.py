@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.contrib.nn import SyncBatchNorm
 
 from ibnnet_mx.norm import native
-from ibnnet_mx.norm.batch import BatchNorm2d, Ramp
+from ibnnet_mx.norm.batch import BatchNorm, BatchNorm2d, Ramp
 from ibnnet_mx.norm.instance import IBN, GroupNorm, InstanceNorm, usual_groups
 from ibnnet_mx.norm.mabn import CenConv2d, MABN2d
 from ibnnet_mx.norm.state import PROGRESS, STATISTICS, State, is_state
@@ -95,7 +95,7 @@ def _batch(options):
     size, momentum, eps = options['norm_batch_size'], options['bn_mom'], options['eps']
     if size:
         return lambda channels, prefix: BatchNorm2d(channels, size, momentum, eps, prefix=prefix)
-    return lambda channels, prefix: nn.BatchNorm(momentum=momentum, epsilon=eps, in_channels=channels, prefix=prefix)
+    return lambda channels, prefix: BatchNorm(momentum=momentum, epsilon=eps, in_channels=channels, prefix=prefix)
 
 
 def _renorm(options):

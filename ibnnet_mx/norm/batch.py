@@ -10,6 +10,16 @@ from ibnnet_mx.norm import state, tracing
 from ibnnet_mx.norm.mabn import part_size
 
 
+class BatchNorm(nn.BatchNorm):
+    """Gluon's BatchNorm (arXiv:1502.03167); in training on the CPU by the operator of ops/norm.cc."""
+
+    def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
+        if not tracing.use_of(F, x).fused or self._kwargs['use_global_stats'] or self._kwargs['fix_gamma']:
+            return super().hybrid_forward(F, x, gamma, beta, running_mean, running_var)
+        how = dict(eps=self._kwargs['eps'], momentum=self._kwargs['momentum'])
+        return F.ibnnet_norm(x, gamma, beta, running_mean, running_var, name='fwd', **how)
+
+
 class Ramp(NamedTuple):
     """Batch Renormalization's bounds: r = 1 and d = 0 for warmup_iters steps, then r_max and d_max in straight lines.
 

@@ -6,6 +6,7 @@ import numpy as np
 from mxnet.gluon import nn
 
 from ibnnet_mx.norm import tracing
+from ibnnet_mx.norm.batch import BatchNorm
 
 
 class GroupNorm(nn.HybridBlock):
@@ -29,6 +30,9 @@ class GroupNorm(nn.HybridBlock):
 
     def hybrid_forward(self, F, x, gamma, beta):
         here = tracing.use_of(F, x)
+        if here.fused:
+            how = dict(begin=0, end=self._channels, groups=self._groups, statistics=0, eps=self._eps)
+            return F.ibnnet_norm(x, gamma, beta, name='fwd', **how)
         if not here.fast:
             return self._operator_form(F, x, gamma, beta)
         if here.training:
@@ -97,6 +101,8 @@ class IBN(nn.HybridBlock):
             (first, first_prefix), (second, second_prefix) = reversed(parts) if batch_first else parts
             self.first = first(self._split, prefix=first_prefix)
             self.second = second(channels - self._split, prefix=second_prefix)
+        self._channels = channels
+        self._is_plain = isinstance(self.first if batch_first else self.second, BatchNorm)
 
     def spread(self, arrays):
         """Parts the arrays of one norm over all channels, under the names of bn1, between the two norms. In place."""
@@ -109,7 +115,22 @@ class IBN(nn.HybridBlock):
                 if half.prefix + word in half.collect_params():
                     arrays[half.prefix + word] = part
 
+    def _together(self, F, x):
+        """Both norms by one operator."""
+        batch, instance = self.second, self.first
+        if not isinstance(batch, BatchNorm):
+            batch, instance = instance, batch
+        begin, end = (0, self._split) if instance is self.first else (self._split, self._channels)
+        gamma, beta = (
+            F.concat(*(getattr(half, name).var() for half in (self.first, self.second)), dim=0)
+            for name in ('gamma', 'beta')
+        )
+        how = dict(begin=begin, end=end, groups=end - begin, eps=instance._eps, momentum=batch._kwargs['momentum'])
+        return F.ibnnet_norm(x, gamma, beta, batch.running_mean.var(), batch.running_var.var(), name='ibn_fwd', **how)
+
     def hybrid_forward(self, F, x):
+        if tracing.use_of(F, x).fused and self._is_plain:
+            return self._together(F, x)
         head = self.first(F.slice_axis(x, axis=1, begin=0, end=self._split))
         tail = self.second(F.slice_axis(x, axis=1, begin=self._split, end=None))
         if not self._flat:

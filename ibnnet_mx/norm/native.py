@@ -1,4 +1,4 @@
-"""The operators of ops.cc, where build.py has built them.
+"""The operators of ops/, where build.py has built them.
 
 Without them the same steps run as graphs of mxnet's own operators. IBNNET_MX_NATIVE=0 leaves them out.
 """
@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import mxnet as mx
 from mxnet import library
 from mxnet.base import MXNetError
 
@@ -28,3 +29,8 @@ def loaded():
         print(f'{LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.norm.build ({error})', file=sys.stderr)
         return False
     return True
+
+
+def fused():
+    """Whether ibnnet_norm is among them, which one build of mxnet allows and another may not."""
+    return loaded() and hasattr(mx.sym, 'ibnnet_norm')

@@ -15,13 +15,14 @@ EPS = 2.0**-10  # of BatchNorms that only scale: a variance of 1 - EPS is exact 
 class Use(NamedTuple):
     """training: None where one graph serves both modes. rows: batch size, None: unknown. fast: constants may be had.
 
-    native: whether the operators of ops.cc may be.
+    native: whether the operators of ops/ may be had. fused: ibnnet_norm too.
     """
 
     training: Any = None
     rows: Any = None
     fast: bool = False
     native: bool = False
+    fused: bool = False
 
 
 _tracing = threading.local()
@@ -36,15 +37,14 @@ def _using(use):
         del _tracing.use, _tracing.constants, _tracing.symbols
 
 
-def forms(training_rows=None, native=False):
+def forms(training_rows=None, native=False, fused=False):
     """Within it a graph may be traced with the fast forms of layers that are right in one mode only.
 
-    training_rows: batch size of a training graph; None traces a prediction graph. native: it will run on the CPU, where
-    the operators of ops.cc are. Yields {input name: NDArray} of the
-    constants that the traced graph takes besides data and parameters. Outside of it a form is traced that is right in
-    every mode, for every batch size.
+    training_rows: batch size of a training graph; None traces a prediction graph. native, fused: it will run on the
+    CPU, where these operators are. Yields {input name: NDArray} of the constants that the traced graph takes besides
+    data and parameters. Outside of it a form is traced that is right in every mode, for every batch size.
     """
-    return _using(Use(training_rows is not None, training_rows, True, native))
+    return _using(Use(training_rows is not None, training_rows, True, native, fused))
 
 
 def standard():

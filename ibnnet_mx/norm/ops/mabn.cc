@@ -2,7 +2,7 @@
 //
 // They compute what mabn.py and batch.py say as graphs of mxnet's operators, which is what runs where this is not built.
 // A state is an input whose gradient is its next value (state.py). Sums are made row by row, so that results do not
-// depend on the number of threads. build.py compiles it; mxnet/lib_api.h is the interface, in mxnet's wheel.
+// depend on the number of threads. mxnet/lib_api.h is the interface, in mxnet's wheel.
 
 #include <algorithm>
 #include <cmath>
@@ -342,9 +342,3 @@ REGISTER_OP(ibnnet_renorm)
     .setParseAttrs(renorm_arguments)
     .setInferType(floats)
     .setInferShape(renorm_shapes);
-
-MXReturnValue initialize(int version) {
-  if (version >= 10900 && version < 20000) return MX_SUCCESS;
-  MX_ERROR_MSG << "these operators are for mxnet 1.9" << std::endl;
-  return MX_FAIL;
-}

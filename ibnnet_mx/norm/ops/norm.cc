@@ -1,0 +1,374 @@
+// ibnnet_norm: a norm in training mode, with what mostly follows it: y = relu(norm(x) + skip), in two passes over memory.
+//
+// Channels from `begin` to `end` are normalised picture by picture in `groups` groups, the others over `parts` parts of
+// the batch, whose pictures lie batch / parts apart. The backward pass moves the running statistics, as BatchNorm's
+// does. It reads and writes the layout that its input has.
+
+#include "old_abi.h"
+
+#include <cmath>
+
+#include <nnvm/op.h>
+#include <nnvm/op_attr_types.h>
+
+#include "arrays.h"
+
+namespace mxnet {
+namespace op {
+
+// libmxnet.so has these, its headers have not.
+std::vector<nnvm::NodeEntry> MakeGradNode(const char* name, const nnvm::ObjectPtr& forward,
+                                          const std::vector<nnvm::NodeEntry>& inputs,
+                                          const std::unordered_map<std::string, std::string>& attributes);
+nnvm::ObjectPtr MakeNode(const char* op, const std::string& name, const std::vector<nnvm::NodeEntry>* inputs,
+                         const std::unordered_map<std::string, std::string>* attributes, const nnvm::ObjectPtr* forward);
+
+}  // namespace op
+}  // namespace mxnet
+
+namespace ibnnet {
+namespace {
+
+using mxnet::NDArray;
+using Arrays = std::vector<NDArray>;
+using Requests = std::vector<mxnet::OpReqType>;
+
+struct Settings {
+  int64_t begin = 0, end = 0, groups = 0, parts = 1;
+  float eps = 1e-5f, momentum = 0.9f;
+  bool statistics = true, relu = false, skip = false;
+};
+
+// The numbers among a node's attributes. Of NodeAttrs, what comes after dict is not where this compiler looks for it.
+double number(const nnvm::NodeAttrs& attrs, const char* key, double usual) {
+  for (const auto& pair : attrs.dict)
+    if (pair.first == key) return std::stod(pair.second);
+  return usual;
+}
+
+Settings settings(const nnvm::NodeAttrs& attrs) {
+  Settings s;
+  s.begin = number(attrs, "begin", 0), s.end = number(attrs, "end", 0), s.groups = number(attrs, "groups", 0);
+  s.parts = number(attrs, "parts", 1), s.eps = number(attrs, "eps", 1e-5);
+  s.momentum = number(attrs, "momentum", 0.9), s.statistics = number(attrs, "statistics", 1) != 0;
+  s.relu = number(attrs, "relu", 0) != 0, s.skip = number(attrs, "add", 0) != 0;
+  return s;
+}
+
+// Of inputs: x, gamma, beta, then running_mean and running_var where a batch's statistics are taken, then skip.
+struct Places {
+  int count = 3, mean = -1, var = -1, skip = -1;
+  explicit Places(const Settings& s) {
+    if (s.statistics) mean = count++, var = count++;
+    if (s.skip) skip = count++;
+  }
+};
+
+// What the passes over the pixels need to know of each picture and channel, (N, C) each.
+struct Coefficients {
+  int64_t channels;
+  std::vector<float> mean, inverse, scale, shift;
+  Affine affine(int64_t i) const { return {&mean[i], &scale[i], &shift[i]}; }
+};
+
+// f(first, last, step of pictures, first, last channel) for the values that share statistics; `alone`: of one picture.
+template <typename F>
+void each_group(const Settings& s, int64_t pictures, int64_t channels, F f) {
+  const int64_t wide = s.end - s.begin, of_group = wide ? wide / s.groups : 0;
+#pragma omp parallel for
+  for (int64_t i = 0; i < pictures * (wide ? s.groups : 0); ++i) {
+    const int64_t n = i / s.groups, c = s.begin + i % s.groups * of_group;
+    f(n, n + 1, 1, c, c + of_group);
+  }
+#pragma omp parallel for
+  for (int64_t c = 0; c < channels; ++c)
+    if (c < s.begin || c >= s.end)
+      for (int64_t part = 0; part < s.parts; ++part) f(part, pictures, s.parts, c, c + 1);
+}
+
+void finish(const Settings& s, const Grid& grid, const float* gamma, const float* beta, std::vector<float>* squares,
+            Coefficients* k) {
+  const int64_t C = grid.channels, hw = grid.row.pixels;
+  each_group(s, grid.pictures, C, [&](int64_t from, int64_t to, int64_t step, int64_t first, int64_t last) {
+    double sum = 0, around = 0;
+    int64_t rows = 0;
+    for (int64_t n = from; n < to; n += step)
+      for (int64_t c = first; c < last; ++c, ++rows) sum += k->mean[n * C + c];
+    const double mean = sum / rows;
+    for (int64_t n = from; n < to; n += step)
+      for (int64_t c = first; c < last; ++c) {
+        const double d = k->mean[n * C + c] - mean;
+        around += (*squares)[n * C + c] + d * d * hw;
+      }
+    const double inverse = 1 / std::sqrt(around / (static_cast<double>(rows) * hw) + s.eps);
+    for (int64_t n = from; n < to; n += step)
+      for (int64_t c = first; c < last; ++c) {
+        k->mean[n * C + c] = mean, k->inverse[n * C + c] = inverse;
+        k->scale[n * C + c] = gamma[c] * static_cast<float>(inverse), k->shift[n * C + c] = beta[c];
+      }
+  });
+}
+
+template <typename T>
+void forward_of(const Settings& s, const Source& x, const Source* skip, const float* gamma, const float* beta, T* y,
+                float* mean, float* inverse) {
+  const Grid& grid = x.grid;
+  const Kernels<T>& with = kernels<T>();
+  const int64_t C = grid.channels, rows = grid.pictures * grid.blocks, all = grid.pictures * C;
+  const T* from = static_cast<const T*>(x.data);
+  const T* other = skip ? static_cast<const T*>(skip->data) : nullptr;
+  Coefficients k = {C, std::vector<float>(all), std::vector<float>(all), std::vector<float>(all), std::vector<float>(all)};
+  std::vector<float> squares(all);
+#pragma omp parallel for
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes;
+    with.moments(grid.row, from + grid.at(n, b), &k.mean[at], &squares[at]);
+  }
+  finish(s, grid, gamma, beta, &squares, &k);
+  if (y)  // where it is computed anew, its statistics may be all that is wanted
+#pragma omp parallel for
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
+    with.apply(grid.row, k.affine(at), s.relu, from + o, other ? other + o : nullptr, y + o);
+  }
+  std::copy(k.mean.begin(), k.mean.end(), mean);
+  std::copy(k.inverse.begin(), k.inverse.end(), inverse);
+}
+
+void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
+             const Arrays& out) {
+  const Settings s = settings(attrs);
+  const Places at(settings(attrs));
+  const Source x(in[0]);
+  const std::unique_ptr<Source> skip(at.skip < 0 ? nullptr : new Source(in[at.skip], x));
+  Target y(out[0], request[0], x);
+  const auto values = [](const NDArray& array) { return array.data().dptr<float>(); };
+  if (in[0].dtype() == mshadow::kBfloat16)
+    forward_of<bfloat>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<bfloat*>(y.data), values(out[1]), values(out[2]));
+  else
+    forward_of<float>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<float*>(y.data), values(out[1]), values(out[2]));
+  y.commit();
+  done();
+}
+
+struct Gradients {
+  void *x, *skip;  // nullptr where not wanted
+  std::vector<float> sums, products;  // of dy and of dy * (x - mean), (N, C)
+};
+
+// With m values in a group and A, B the sums over it of gamma * dy and gamma * dy * (x - mean):
+// dx = inverse * (gamma * dy - A / m - (x - mean) * inverse^2 * B / m)
+void slopes_of(const Settings& s, const Grid& grid, const Coefficients& k, const Gradients& g, const float* gamma,
+               std::vector<float>* of_dy, std::vector<float>* of_x, std::vector<float>* constant) {
+  const int64_t C = grid.channels;
+  each_group(s, grid.pictures, C, [&](int64_t from, int64_t to, int64_t step, int64_t first, int64_t last) {
+    double a = 0, b = 0;
+    int64_t rows = 0;
+    for (int64_t n = from; n < to; n += step)
+      for (int64_t c = first; c < last; ++c, ++rows)
+        a += static_cast<double>(gamma[c]) * g.sums[n * C + c], b += static_cast<double>(gamma[c]) * g.products[n * C + c];
+    const double m = static_cast<double>(rows) * grid.row.pixels, inverse = k.inverse[from * C + first];
+    for (int64_t n = from; n < to; n += step)
+      for (int64_t c = first; c < last; ++c) {
+        const int64_t i = n * C + c;
+        (*of_dy)[i] = gamma[c] * inverse, (*of_x)[i] = -inverse * inverse * inverse * b / m, (*constant)[i] = -inverse * a / m;
+      }
+  });
+}
+
+template <typename T>
+void backward_of(const Settings& s, const Source& dy, const Source& x, const Source* y, const float* gamma,
+                 const Coefficients& k, Gradients* g) {
+  const Grid& grid = x.grid;
+  const Kernels<T>& with = kernels<T>();
+  const int64_t C = grid.channels, rows = grid.pictures * grid.blocks, all = grid.pictures * C;
+  const Mask mask = !s.relu ? Mask::kNone : y ? Mask::kOutput : Mask::kSign;
+  const T *px = static_cast<const T*>(x.data), *pdy = static_cast<const T*>(dy.data);
+  const T* py = y ? static_cast<const T*>(y->data) : nullptr;
+  T *dx = static_cast<T*>(g->x), *dskip = static_cast<T*>(g->skip);
+#pragma omp parallel for
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
+    with.slopes(grid.row, k.affine(at), mask, px + o, py ? py + o : nullptr, pdy + o, &g->sums[at], &g->products[at]);
+  }
+  if (!dx && !dskip) return;
+  std::vector<float> of_dy(all), of_x(all), constant(all);
+  slopes_of(s, grid, k, *g, gamma, &of_dy, &of_x, &constant);
+#pragma omp parallel for
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
+    with.gradient(grid.row, k.affine(at), mask, {&of_dy[at], &of_x[at], &constant[at]}, px + o, py ? py + o : nullptr, pdy + o,
+                  dx ? dx + o : nullptr, dskip ? dskip + o : nullptr);
+  }
+}
+
+// What the backward node is given: dy, x, gamma, beta, mean, inverse, then running_mean and running_var, then y.
+enum { kDy, kX, kGamma, kBeta, kMean, kInverse, kRest };
+
+void move_statistics(const Settings& s, const Grid& grid, const Coefficients& k, float* mean, float* var) {
+  const int64_t C = grid.channels;
+  int64_t at = 0;
+  for (int64_t c = 0; c < C; ++c) {
+    if (c >= s.begin && c < s.end) continue;
+    double m = 0, v = 0;
+    for (int64_t part = 0; part < s.parts; ++part) {
+      const double inverse = k.inverse[part * C + c];
+      m += k.mean[part * C + c], v += 1 / (inverse * inverse) - s.eps;
+    }
+    mean[at] = s.momentum * mean[at] + (1 - s.momentum) * m / s.parts;
+    var[at] = s.momentum * var[at] + (1 - s.momentum) * v / s.parts;
+    ++at;
+  }
+}
+
+void put(const NDArray& array, mxnet::OpReqType request, const std::vector<float>& values) {
+  float* to = array.data().dptr<float>();
+  for (size_t i = 0; i < values.size() && request != mxnet::kNullOp; ++i)
+    to[i] = request == mxnet::kAddTo ? to[i] + values[i] : values[i];
+}
+
+void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
+              const Arrays& out) {
+  const Settings s = settings(attrs);
+  const bool statistics = s.statistics, has_y = s.relu && s.skip;
+  const auto values = [](const NDArray& array) { return array.data().dptr<float>(); };
+  const Source x(in[kX]), dy(in[kDy], x);
+  const std::unique_ptr<Source> y(has_y ? new Source(in[kRest + 2 * statistics], x) : nullptr);
+  const int64_t C = x.grid.channels, all = x.grid.pictures * C;
+  Coefficients k = {C, {values(in[kMean]), values(in[kMean]) + all}, {values(in[kInverse]), values(in[kInverse]) + all},
+                    std::vector<float>(all), std::vector<float>(all)};
+  const float *gamma = values(in[kGamma]), *beta = values(in[kBeta]);
+  for (int64_t i = 0; i < all; ++i) k.scale[i] = gamma[i % C] * k.inverse[i], k.shift[i] = beta[i % C];
+  Target dx(out[0], request[0], x), dskip(out[s.skip ? 3 : 0], s.skip ? request[3] : mxnet::kNullOp, x);
+  Gradients g = {dx.data, dskip.data, std::vector<float>(all), std::vector<float>(all)};
+  if (in[kX].dtype() == mshadow::kBfloat16)
+    backward_of<bfloat>(s, dy, x, y.get(), gamma, k, &g);
+  else
+    backward_of<float>(s, dy, x, y.get(), gamma, k, &g);
+  dx.commit();
+  dskip.commit();
+  done();
+  std::vector<float> of_gamma(C), of_beta(C);
+  for (int64_t c = 0; c < C; ++c) {
+    double a = 0, b = 0;
+    for (int64_t i = c; i < all; i += C) a += static_cast<double>(g.products[i]) * k.inverse[i], b += g.sums[i];
+    of_gamma[c] = a, of_beta[c] = b;
+  }
+  put(out[1], request[1], of_gamma);
+  put(out[2], request[2], of_beta);
+  if (statistics) move_statistics(s, x.grid, k, values(in[kRest]), values(in[kRest + 1]));
+}
+
+// The inputs of a node: they come after its attributes, of which one is larger to this compiler than to libmxnet.so.
+const std::vector<nnvm::NodeEntry>& inputs_of(const nnvm::Node& node) {
+  static_assert(sizeof(std::unordered_map<std::string, std::string>) == 56, "8 more than with GCC 4.8");
+  const char* here = reinterpret_cast<const char*>(&node.inputs) - 8;
+  return *reinterpret_cast<const std::vector<nnvm::NodeEntry>*>(here);
+}
+
+std::vector<nnvm::NodeEntry> gradient(const nnvm::ObjectPtr& node, const std::vector<nnvm::NodeEntry>& from) {
+  const Settings s = settings(node->attrs);
+  const Places at(s);
+  const auto& in = inputs_of(*node);
+  std::vector<nnvm::NodeEntry> wanted = {from[0], in[0], in[1], in[2], {node, 1, 0}, {node, 2, 0}};
+  if (s.statistics) wanted.insert(wanted.end(), {in[at.mean], in[at.var]});
+  if (s.relu && s.skip) wanted.push_back({node, 0, 0});
+  const auto back = mxnet::op::MakeGradNode("_backward_ibnnet_norm", node, wanted, node->attrs.dict);
+  std::vector<nnvm::NodeEntry> found = {back[0], back[1], back[2]};
+  for (int i = 0; i < 2 * s.statistics; ++i)
+    found.push_back({mxnet::op::MakeNode("_NoGradient", "NoGradient", nullptr, nullptr, nullptr), 0, 0});
+  if (s.skip) found.push_back(back[3]);
+  return found;
+}
+
+bool infer_shape(const nnvm::NodeAttrs& attrs, ShapesOf* in, ShapesOf* out) {
+  const Settings s = settings(attrs);
+  const Places at(settings(attrs));
+  const mxnet::TShape x = in->at(0);
+  if (!mxnet::shape_is_known(x)) return false;
+  CHECK_EQ(x.ndim(), 4) << "ibnnet_norm is for (N, C, H, W)";
+  const mxnet::TShape channels(mshadow::Shape1(x[1])), rest(mshadow::Shape1(x[1] - (s.end - s.begin)));
+  in->at(1) = in->at(2) = channels;
+  if (at.mean >= 0) in->at(at.mean) = in->at(at.var) = rest;
+  if (at.skip >= 0) in->at(at.skip) = x;
+  out->at(0) = x, out->at(1) = out->at(2) = mxnet::TShape(mshadow::Shape2(x[0], x[1]));
+  return true;
+}
+
+bool infer_type(const nnvm::NodeAttrs& attrs, KindsOf* in, KindsOf* out) {
+  const int skip = Places(settings(attrs)).skip;
+  for (size_t i = 1; i < in->size(); ++i)
+    if (static_cast<int>(i) != skip) in->at(i) = mshadow::kFloat32;
+  out->at(1) = out->at(2) = mshadow::kFloat32;
+  int type = in->at(0) != -1 ? in->at(0) : out->at(0);
+  if (type == -1 && skip >= 0) type = in->at(skip);
+  if (type == -1) return false;
+  CHECK(type == mshadow::kFloat32 || type == mshadow::kBfloat16) << "ibnnet_norm is for float32 and bfloat16";
+  in->at(0) = out->at(0) = type;
+  if (skip >= 0) in->at(skip) = type;
+  return true;
+}
+
+bool infer_storage(const nnvm::NodeAttrs&, const int, mxnet::DispatchMode* mode, std::vector<int>* in,
+                   std::vector<int>* out) {
+  for (auto* arrays : {in, out})
+    for (int& kind : *arrays) kind = mxnet::kDefaultStorage;
+  *mode = mxnet::DispatchMode::kFComputeEx;
+  return true;
+}
+
+std::vector<std::string> names(const nnvm::NodeAttrs& attrs) {
+  const Places at(settings(attrs));
+  std::vector<std::string> found = {"data", "gamma", "beta"};
+  if (at.mean >= 0) found.insert(found.end(), {"running_mean", "running_var"});
+  if (at.skip >= 0) found.push_back("skip");
+  return found;
+}
+
+NNVM_REGISTER_OP(ibnnet_norm)
+    .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(Places(settings(attrs)).count); })
+    .set_num_outputs(3)
+    .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
+    .set_attr<nnvm::FListInputNames>("FListInputNames", names)
+    .set_attr<nnvm::FMutateInputs>("FMutateInputs",
+                                   [](const nnvm::NodeAttrs& attrs) {
+                                     const Places at(settings(attrs));
+                                     if (at.mean < 0) return std::vector<uint32_t>();
+                                     return std::vector<uint32_t>{static_cast<uint32_t>(at.mean), static_cast<uint32_t>(at.var)};
+                                   })
+    .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
+    .set_attr<nnvm::FInferType>("FInferType", infer_type)
+    .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
+    .set_attr<bool>("TIsMKLDNN", true)
+    .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", forward)
+    .set_attr<nnvm::FGradient>("FGradient", gradient)
+    .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
+    .add_argument("gamma", "NDArray-or-Symbol", "(C,)")
+    .add_argument("beta", "NDArray-or-Symbol", "(C,)")
+    .add_argument("running_mean", "NDArray-or-Symbol", "of the channels outside of begin to end")
+    .add_argument("running_var", "NDArray-or-Symbol", "of the channels outside of begin to end")
+    .add_argument("skip", "NDArray-or-Symbol", "(N, C, H, W)");
+
+NNVM_REGISTER_OP(_backward_ibnnet_norm)
+    .set_num_inputs([](const nnvm::NodeAttrs& attrs) {
+      const Settings s = settings(attrs);
+      return static_cast<uint32_t>(kRest + 2 * settings(attrs).statistics + (s.relu && s.skip));
+    })
+    .set_num_outputs([](const nnvm::NodeAttrs& attrs) { return 3u + settings(attrs).skip; })
+    .set_attr<nnvm::TIsBackward>("TIsBackward", true)
+    .set_attr<nnvm::FMutateInputs>("FMutateInputs",
+                                   [](const nnvm::NodeAttrs& attrs) {
+                                     if (!settings(attrs).statistics) return std::vector<uint32_t>();
+                                     return std::vector<uint32_t>{kRest, kRest + 1};
+                                   })
+    .set_attr<nnvm::FInplaceOption>("FInplaceOption",
+                                    [](const nnvm::NodeAttrs& attrs) {
+                                      return std::vector<std::pair<int, int>>{{0, settings(attrs).skip ? 3 : 0}};
+                                    })
+    .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
+    .set_attr<bool>("TIsMKLDNN", true)
+    .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", backward);
+
+}  // namespace
+
+}  // namespace ibnnet

@@ -1,0 +1,91 @@
+// Talking to libmxnet.so, which GCC 4.8 made. Include it before anything of mxnet.
+//
+// Two things of the standard library have changed since, beside std::string (for which there is a compiler flag):
+// std::function handed values over to what it calls as they are, now as references; std::unordered_map is 8 bytes larger.
+
+#pragma once
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace dmlc {
+class any;
+}
+namespace nnvm {
+struct NodeAttrs;
+}
+namespace mxnet {
+class TShape;
+enum class DispatchMode;
+}  // namespace mxnet
+
+namespace ibnnet {
+
+template <typename Signature>
+class OldFunction;
+
+// Laid out as a std::function; of functions and of what std::function can hold.
+template <typename R, typename... Arguments>
+class OldFunction<R(Arguments...)> {
+  using Manager = bool (*)(OldFunction*, const OldFunction*, int);
+  using Invoker = R (*)(const OldFunction*, Arguments...);
+  enum { kTypeInfo, kPointer, kClone, kDestroy };
+
+  void* held_[2] = {nullptr, nullptr};
+  Manager manager_ = nullptr;
+  Invoker invoker_ = nullptr;
+
+ public:
+  OldFunction() = default;
+  OldFunction(std::nullptr_t) {}  // NOLINT
+  template <typename F, typename = decltype(std::declval<F&>()(std::declval<Arguments>()...))>
+  OldFunction(F f) {  // NOLINT
+    held_[0] = new F(std::move(f));
+    manager_ = [](OldFunction* to, const OldFunction* from, int what) {
+      if (what == kPointer) to->held_[0] = from->held_[0];
+      if (what == kClone) to->held_[0] = new F(*static_cast<F*>(from->held_[0]));
+      if (what == kDestroy) delete static_cast<F*>(to->held_[0]);
+      return false;
+    };
+    invoker_ = [](const OldFunction* self, Arguments... given) -> R { return (*static_cast<F*>(self->held_[0]))(given...); };
+  }
+  OldFunction(const OldFunction& other) : manager_(other.manager_), invoker_(other.invoker_) {
+    if (manager_) manager_(this, &other, kClone);
+  }
+  OldFunction& operator=(OldFunction other) {
+    std::swap(held_, other.held_), std::swap(manager_, other.manager_), std::swap(invoker_, other.invoker_);
+    return *this;
+  }
+  ~OldFunction() {
+    if (manager_) manager_(this, this, kDestroy);
+  }
+  R operator()(Arguments... given) const { return invoker_(this, given...); }
+  explicit operator bool() const { return manager_ != nullptr; }
+};
+
+using ShapesOf = std::vector<mxnet::TShape>;
+using KindsOf = std::vector<int>;
+
+}  // namespace ibnnet
+
+namespace std {
+
+#define OLD(...)                                                                  \
+  template <>                                                                     \
+  class function<__VA_ARGS__> : public ::ibnnet::OldFunction<__VA_ARGS__> {       \
+   public:                                                                        \
+    using ::ibnnet::OldFunction<__VA_ARGS__>::OldFunction;                        \
+  };
+
+OLD(void(dmlc::any*))
+OLD(void(nnvm::NodeAttrs*))
+OLD(bool(const nnvm::NodeAttrs&, ::ibnnet::ShapesOf*, ::ibnnet::ShapesOf*))
+OLD(bool(const nnvm::NodeAttrs&, ::ibnnet::KindsOf*, ::ibnnet::KindsOf*))
+OLD(bool(const nnvm::NodeAttrs&, int, mxnet::DispatchMode*, ::ibnnet::KindsOf*, ::ibnnet::KindsOf*))
+
+#undef OLD
+
+}  // namespace std
