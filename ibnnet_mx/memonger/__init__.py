@@ -1,0 +1,144 @@
+"""A training step that recomputes activations in its backward pass instead of keeping them (arXiv:1604.06174).
+
+mxnet 1.9.1 honours the mirroring attribute in its graph executor only; a hybridized block has no such path. So an
+executor is bound to the Parameters' own arrays: values, gradients and running statistics are the plain step's.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, nullcontext
+
+import mxnet as mx
+
+from ibnnet_mx import norm
+from ibnnet_mx.memonger.graph import Graph
+from ibnnet_mx.memonger.plan import Search
+
+
+class Recompute:
+    """(data, label) on one context -> (loss (n,), logits (n, classes)); gradients are written to the Parameters.
+
+    budget: 'auto', for (nearly) the least memory; or megabytes, within which the least is recomputed. They are of what
+    lies between the layers of a step on one context: activations, their gradients, what operators hand to their
+    backward pass. Not of them: weights, gradients of weights, the optimiser's state, the pictures, and the scratch
+    memory of oneDNN's kernels.
+    tell: is handed a line about each plan.
+    ValueError, before anything is computed: no plan is within the budget.
+    """
+
+    def __init__(self, net, loss, budget='auto', tell=None):
+        self._net, self._loss, self._budget, self._tell = net, loss, budget, tell
+        self._plans, self._executors, self._clock = {}, {}, None
+
+    def __call__(self, data, label):
+        executor, moved = self._executor(data, label)
+        loss, logits = executor.forward(is_train=True, data=data, label=label)
+        executor.backward()
+        for state, after in moved:  # not in place, as autograd does it: a recomputation might read it afterwards
+            after.copyto(state)
+        for param in self._net.collect_params().values():
+            if param.grad_req != 'null':
+                param.data(data.context)._fresh_grad = True  # the executor does not tell autograd
+        return loss.copy(), logits.copy()  # the next step writes over the executor's own outputs
+
+    def watch(self, clock):
+        """From now on a profiling.Clock hears of each operator."""
+        self._clock = clock
+        self._executors.clear()
+
+    def _executor(self, data, label):
+        """(executor, [(a norm's state, where its next value is written)]).
+
+        One stays for each context, that of its largest batch. A smaller batch's is made for the step, in its memory.
+        """
+        shape, (largest, kept) = data.shape, self._executors.get(data.context, ((), None))
+        if shape == largest:
+            return kept
+        smaller = len(shape) == len(largest) and all(a <= b for a, b in zip(shape, largest))
+        if not smaller:
+            self._executors.pop(data.context, None)  # before there is another
+            kept = None
+        step = Step(self._net, self._loss, data, label)
+        symbol = step.graph.symbol(self._plan(step, data))
+        executor = step.bind(symbol, shared=kept[0] if smaller else None)
+        if self._clock is not None:
+            self._clock.graph(symbol)
+            executor.set_monitor_callback(self._clock.hook)
+        if not smaller:
+            self._executors[data.context] = shape, (executor, step.moved)
+        return executor, step.moved
+
+    def _plan(self, step, data):
+        """What is kept; the plan of one shape serves others whose graph has the same nodes, where they fit too."""
+        key = data.shape, data.context.device_type
+        budget = None if self._budget == 'auto' else self._budget
+        if key in self._plans:
+            return self._plans[key]
+        search = Search(step.graph, step.bind)
+        for (shape, device), kept in self._plans.items():
+            if device == key[1] and shape[1:] == data.shape[1:] and shape[0] > data.shape[0]:
+                found = kept and search.measured(kept)
+                if kept is None or found and (budget is None or found.megabytes <= budget):
+                    self._plans[key] = kept
+                    return kept
+        try:
+            found = search.find(budget)
+        except ValueError as error:
+            rows = data.shape[0]
+            raise ValueError(
+                f'--memonger {self._budget}: {error}, for {rows} pictures on one device; give at least that, '
+                'or a smaller --batch-size'
+            ) from None
+        if self._tell:
+            self._tell(f'--memonger {self._budget}: {found} ({" x ".join(map(str, data.shape))})')
+        self._plans[key] = found.kept
+        return found.kept
+
+
+class Step:
+    """The graph of a step on one context and shape, and the arrays it is bound to. moved: [(State, next value)]."""
+
+    def __init__(self, net, loss, data, label):
+        self._context, self._params = data.context, net.collect_params()
+        symbol, constants = net.trace(data.shape[0], data.context)
+        loss = loss(symbol, mx.sym.var('label'))
+        head = mx.sym.Group([mx.sym.make_loss(loss, name='batch_loss'), mx.sym.BlockGrad(symbol, name='logits')])
+        given = {'data': mx.nd.zeros_like(data), 'label': mx.nd.zeros_like(label)}
+        given.update({name: array.as_in_context(self._context) for name, array in constants.items()})
+        params = self._params
+        self._arrays = {n: given[n] if n in given else params[n].data(self._context) for n in head.list_inputs()}
+        self._states = [n for n in head.list_arguments() if n in params and isinstance(params[n], norm.State)]
+        self._after = {n: mx.nd.zeros_like(self._arrays[n]) for n in self._states}
+        self.moved = [(self._arrays[n], self._after[n]) for n in self._states]
+        self.graph = Graph(head, self._arrays)
+
+    def bind(self, symbol, careful=True, shared=None):
+        params, names = self._params, symbol.list_arguments()
+        wanted = {n: params[n].grad_req for n in names if n in params and params[n].grad_req != 'null'}
+        grads = {n: params[n].grad(self._context) for n in wanted}
+        requests = {**wanted, **dict.fromkeys(self._states, 'write')}
+        with _careful() if careful else nullcontext():
+            return symbol.bind(
+                self._context,
+                {n: self._arrays[n] for n in names},
+                args_grad={**grads, **self._after},
+                grad_req={n: requests.get(n, 'null') for n in names},
+                aux_states={n: self._arrays[n] for n in symbol.list_auxiliary_states()},
+                shared_exec=shared,
+            )
+
+
+@contextmanager
+def _careful():
+    """mxnet tries several ways of sharing memory among the arrays of an executor and takes the best."""
+    name = 'NNVM_AUTO_SEARCH_MATCH_RANGE'
+    before = os.environ.get(name)
+    os.environ[name] = '1'
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
