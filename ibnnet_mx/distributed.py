@@ -41,15 +41,16 @@ class Cluster:
         """Whether this process writes logs and checkpoints."""
         return self.rank == 0
 
-    def split(self, array):
-        """One slice of a batch for each context, sizes differing by at most one; fewer slices where rows are few."""
-        parts = min(len(self.contexts), array.shape[0])
+    @staticmethod
+    def cut(array, count):
+        """`count` slices of a batch, sizes differing by at most one; fewer where rows are few."""
+        parts = min(count, array.shape[0])
         cuts = [array.shape[0] * i // parts for i in range(parts + 1)]
-        return (
-            [array[a:b].as_in_context(c) for a, b, c in zip(cuts, cuts[1:], self.contexts)]
-            if parts > 1
-            else [array.as_in_context(self.contexts[0])]
-        )
+        return [array[a:b] for a, b in zip(cuts, cuts[1:])] if parts > 1 else [array]
+
+    def split(self, array):
+        """One slice of a batch for each context."""
+        return [part.as_in_context(c) for part, c in zip(self.cut(array, len(self.contexts)), self.contexts)]
 
     def sum_over_workers(self, values):
         """{name: number} summed over all workers."""

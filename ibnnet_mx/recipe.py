@@ -43,6 +43,8 @@ class Recipe:
     wd: float = 1e-4
     bn_mom: float = 0.9
     batch_size: int = 256
+    accumulate: int = 1  # parts that a device computes its share of a batch in, one after another, for their memory
+    lr_batch: int | None = None  # the batch size that lr is for, arXiv:1706.02677; None: any, no scaling
     epochs: int = 120
     schedule: str = 'step'  # 'step': a tenth at each milestone; 'cosine' and 'linear': down to 0 at the last epoch
     lr_steps: tuple[float, ...] = (30, 60, 90)
@@ -113,8 +115,18 @@ def _fall(recipe: Recipe, epoch: float) -> float:
     return 1.0 - done if recipe.schedule == 'linear' else 0.5 * (1.0 + cos(pi * done))
 
 
+def _scaled(recipe: Recipe, rate: float) -> float:
+    """A rate as it is for batches of batch_size."""
+    return rate * recipe.batch_size / recipe.lr_batch if recipe.lr_batch else rate
+
+
 def lr_at(recipe: Recipe, epoch: float) -> float:
     """The learning rate at an epoch, which may be a fraction: warm-up, cosine and linear fall step by step."""
+    return _scaled(recipe, _planned(recipe, epoch))
+
+
+def _planned(recipe: Recipe, epoch: float) -> float:
+    """lr_at() for batches of lr_batch."""
     if recipe.lr_from is not None and epoch >= recipe.lr_from[0]:
         start, rate = recipe.lr_from
         return rate * _fall(recipe, epoch) / max(_fall(recipe, start), 1e-12)
@@ -164,6 +176,10 @@ def _positive(option: str, value: float) -> None:
 def _check(recipe: Recipe) -> None:
     for option in ('lr', 'batch_size', 'epochs'):
         _positive('--' + option.replace('_', '-'), getattr(recipe, option))
+    if recipe.lr_batch is not None:
+        _positive('--lr-batch', recipe.lr_batch)
+    if recipe.accumulate < 1:
+        raise ValueError(f'--accumulate {recipe.accumulate} must be at least 1')
     for option in ('mom', 'bn_mom', 'label_smoothing'):
         value = getattr(recipe, option)
         if not 0 <= value < 1:
@@ -212,8 +228,12 @@ def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
         lines.append(f'--epochs {recipe.epochs}: the rate only rises, for --warmup-epochs is {recipe.warmup_epochs:g}')
     if recipe.lr_from is not None:
         start, rate = recipe.lr_from
-        usual = lr_at(replace(recipe, lr_from=None), start)
+        usual = _planned(replace(recipe, lr_from=None), start)
         lines.append(f'--lr {rate:g} holds from epoch {start} on, where the schedule had {usual:g}; later steps apply')
+    rate = recipe.lr_from[1] if recipe.lr_from else recipe.lr
+    if recipe.lr_batch not in (None, recipe.batch_size):
+        becomes = f'with {recipe.batch_size} it becomes {_scaled(recipe, rate):g}'
+        lines.append(f'--lr {rate:g} is for batches of {recipe.lr_batch}: {becomes}')
     return lines
 
 

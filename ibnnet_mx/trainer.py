@@ -9,15 +9,19 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from ibnnet_mx import finetune, memonger, norm, recipe
+from ibnnet_mx import finetune, memonger, norm, profiling, recipe
 from ibnnet_mx.scoring import scores
 
 
-def evaluate(net, val, cluster):
-    """{metric: mean over all pictures of val}; the padding of the last batch is not counted."""
+def evaluate(net, val, cluster, parts=1):
+    """{metric: mean over all pictures of val}; the padding of the last batch is not counted.
+
+    parts: in how many a context computes its share of a batch, for their memory.
+    """
     total = {'samples': 0.0}
     for data, label, real in val.epoch():
-        logits = np.concatenate([net(part).asnumpy() for part in cluster.split(data)])
+        rows = [part for share in cluster.split(data) for part in cluster.cut(share, parts)]
+        logits = np.concatenate([net(part).asnumpy() for part in rows])
         sums = dict(scores(logits[:real], label.asnumpy()[:real]), samples=float(real))
         total = {name: total.get(name, 0.0) + value for name, value in sums.items()}
     total = cluster.sum_over_workers(total)
@@ -50,9 +54,10 @@ class Trainer:
 
     The network is initialised here, from the recipe's seed, unless it already is. report: logs.Reporter or the like.
     start: called with the initialised network to put other weights into it; returns lines for the log.
+    recompute: None, 'auto' or megabytes: memonger.Recompute's budget.
     """
 
-    def __init__(self, net, plan, cluster, report, recompute=False, start=None):
+    def __init__(self, net, plan, cluster, report, recompute=None, start=None):
         self.net, self.recipe, self.cluster, self.report, self.epoch = net, plan, cluster, report, 0
         self._learning = finetune.prepare(net, plan)
         mx.random.seed(plan.seed)
@@ -66,9 +71,13 @@ class Trainer:
         self._classes = self._params['fc1_bias'].shape[0]
         self._soft = plan.label_smoothing > 0 or plan.mixup > 0
         self._loss = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not self._soft)
-        self._forward_backward = memonger.Recompute(net, self._loss) if recompute else self._plain
+        self._forward_backward = self._plain
+        if recompute is not None:
+            self._forward_backward = memonger.Recompute(net, self._loss, recompute, report.info)
         optimizer = OPTIMIZERS[plan.optimizer](learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd)
         self._updates = cluster.connect(self._params, optimizer)
+        self._sums = {}  # of a batch's parts, by context
+        self._tick = lambda kind: None  # what a profiling.Clock hears
 
     def _plain(self, data, label):
         with autograd.record():
@@ -92,10 +101,10 @@ class Trainer:
         return data, target
 
     def step(self, data, label, rate):
-        """One update at a learning rate with the mean gradient over the rows of data. Returns the logits by context."""
-        parts = list(zip(self.cluster.split(data), self.cluster.split(label)))
-        logits = [self._forward_backward(x, y)[1] for x, y in parts]
-        for context in self.cluster.contexts[len(parts) :]:
+        """One update at a learning rate with the mean gradient over the rows of data. Returns the logits by part."""
+        shares = list(zip(self.cluster.split(data), self.cluster.split(label)))
+        logits = [part for x, y in shares for part in self._gradient(x, y)]
+        for context in self.cluster.contexts[len(shares) :]:
             self._no_gradient(context)
         self._updates.set_learning_rate(rate)
         self._updates.allreduce_grads()
@@ -105,7 +114,51 @@ class Trainer:
                 grads = [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
                 gluon.utils.clip_global_norm(grads, self.recipe.clip_gradient * rows, check_isfinite=False)
         self._updates.update(rows)
+        self._tick('optimiser')
         return logits
+
+    def _gradient(self, data, label):
+        """Gradients of one context's rows, computed in recipe.accumulate parts one after another; the parts' logits."""
+        parts = list(zip(*(self.cluster.cut(array, self.recipe.accumulate) for array in (data, label))))
+        logits = []
+        for i, (x, y) in enumerate(parts, 1):
+            self._tick('rest')
+            logits.append(self._forward_backward(x, y)[1])
+            if len(parts) > 1:
+                self._add_up(data.context, i == 1, i == len(parts))
+                self._tick('add and copy')
+        return logits
+
+    def _add_up(self, context, first, last):
+        """Adds a part's gradients to those of the parts before; after the last the Parameters have the sum.
+
+        Here and not by grad_req='add', which mxnet does not pass on to operators of ours: they would write. What is no
+        gradient, a norm's State, is not of these: it has moved with each part.
+        """
+        grads = [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
+        if context not in self._sums:
+            self._sums[context] = [mx.nd.empty(grad.shape, context, grad.dtype) for grad in grads]
+        for total, grad in zip(self._sums[context], grads):
+            if first:
+                grad.copyto(total)
+            else:
+                mx.nd.elemwise_add(total, grad, out=grad if last else total)
+
+    def profile(self, train):
+        """The profiling.Profile of some steps over data.Iterator train; they are real ones and move the weights."""
+        rate = recipe.lr_at(self.recipe, self.epoch + 0.5 / train.steps(self.epoch))
+
+        def step(data, label):
+            self.step(*self._targets(data, label, 0), rate)
+
+        return profiling.measure(step, self._watch, profiling.full_batches(train, self.epoch), self.net)
+
+    def _watch(self, clock):
+        """From now on each operator of a step is waited for and told to a profiling.Clock."""
+        if not isinstance(self._forward_backward, memonger.Recompute):
+            self._forward_backward = memonger.Recompute(self.net, self._loss, float('inf'))  # which recomputes nothing
+        self._forward_backward.watch(clock)
+        self._tick = clock.tick
 
     def _no_gradient(self, context):
         """A context without a picture in a batch adds nothing."""
@@ -149,7 +202,7 @@ class Trainer:
     def evaluate(self, val):
         """{metric: mean over all pictures of val}, told to the report."""
         begin = time.time()
-        means = evaluate(self.net, val, self.cluster)
+        means = evaluate(self.net, val, self.cluster, self.recipe.accumulate)
         self.report.validation(self.epoch - 1, means, time.time() - begin)
         return means
 

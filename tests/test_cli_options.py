@@ -115,6 +115,25 @@ BEFORE_DATA = [
     (['--dry-run', '--norm', 'gn', '--norm-batch-size', '2'], '--norm-batch-size 2: --norm gn has none'),
     (['--dry-run', '--norm-batch-size', '3'], '--norm-batch-size 3 must divide the 256 pictures of a device'),
     (['--dry-run', '--norm-batch-size', '512'], '--norm-batch-size 512 must divide the 256 pictures of a device'),
+    (['--profile', 'a.txt'], '--profile a.txt: the name must end in .json or .png'),
+    (['--accumulate', '0'], '--accumulate 0 must be at least 1'),
+    (['--lr-batch', '0'], '--lr-batch 0 must be above 0'),
+    (
+        ['--dry-run', '--accumulate', '3'],
+        '--accumulate 3 must divide the 256 pictures of a device: use 2 or 4, or --batch-size 258',
+    ),
+    (
+        ['--dry-run', '--accumulate', '300', '--cpus', '2'],
+        '--accumulate 300 must divide the 128 pictures of a device: use 128, or --batch-size 600',
+    ),
+    (
+        ['--dry-run', '--accumulate', '2', '--cpus', '3'],
+        '--accumulate 2 must divide what a device has of a batch: --batch-size 258',
+    ),
+    (
+        ['--dry-run', '--accumulate', '4', '--norm-batch-size', '3'],
+        '--norm-batch-size 3 must divide the 64 pictures of a part, with --accumulate 4',
+    ),
     (['--dry-run', '--norm', 'syncbn'], '--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs'),
     (
         ['--dry-run', '--model', 'resnet', '--norm', 'mabn', '--bn-mom', '0.5'],
@@ -215,6 +234,7 @@ ACTS = [
         dict(norm='mabn', norm_args=[['B', 2], ['momentum', 0.9], ['variant', 'cls']], norm_batch_size=2),
     ),
     (['--seed', '7'], dict(seed=7)),
+    (['--accumulate', '4', '--lr-batch', '64'], dict(accumulate=4, lr_batch=64)),
     (['--freeze', 'stem,stage1', '--lr-mult', 'head=2'], dict(freeze=['stem', 'stage1'], lr_mult=[['head', 2.0]])),
     (['--recipe', 'ibn'], dict(name='ibn', model='resnet_ibn_a', aug_level='rrc', epochs=100)),
     (['--data-type', 'cifar10'], dict(name='cifar10', depth=164, aug_level='cifar')),

@@ -213,6 +213,27 @@ def test_lists_are_held_against_the_records(run, tiny_data, tmp_path):
     assert f'--list-dir: {tmp_path}/train.lst agrees with the records' in run('--list-dir', tmp_path, '--epochs', '1')
 
 
+def test_a_profile_takes_the_place_of_the_training(run, tmp_path):
+    log = run('--profile', 'a.json')
+    found = json.loads((tmp_path / 'a.json').read_text())
+    assert (found['model'], found['batch_size']) == ('cifar_resnet8_v2', 16)
+    assert 'cifar_resnet8_v2, batch 16: ' in log
+    assert log.splitlines()[-1].endswith('--profile: a.json is written, the run ends')
+    assert 'Epoch[' not in log
+    assert Store(tmp_path / 'net').epochs() == []
+
+
+def test_a_killed_run_in_parts_goes_on_with_its_rate(run, tmp_path):
+    scaled = ['--accumulate', '2', '--lr-batch', '8']
+    log = run(*scaled, '--epochs', '3', prefix='whole')
+    assert warnings(log) == ['--lr 0.05 is for batches of 8: with 16 it becomes 0.1']
+    assert rates(log) == [0.1, 0.01, 0.01]
+    run(*scaled, '--epochs', '1')
+    log = run('--retrain', '--epochs', '3')
+    assert warnings(log) == ['--lr 0.05 is for batches of 8: with 16 it becomes 0.1']
+    assert same(saved(tmp_path, 3), saved(tmp_path, 3, prefix='whole'))
+
+
 def test_curves_go_to_tensorboard(run, tmp_path):
     pytest.importorskip('tensorboardX')
     run('--tensorboard', 'board', '--epochs', '1')

@@ -46,7 +46,7 @@ def test_numbers_of_the_originals():
 def test_tricks_are_off_by_default():
     plain = Recipe('t')
     names = ['no_aug_epochs', 'label_smoothing', 'mixup', 'clip_gradient', 'zero_gamma', 'warmup_epochs', 'lr_from']
-    names += ['freeze', 'lr_mult']
+    names += ['freeze', 'lr_mult', 'lr_batch']
     assert not any(getattr(plain, name) for name in names)
 
 
@@ -78,6 +78,24 @@ def test_warm_up_is_a_straight_rise_from_zero(schedule):
     recipe = replace(STEP, schedule=schedule, warmup_epochs=2)
     assert [lr_at(recipe, epoch) for epoch in (0, 0.5, 1, 1.5)] == pytest.approx([0, 0.05, 0.1, 0.15])
     assert lr_at(recipe, 2) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize('schedule', ['step', 'cosine', 'linear'])
+def test_a_rate_for_another_batch_size_is_scaled_in_proportion(schedule):
+    plain = replace(STEP, schedule=schedule, warmup_epochs=2, batch_size=1024)
+    for recipe in (plain, replace(plain, lr_from=(4, 0.5))):
+        scaled = replace(recipe, lr_batch=256)
+        for epoch in (0, 1, 2, 4, 6.5, 9.5):
+            assert lr_at(scaled, epoch) == pytest.approx(4 * lr_at(recipe, epoch))
+
+
+def test_a_scaled_rate_is_a_remark():
+    recipe = replace(STEP, lr=0.1, batch_size=1024, lr_batch=256)
+    assert remarks(recipe) == ['--lr 0.1 is for batches of 256: with 1024 it becomes 0.4']
+    assert remarks(replace(recipe, batch_size=256)) == []
+    first, second = remarks(resolve(recipe, dict(lr=0.5), resumed_at=4), begin=4)
+    assert first.startswith('--lr 0.5 holds from epoch 4 on, where the schedule had 0.01')
+    assert second == '--lr 0.5 is for batches of 256: with 1024 it becomes 2'
 
 
 def test_a_new_rate_holds_from_its_epoch_on_and_later_steps_still_apply():
@@ -122,6 +140,8 @@ def test_the_same_command_again_changes_no_rate():
         (dict(lr=float('inf')), '--lr inf must be above 0'),
         (dict(batch_size=0), '--batch-size 0 must be above 0'),
         (dict(epochs=-1), '--epochs -1 must be above 0'),
+        (dict(lr_batch=0), '--lr-batch 0 must be above 0'),
+        (dict(accumulate=0), '--accumulate 0 must be at least 1'),
         (dict(mom=1.0), '--mom 1.0 must be at least 0 and below 1'),
         (dict(bn_mom=-0.1), '--bn-mom -0.1 must be'),
         (dict(label_smoothing=1.5), '--label-smoothing 1.5 must be'),

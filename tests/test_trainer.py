@@ -109,16 +109,6 @@ def test_logits_of_a_step_outlive_the_next_one(recompute):
     assert np.array_equal(logits.asnumpy(), before)
 
 
-def test_recomputing_keeps_only_the_sums():
-    run = make(recompute=True)
-    data, label = batches(8)[0]
-    run.step(data, label, 0.05)
-    kept = run._forward_backward._executors[mx.cpu(0)][1][0]._symbol.attr_dict()
-    marked = {name: attributes.get('force_mirroring') for name, attributes in kept.items()}
-    assert marked['stage1_unit1_sum'] == 'False'
-    assert marked['stage1_unit1_conv1_fwd'] == marked['stage1_unit1_bn2_fwd'] == 'True'
-
-
 def norm_of(steps):
     return np.sqrt(sum((step.astype(np.float64) ** 2).sum() for step in steps.values()))
 

@@ -60,8 +60,9 @@ class Feed:
             yield data, label, len(label)
 
 
-def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=False, kvstore='local', start=None):
-    """A Trainer; its report is a Notes."""
+def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='local', start=None):
+    """A Trainer; its report is a Notes. recompute True: 'auto'."""
+    recompute = ('auto' if recompute else None) if isinstance(recompute, bool) else recompute
     net = registry.get_model(
         model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args)
     )

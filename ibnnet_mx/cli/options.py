@@ -66,6 +66,14 @@ def _factors(text: str) -> tuple[tuple[str, float], ...]:
         raise argparse.ArgumentTypeError(f'{text!r} must be parts and factors, such as body=0.1,head=1') from None
 
 
+def _memory(text: str) -> int | str:
+    if text == 'auto':
+        return text
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is no amount of memory: use auto, or megabytes such as 1500')
+    return int(text)
+
+
 def _value(text: str) -> int | float | str:
     for kind in (int, float):
         try:
@@ -111,6 +119,25 @@ def _start(add: Callable[..., Any]) -> None:
     add('--lr-mult', type=_factors, metavar='PART=FACTOR', help='factors on the rate, by part: body=0.1,stage4=0.5')
 
 
+def _optimisation(add: Callable[..., Any]) -> None:
+    add('--recipe', choices=RECIPES, help='imagenet (default), ibn, cifar10, cifar10_fast, digits')
+    add('--optimizer', choices=('sgd', 'nag'), help='momentum plain or after Nesterov')
+    add('--lr', type=float, help='learning rate; a new one with --retrain: from that epoch on, steps still apply')
+    add('--lr-batch', type=int, metavar='B', help='the batch size that --lr is for; the rate is --lr x batch size / B')
+    add('--mom', type=float, help='momentum')
+    add('--wd', type=float, help='weight decay')
+    add('--batch-size', type=int, help='global, divided over all devices')
+    add('--epochs', type=int, help='in total, those before a --retrain included')
+    add('--schedule', choices=SCHEDULES, help='step (a tenth at each of --lr-steps), cosine or linear (down to 0)')
+    add('--lr-steps', type=_numbers, help='epochs at which the rate falls to a tenth, such as 30,60,90')
+    add('--warmup-epochs', type=float, help='epochs of a linear rise from 0')
+    add('--label-smoothing', type=float)
+    add('--mixup', type=float, metavar='ALPHA')
+    add('--clip-gradient', type=float, metavar='NORM', help='largest L2 norm of the gradient')
+    add('--no-decay', type=_names, metavar='ENDINGS', help='parameters without decay: gamma,beta,bias')
+    add('--seed', type=int, help='of weights, order and augmentation')
+
+
 def training() -> Parser:
     """The options of train_resnet.py; unset (None) = the recipe's value, or with --retrain the checkpoint's."""
     parser = Parser(
@@ -130,29 +157,24 @@ def training() -> Parser:
     add('--num-examples', type=int, help='pictures of an epoch; unset: what the data says')
     add('--max-bad-records', type=int, default=0, help='damaged pictures that are skipped before the run stops')
 
-    add = parser.add_argument_group('optimisation').add_argument
-    add('--recipe', choices=RECIPES, help='imagenet (default), ibn, cifar10, cifar10_fast, digits')
-    add('--optimizer', choices=('sgd', 'nag'), help='momentum plain or after Nesterov')
-    add('--lr', type=float, help='learning rate; a new one with --retrain: from that epoch on, steps still apply')
-    add('--mom', type=float, help='momentum')
-    add('--wd', type=float, help='weight decay')
-    add('--batch-size', type=int, help='global, divided over all devices')
-    add('--epochs', type=int, help='in total, those before a --retrain included')
-    add('--schedule', choices=SCHEDULES, help='step (a tenth at each of --lr-steps), cosine or linear (down to 0)')
-    add('--lr-steps', type=_numbers, help='epochs at which the rate falls to a tenth, such as 30,60,90')
-    add('--warmup-epochs', type=float, help='epochs of a linear rise from 0')
-    add('--label-smoothing', type=float)
-    add('--mixup', type=float, metavar='ALPHA')
-    add('--clip-gradient', type=float, metavar='NORM', help='largest L2 norm of the gradient')
-    add('--no-decay', type=_names, metavar='ENDINGS', help='parameters without decay: gamma,beta,bias')
-    add('--seed', type=int, help='of weights, order and augmentation')
+    _optimisation(parser.add_argument_group('optimisation').add_argument)
 
     add = parser.add_argument_group('machine').add_argument
     add('--gpus', default='', help='such as 0,1; empty: the CPU')
     add('--cpus', type=int, default=1, help='CPU contexts, to try several devices without a GPU')
     add('--kv-store', default='local', help='local or device: how several devices add their gradients')
     add('--threads', type=int, help='of the reader; unset: one for each core')
-    add('--memonger', action='store_true', help='recompute activations in the backward pass: less memory, more time')
+    add('--accumulate', type=int, metavar='K', help="compute a device's pictures in K parts, with a K-th of the memory")
+    add(
+        '--memonger',
+        type=_memory,
+        nargs='?',
+        const='auto',
+        metavar='auto|MB',
+        help='recompute activations in the backward pass, with the same result: alone or with auto for the least '
+        'memory, with a number so that what lies between the layers (activations and their gradients, not weights and '
+        'theirs) takes so many MB on each device',
+    )
 
     add = parser.add_argument_group('run').add_argument
     add('--model-prefix', help='of the checkpoints; unset: model/NAME')
@@ -162,5 +184,6 @@ def training() -> Parser:
     add('--frequent', type=int, default=50, help='batches between two log lines')
     add('--log-file', help='unset: log/NAME.log, NAME as that of the checkpoints')
     add('--tensorboard', metavar='DIR', help='scalars for TensorBoard')
+    add('--profile', metavar='FILE', help='.json or .png: measure a few steps, write where their time goes, then stop')
     add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
     return parser

@@ -45,13 +45,27 @@ def make(args, facts=None):
     return replace(wanted, depth=model.depth), model
 
 
+def rows_at_once(wanted, devices):
+    """Pictures of a full batch that a device computes at once. ValueError: --accumulate cannot cut its share evenly."""
+    share, count = -(-wanted.batch_size // devices), wanted.accumulate
+    if count == 1 or wanted.batch_size % (devices * count) == 0:
+        return share // count
+    fit = [n for n in range(1, share + 1) if wanted.batch_size % (devices * n) == 0]
+    near = {max((n for n in fit if n < count), default=None), min((n for n in fit if n > count), default=None)}
+    ways = [f'use {" or ".join(map(str, sorted(near - {None})))}'] if near - {None} else []
+    ways.append(f'--batch-size {-(-wanted.batch_size // (devices * count)) * devices * count}')
+    what = f'the {share} pictures of a device' if wanted.batch_size % devices == 0 else 'what a device has of a batch'
+    raise ValueError(f'--accumulate {count} must divide {what}: {", or ".join(ways)}')
+
+
 def network(args, wanted, model, classes):
     keys = ('norm', 'norm_batch_size', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')
     options, own = {key: getattr(wanted, key) for key in keys}, dict(wanted.norm_args)
-    devices = len(args.gpus.split(',')) if args.gpus else args.cpus
-    rows, size = -(-wanted.batch_size // max(devices, 1)), wanted.norm_batch_size
+    devices, size = max(len(args.gpus.split(',')) if args.gpus else args.cpus, 1), wanted.norm_batch_size
+    rows, share = rows_at_once(wanted, devices), -(-wanted.batch_size // devices)
     if size and rows % max(size, 1):
-        raise ValueError(f'--norm-batch-size {size} must divide the {rows} pictures of a device')
+        whose = 'a device' if wanted.accumulate == 1 else f'a part, with --accumulate {wanted.accumulate}'
+        raise ValueError(f'--norm-batch-size {size} must divide the {rows} pictures of {whose}')
     if (
         args.bn_mom is not None
         and wanted.norm not in ('bn', 'syncbn')
@@ -60,7 +74,8 @@ def network(args, wanted, model, classes):
         hint = '; use --norm-args momentum=' if 'momentum' in registry.NORMS[wanted.norm] else ', leave it out'
         raise ValueError(f'--bn-mom {args.bn_mom}: {model.name} with --norm {wanted.norm} has no BatchNorm{hint}')
     if wanted.norm == 'mabn' and size:
-        own.setdefault('real_B', rows)  # the window is one batch, as in its ImageNet code
+        # The window is one batch, as in its ImageNet code: of all parts, so that --accumulate leaves it as it is.
+        own.setdefault('real_B', share)
     if wanted.norm == 'syncbn':
         if not args.gpus:
             raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs in it, use bn')

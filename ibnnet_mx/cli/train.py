@@ -42,6 +42,16 @@ def inputs(args, wanted, model, cluster, report):
     return train, val, data.count_classes(train, val, names, args.num_classes), names
 
 
+def profile(run, train_data, path, report):
+    """Measures a few steps in the place of the training."""
+    from ibnnet_mx import profiling
+
+    found = run.profile(train_data)
+    profiling.write(found, path)
+    for line in [*found.lines(), f'--profile: {path} is written, the run ends']:
+        report.info(line)
+
+
 def train(args, wanted, model, begin, facts, store, report):
     from ibnnet_mx import distributed, trainer
     from ibnnet_mx.recordio import native
@@ -52,13 +62,16 @@ def train(args, wanted, model, begin, facts, store, report):
     run = trainer.Trainer(net, wanted, cluster, report, args.memonger, begin)
     if facts:
         store.load(run, facts['epoch'])
-    store.prepare()
-    if not facts and store.epochs():
-        report.warn(f'{store.prefix}-NNNN are there from an earlier run: this one writes over them')
+    if not args.profile:
+        store.prepare()
+        if not facts and store.epochs():
+            report.warn(f'{store.prefix}-NNNN are there from an earlier run: this one writes over them')
     for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
         report.info(line)
     for line in [*recipe.remarks(wanted, run.epoch), *start.remarks(begin, facts, wanted)]:
         report.warn(line)
+    if args.profile:
+        return profile(run, train_data, args.profile, report)
     about = dict(plan.describe(wanted, model, classes, names), init=start.origin(begin, facts))
     for _ in range(run.epoch, wanted.epochs):
         run.train_epoch(train_data)
@@ -72,6 +85,10 @@ def command(args):
     if args.model_load_epoch is not None and not args.retrain:
         raise ValueError(f'--model-load-epoch {args.model_load_epoch} needs --retrain')
     start.check(args)
+    if args.profile is not None:
+        from ibnnet_mx import profiling
+
+        profiling.check(args.profile)
     prefix = args.model_prefix or os.path.join('model', plan.make(args)[1].name)
     store, damaged, facts = checkpoint.Store(prefix, args.keep), [], None
     if args.retrain:

@@ -1,0 +1,279 @@
+"""Where the time of a training step goes: by kind of layer, by stage, by operator.
+
+Every operator is waited for, and the time since the one before it is its own. mxnet's profiler cannot be used: it tells
+types of operators only, and its events come in the order in which they ran, which is not the graph's. But its graph
+executor calls a hook after each node, forward and backward, by the node's name, in memory that is planned once, as the
+step's own graph is. (That has hooks too, without static_alloc only: each result is then allocated anew, which takes the
+CPU up to half as long again.) So whole steps are measured first, as they are, and then some in the executor.
+What is lost: waiting keeps the host from working ahead (10 to 50 us an operator, counted with it), and the hook's
+own bookkeeping is not counted. On several contexts the operators take turns, so that their sum is of all contexts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean, median
+from typing import NamedTuple
+
+import mxnet as mx
+
+WARMUP, MEASURED = 2, 3
+ENDINGS = ('.json', '.png')
+COLOURS = {  # kind: its colour in the picture
+    'convolution forward': '#4878a8',
+    'convolution backward': '#1f3f66',
+    'norm': '#e1812c',
+    'activation': '#3a923a',
+    'add and copy': '#9c9c9c',
+    'pooling': '#845b53',
+    'dense': '#9372b2',
+    'loss': '#d684bd',
+    'optimiser': '#c03d3e',
+    'rest': '#d9d9d9',
+}
+LIGHT = ('add and copy', 'loss', 'rest')  # colours that black can be read on
+OPERATORS = {  # beginning of an operator's type, the first that fits: kind
+    ('Convolution', 'Deconvolution', 'ibnnet_conv', 'ibnnet_cent'): 'convolution',
+    ('BatchNorm', '_contrib_BatchNorm', '_contrib_Sync', 'LayerNorm', 'InstanceNorm', 'GroupNorm', 'ibnnet'): 'norm',
+    ('Activation', 'LeakyReLU', 'relu', 'sigmoid'): 'activation',
+    ('Pooling', 'mean'): 'pooling',
+    ('FullyConnected',): 'dense',
+    ('elemwise', 'broadcast', '_plus', '_add', '_mul', 'add_n', 'Concat', 'stack', 'slice', 'Slice'): 'add and copy',
+    ('Reshape', 'reshape', 'Flatten', 'expand_dims', 'transpose', 'tile', 'repeat'): 'add and copy',
+    ('Cast', 'amp_', '_copy', 'identity', 'BlockGrad'): 'add and copy',
+}
+UPDATE = 'update'  # the stage of what comes before and after the network
+
+
+class Operator(NamedTuple):
+    name: str
+    stage: str
+    kind: str
+
+
+class Layers:
+    """Which stage, and which layer, the nodes of a network belong to."""
+
+    def __init__(self, net):
+        self._stages, self._norms = {}, set()
+        for part, block in net.parts().items():
+            blocks = [block]
+            for layer in blocks:
+                blocks += layer._children.values()
+                if layer.prefix:
+                    self._stages[layer.prefix] = 'head' if part == 'embedding' else part
+                if any(name.endswith('gamma') for name in layer.params):  # a layer that has one is a norm
+                    self._norms.add(layer.prefix)
+        self.stages = [*dict.fromkeys(self._stages.values()), UPDATE]
+
+    def find(self, node, kind):
+        """(stage or None, kind): what a norm consists of is norm, whatever it is."""
+        prefix = node
+        while prefix and prefix not in self._stages:
+            prefix = prefix[:-1].rpartition('_')[0]
+            prefix += '_' if prefix else ''
+        inside = prefix in self._norms and kind != 'convolution'
+        return self._stages.get(prefix), 'norm' if inside else kind
+
+
+class Clock:
+    """{Operator: [calls, seconds]} of a step in `found`; whoever runs a graph tells it of it and hangs hook() in."""
+
+    def __init__(self, net):
+        self.layers, self._types, self._known, self._last = Layers(net), {}, {}, None
+        self.start()
+
+    def start(self):
+        """A step begins."""
+        self.found, self._at = {}, time.perf_counter()
+
+    def graph(self, symbol):
+        """Types of the nodes of a graph that will be hooked."""
+        self._types.update((node['name'], node['op']) for node in json.loads(symbol.tojson())['nodes'])
+
+    def hook(self, name, *_):
+        """After each result of a node; its name comes with endings, such as bn1_fwd_mirror_backward_output0."""
+        name = name.decode() if isinstance(name, bytes) else name
+        if name not in self._known:
+            self._known[name] = self._operator(name)
+        self._count(self._known[name] or Operator('sum of gradients', self._last.stage, 'add and copy'))
+
+    def tick(self, kind):
+        """After something that is no operator of a graph."""
+        self._count(Operator(kind, UPDATE, kind))
+
+    def _count(self, operator):
+        mx.nd.waitall()
+        entry = self.found.setdefault(operator, [0, 0.0])
+        entry[1] += time.perf_counter() - self._at
+        entry[0] += operator != self._last  # a node of several results comes once for each
+        self._last, self._at = operator, time.perf_counter()
+
+    def _operator(self, name):
+        """None for what the gradients of a node with several readers are added by."""
+        node = name
+        while node and node not in self._types:
+            node = node.rpartition('_')[0]
+        endings, node = name[len(node) :], node or name
+        if 'loss' in name:
+            return Operator('loss', 'head', 'loss')
+        if not endings or node == name:
+            return None if name.startswith(('sum_grad', 'zeros')) else Operator(name, UPDATE, 'rest')
+        backward = '_backward' in endings
+        kind = next((k for types, k in OPERATORS.items() if self._types[node].startswith(types)), 'rest')
+        stage, kind = self.layers.find(node, kind)
+        if kind == 'convolution':
+            kind += ' backward' if backward else ' forward'
+        what = ' backward' if backward else ' again' if '_mirror' in endings else ''
+        return Operator(node + what, stage or 'head', kind)
+
+
+class Profile(NamedTuple):
+    """Milliseconds: of a step, of waiting for its data beside it, and of each operator in (Operator, calls, ms)."""
+
+    model: str
+    batch_size: int
+    step_ms: float
+    waiting_ms: float
+    stages: list
+    operators: list
+
+    def by_stage(self):
+        """{stage: {kind: ms}}, both in their order."""
+        found = {}
+        for stage in self.stages:
+            kinds = self._sums(row for row in self.operators if row[0].stage == stage)
+            found.update({stage: kinds} if kinds else {})
+        return found
+
+    def by_kind(self):
+        return self._sums(self.operators)
+
+    @staticmethod
+    def _sums(rows):
+        total = dict.fromkeys(COLOURS, 0.0)
+        for operator, _, ms in rows:
+            total[operator.kind] += ms
+        return {kind: ms for kind, ms in total.items() if ms}
+
+    def lines(self):
+        """A short table for the log."""
+        kinds, stages = self.by_kind(), self.by_stage()
+        total = sum(kinds.values())
+        beside = f'{self.waiting_ms:.1f} ms of waiting for data beside it'
+        yield f'{self.model}, batch {self.batch_size}: {self.step_ms:.1f} ms a step, {beside}'
+        for kind, ms in sorted(kinds.items(), key=lambda pair: -pair[1]):
+            yield f'{kind:<20} {ms:9.1f} ms {100 * ms / total:5.1f} %'
+        yield ', '.join(f'{stage} {sum(ms.values()):.1f} ms' for stage, ms in stages.items())
+        yield f'one by one the operators take {total:.1f} ms, {100 * total / self.step_ms:.0f} % of the step'
+
+    def to_dict(self):
+        rows = sorted(self.operators, key=lambda row: -row[2])
+        return {
+            'model': self.model,
+            'batch_size': self.batch_size,
+            'step_ms': self.step_ms,
+            'waiting_ms': self.waiting_ms,
+            'by_kind': self.by_kind(),
+            'by_stage': self.by_stage(),
+            'operators': [{**operator._asdict(), 'calls': calls, 'ms': ms} for operator, calls, ms in rows],
+        }
+
+
+def full_batches(train, epoch):
+    """(data, label) of a data.Iterator for as long as they are asked for, all as large as the first."""
+    rows = None
+    while True:
+        before = rows
+        for data, label, real in train.epoch(epoch):
+            rows = rows or (data.shape[0] if real else None)
+            if real and data.shape[0] == rows:
+                yield data, label
+        if before is None and rows is None:
+            raise ValueError('--profile: an epoch has no batch with a good picture')
+
+
+def measure(step, watch, batches, net):
+    """The Profile of step(data, label). watch(clock): from then on the steps' graphs are hooked."""
+    name, size = net.model.name if net.model else type(net).__name__, 0
+    whole, waiting = [], []
+    for i in range(WARMUP + MEASURED):
+        begin = time.perf_counter()
+        data, label = next(batches)
+        ready, size = time.perf_counter(), data.shape[0]
+        step(data, label)
+        mx.nd.waitall()
+        if i >= WARMUP:
+            whole.append(time.perf_counter() - ready)
+            waiting.append(ready - begin)
+    clock = Clock(net)
+    watch(clock)
+    steps = []
+    for _ in range(1 + MEASURED):  # the first makes the executor
+        data, label = next(batches)
+        clock.start()
+        step(data, label)
+        steps.append(clock.found)
+    calls = {operator: calls for operator, (calls, _) in steps[-1].items()}
+    found = [(operator, n, 1e3 * median(step[operator][1] for step in steps[1:])) for operator, n in calls.items()]
+    return Profile(name, size, 1e3 * median(whole), 1e3 * fmean(waiting), clock.layers.stages, found)
+
+
+def check(path):
+    """ValueError: --profile cannot be written to such a file."""
+    if Path(path).suffix.lower() not in ENDINGS:
+        raise ValueError(f'--profile {path}: the name must end in {" or ".join(ENDINGS)}')
+    if Path(path).suffix.lower() == '.png' and find_spec('matplotlib') is None:
+        raise ValueError('--profile: drawing needs matplotlib, which is missing: pip install matplotlib; or use .json')
+
+
+def write(profile, path):
+    """As the path's ending says. ValueError: it cannot be written."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == '.json':
+            path.write_text(json.dumps(profile.to_dict(), indent=1) + '\n', encoding='utf-8')
+        else:
+            draw(profile).savefig(path, dpi=150)
+    except OSError as error:
+        raise ValueError(f'--profile {path} cannot be written: {error.strerror}; name another file') from error
+
+
+def draw(profile):
+    """A figure: a bar for each stage, its kinds one after another."""
+    from matplotlib.figure import Figure  # not pyplot, which looks for a display
+
+    stages, kinds = profile.by_stage(), profile.by_kind()
+    total, longest = sum(kinds.values()), max(sum(ms.values()) for ms in stages.values())
+    figure = Figure(figsize=(10, 1.6 + 0.55 * len(stages)), layout='constrained')
+    axes = figure.add_subplot()
+    for row, found in enumerate(stages.values()):
+        left = 0.0
+        for kind, ms in found.items():
+            axes.barh(row, ms, left=left, height=0.7, color=COLOURS[kind], edgecolor='white', linewidth=0.5)
+            if ms > 0.045 * longest:  # where the number has room
+                colour = 'black' if kind in LIGHT else 'white'
+                axes.text(left + ms / 2, row, _short(ms), ha='center', va='center', fontsize=8, color=colour)
+            left += ms
+        axes.text(left + 0.008 * longest, row, f'{_short(left)} ms', va='center', fontsize=9, weight='bold')
+    axes.set_yticks(range(len(stages)), stages)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.1 * longest)
+    axes.set_xlabel('ms of a step, operator by operator')
+    waiting = f'{_short(profile.waiting_ms)} ms of waiting for data beside it'
+    title = f'{profile.model}, batch {profile.batch_size}: {_short(profile.step_ms)} ms a step, {waiting}'
+    axes.set_title(title, loc='left')
+    axes.spines[['top', 'right']].set_visible(False)
+    patches = [axes.barh(0, 0, color=COLOURS[kind]) for kind in kinds]
+    shares = [f'{100 * ms / total:.0f} %' if ms > 0.01 * total else '< 1 %' for ms in kinds.values()]
+    names = [f'{kind}  {_short(ms)} ms, {share}' for (kind, ms), share in zip(kinds.items(), shares)]
+    figure.legend(patches, names, loc='outside right center', frameon=False, fontsize=9)
+    return figure
+
+
+def _short(ms):
+    return f'{ms:.0f}' if ms >= 100 else f'{ms:.1f}' if ms >= 1 else f'{ms:.2f}'
