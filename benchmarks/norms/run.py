@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import environments  # noqa: E402
+from benchmarks.options import in_a_folder, known, positive, several, tell, warn_if_busy, words  # noqa: E402
 from benchmarks.reader.measure import machine  # noqa: E402
 from ibnnet_mx import _env, get_model, registry  # noqa: E402
 from ibnnet_mx.cli.options import Parser, run  # noqa: E402
@@ -27,7 +28,7 @@ NORMS = ('bn', 'mabn', 'brn', 'in', 'gn', 'ln')
 WARM_UP, LEAST = 2, 4  # steps of a measurement: not timed, and timed at least
 PICTURES = 32  # of a measurement, where they take more than LEAST steps
 LR = 1e-3  # noise cannot be learned: a usual rate would end in infinities
-BUSY = 0.5  # processes that run or want to, from which on it is said
+LIMIT = 3600  # seconds that a measurement may take
 PASSES = {'train': 3, 'inference': 1}  # a step in units of a forward pass
 START, RATE = 5, 4e10  # for the estimate only: seconds until a process counts, multiplications a second and core
 
@@ -84,13 +85,10 @@ def measure(job):
 
 def child(job):
     """measure(job) in a new process. SystemExit: it failed, with the last that it said."""
-    command = [sys.executable, os.path.abspath(__file__), '--job', json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = done.stderr.split('\n') if done.stderr.strip() else ['nothing said; mostly that is lack of memory']
-        said = [line for line in said if line.strip()][-1]
-        raise SystemExit(f'{job.norm}, {job.use}, batch {job.batch}: exit code {done.returncode}: {said}')
-    return json.loads(done.stdout.splitlines()[-1])
+    found, why = environments.child([sys.executable, os.path.abspath(__file__), '--job', json.dumps(job)], LIMIT)
+    if found is None:
+        raise SystemExit(f'{job.norm}, {job.use}, batch {job.batch}: {why}')
+    return found
 
 
 def jobs(args):
@@ -167,7 +165,7 @@ def rounds(args, told):
         for job in found:
             found[job].append(statistics.median(child(job)))
             where = f'round {number}/{args.rounds}, {job.use}, batch {job.batch}, {job.norm}'
-            print(f'{where}: {found[job][-1]:.4g} s an iteration', file=sys.stderr, flush=True)
+            tell(f'{where}: {found[job][-1]:.4g} s an iteration')
         if args.json is not None:
             args.json.write_text(json.dumps({'machine': told, args.model: summary(found)}, indent=1) + '\n')
     return summary(found)
@@ -179,14 +177,11 @@ def completed(args):
     args.size = model.size if args.size is None else args.size
     args.batch_sizes = args.batch_sizes or ((2, 8) if args.quick else (2, 32))
     args.rounds = args.rounds or (2 if args.quick else 3)
-    unknown = [norm for norm in args.norms if norm not in NORMS]
-    if unknown:
-        raise ValueError(f'--norms {",".join(unknown)} is not known: use some of {",".join(NORMS)}')
+    known('--norms', args.norms, NORMS)
     args.norms = list(dict.fromkeys(['bn', *args.norms]))
     if args.size < 32:
         raise ValueError(f'--size {args.size} is too small for a network: use 32 or more')
-    if args.json is not None and (args.json.is_dir() or not args.json.absolute().parent.is_dir()):
-        raise ValueError(f'--json {args.json}: name a file in a folder that exists')
+    in_a_folder('--json', args.json)
     return args
 
 
@@ -196,26 +191,10 @@ def command(args):
         return
     args = completed(args)
     about = f'about {estimate(args):.1f} minutes where nothing else runs'
-    print(f'{args.rounds * len(list(jobs(args)))} measurements, {about}', file=sys.stderr, flush=True)
-    if os.getloadavg()[0] > BUSY:
-        load = f'the load of the last minute was {os.getloadavg()[0]:.1f}'
-        print(f'other work runs here ({load}): threads wait for each other, the numbers mean little', file=sys.stderr)
+    tell(f'{args.rounds * len(list(jobs(args)))} measurements, {about}')
+    warn_if_busy()
     told = environment()
     print(f'{table(rounds(args, told))}\n\n{args.model}, {args.size}x{args.size}; {told}')
-
-
-def positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} must be a whole number above 0')
-    return int(text)
-
-
-def several(text):
-    return tuple(dict.fromkeys(positive(part.strip()) for part in text.split(',')))
-
-
-def words(text):
-    return tuple(part.strip() for part in text.split(','))
 
 
 def main():

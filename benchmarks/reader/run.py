@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +17,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.environments import PEERS, child  # noqa: E402
+from benchmarks.options import known, tell, warn_if_busy  # noqa: E402
 from benchmarks.reader import peers, plot, records, tables  # noqa: E402
 from benchmarks.reader.measure import cores, machine  # noqa: E402
 from ibnnet_mx.cli.options import Parser, run  # noqa: E402
@@ -116,21 +116,6 @@ def commands(args, sets):
     return dict(sorted(found.items(), key=lambda pair: (ALL.index(pair[0][0]), order.index(pair[0][1])))), missing
 
 
-def tell(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def child(command):
-    """(the result, None) of a process of its own, or (None, why there is none)."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        return None, f'took more than {LIMIT} seconds'
-    if done.returncode:
-        return None, f'exit code {done.returncode}: {peers.last_error(done.stderr)}'
-    return json.loads(done.stdout.splitlines()[-1]), None
-
-
 def rounds(args, wanted, missing):
     """{(task, reader): results}; what fails once is left out from then on, and said in `missing`."""
     found = {}
@@ -139,7 +124,7 @@ def rounds(args, wanted, missing):
             name = ' '.join(key)
             if name in missing:
                 continue
-            result, why = child(command)
+            result, why = child(command, LIMIT)
             if result is None:
                 missing[name] = why
                 found.pop(key, None)
@@ -160,7 +145,7 @@ def statistics(args, sets):
 
 
 def must(command):
-    result, why = child(command)
+    result, why = child(command, LIMIT)
     if result is None:
         raise ValueError(why)
     return result
@@ -245,11 +230,8 @@ def measured(args, folder):
 
 def command(args):
     args.rounds = args.rounds or (1 if args.quick else 5)
-    unknown = [name for name in args.readers or () if name not in LABELS]
-    if unknown:
-        raise ValueError(f'--readers {",".join(unknown)} is not known: use some of {",".join(LABELS)}')
-    if os.getloadavg()[0] > 0.5:
-        tell(f'other work runs here (load {os.getloadavg()[0]:.1f}): the wall clock means little')
+    known('--readers', args.readers or (), LABELS)
+    warn_if_busy()
     with tempfile.TemporaryDirectory() as folder:
         measured(args, Path(folder))
 
@@ -273,9 +255,9 @@ def main():
     add(
         '--peers',
         type=Path,
-        default=HERE / '.peers',
+        default=PEERS,
         metavar='DIR',
-        help="the peers' environments (.peers beside this)",
+        help="the peers' environments (benchmarks/.peers)",
     )
     add('--json', type=Path, metavar='FILE', help='CPU milliseconds a picture, by reader')
     add('--plot', type=Path, metavar='FILE.png', help='bars of the same')
