@@ -31,6 +31,7 @@ def prepare() -> None:
     _check_python()
     _check_role()
     lines = _settings()
+    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')  # else each graph that memonger tries is a line of its own
     _mend_numpy()
     _lines.extend(lines)
 
@@ -151,6 +152,17 @@ def _set_amx() -> str:
 
 def _has_amx() -> bool:
     return 'amx_tile' in _read(Path('/proc/cpuinfo'))
+
+
+def bfloat16() -> str:
+    """How this processor computes in bfloat16: 'fast', 'slow' (by float32 instructions) or 'no'.
+
+    oneDNN needs AVX-512 for it; AMX and AVX512-BF16 multiply in it.
+    """
+    flags = set(_read(Path('/proc/cpuinfo')).split())
+    if not {'avx512f', 'avx512bw', 'avx512vl', 'avx512dq'} <= flags:
+        return 'no'
+    return 'fast' if {'amx_bf16', 'avx512_bf16'} & flags else 'slow'
 
 
 def _ask_for_amx() -> bool:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import mxnet as mx
 from mxnet.gluon import nn
 
+from ibnnet_mx import norm
+
 
 class Conv(NamedTuple):
     """One convolution without bias, padded by kernel // 2."""
@@ -72,6 +74,8 @@ class SqueezeExcite(nn.HybridBlock):
                 self.gate.add(nn.Dense(cout, act, False, in_units=cin, weight_initializer=init, prefix=name))
 
     def hybrid_forward(self, F, x):
+        if norm.use_of(F, x).fused:
+            return F.ibnnet_excite(x, *(layer.weight.var() for layer in self.gate[1:]), name='fwd')
         return F.broadcast_mul(x, F.expand_dims(F.expand_dims(self.gate(x), axis=2), axis=3))
 
 

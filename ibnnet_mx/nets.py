@@ -12,30 +12,7 @@ from mxnet.gluon import nn
 
 from ibnnet_mx import norm, passes
 from ibnnet_mx.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, Style, chain, stem, transition
-
-
-class Graph:
-    """A network traced for one use and compiled: x -> logits."""
-
-    def __init__(self, net, rows, flags, context):
-        symbol, constants = net.trace(rows, context)
-        params, self._training = net.collect_params(), rows is not None
-        names = symbol.list_inputs()
-        self._inputs = [params[n] if n in params else constants.get(n) for n in names]
-        data = [i for i, n in enumerate(names) if n == 'data']
-        rest = [i for i, n in enumerate(names) if n != 'data']
-        self._operator = mx.nd.CachedOp(symbol, [('data_indices', data), ('param_indices', rest), *flags])
-
-    def __call__(self, x):
-        return self._operator(*(self._array(x, given) for given in self._inputs))
-
-    def _array(self, x, given):
-        if given is None:
-            return x
-        if not isinstance(given, mx.gluon.Parameter):
-            return given.as_in_context(x.context)
-        # Recorded for the gradient of the pictures, a prediction must not move a state.
-        return given.data() if self._training or not isinstance(given, norm.State) else given.data().detach()
+from ibnnet_mx.compiled import Graph
 
 
 class Network(nn.HybridBlock):
@@ -264,6 +241,7 @@ def count_macs(net, size):
     return total
 
 
+DTYPES = ('float32', 'bfloat16')
 NETS = {'ResNet': ResNet, 'DenseNet': DenseNet}
 RESIDUAL_ONLY = dict(w_d=('--w-d', False), last_stride=('last_stride', 2), zero_gamma=('--zero-gamma', False))
 
@@ -281,8 +259,11 @@ def build(kind, shape, classes, options, features=None):
         raise ValueError('--w-d is about shortcuts with a convolution: a v1a network has none, use a v1 or v2 one')
     if style.last_stride not in (1, 2):
         raise ValueError(f'last_stride {style.last_stride}: use 1 or 2')
+    if options['dtype'] not in DTYPES:
+        raise ValueError(f'--dtype {options["dtype"]}: use one of {", ".join(DTYPES)}')
     net = NETS[kind](shape, classes, norm.kit(options), style, _taps(shape, kind, style, features))
     net._plan = kind, shape, classes, options, features
+    net.dtype = options['dtype']
     return net
 
 

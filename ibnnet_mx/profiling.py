@@ -92,7 +92,9 @@ class Clock:
 
     def graph(self, symbol):
         """Types of the nodes of a graph that will be hooked."""
-        self._types.update((node['name'], node['op']) for node in json.loads(symbol.tojson())['nodes'])
+        self._types.update(
+            (node['name'], node['op']) for node in json.loads(symbol.tojson(remove_amp_cast=False))['nodes']
+        )
 
     def hook(self, name, *_):
         """After each result of a node; its name comes with endings, such as bn1_fwd_mirror_backward_output0."""

@@ -42,6 +42,7 @@ class Recipe:
     mom: float = 0.9
     wd: float = 1e-4
     bn_mom: float = 0.9
+    dtype: str = 'float32'  # 'bfloat16': convolutions and dense layers of the training step; weights stay float32
     batch_size: int = 256
     accumulate: int = 1  # parts that a device computes its share of a batch in, one after another, for their memory
     lr_batch: int | None = None  # the batch size that lr is for, arXiv:1706.02677; None: any, no scaling

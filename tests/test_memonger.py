@@ -17,7 +17,7 @@ FAMILIES = [
     'resnet18_ibn_a',
     'resnet18_v2_ibn_b',
     'resnext50',
-    'se_resnet50_ibn_a',
+    'se_resnet50_v2_ibn_a',
     'densenet121_ibn_a',
 ]
 

@@ -166,3 +166,33 @@ def test_what_it_cannot_do_is_said():
     x, c = mx.nd.ones((2, 8)), mx.nd.ones((8,))
     with pytest.raises(mx.base.MXNetError, match='ibnnet_norm is for'):
         mx.nd.ibnnet_norm(x, c, c, c, c).wait_to_read()
+
+
+def excited(arrays, blocked, relu, add, fused):
+    """y and the gradients of x, both weights and what is added."""
+    x, first, second, skip, head = (mx.nd.array(a) for a in arrays)
+    learned = [x, first, second, *([skip] if add else [])]
+    for array in learned:
+        array.attach_grad()
+    same = mx.nd.array(np.eye(x.shape[1]).reshape(x.shape[1], -1, 1, 1))
+    with autograd.record():
+        z = mx.nd.Convolution(x, same, kernel=(1, 1), num_filter=x.shape[1], no_bias=True) if blocked else x * 1
+        if fused:
+            y = mx.nd.ibnnet_excite(z, first, second, *([skip] if add else []), relu=int(relu), add=int(add))
+        else:
+            hidden = mx.nd.relu(mx.nd.dot(z.mean(axis=(2, 3)), first, transpose_b=True))
+            gate = mx.nd.sigmoid(mx.nd.dot(hidden, second, transpose_b=True))
+            y = mx.nd.broadcast_mul(z, gate.reshape((0, 0, 1, 1)))
+            y = y + skip if add else y
+            y = mx.nd.relu(y) if relu else y
+    y.backward(head)
+    return [array.asnumpy() for array in (y, *(array.grad for array in learned))]
+
+
+@pytest.mark.parametrize('blocked', [False, True])
+@pytest.mark.parametrize(('relu', 'add'), [(False, False), (True, False), (False, True), (True, True)])
+def test_squeeze_and_excitation_is_that_of_mxnets_operators(relu, add, blocked):
+    draw = np.random.RandomState(0)
+    shape = (4, 32, 9, 7)
+    arrays = [draw.normal(size=size) for size in (shape, (8, 32), (32, 8), shape, shape)]
+    near(*(excited(arrays, blocked, relu, add, fused) for fused in (True, False)), 1e-5)

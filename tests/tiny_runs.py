@@ -9,7 +9,7 @@ from ibnnet_mx import distributed, nets, registry, trainer
 from ibnnet_mx.recipe import Recipe
 
 CLASSES = 4
-KEYS = ('norm', 'norm_batch_size', 'bn_mom', 'zero_gamma')
+KEYS = ('dtype', 'norm', 'norm_batch_size', 'bn_mom', 'zero_gamma')
 PLAN = Recipe('tiny', 'cifar10', optimizer='sgd', lr=0.05, batch_size=8, epochs=3, lr_steps=(2,), aug_level='cifar')
 
 

@@ -162,6 +162,7 @@ def training() -> Parser:
     add = parser.add_argument_group('machine').add_argument
     add('--gpus', default='', help='such as 0,1; empty: the CPU')
     add('--cpus', type=int, default=1, help='CPU contexts, to try several devices without a GPU')
+    add('--dtype', choices=('float32', 'bfloat16'), help='of convolutions and dense layers in training (CPU)')
     add('--kv-store', default='local', help='local or device: how several devices add their gradients')
     add('--threads', type=int, help='of the reader; unset: one for each core')
     add('--accumulate', type=int, metavar='K', help="compute a device's pictures in K parts, with a K-th of the memory")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ibnnet_mx import __version__, recipe, registry
+from ibnnet_mx import __version__, _env, recipe, registry
 
 
 def _given(args):
@@ -45,6 +45,24 @@ def make(args, facts=None):
     return replace(wanted, depth=model.depth), model
 
 
+def check_dtype(args, wanted):
+    """Lines for the log. ValueError: --dtype bfloat16 cannot be had here."""
+    if wanted.dtype == 'float32':
+        return []
+    if args.gpus:
+        raise ValueError(f'--dtype {wanted.dtype} is for the CPU: mxnet 1.9.1 has none on GPUs, leave it out')
+    kind = _env.bfloat16()
+    if kind == 'no':
+        raise ValueError(
+            f'--dtype {wanted.dtype}: this processor has no AVX-512, which oneDNN needs for it; leave it out'
+        )
+    if kind == 'slow':
+        return [
+            f'--dtype {wanted.dtype}: this processor has neither AMX nor AVX512-BF16, it will be slower than float32'
+        ]
+    return []
+
+
 def rows_at_once(wanted, devices):
     """Pictures of a full batch that a device computes at once. ValueError: --accumulate cannot cut its share evenly."""
     share, count = -(-wanted.batch_size // devices), wanted.accumulate
@@ -59,7 +77,7 @@ def rows_at_once(wanted, devices):
 
 
 def network(args, wanted, model, classes):
-    keys = ('norm', 'norm_batch_size', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')
+    keys = ('norm', 'norm_batch_size', 'dtype', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')
     options, own = {key: getattr(wanted, key) for key in keys}, dict(wanted.norm_args)
     devices, size = max(len(args.gpus.split(',')) if args.gpus else args.cpus, 1), wanted.norm_batch_size
     rows, share = rows_at_once(wanted, devices), -(-wanted.batch_size // devices)

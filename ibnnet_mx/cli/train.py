@@ -94,13 +94,14 @@ def command(args):
     if args.retrain:
         facts = store.facts(store.choose(args.model_load_epoch, damaged.append))
     wanted, model = plan.make(args, facts)
+    slow = plan.check_dtype(args, wanted)
     begin = start.of(args, model, wanted)
     if args.dry_run:
         return show(wanted, model, plan.network(args, wanted, model, args.num_classes), begin)
     log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')
     report = logs.Reporter(args.frequent, log_file, args.tensorboard)
     try:
-        for line in damaged:
+        for line in [*damaged, *slow]:
             report.warn(line)
         return train(args, wanted, model, begin, facts, store, report)
     finally:

@@ -45,7 +45,7 @@ class Graph:
     """nodes, in the order of computation; operators: numbers of those that are no variables."""
 
     def __init__(self, head, arrays):
-        self._json = json.loads(head.tojson())
+        self._json = json.loads(head.tojson(remove_amp_cast=False))
         internals = head.get_internals()
         shapes = internals.infer_shape(**{name: array.shape for name, array in arrays.items()})[1]
         types = internals.infer_type(**{name: array.dtype for name, array in arrays.items()})[1]
@@ -76,6 +76,8 @@ class Graph:
     def _work(self, node, shape, inputs):
         if node['op'].startswith(MULTIPLYING):
             return math.prod(shape) * math.prod(self.nodes[inputs[1]].shape[1:])
+        if node['op'] == 'ibnnet_excite':  # two dense layers, one the other way round
+            return 2 * shape[0] * math.prod(self.nodes[inputs[1]].shape)
         return 0
 
     def learn(self, text):

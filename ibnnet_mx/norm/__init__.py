@@ -16,7 +16,7 @@ from ibnnet_mx.norm.batch import BatchNorm, BatchNorm2d, Ramp
 from ibnnet_mx.norm.instance import IBN, GroupNorm, InstanceNorm, usual_groups
 from ibnnet_mx.norm.mabn import CenConv2d, MABN2d
 from ibnnet_mx.norm.state import PROGRESS, STATISTICS, State, is_state
-from ibnnet_mx.norm.tracing import forms, standard
+from ibnnet_mx.norm.tracing import forms, standard, use_of
 
 __all__ = [
     'IBN',
@@ -38,6 +38,7 @@ __all__ = [
     'kit',
     'native',
     'standard',
+    'use_of',
     'usual_groups',
 ]
 

@@ -69,7 +69,8 @@ def _inside(root):
     headers = [f'-I{OPS}', '-isystem', str(root / 'include'), '-isystem', str(root / 'include' / 'mkldnn')]
     defined = [f'-D{name}={value}' for name, value in INSIDES.items()]
     there = SETS if platform.machine() == 'x86_64' else {'plain': []}
-    yield OPS / 'norm.cc', 'norm', [*headers, *defined]
+    for name in ('norm', 'excite'):
+        yield OPS / f'{name}.cc', name, [*headers, *defined]
     yield OPS / 'choose.cc', 'choose', []
     for name, flags in there.items():
         wide = ['-mprefer-vector-width=512'] if name == 'avx512' else []

@@ -6,12 +6,12 @@ import json
 
 import mxnet as mx
 
-NORM = 'ibnnet_norm'
+OPERATORS = ('ibnnet_norm', 'ibnnet_excite')
 
 
 def fused(symbol):
     """The same graph with the ReLUs and sums that alone follow an ibnnet_norm (norm/ops/norm.cc) taken into it."""
-    graph = json.loads(symbol.tojson())
+    graph = json.loads(symbol.tojson(remove_amp_cast=False))
     nodes, uses = graph['nodes'], _uses(graph)
     gone = set()
     for node in nodes:
@@ -23,7 +23,9 @@ def fused(symbol):
         gone.add(node['inputs'][at][0])
         # The later node becomes the norm, for what it adds may come after the norm.
         sign = {'add': '1'} if rest else {'relu': '1'}
-        node.update(op=NORM, name=norm['name'], attrs={**norm['attrs'], **sign}, inputs=norm['inputs'] + rest)
+        node.update(
+            op=norm['op'], name=norm['name'], attrs={**norm.get('attrs', {}), **sign}, inputs=norm['inputs'] + rest
+        )
     return mx.sym.load_json(json.dumps(_without(graph, gone)))
 
 
@@ -43,7 +45,7 @@ def _norm_before(node, nodes, uses):
     for place, (i, output, *_) in enumerate(node['inputs']):
         norm = nodes[i]
         done = norm.get('attrs', {})
-        alone = norm['op'] == NORM and output == 0 and uses[i, 0] == 1
+        alone = norm['op'] in OPERATORS and output == 0 and uses[i, 0] == 1
         if alone and 'relu' not in done and (relu or 'add' not in done):
             return place
     return None

@@ -9,7 +9,7 @@ import mxnet as mx
 HALF, WHOLE = 'bfloat16', 'float32'
 HALVED = ('Convolution', 'FullyConnected')  # every input in bfloat16
 PASSED = ('Activation', 'elemwise_add', 'Concat', 'Pooling', 'Dropout', 'Flatten')  # as their inputs are
-NORMS = ('ibnnet_norm', 'BatchNorm')  # the pictures as they are, parameters and statistics in float32
+NORMS = ('ibnnet_norm', 'ibnnet_excite', 'BatchNorm')  # the pictures as they are, parameters and statistics in float32
 
 
 def mixed(symbol):
@@ -17,7 +17,7 @@ def mixed(symbol):
 
     An operator that is not known to compute in bfloat16 is given float32.
     """
-    graph = json.loads(symbol.tojson())
+    graph = json.loads(symbol.tojson(remove_amp_cast=False))
     made = _Graph(graph)
     for node in graph['nodes']:
         made.add(node)
@@ -77,4 +77,4 @@ class _Graph:
 
 def _skip(node):
     """The place of what an ibnnet_norm adds."""
-    return len(node['inputs']) - 1 if node['attrs'].get('add') == '1' else None
+    return len(node['inputs']) - 1 if node.get('attrs', {}).get('add') == '1' else None

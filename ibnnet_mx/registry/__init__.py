@@ -120,6 +120,7 @@ OPTIONS = dict(  # of every network, beside what its row says
     zero_gamma=False,  # the last norm of each unit starts at zero, arXiv:1706.02677; v1 only
     ibn_ratio=None,  # InstanceNorm's share of the channels in IBN-a; None: as in the original, 0.5 (DenseNet 0.4)
     w_d=False,  # stem of three 3x3, 3x3 in the strided shortcuts, dropout of 0.2 before the classifier; residual nets
+    dtype='float32',  # or 'bfloat16': convolutions and dense layers in training; parameters stay float32
     last_stride=2,  # 1: the last stage keeps the map of the one before, as re-identification has it; residual nets
 )
 

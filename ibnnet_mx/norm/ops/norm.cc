@@ -4,47 +4,18 @@
 // the batch, whose pictures lie batch / parts apart. The backward pass moves the running statistics, as BatchNorm's
 // does. It reads and writes the layout that its input has.
 
-#include "old_abi.h"
+#include "nodes.h"
 
 #include <cmath>
 
-#include <nnvm/op.h>
-#include <nnvm/op_attr_types.h>
-
-#include "arrays.h"
-
-namespace mxnet {
-namespace op {
-
-// libmxnet.so has these, its headers have not.
-std::vector<nnvm::NodeEntry> MakeGradNode(const char* name, const nnvm::ObjectPtr& forward,
-                                          const std::vector<nnvm::NodeEntry>& inputs,
-                                          const std::unordered_map<std::string, std::string>& attributes);
-nnvm::ObjectPtr MakeNode(const char* op, const std::string& name, const std::vector<nnvm::NodeEntry>* inputs,
-                         const std::unordered_map<std::string, std::string>* attributes, const nnvm::ObjectPtr* forward);
-
-}  // namespace op
-}  // namespace mxnet
-
 namespace ibnnet {
 namespace {
-
-using mxnet::NDArray;
-using Arrays = std::vector<NDArray>;
-using Requests = std::vector<mxnet::OpReqType>;
 
 struct Settings {
   int64_t begin = 0, end = 0, groups = 0, parts = 1;
   float eps = 1e-5f, momentum = 0.9f;
   bool statistics = true, relu = false, skip = false;
 };
-
-// The numbers among a node's attributes. Of NodeAttrs, what comes after dict is not where this compiler looks for it.
-double number(const nnvm::NodeAttrs& attrs, const char* key, double usual) {
-  for (const auto& pair : attrs.dict)
-    if (pair.first == key) return std::stod(pair.second);
-  return usual;
-}
 
 Settings settings(const nnvm::NodeAttrs& attrs) {
   Settings s;
@@ -142,7 +113,6 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
   const Source x(in[0]);
   const std::unique_ptr<Source> skip(at.skip < 0 ? nullptr : new Source(in[at.skip], x));
   Target y(out[0], request[0], x);
-  const auto values = [](const NDArray& array) { return array.data().dptr<float>(); };
   if (in[0].dtype() == mshadow::kBfloat16)
     forward_of<bfloat>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<bfloat*>(y.data), values(out[1]), values(out[2]));
   else
@@ -221,17 +191,10 @@ void move_statistics(const Settings& s, const Grid& grid, const Coefficients& k,
   }
 }
 
-void put(const NDArray& array, mxnet::OpReqType request, const std::vector<float>& values) {
-  float* to = array.data().dptr<float>();
-  for (size_t i = 0; i < values.size() && request != mxnet::kNullOp; ++i)
-    to[i] = request == mxnet::kAddTo ? to[i] + values[i] : values[i];
-}
-
 void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
               const Arrays& out) {
   const Settings s = settings(attrs);
   const bool statistics = s.statistics, has_y = s.relu && s.skip;
-  const auto values = [](const NDArray& array) { return array.data().dptr<float>(); };
   const Source x(in[kX]), dy(in[kDy], x);
   const std::unique_ptr<Source> y(has_y ? new Source(in[kRest + 2 * statistics], x) : nullptr);
   const int64_t C = x.grid.channels, all = x.grid.pictures * C;
@@ -257,13 +220,6 @@ void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Array
   put(out[1], request[1], of_gamma);
   put(out[2], request[2], of_beta);
   if (statistics) move_statistics(s, x.grid, k, values(in[kRest]), values(in[kRest + 1]));
-}
-
-// The inputs of a node: they come after its attributes, of which one is larger to this compiler than to libmxnet.so.
-const std::vector<nnvm::NodeEntry>& inputs_of(const nnvm::Node& node) {
-  static_assert(sizeof(std::unordered_map<std::string, std::string>) == 56, "8 more than with GCC 4.8");
-  const char* here = reinterpret_cast<const char*>(&node.inputs) - 8;
-  return *reinterpret_cast<const std::vector<nnvm::NodeEntry>*>(here);
 }
 
 std::vector<nnvm::NodeEntry> gradient(const nnvm::ObjectPtr& node, const std::vector<nnvm::NodeEntry>& from) {
@@ -306,14 +262,6 @@ bool infer_type(const nnvm::NodeAttrs& attrs, KindsOf* in, KindsOf* out) {
   CHECK(type == mshadow::kFloat32 || type == mshadow::kBfloat16) << "ibnnet_norm is for float32 and bfloat16";
   in->at(0) = out->at(0) = type;
   if (skip >= 0) in->at(skip) = type;
-  return true;
-}
-
-bool infer_storage(const nnvm::NodeAttrs&, const int, mxnet::DispatchMode* mode, std::vector<int>* in,
-                   std::vector<int>* out) {
-  for (auto* arrays : {in, out})
-    for (int& kind : *arrays) kind = mxnet::kDefaultStorage;
-  *mode = mxnet::DispatchMode::kFComputeEx;
   return true;
 }
 

@@ -1,0 +1,61 @@
+// What the operators' entries in mxnet's registry share.
+
+#pragma once
+
+#include "old_abi.h"
+
+#include <nnvm/op.h>
+#include <nnvm/op_attr_types.h>
+
+#include "arrays.h"
+
+namespace mxnet {
+namespace op {
+
+// libmxnet.so has these, its headers have not.
+std::vector<nnvm::NodeEntry> MakeGradNode(const char* name, const nnvm::ObjectPtr& forward,
+                                          const std::vector<nnvm::NodeEntry>& inputs,
+                                          const std::unordered_map<std::string, std::string>& attributes);
+nnvm::ObjectPtr MakeNode(const char* op, const std::string& name, const std::vector<nnvm::NodeEntry>* inputs,
+                         const std::unordered_map<std::string, std::string>* attributes, const nnvm::ObjectPtr* forward);
+
+}  // namespace op
+}  // namespace mxnet
+
+namespace ibnnet {
+
+using mxnet::NDArray;
+using Arrays = std::vector<NDArray>;
+using Requests = std::vector<mxnet::OpReqType>;
+
+// The numbers among a node's attributes. Of NodeAttrs, what comes after dict is not where this compiler looks for it.
+inline double number(const nnvm::NodeAttrs& attrs, const char* key, double usual) {
+  for (const auto& pair : attrs.dict)
+    if (pair.first == key) return std::stod(pair.second);
+  return usual;
+}
+
+// The inputs of a node: they come after its attributes, of which one is larger to this compiler than to libmxnet.so.
+inline const std::vector<nnvm::NodeEntry>& inputs_of(const nnvm::Node& node) {
+  static_assert(sizeof(std::unordered_map<std::string, std::string>) == 56, "8 more than with GCC 4.8");
+  const char* here = reinterpret_cast<const char*>(&node.inputs) - 8;
+  return *reinterpret_cast<const std::vector<nnvm::NodeEntry>*>(here);
+}
+
+inline bool infer_storage(const nnvm::NodeAttrs&, const int, mxnet::DispatchMode* mode, std::vector<int>* in,
+                   std::vector<int>* out) {
+  for (auto* arrays : {in, out})
+    for (int& kind : *arrays) kind = mxnet::kDefaultStorage;
+  *mode = mxnet::DispatchMode::kFComputeEx;
+  return true;
+}
+
+inline float* values(const NDArray& array) { return array.data().dptr<float>(); }
+
+inline void put(const NDArray& array, mxnet::OpReqType request, const std::vector<float>& values) {
+  float* to = array.data().dptr<float>();
+  for (size_t i = 0; i < values.size() && request != mxnet::kNullOp; ++i)
+    to[i] = request == mxnet::kAddTo ? to[i] + values[i] : values[i];
+}
+
+}  // namespace ibnnet
