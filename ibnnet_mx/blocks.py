@@ -112,12 +112,12 @@ class ResidualUnit(nn.HybridBlock):
             for i, row in enumerate(rows, 1):
                 width = row.cin if style.preact else row.cout
                 if ibn == 'a' and i == 1:
-                    norm = layers.ibn(width)
+                    own = layers.ibn(width)
                 else:
                     gamma = 'zeros' if style.zero_gamma and i == len(rows) else 'ones'
-                    norm = layers.norm(width, prefix=f'bn{i}_', gamma=gamma)
+                    own = layers.norm(width, prefix=f'bn{i}_', gamma=gamma)
                 conv, relu = layers.conv(row, prefix=f'conv{i}_'), nn.Activation('relu')
-                steps += [norm, relu, conv] if style.preact else [conv, norm, relu]
+                steps += [own, relu, conv] if style.preact else [conv, own, relu]
             self.pre = chain(*steps[:2]) if style.preact else chain()
             self.body = chain(*(steps[2:] if style.preact else steps[:-1]))  # v1: the last ReLU comes after the sum
             if style.se:

@@ -25,7 +25,7 @@ def near(found, wanted):
 
 
 def hybridized(layer, how):
-    """The layer itself, hybridized, inside of a hybridized block, or a Network's with the operators of ops.cc."""
+    """The layer itself, hybridized, inside of a hybridized block, or a Network's with the operators of norm/ops."""
     call = layer
     if how == 'native':
         if not norm.native.loaded():

@@ -68,7 +68,7 @@ def pictures(*sizes):
 @pytest.mark.parametrize('model', ['cifar_resnet8_ibn_a', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_b'])
 def test_hybridized_is_imperative(model, kit, native, monkeypatch):
     """Training logits, all gradients, what the step makes of the state, and prediction."""
-    if native and (kit not in STATEFUL or not norm.native.loaded()):
+    if native and not (norm.native.fused() or kit in STATEFUL and norm.native.loaded()):
         pytest.skip('no operators of its own')
     if not native:
         monkeypatch.setattr(norm.native, 'loaded', lambda: False)
@@ -77,7 +77,7 @@ def test_hybridized_is_imperative(model, kit, native, monkeypatch):
         (expected, slopes), (found, gradients) = (train(net, data, label) for net in (slow, fast))
         near(found, expected, 2e-4)
         for name, slope in slopes.items():  # as vectors: a ReLU whose input is nearly 0 decides some values alone
-            assert np.linalg.norm(gradients[name] - slope) <= 2e-2 * np.linalg.norm(slope) + 1e-7, name
+            assert np.linalg.norm(gradients[name] - slope) <= 5e-2 * np.linalg.norm(slope) + 1e-6, name
         for name, param in slow.collect_params().items():
             if norm.is_state(param):
                 near(fast.collect_params()[name].data().asnumpy(), param.data().asnumpy(), 1e-4)

@@ -28,7 +28,7 @@ def ways(layer):
     yield 'network', net
 
 
-WAYS = ('imperative', 'hybridized', 'inside', 'network', 'native')  # the last: a Network with the operators of ops.cc
+WAYS = ('imperative', 'hybridized', 'inside', 'network', 'native')  # the last: a Network with the operators of norm/ops
 
 
 def way(layer, wanted, monkeypatch):

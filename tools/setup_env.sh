@@ -73,7 +73,7 @@ fi
 rm -f "$STAMP"
 install
 .venv/bin/python -m ibnnet_mx.norm.build ||
-    say 'all works without, but training with MABN takes a third longer; once there is a compiler: make clean setup'
+    say 'all works without, but training on the CPU takes 1.1 to 1.6 times as long; once there is a compiler: make clean setup'
 .venv/bin/python -m ibnnet_mx.recordio.build || true  # it says what is lost, and how to get it
 wanted_stamp >"$STAMP.part"
 mv "$STAMP.part" "$STAMP"

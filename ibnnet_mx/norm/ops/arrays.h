@@ -2,10 +2,10 @@
 
 #pragma once
 
-#include <algorithm>
-
 #include <mxnet/ndarray.h>
 #include <mxnet/op_attr_types.h>
+
+#include <algorithm>
 
 #include "kernels.h"
 

@@ -2,8 +2,8 @@
 
 namespace ibnnet {
 
-#define OF_VARIANT(name)               \
-  namespace name {                     \
+#define OF_VARIANT(name)                  \
+  namespace name {                        \
   extern const Kernels<float> of_float;   \
   extern const Kernels<bfloat> of_bfloat; \
   }

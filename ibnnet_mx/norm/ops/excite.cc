@@ -1,9 +1,10 @@
-// ibnnet_excite: y = relu(x * sigmoid(w2 . relu(w1 . mean of x)) + skip), squeeze-and-excitation (arXiv:1709.01507) with
-// what follows it, in two passes over memory. x (N, C, H, W), w1 (R, C), w2 (C, R); relu and the sum where asked for.
-
-#include "nodes.h"
+// ibnnet_excite: y = relu(x * sigmoid(w2 . relu(w1 . mean of x)) + skip), squeeze-and-excitation (arXiv:1709.01507)
+// with what follows it, in two passes over memory. x (N, C, H, W), w1 (R, C), w2 (C, R); relu and the sum where asked
+// for.
 
 #include <cmath>
+
+#include "nodes.h"
 
 namespace ibnnet {
 namespace {
@@ -27,8 +28,8 @@ void dense(const float* x, const float* w, int64_t n, int64_t rows, int64_t colu
 }
 
 // Of its backward pass: dx (n, columns) = dy (n, rows) . w, dw (rows, columns) = dy . x
-void dense_gradients(const float* x, const float* w, const float* dy, int64_t n, int64_t rows, int64_t columns, float* dx,
-                     float* dw) {
+void dense_gradients(const float* x, const float* w, const float* dy, int64_t n, int64_t rows, int64_t columns,
+                     float* dx, float* dw) {
 #pragma omp parallel for
   for (int64_t i = 0; i < n; ++i) {
     std::fill_n(dx + i * columns, columns, 0.0f);
@@ -126,9 +127,11 @@ void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Array
   Target dx(out[0], request[0], x), dskip(out[add ? 3 : 0], add ? request[3] : mxnet::kNullOp, x);
   std::vector<float> of_first(in[kOfFirst].shape().Size()), of_second(of_first.size());
   if (in[kOfX].dtype() == mshadow::kBfloat16)
-    backward_of(dy, x, y.get(), in, static_cast<bfloat*>(dx.data), static_cast<bfloat*>(dskip.data), &of_first, &of_second);
+    backward_of(dy, x, y.get(), in, static_cast<bfloat*>(dx.data), static_cast<bfloat*>(dskip.data), &of_first,
+                &of_second);
   else
-    backward_of(dy, x, y.get(), in, static_cast<float*>(dx.data), static_cast<float*>(dskip.data), &of_first, &of_second);
+    backward_of(dy, x, y.get(), in, static_cast<float*>(dx.data), static_cast<float*>(dskip.data), &of_first,
+                &of_second);
   dx.commit();
   dskip.commit();
   done();

@@ -94,7 +94,8 @@ void strip_moments(const T* x, int64_t count, int64_t stride, Floats<W>* mean, F
 }
 
 template <typename T, int W>
-void strip_apply(const Affine& a, bool same, bool relu, const T* x, const T* skip, T* y, int64_t count, int64_t stride) {
+void strip_apply(const Affine& a, bool same, bool relu, const T* x, const T* skip, T* y, int64_t count,
+                 int64_t stride) {
   const Floats<W> mean = coefficients<W>(a.mean, same), scale = coefficients<W>(a.scale, same);
   const Floats<W> shift = coefficients<W>(a.shift, same);
   for (int64_t k = 0; k < count; ++k) {
@@ -136,8 +137,8 @@ void strip_slopes(const Affine& a, bool same, const T* x, const T* y, const T* d
 }
 
 template <typename T, int W, Mask M>
-void strip_gradient(const Affine& a, const Slope& b, bool same, const T* x, const T* y, const T* dy, T* dx,
-                    T* dskip, int64_t count, int64_t stride) {
+void strip_gradient(const Affine& a, const Slope& b, bool same, const T* x, const T* y, const T* dy, T* dx, T* dskip,
+                    int64_t count, int64_t stride) {
   const Floats<W> mean = coefficients<W>(a.mean, same), scale = coefficients<W>(a.scale, same);
   const Floats<W> shift = coefficients<W>(a.shift, same), of_dy = coefficients<W>(b.of_dy, same);
   const Floats<W> of_x = coefficients<W>(b.of_x, same), constant = coefficients<W>(b.constant, same);

@@ -14,8 +14,12 @@ struct Row {
   int lanes;
 };
 
-enum class Mask { kNone, kSign, kOutput };  // where the gradient passes a ReLU: everywhere, by the sign of what is
-                                            // computed anew, by what came out
+enum class Mask {
+  kNone,
+  kSign,
+  kOutput
+};  // where the gradient passes a ReLU: everywhere, by the sign of what is
+    // computed anew, by what came out
 
 // For each channel of a row: y = (x - mean) * scale + shift
 struct Affine {
@@ -34,7 +38,8 @@ struct Kernels {
   // y = x after a, + skip where it is given, cut off at 0 where relu says so
   void (*apply)(const Row&, const Affine& a, bool relu, const T* x, const T* skip, T* y);
   // sums of dy and of dy * (x - mean), dy where the mask lets it pass
-  void (*slopes)(const Row&, const Affine& a, Mask mask, const T* x, const T* y, const T* dy, float* sums, float* products);
+  void (*slopes)(const Row&, const Affine& a, Mask mask, const T* x, const T* y, const T* dy, float* sums,
+                 float* products);
   // dx by b, dskip: dy where the mask lets it pass; each where it is given
   void (*gradient)(const Row&, const Affine& a, Mask mask, const Slope& b, const T* x, const T* y, const T* dy, T* dx,
                    T* dskip);

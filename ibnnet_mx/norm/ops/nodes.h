@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "old_abi.h"
+#include "old_abi.h"  // first
 
 #include <nnvm/op.h>
 #include <nnvm/op_attr_types.h>
@@ -17,7 +17,8 @@ std::vector<nnvm::NodeEntry> MakeGradNode(const char* name, const nnvm::ObjectPt
                                           const std::vector<nnvm::NodeEntry>& inputs,
                                           const std::unordered_map<std::string, std::string>& attributes);
 nnvm::ObjectPtr MakeNode(const char* op, const std::string& name, const std::vector<nnvm::NodeEntry>* inputs,
-                         const std::unordered_map<std::string, std::string>* attributes, const nnvm::ObjectPtr* forward);
+                         const std::unordered_map<std::string, std::string>* attributes,
+                         const nnvm::ObjectPtr* forward);
 
 }  // namespace op
 }  // namespace mxnet
@@ -43,7 +44,7 @@ inline const std::vector<nnvm::NodeEntry>& inputs_of(const nnvm::Node& node) {
 }
 
 inline bool infer_storage(const nnvm::NodeAttrs&, const int, mxnet::DispatchMode* mode, std::vector<int>* in,
-                   std::vector<int>* out) {
+                          std::vector<int>* out) {
   for (auto* arrays : {in, out})
     for (int& kind : *arrays) kind = mxnet::kDefaultStorage;
   *mode = mxnet::DispatchMode::kFComputeEx;

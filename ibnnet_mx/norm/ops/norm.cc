@@ -1,12 +1,13 @@
-// ibnnet_norm: a norm in training mode, with what mostly follows it: y = relu(norm(x) + skip), in two passes over memory.
+// ibnnet_norm: a norm in training mode, with what mostly follows it: y = relu(norm(x) + skip), in two
+// passes over memory.
 //
 // Channels from `begin` to `end` are normalised picture by picture in `groups` groups, the others over `parts` parts of
 // the batch, whose pictures lie batch / parts apart. The backward pass moves the running statistics, as BatchNorm's
 // does. It reads and writes the layout that its input has.
 
-#include "nodes.h"
-
 #include <cmath>
+
+#include "nodes.h"
 
 namespace ibnnet {
 namespace {
@@ -42,7 +43,7 @@ struct Coefficients {
   Affine affine(int64_t i) const { return {&mean[i], &scale[i], &shift[i]}; }
 };
 
-// f(first, last, step of pictures, first, last channel) for the values that share statistics; `alone`: of one picture.
+// f(first, last, step of pictures, first, last channel) for the values that share statistics.
 template <typename F>
 void each_group(const Settings& s, int64_t pictures, int64_t channels, F f) {
   const int64_t wide = s.end - s.begin, of_group = wide ? wide / s.groups : 0;
@@ -88,7 +89,8 @@ void forward_of(const Settings& s, const Source& x, const Source* skip, const fl
   const int64_t C = grid.channels, rows = grid.pictures * grid.blocks, all = grid.pictures * C;
   const T* from = static_cast<const T*>(x.data);
   const T* other = skip ? static_cast<const T*>(skip->data) : nullptr;
-  Coefficients k = {C, std::vector<float>(all), std::vector<float>(all), std::vector<float>(all), std::vector<float>(all)};
+  Coefficients k = {C, std::vector<float>(all), std::vector<float>(all), std::vector<float>(all),
+                    std::vector<float>(all)};
   std::vector<float> squares(all);
 #pragma omp parallel for
   for (int64_t i = 0; i < rows; ++i) {
@@ -98,10 +100,10 @@ void forward_of(const Settings& s, const Source& x, const Source* skip, const fl
   finish(s, grid, gamma, beta, &squares, &k);
   if (y)  // where it is computed anew, its statistics may be all that is wanted
 #pragma omp parallel for
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-    with.apply(grid.row, k.affine(at), s.relu, from + o, other ? other + o : nullptr, y + o);
-  }
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
+      with.apply(grid.row, k.affine(at), s.relu, from + o, other ? other + o : nullptr, y + o);
+    }
   std::copy(k.mean.begin(), k.mean.end(), mean);
   std::copy(k.inverse.begin(), k.inverse.end(), inverse);
 }
@@ -114,15 +116,17 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
   const std::unique_ptr<Source> skip(at.skip < 0 ? nullptr : new Source(in[at.skip], x));
   Target y(out[0], request[0], x);
   if (in[0].dtype() == mshadow::kBfloat16)
-    forward_of<bfloat>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<bfloat*>(y.data), values(out[1]), values(out[2]));
+    forward_of<bfloat>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<bfloat*>(y.data), values(out[1]),
+                       values(out[2]));
   else
-    forward_of<float>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<float*>(y.data), values(out[1]), values(out[2]));
+    forward_of<float>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<float*>(y.data), values(out[1]),
+                      values(out[2]));
   y.commit();
   done();
 }
 
 struct Gradients {
-  void *x, *skip;  // nullptr where not wanted
+  void *x, *skip;                     // nullptr where not wanted
   std::vector<float> sums, products;  // of dy and of dy * (x - mean), (N, C)
 };
 
@@ -136,12 +140,14 @@ void slopes_of(const Settings& s, const Grid& grid, const Coefficients& k, const
     int64_t rows = 0;
     for (int64_t n = from; n < to; n += step)
       for (int64_t c = first; c < last; ++c, ++rows)
-        a += static_cast<double>(gamma[c]) * g.sums[n * C + c], b += static_cast<double>(gamma[c]) * g.products[n * C + c];
+        a += static_cast<double>(gamma[c]) * g.sums[n * C + c],
+            b += static_cast<double>(gamma[c]) * g.products[n * C + c];
     const double m = static_cast<double>(rows) * grid.row.pixels, inverse = k.inverse[from * C + first];
     for (int64_t n = from; n < to; n += step)
       for (int64_t c = first; c < last; ++c) {
         const int64_t i = n * C + c;
-        (*of_dy)[i] = gamma[c] * inverse, (*of_x)[i] = -inverse * inverse * inverse * b / m, (*constant)[i] = -inverse * a / m;
+        (*of_dy)[i] = gamma[c] * inverse, (*of_x)[i] = -inverse * inverse * inverse * b / m,
+        (*constant)[i] = -inverse * a / m;
       }
   });
 }
@@ -167,8 +173,8 @@ void backward_of(const Settings& s, const Source& dy, const Source& x, const Sou
 #pragma omp parallel for
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-    with.gradient(grid.row, k.affine(at), mask, {&of_dy[at], &of_x[at], &constant[at]}, px + o, py ? py + o : nullptr, pdy + o,
-                  dx ? dx + o : nullptr, dskip ? dskip + o : nullptr);
+    with.gradient(grid.row, k.affine(at), mask, {&of_dy[at], &of_x[at], &constant[at]}, px + o, py ? py + o : nullptr,
+                  pdy + o, dx ? dx + o : nullptr, dskip ? dskip + o : nullptr);
   }
 }
 
@@ -198,8 +204,11 @@ void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Array
   const Source x(in[kX]), dy(in[kDy], x);
   const std::unique_ptr<Source> y(has_y ? new Source(in[kRest + 2 * statistics], x) : nullptr);
   const int64_t C = x.grid.channels, all = x.grid.pictures * C;
-  Coefficients k = {C, {values(in[kMean]), values(in[kMean]) + all}, {values(in[kInverse]), values(in[kInverse]) + all},
-                    std::vector<float>(all), std::vector<float>(all)};
+  Coefficients k = {C,
+                    {values(in[kMean]), values(in[kMean]) + all},
+                    {values(in[kInverse]), values(in[kInverse]) + all},
+                    std::vector<float>(all),
+                    std::vector<float>(all)};
   const float *gamma = values(in[kGamma]), *beta = values(in[kBeta]);
   for (int64_t i = 0; i < all; ++i) k.scale[i] = gamma[i % C] * k.inverse[i], k.shift[i] = beta[i % C];
   Target dx(out[0], request[0], x), dskip(out[s.skip ? 3 : 0], s.skip ? request[3] : mxnet::kNullOp, x);
@@ -282,7 +291,8 @@ NNVM_REGISTER_OP(ibnnet_norm)
                                    [](const nnvm::NodeAttrs& attrs) {
                                      const Places at(settings(attrs));
                                      if (at.mean < 0) return std::vector<uint32_t>();
-                                     return std::vector<uint32_t>{static_cast<uint32_t>(at.mean), static_cast<uint32_t>(at.var)};
+                                     return std::vector<uint32_t>{static_cast<uint32_t>(at.mean),
+                                                                  static_cast<uint32_t>(at.var)};
                                    })
     .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
     .set_attr<nnvm::FInferType>("FInferType", infer_type)

@@ -1,7 +1,8 @@
 // Talking to libmxnet.so, which GCC 4.8 made. Include it before anything of mxnet.
 //
 // Two things of the standard library have changed since, beside std::string (for which there is a compiler flag):
-// std::function handed values over to what it calls as they are, now as references; std::unordered_map is 8 bytes larger.
+// std::function handed values over to what it calls as they are, now as references; std::unordered_map is 8 bytes
+// larger.
 
 #pragma once
 
@@ -50,7 +51,9 @@ class OldFunction<R(Arguments...)> {
       if (what == kDestroy) delete static_cast<F*>(to->held_[0]);
       return false;
     };
-    invoker_ = [](const OldFunction* self, Arguments... given) -> R { return (*static_cast<F*>(self->held_[0]))(given...); };
+    invoker_ = [](const OldFunction* self, Arguments... given) -> R {
+      return (*static_cast<F*>(self->held_[0]))(given...);
+    };
   }
   OldFunction(const OldFunction& other) : manager_(other.manager_), invoker_(other.invoker_) {
     if (manager_) manager_(this, &other, kClone);
@@ -73,11 +76,11 @@ using KindsOf = std::vector<int>;
 
 namespace std {
 
-#define OLD(...)                                                                  \
-  template <>                                                                     \
-  class function<__VA_ARGS__> : public ::ibnnet::OldFunction<__VA_ARGS__> {       \
-   public:                                                                        \
-    using ::ibnnet::OldFunction<__VA_ARGS__>::OldFunction;                        \
+#define OLD(...)                                                            \
+  template <>                                                               \
+  class function<__VA_ARGS__> : public ::ibnnet::OldFunction<__VA_ARGS__> { \
+   public:                                                                  \
+    using ::ibnnet::OldFunction<__VA_ARGS__>::OldFunction;                  \
   };
 
 OLD(void(dmlc::any*))
