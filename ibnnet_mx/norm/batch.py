@@ -13,8 +13,13 @@ from ibnnet_mx.norm.mabn import part_size
 class BatchNorm(nn.BatchNorm):
     """Gluon's BatchNorm (arXiv:1502.03167); in training on the CPU by the operator of ops/norm.cc."""
 
+    @property
+    def learns(self):
+        """Whether it normalises with a batch's statistics in training and has a scale of its own."""
+        return not (self._kwargs['use_global_stats'] or self._kwargs['fix_gamma'])
+
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
-        if not tracing.use_of(F, x).fused or self._kwargs['use_global_stats'] or self._kwargs['fix_gamma']:
+        if not tracing.use_of(F, x).fused or not self.learns:
             return super().hybrid_forward(F, x, gamma, beta, running_mean, running_var)
         how = dict(eps=self._kwargs['eps'], momentum=self._kwargs['momentum'])
         return F.ibnnet_norm(x, gamma, beta, running_mean, running_var, name='fwd', **how)
