@@ -23,7 +23,7 @@ def operators(symbol):
         ('resnet50', 53, {}),
         ('resnet50_ibn_a', 53, {'Concat': 26}),  # of gamma and beta of the two norms of an IBN
         ('resnet50_ibn_b', 55, {}),
-        ('resnet50_v2', 51, {'elemwise_add': 16}),
+        ('resnet50_v2', 50, {'elemwise_add': 16, 'BatchNorm': 1}),  # bn_data has no scale
         ('se_resnet50', 53, {'ibnnet_excite': 16}),
         ('densenet121', 121, {'Concat': 58}),
     ],
