@@ -28,17 +28,16 @@ SETS = {  # what the table calls it: options of the command
 
 
 def train(kind, dtype, seed, epochs, args):
-    """{accuracy: of each epoch, seconds: of the run, command}, of one run."""
+    """{accuracy: of each epoch, command}, of one run."""
     work = args.out / f'{kind}_{dtype}_{seed}'
     work.mkdir(parents=True, exist_ok=True)
     words = [*SETS[kind], '--epochs', epochs, '--seed', seed, '--dtype', dtype]
     place = ['--data-dir', args.data_dir if kind == 'cifar10' else args.out / 'digits', '--keep', 1]
     place += ['--model-prefix', work / 'model', '--log-file', work / 'log']
-    begin = time.time()
     call(ROOT / 'train_resnet.py', *words, *place)
     accuracy = logs.read(work / 'log').validation['accuracy']
     command = ' '.join(map(str, ['train_resnet.py', *words]))
-    return {'accuracy': list(accuracy.values()), 'seconds': round(time.time() - begin, 1), 'command': command}
+    return {'accuracy': list(accuracy.values()), 'command': command}
 
 
 def call(script, *words):
@@ -50,16 +49,15 @@ def call(script, *words):
 
 def table(args):
     rows = [
-        '| data | dtype | validation error | lowest to highest | seeds | epochs | seconds a run |',
-        '|' + '---|' * 7,
+        '| data | dtype | validation error | lowest to highest | seeds | epochs |',
+        '|' + '---|' * 6,
     ]
     for path in sorted({path.name.rpartition('_seed')[0] for path in args.results.glob('*_seed*.json')}):
         kind, dtype, epochs = path.split('_')
         found = [json.loads(each.read_text()) for each in sorted(args.results.glob(f'{path}_seed*.json'))]
         errors = [100 * (1 - run['accuracy'][-1]) for run in found]
-        seconds = statistics.median(run['seconds'] for run in found)
         spread = f'{min(errors):.2f} to {max(errors):.2f}'
-        cells = [kind, dtype, f'{statistics.mean(errors):.2f} %', spread, len(found), epochs[6:], f'{seconds:.0f}']
+        cells = [kind, dtype, f'{statistics.mean(errors):.2f} %', spread, len(found), epochs[6:]]
         rows.append(f'| {" | ".join(map(str, cells))} |')
     return '\n'.join(rows) + '\n'
 
