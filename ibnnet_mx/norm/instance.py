@@ -102,7 +102,7 @@ class IBN(nn.HybridBlock):
             self.first = first(self._split, prefix=first_prefix)
             self.second = second(channels - self._split, prefix=second_prefix)
         self._channels = channels
-        self._batch = self.first if batch_first else self.second  # the kit's norm
+        self._batch_first = batch_first
 
     def spread(self, arrays):
         """Parts the arrays of one norm over all channels, under the names of bn1, between the two norms. In place."""
@@ -115,9 +115,13 @@ class IBN(nn.HybridBlock):
                 if half.prefix + word in half.collect_params():
                     arrays[half.prefix + word] = part
 
+    def _halves(self):
+        """The kit's norm and the InstanceNorm."""
+        return (self.first, self.second) if self._batch_first else (self.second, self.first)
+
     def _together(self, F, x):
         """Both norms by one operator."""
-        batch, instance = self._batch, self.first if self._batch is self.second else self.second
+        batch, instance = self._halves()
         begin, end = (0, self._split) if instance is self.first else (self._split, self._channels)
         gamma, beta = (
             F.concat(*(getattr(half, name).var() for half in (self.first, self.second)), dim=0)
@@ -127,7 +131,8 @@ class IBN(nn.HybridBlock):
         return F.ibnnet_norm(x, gamma, beta, batch.running_mean.var(), batch.running_var.var(), name='ibn_fwd', **how)
 
     def hybrid_forward(self, F, x):
-        if tracing.use_of(F, x).fused and isinstance(self._batch, BatchNorm) and self._batch.learns:
+        batch = self._halves()[0]
+        if tracing.use_of(F, x).fused and isinstance(batch, BatchNorm) and batch.learns:
             return self._together(F, x)
         head = self.first(F.slice_axis(x, axis=1, begin=0, end=self._split))
         tail = self.second(F.slice_axis(x, axis=1, begin=self._split, end=None))
