@@ -80,8 +80,8 @@ setup(
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
-    package_data={  # what python -m ibnnet_mx.norm.build and ibnnet_mx.recordio.build compile
-        'ibnnet_mx.norm': ['ops/*'],
+    package_data={  # what python -m ibnnet_mx.operators.build and ibnnet_mx.recordio.build compile
+        'ibnnet_mx.operators': ['cpp/*'],
         'ibnnet_mx.recordio': ['fast/*.c', 'fast/*.h'],
     },
     cmdclass={'build_py': BuildWithReader},

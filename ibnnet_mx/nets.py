@@ -10,7 +10,7 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import norm, passes
+from ibnnet_mx import norm, operators, passes
 from ibnnet_mx.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, Style, chain, stem, transition
 from ibnnet_mx.compiled import Graph
 
@@ -36,7 +36,7 @@ class Network(nn.HybridBlock):
         rows: batch size of a training graph. context: where it will run; None: anywhere.
         """
         here = rows is not None and context is not None and context.device_type == 'cpu'
-        native, fused = here and norm.native.loaded(), here and norm.native.fused()
+        native, fused = here and operators.loaded(), here and operators.fused()
         with norm.forms(rows, native, fused) as constants:
             found = self(mx.sym.var('data'))
         found = mx.sym.Group(found) if isinstance(found, list) else found

@@ -8,7 +8,7 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import convert, get_model, norm
+from ibnnet_mx import convert, get_model, norm, operators
 from tests.tiny_runs import Alone
 
 STATES = ('running_var', 'iters', 'buffer_x2', 'buffer_gz')
@@ -25,11 +25,11 @@ def near(found, wanted):
 
 
 def hybridized(layer, how):
-    """The layer itself, hybridized, inside of a hybridized block, or a Network's with the operators of norm/ops."""
+    """The layer itself, hybridized, inside of a hybridized block, or a Network's with operators in C++."""
     call = layer
     if how == 'native':
-        if not norm.native.loaded():
-            pytest.skip('python -m ibnnet_mx.norm.build has built no operators')
+        if not operators.loaded():
+            pytest.skip('python -m ibnnet_mx.operators.build has built no operators')
         call = Alone(layer)
     if how == 'inside':
         call = nn.HybridSequential()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from ibnnet_mx import convert, get_model, nets, norm, registry
+from ibnnet_mx import convert, get_model, nets, norm, operators, registry
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import convert as cli
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
@@ -68,10 +68,10 @@ def pictures(*sizes):
 @pytest.mark.parametrize('model', ['cifar_resnet8_ibn_a', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_b'])
 def test_hybridized_is_imperative(model, kit, native, monkeypatch):
     """Training logits, all gradients, what the step makes of the state, and prediction."""
-    if native and not (norm.native.fused() or kit in STATEFUL and norm.native.loaded()):
+    if native and not (operators.fused() or kit in STATEFUL and operators.loaded()):
         pytest.skip('no operators of its own')
     if not native:
-        monkeypatch.setattr(norm.native, 'loaded', lambda: False)
+        monkeypatch.setattr(operators, 'loaded', lambda: False)
     slow, fast = (build(kit, model, hybrid=hybrid) for hybrid in (False, True))
     for data, label in pictures(ROWS, ROWS, ROWS):
         (expected, slopes), (found, gradients) = (train(net, data, label) for net in (slow, fast))

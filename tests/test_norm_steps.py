@@ -6,7 +6,7 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import norm
+from ibnnet_mx import norm, operators
 from ibnnet_mx.blocks import chain
 from tests import norm_formulas
 from tests.tiny_runs import Alone
@@ -28,15 +28,21 @@ def ways(layer):
     yield 'network', net
 
 
-WAYS = ('imperative', 'hybridized', 'inside', 'network', 'native')  # the last: a Network with the operators of norm/ops
+WAYS = (
+    'imperative',
+    'hybridized',
+    'inside',
+    'network',
+    'native',
+)  # the last: a Network with the operators of operators/cpp
 
 
 def way(layer, wanted, monkeypatch):
     layer.initialize()
-    if wanted == 'native' and not norm.native.loaded():
-        pytest.skip('python -m ibnnet_mx.norm.build has built no operators')
+    if wanted == 'native' and not operators.loaded():
+        pytest.skip('python -m ibnnet_mx.operators.build has built no operators')
     if wanted != 'native':
-        monkeypatch.setattr(norm.native, 'loaded', lambda: False)
+        monkeypatch.setattr(operators, 'loaded', lambda: False)
     return next(call for name, call in ways(layer) if name == wanted.replace('native', 'network'))
 
 

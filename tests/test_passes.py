@@ -7,10 +7,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import get_model, norm, passes
+from ibnnet_mx import get_model, operators, passes
 from tests.test_norm_kits import pictures, train
 
-pytestmark = pytest.mark.skipif(not norm.native.fused(), reason='python -m ibnnet_mx.norm.build has not built it')
+pytestmark = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has not built it')
 
 
 def operators(symbol):

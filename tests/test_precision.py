@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import _env, get_model, norm, passes
+from ibnnet_mx import _env, get_model, operators, passes
 from ibnnet_mx.cli import plan
 from tests.test_norm_kits import KITS, options, pictures, train
 from tests.tiny_runs import PLAN, batches, equal, make, values
@@ -61,9 +61,9 @@ def test_prediction_stays_float32():
 @pytest.mark.parametrize('model', ['cifar_resnet8_ibn_a', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_b'])
 def test_every_norm_trains_near_float32(model, kit, fused, monkeypatch):
     if not fused:
-        monkeypatch.setattr(norm.native, 'fused', lambda: False)
-    elif not norm.native.fused():
-        pytest.skip('python -m ibnnet_mx.norm.build has not built it')
+        monkeypatch.setattr(operators, 'fused', lambda: False)
+    elif not operators.fused():
+        pytest.skip('python -m ibnnet_mx.operators.build has not built it')
     whole, half = (drawn(model, dtype=dtype, **options(kit)) for dtype in ('float32', 'bfloat16'))
     data, label = pictures(8)[0]
     (expected, slopes), (found, gradients) = (train(net, data, label) for net in (whole, half))

@@ -118,10 +118,10 @@ def environment():
     """The machine, and what else decides the speed."""
     import mxnet as mx
 
-    from ibnnet_mx.norm import native
+    from ibnnet_mx import operators
 
-    own = 'with' if native.loaded() else 'without'
-    versions = f'mxnet {mx.__version__} {own} the operators of ibnnet_mx.norm.build'
+    own = 'with' if operators.loaded() else 'without'
+    versions = f'mxnet {mx.__version__} {own} the operators of ibnnet_mx.operators.build'
     return f'{machine()}, {os.environ.get("OMP_NUM_THREADS", "?")} threads, {versions}, {time.strftime("%Y-%m-%d")}'
 
 

@@ -180,10 +180,10 @@ def environment(number):
     """The machine and what else decides the speed, for the line above the tables."""
     import mxnet as mx
 
-    from ibnnet_mx.norm import native
+    from ibnnet_mx import operators
 
-    own = 'with' if native.loaded() else 'without'
-    versions = f'mxnet {mx.__version__} {own} the operators of ibnnet_mx.norm.build'
+    own = 'with' if operators.loaded() else 'without'
+    versions = f'mxnet {mx.__version__} {own} the operators of ibnnet_mx.operators.build'
     return f'{machine()}, {cores()} threads, {versions}, rounds: {number}, {time.strftime("%Y-%m-%d")}'
 
 

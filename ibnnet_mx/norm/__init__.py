@@ -11,7 +11,6 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.contrib.nn import SyncBatchNorm
 
-from ibnnet_mx.norm import native
 from ibnnet_mx.norm.batch import BatchNorm, BatchNorm2d, Ramp
 from ibnnet_mx.norm.instance import IBN, GroupNorm, InstanceNorm, usual_groups
 from ibnnet_mx.norm.mabn import CenConv2d, MABN2d
@@ -36,7 +35,6 @@ __all__ = [
     'freeze_statistics',
     'is_state',
     'kit',
-    'native',
     'standard',
     'use_of',
     'usual_groups',

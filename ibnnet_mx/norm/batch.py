@@ -11,7 +11,7 @@ from ibnnet_mx.norm.mabn import part_size
 
 
 class BatchNorm(nn.BatchNorm):
-    """Gluon's BatchNorm (arXiv:1502.03167); in training on the CPU by the operator of ops/norm.cc."""
+    """Gluon's BatchNorm (arXiv:1502.03167); in training on the CPU by the operator of operators/cpp/norm.cc."""
 
     @property
     def learns(self):

@@ -15,7 +15,7 @@ EPS = 2.0**-10  # of BatchNorms that only scale: a variance of 1 - EPS is exact 
 class Use(NamedTuple):
     """training: None where one graph serves both modes. rows: batch size, None: unknown. fast: constants may be had.
 
-    native: whether the operators of ops/ may be had. fused: ibnnet_norm too.
+    native: whether the operators of operators/cpp may be had. fused: ibnnet_norm too.
     """
 
     training: Any = None

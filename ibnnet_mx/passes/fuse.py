@@ -10,7 +10,7 @@ OPERATORS = ('ibnnet_norm', 'ibnnet_excite')
 
 
 def fused(symbol):
-    """The same graph with the ReLUs and sums that alone follow an ibnnet_norm (norm/ops/norm.cc) taken into it."""
+    """The same graph with the ReLUs and sums that alone follow an ibnnet_norm (operators/cpp/norm.cc) taken into it."""
     graph = json.loads(symbol.tojson(remove_amp_cast=False))
     nodes, uses = graph['nodes'], _uses(graph)
     gone = set()

@@ -1,4 +1,4 @@
-"""The operators of ops/, where build.py has built them.
+"""The operators of cpp/, where build.py has built them.
 
 Without them the same steps run as graphs of mxnet's own operators. IBNNET_MX_NATIVE=0 leaves them out.
 """
@@ -26,7 +26,8 @@ def loaded():
     try:
         library.load(str(LIBRARY), False)
     except (MXNetError, OSError) as error:
-        print(f'{LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.norm.build ({error})', file=sys.stderr)
+        hint = 'build it anew: python -m ibnnet_mx.operators.build'
+        print(f'{LIBRARY} cannot be loaded, {hint} ({error})', file=sys.stderr)
         return False
     return True
 

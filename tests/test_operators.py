@@ -3,7 +3,8 @@
 import pytest
 from mxnet import library
 
-from ibnnet_mx.norm import build, native, trial
+from ibnnet_mx import operators
+from ibnnet_mx.operators import build, trial
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch):
@@ -41,8 +42,8 @@ def test_what_does_not_work_with_this_mxnet_is_left_out(monkeypatch, tmp_path):
 
 
 def test_the_trial_finds_a_wrong_result(monkeypatch):
-    if not native.fused():
-        pytest.skip('python -m ibnnet_mx.norm.build has not built it')
+    if not operators.fused():
+        pytest.skip('python -m ibnnet_mx.operators.build has not built it')
     monkeypatch.setattr(library, 'load', lambda *given: None)
     trial.run('there')
     right = trial._ours
@@ -53,19 +54,20 @@ def test_the_trial_finds_a_wrong_result(monkeypatch):
 
 def test_they_can_be_left_out(monkeypatch):
     monkeypatch.setenv('IBNNET_MX_NATIVE', '0')
-    assert native.loaded.__wrapped__() is False
+    assert operators.loaded.__wrapped__() is False
 
 
 def test_without_them_nothing_is_said(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_ops.so')
-    assert native.loaded.__wrapped__() is False
+    monkeypatch.setattr(operators, 'LIBRARY', tmp_path / '_ops.so')
+    assert operators.loaded.__wrapped__() is False
     assert capsys.readouterr().err == ''
 
 
 def test_a_damaged_library_is_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv('IBNNET_MX_NATIVE', raising=False)
-    monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_ops.so')
-    native.LIBRARY.write_bytes(b'no library')
-    assert native.loaded.__wrapped__() is False
+    monkeypatch.setattr(operators, 'LIBRARY', tmp_path / '_ops.so')
+    operators.LIBRARY.write_bytes(b'no library')
+    assert operators.loaded.__wrapped__() is False
     said = capsys.readouterr().err
-    assert said.startswith(f'{native.LIBRARY} cannot be loaded, build it anew: python -m ibnnet_mx.norm.build (')
+    hint = 'build it anew: python -m ibnnet_mx.operators.build'
+    assert said.startswith(f'{operators.LIBRARY} cannot be loaded, {hint} (')

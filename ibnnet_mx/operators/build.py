@@ -1,4 +1,4 @@
-"""Compiles the operators of ops/ for the mxnet that is installed:  python -m ibnnet_mx.norm.build
+"""Compiles the operators of cpp/ for the mxnet that is installed:  python -m ibnnet_mx.operators.build
 
 norm.cc talks to mxnet's insides, which another build of mxnet may have elsewhere. So what was built is tried in a
 process of its own before it takes its place; where it does not work, the library is built without.
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import mxnet as mx
 
-from ibnnet_mx.norm.native import HERE, LIBRARY
+from ibnnet_mx.operators import HERE, LIBRARY
 
-OPS = HERE / 'ops'
+OPS = HERE / 'cpp'
 # GCC 4.8 made the wheels' libmxnet.so, whose strings are the old ones. arrays.h moves NDArrays, which alarms GCC 12.
 FLAGS = ['-std=c++17', '-O3', '-fopenmp', '-fPIC', '-D_GLIBCXX_USE_CXX11_ABI=0']
 FLAGS += ['-Wno-psabi', '-Wno-maybe-uninitialized']
@@ -34,7 +34,7 @@ INSIDES = {  # as libmxnet.so was built; it decides how large its classes are
     'MSHADOW_USE_F16C': 0,
 }
 SETS = {'plain': [], 'avx2': ['-mavx2', '-mfma'], 'avx512': [f'-mavx512{x}' for x in ('f', 'bw', 'dq', 'vl')]}
-TRIAL = 'import sys; from ibnnet_mx.norm import trial; trial.run(sys.argv[1])'
+TRIAL = 'import sys; from ibnnet_mx.operators import trial; trial.run(sys.argv[1])'
 LIMIT = 120  # seconds of the trial
 
 
@@ -113,6 +113,6 @@ def _try(library):
 if __name__ == '__main__':
     try:
         for line in build():
-            print(f'ibnnet_mx.norm.build: {line}', file=sys.stderr)
+            print(f'ibnnet_mx.operators.build: {line}', file=sys.stderr)
     except (OSError, ValueError) as error:
-        sys.exit(f'ibnnet_mx.norm.build: {error}')
+        sys.exit(f'ibnnet_mx.operators.build: {error}')
