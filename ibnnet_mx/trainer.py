@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from ibnnet_mx import finetune, memonger, norm, profiling, recipe
+from ibnnet_mx import finetune, memonger, norm, optim, profiling, recipe
 from ibnnet_mx.scoring import scores
 
 
@@ -27,26 +27,6 @@ def evaluate(net, val, cluster, parts=1):
     total = cluster.sum_over_workers(total)
     samples = total.pop('samples')
     return {name: value / max(samples, 1.0) for name, value in total.items()}
-
-
-class Nesterov(mx.optimizer.NAG):
-    """state = momentum * state - rate * g, then weight += momentum * state - rate * g; g = gradient + wd * weight.
-
-    mxnet's kernel takes the weight of the decay once more after it has written it, but not where oneDNN holds it in a
-    layout of its own, as after an evaluation: resumed runs differed in the last bits. So the decay is added before.
-    """
-
-    def update_multi_precision(self, index, weight, grad, state):
-        decay = self._get_wd(index)
-        if state is None or not decay:
-            super().update_multi_precision(index, weight, grad, state)
-            return
-        self._update_count(index)
-        rates = dict(lr=self._get_lr(index), wd=0.0, momentum=self.momentum, rescale_grad=self.rescale_grad)
-        mx.nd.nag_mom_update(weight, grad + weight * (decay / self.rescale_grad), state, out=weight, **rates)
-
-
-OPTIMIZERS = {'sgd': mx.optimizer.SGD, 'nag': Nesterov}
 
 
 class Trainer:
@@ -74,7 +54,8 @@ class Trainer:
         self._forward_backward = self._plain
         if recompute is not None:
             self._forward_backward = memonger.Recompute(net, self._loss, recompute, report.info)
-        optimizer = OPTIMIZERS[plan.optimizer](learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd)
+        rates = dict(learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd)
+        optimizer = optim.make(plan.optimizer, cluster.contexts, **rates)
         self._updates = cluster.connect(self._params, optimizer)
         self._sums = {}  # of a batch's parts, by context
         self._tick = lambda kind: None  # what a profiling.Clock hears

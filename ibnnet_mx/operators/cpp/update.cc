@@ -1,0 +1,109 @@
+// ibnnet_update: a step of SGD with momentum for all weights of a network, in one pass over memory.
+//
+// Inputs: the weights, their gradients, their states, as many of each; outputs: the weights, in place.
+// g = rescale * gradient + wd * weight; state = momentum * state - lr * g; weight += state, or with nesterov
+// weight += momentum * state - lr * g. lrs and wds: a number for each weight.
+
+#include <cstdlib>
+
+#include "nodes.h"
+
+namespace ibnnet {
+namespace {
+
+constexpr int64_t kPiece = 1 << 15;  // values that a thread takes at a time
+
+int64_t count(const nnvm::NodeAttrs& attrs) { return number(attrs, "num_args", 0) / 3; }
+
+std::vector<float> numbers(const nnvm::NodeAttrs& attrs, const char* key, size_t wanted) {
+  std::vector<float> found;
+  for (const auto& pair : attrs.dict)
+    if (pair.first == key)
+      for (const char* at = pair.second.c_str(); *at;) {
+        char* after = nullptr;
+        const float value = std::strtof(at, &after);
+        if (after != at) found.push_back(value);
+        at = after != at ? after : at + 1;
+      }
+  CHECK_EQ(found.size(), wanted) << "ibnnet_update: " << key << " needs a number for each weight";
+  return found;
+}
+
+struct Piece {
+  float *weight, *state;
+  const float *from, *gradient;
+  float lr, wd;
+  int64_t size;
+};
+
+void step(const Piece& piece, float momentum, float rescale, bool nesterov) {
+  const Piece p = piece;
+#pragma omp simd
+  for (int64_t i = 0; i < p.size; ++i) {
+    const float weight = p.from[i], slope = p.lr * (rescale * p.gradient[i] + p.wd * weight);
+    const float state = momentum * p.state[i] - slope;
+    p.state[i] = state;
+    p.weight[i] = weight + (nesterov ? momentum * state - slope : state);
+  }
+}
+
+void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests&,
+             const Arrays& out) {
+  const size_t n = out.size();
+  const std::vector<float> lrs = numbers(attrs, "lrs", n), wds = numbers(attrs, "wds", n);
+  const float momentum = number(attrs, "momentum", 0), rescale = number(attrs, "rescale_grad", 1);
+  const bool nesterov = number(attrs, "nesterov", 0) != 0;
+  // oneDNN may hold an array in a layout of its own: a weight after an evaluation, a gradient where it computed it.
+  Arrays held;
+  for (const NDArray& array : in) held.push_back(array.IsMKLDNNData() ? array.Reorder2Default() : array);
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < n; ++i) {
+    for (const NDArray* array : {&out[i], &in[2 * n + i]})
+      if (array->IsMKLDNNData()) const_cast<NDArray*>(array)->InvalidateMKLDNNData();
+    float *weight = values(out[i]), *state = values(in[2 * n + i]);
+    const float *from = values(held[i]), *gradient = values(held[n + i]), *before = values(held[2 * n + i]);
+    const int64_t size = out[i].shape().Size();
+    if (before != state) std::copy(before, before + size, state);
+    for (int64_t k = 0; k < size; k += kPiece)
+      pieces.push_back({weight + k, state + k, from + k, gradient + k, lrs[i], wds[i], std::min(kPiece, size - k)});
+  }
+#pragma omp parallel for schedule(static)
+  for (size_t i = 0; i < pieces.size(); ++i) step(pieces[i], momentum, rescale, nesterov);
+}
+
+bool infer_shape(const nnvm::NodeAttrs&, ShapesOf* in, ShapesOf* out) {
+  const size_t n = out->size();
+  CHECK_EQ(in->size(), 3 * n) << "ibnnet_update is for weights, gradients and states, as many of each";
+  for (size_t i = 0; i < in->size(); ++i)
+    CHECK_EQ(in->at(i), in->at(i % n)) << "ibnnet_update: a gradient or state has another shape than its weight";
+  for (size_t i = 0; i < n; ++i) out->at(i) = in->at(i);
+  return true;
+}
+
+bool infer_type(const nnvm::NodeAttrs&, KindsOf* in, KindsOf* out) {
+  for (auto* kinds : {in, out})
+    for (int& kind : *kinds) {
+      CHECK(kind == -1 || kind == mshadow::kFloat32) << "ibnnet_update is for float32";
+      kind = mshadow::kFloat32;
+    }
+  return true;
+}
+
+const nnvm::Op& ibnnet_update_entry =
+    enter("ibnnet_update", forward)
+        .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(3 * count(attrs)); })
+        .set_num_outputs([](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(count(attrs)); })
+        .set_attr<std::string>("key_var_num_args", "num_args")
+        .set_attr<nnvm::FMutateInputs>("FMutateInputs",
+                                       [](const nnvm::NodeAttrs& attrs) {
+                                         std::vector<uint32_t> states;
+                                         for (int64_t i = 2 * count(attrs); i < 3 * count(attrs); ++i)
+                                           states.push_back(i);
+                                         return states;
+                                       })
+        .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
+        .set_attr<nnvm::FInferType>("FInferType", infer_type)
+        .add_argument("data", "NDArray-or-Symbol[]", "weights, gradients, states");
+
+}  // namespace
+}  // namespace ibnnet

@@ -1,0 +1,57 @@
+"""SGD with momentum, plain and Nesterov's: all weights of a step at once where the operators in C++ are."""
+
+from __future__ import annotations
+
+import mxnet as mx
+
+from ibnnet_mx import operators
+
+
+class Nesterov(mx.optimizer.NAG):
+    """state = momentum * state - rate * g, then weight += momentum * state - rate * g; g = gradient + wd * weight.
+
+    mxnet's kernel takes the weight of the decay once more after it has written it, but not where oneDNN holds it in a
+    layout of its own, as after an evaluation: resumed runs differed in the last bits. So the decay is added before.
+    """
+
+    def update_multi_precision(self, index, weight, grad, state):
+        decay = self._get_wd(index)
+        if state is None or not decay:
+            super().update_multi_precision(index, weight, grad, state)
+            return
+        self._update_count(index)
+        rates = dict(lr=self._get_lr(index), wd=0.0, momentum=self.momentum, rescale_grad=self.rescale_grad)
+        mx.nd.nag_mom_update(weight, grad + weight * (decay / self.rescale_grad), state, out=weight, **rates)
+
+
+class Together(mx.optimizer.SGD):
+    """The same, or plain SGD, of all weights by one operator (operators/cpp/update.cc)."""
+
+    def __init__(self, nesterov, **options):
+        super().__init__(**options)
+        self.nesterov = nesterov
+        self.aggregate_num = 2**31  # weights that an Updater hands over in one call
+
+    def update_multi_precision(self, index, weight, grad, state):
+        self._update_count(index)
+        mx.nd.ibnnet_update(
+            *weight,
+            *grad,
+            *state,
+            lrs=tuple(self._get_lrs(index)),
+            wds=tuple(self._get_wds(index)),
+            momentum=self.momentum,
+            rescale_grad=self.rescale_grad,
+            nesterov=int(self.nesterov),
+            out=list(weight),
+        )
+
+
+NAMES = {'sgd': mx.optimizer.SGD, 'nag': Nesterov}
+
+
+def make(name, contexts, momentum, **options):
+    """The optimiser of that name for weights on these contexts; each has the same states and does the same."""
+    if momentum and operators.fused() and all(context.device_type == 'cpu' for context in contexts):
+        return Together(name == 'nag', momentum=momentum, **options)
+    return NAMES[name](momentum=momentum, **options)
