@@ -41,7 +41,11 @@ class Network(nn.HybridBlock):
             found = self(mx.sym.var('data'))
         found = mx.sym.Group(found) if isinstance(found, list) else found
         found = passes.fused(found) if fused else found
-        return passes.mixed(found) if rows is not None and self.dtype == 'bfloat16' else found, constants
+        if rows is not None and self.dtype == 'bfloat16':
+            found = passes.mixed(found)
+        elif here and operators.winograd():
+            found = passes.tiled(found)
+        return found, constants
 
     def symbol(self):
         """The prediction from 'data' to logits in standard operators: for any batch size, for export."""

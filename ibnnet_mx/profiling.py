@@ -36,7 +36,7 @@ COLOURS = {  # kind: its colour in the picture
 }
 LIGHT = ('add and copy', 'loss', 'rest')  # colours that black can be read on
 OPERATORS = {  # beginning of an operator's type, the first that fits: kind
-    ('Convolution', 'Deconvolution', 'ibnnet_conv', 'ibnnet_cent'): 'convolution',
+    ('Convolution', 'Deconvolution', 'ibnnet_winograd', 'ibnnet_cent'): 'convolution',
     ('BatchNorm', '_contrib_BatchNorm', '_contrib_Sync', 'LayerNorm', 'InstanceNorm', 'GroupNorm', 'ibnnet'): 'norm',
     ('Activation', 'LeakyReLU', 'relu', 'sigmoid'): 'activation',
     ('Pooling', 'mean'): 'pooling',

@@ -18,7 +18,7 @@ SIZES = (8, 8, 5, 8)  # the third is no multiple of the parts
 def trained(model='cifar_resnet8', wanted=FREE, cpus=1, recompute=False, sizes=SIZES):
     """(Trainer after a step with each batch, its logits)."""
     run = make(model, wanted, cpus, recompute)
-    logits = [run.step(data, label, 0.05) for data, label in batches(*sizes, seed=1)]
+    logits = [run.step(data, label, 0.05) for data, label in batches(*sizes, seed=2)]  # no ReLU's input is nearly 0
     return run, [np.concatenate([part.asnumpy() for part in parts]) for parts in logits]
 
 

@@ -79,7 +79,8 @@ def backward_convolutions(run):
     mx.nd.waitall()
     mx.profiler.set_state('stop')
     counted = json.loads(mx.profiler.dumps(reset=True, format='json'))['Time']['operator']
-    return sum(entry['Count'] for name, entry in counted.items() if '_backward_Convolution' in name)
+    kinds = ('_backward_Convolution', '_backward_ibnnet_winograd')
+    return sum(entry['Count'] for name, entry in counted.items() if any(kind in name for kind in kinds))
 
 
 @pytest.mark.parametrize('recompute', [False, True])

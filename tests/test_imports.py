@@ -30,7 +30,8 @@ MAY = {  # module: modules of this package that it may import
     'scoring': set(),
     'diagnosis': {'scoring'},
     'finetune': {'norm'},
-    'trainer': {'finetune', 'memonger', 'norm', 'profiling', 'recipe', 'scoring'},
+    'optim': {'operators'},
+    'trainer': {'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'scoring'},
     'convert': {'convert', 'registry', 'checkpoint', 'ndfile', 'norm'},
     'weights': {'registry', 'convert', 'download', 'ndfile'},
 }

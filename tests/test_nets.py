@@ -103,7 +103,7 @@ def test_one_network_takes_any_batch_and_size(name):
         for training in (True, False):
             with autograd.record(training):
                 found, wanted = net(pictures(count, size)), plain(pictures(count, size))
-            np.testing.assert_allclose(found.asnumpy(), wanted.asnumpy(), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(found.asnumpy(), wanted.asnumpy(), rtol=1e-3, atol=3e-4)  # of few values a norm
 
 
 @pytest.mark.parametrize('name', ['resnet18_ibn_b', 'cifar_resnet8_v2_ibn_a', 'resnet18'])

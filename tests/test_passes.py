@@ -13,7 +13,7 @@ from tests.test_norm_kits import pictures, train
 pytestmark = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has not built it')
 
 
-def operators(symbol):
+def counted(symbol):
     return Counter(node['op'] for node in json.loads(symbol.tojson())['nodes'])
 
 
@@ -29,7 +29,7 @@ def operators(symbol):
     ],
 )
 def test_sums_and_relus_are_taken_into_norms(model, norms, left):
-    found = operators(get_model(model).trace(2, mx.cpu())[0])
+    found = counted(get_model(model).trace(2, mx.cpu())[0])
     assert found['ibnnet_norm'] == norms
     there = ('Activation', 'elemwise_add', 'Concat', 'slice_axis', 'broadcast_mul', 'BatchNorm', 'ibnnet_excite')
     assert {name: found[name] for name in there if found[name]} == left
@@ -42,15 +42,15 @@ def graph(extra):
 
 
 def test_what_is_read_elsewhere_stays():
-    assert operators(passes.fused(graph(lambda y: [])))['Activation'] == 0
-    assert operators(passes.fused(graph(lambda y: [y])))['Activation'] == 1
-    assert operators(passes.fused(graph(lambda y: [y * 2])))['Activation'] == 1
+    assert counted(passes.fused(graph(lambda y: [])))['Activation'] == 0
+    assert counted(passes.fused(graph(lambda y: [y])))['Activation'] == 1
+    assert counted(passes.fused(graph(lambda y: [y * 2])))['Activation'] == 1
 
 
 def test_of_two_norms_that_are_added_one_takes_the_sum():
     sides = [mx.sym.ibnnet_norm(mx.sym.var(x), name=x + '_norm') for x in 'ab']
     symbol = passes.fused(mx.sym.Activation(mx.sym.elemwise_add(*sides), act_type='relu', name='relu'))
-    assert operators(symbol) == {'null': 10, 'ibnnet_norm': 2}
+    assert counted(symbol) == {'null': 10, 'ibnnet_norm': 2}
     first, second = (node for node in json.loads(symbol.tojson())['nodes'] if node['op'] == 'ibnnet_norm')
     assert (first['name'], second['name']) == ('b_norm', 'a_norm')
     assert second['attrs'] == {'add': '1', 'relu': '1'}

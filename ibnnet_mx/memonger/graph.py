@@ -12,7 +12,7 @@ import numpy as np
 
 PER_BYTE = 16  # a byte of the result of a node that only reads and writes takes the time of so many multiplications
 ONCE = ('Dropout', '_random', '_sample', 'sample_', '_shuffle', 'pick')  # beginnings: they draw, or must be read
-MULTIPLYING = ('Convolution', 'Deconvolution', 'FullyConnected', 'ibnnet_conv')  # beginnings; the second input: weight
+MULTIPLYING = ('Convolution', 'Deconvolution', 'FullyConnected', 'ibnnet_winograd')  # beginnings; second input: weight
 
 
 class Node(NamedTuple):
@@ -27,6 +27,8 @@ class Node(NamedTuple):
 
     @property
     def cost(self):
+        if self.operator == 'ibnnet_winograd':
+            return self.work // 2  # as many seconds as others' half
         return self.work or self.bytes * PER_BYTE
 
 

@@ -35,3 +35,8 @@ def loaded():
 def fused():
     """Whether ibnnet_norm is among them, which one build of mxnet allows and another may not."""
     return loaded() and hasattr(mx.sym, 'ibnnet_norm')
+
+
+def winograd():
+    """Whether ibnnet_winograd is, which it is where it is fast. IBNNET_MX_WINOGRAD=0 leaves it out."""
+    return fused() and hasattr(mx.sym, 'ibnnet_winograd') and os.environ.get('IBNNET_MX_WINOGRAD') != '0'

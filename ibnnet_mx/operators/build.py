@@ -1,6 +1,6 @@
 """Compiles the operators of cpp/ for the mxnet that is installed:  python -m ibnnet_mx.operators.build
 
-norm.cc talks to mxnet's insides, which another build of mxnet may have elsewhere. So what was built is tried in a
+All but MABN's talk to mxnet's insides, which another build of it may have elsewhere. So what was built is tried in a
 process of its own before it takes its place; where it does not work, the library is built without.
 """
 
@@ -58,23 +58,24 @@ def build():
             _link(compiler, root, [*basic, *_inside(root)], part)
             _try(part)
         except ValueError as error:
-            notes.append(f'norm.cc does not work with this mxnet, it is left out: {error}')
+            notes.append(f'what talks to the insides of mxnet does not work with this one and is left out: {error}')
             _link(compiler, root, basic, part)
         os.replace(part, LIBRARY)
     return notes
 
 
 def _inside(root):
-    """(file, name, flags) of what norm.cc needs."""
+    """(file, name, flags) of what talks to mxnet's insides."""
     headers = [f'-I{OPS}', '-isystem', str(root / 'include'), '-isystem', str(root / 'include' / 'mkldnn')]
     defined = [f'-D{name}={value}' for name, value in INSIDES.items()]
     there = SETS if platform.machine() == 'x86_64' else {'plain': []}
-    for name in ('norm', 'excite'):
+    for name in ('norm', 'excite', 'winograd', 'update'):
         yield OPS / f'{name}.cc', name, [*headers, *defined]
     yield OPS / 'choose.cc', 'choose', []
     for name, flags in there.items():
         wide = ['-mprefer-vector-width=512'] if name == 'avx512' else []
-        yield OPS / 'kernels.cc', f'kernels_{name}', [f'-DVARIANT={name}', *flags, *wide]
+        for kernels in ('kernels', 'winograd_kernels'):
+            yield OPS / f'{kernels}.cc', f'{kernels}_{name}', [f'-DVARIANT={name}', *flags, *wide]
 
 
 def _link(compiler, root, files, target):

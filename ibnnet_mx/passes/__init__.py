@@ -2,5 +2,6 @@
 
 from ibnnet_mx.passes.fuse import fused
 from ibnnet_mx.passes.precision import mixed
+from ibnnet_mx.passes.tile import tiled
 
-__all__ = ['fused', 'mixed']
+__all__ = ['fused', 'mixed', 'tiled']

@@ -67,9 +67,15 @@ inline Grid grid_of(const dnnl_memory_desc_t& layout, int bytes) {
   return grid;
 }
 
-inline dnnl::memory::desc plain_layout(const mxnet::TShape& shape, int type) {
-  dnnl::memory::desc layout = {};
-  dnnl_memory_desc_t& to = layout.data;
+struct Layout {
+  dnnl::memory::desc layout;
+  Grid grid;
+};
+
+// (N, C, H, W), or weights, as they are without oneDNN.
+inline Layout plain_layout(const mxnet::TShape& shape, int type) {
+  Layout made = {{}, plain_grid(shape)};
+  dnnl_memory_desc_t& to = made.layout.data;
   to.ndims = 4, to.format_kind = dnnl_blocked;
   to.data_type = type == mshadow::kBfloat16 ? dnnl_bf16 : dnnl_f32;
   int64_t stride = 1;
@@ -78,14 +84,22 @@ inline dnnl::memory::desc plain_layout(const mxnet::TShape& shape, int type) {
     to.format_desc.blocking.strides[axis] = stride;
     stride *= shape[axis];
   }
-  return layout;
+  return made;
+}
+
+// float32 in blocks of `lanes` channels, of which there are a multiple.
+inline Layout blocked_layout(const mxnet::TShape& shape, int lanes) {
+  Layout made = plain_layout(shape, mshadow::kFloat32);
+  auto& blocking = made.layout.data.format_desc.blocking;
+  blocking.strides[2] *= lanes, blocking.strides[3] *= lanes, blocking.strides[1] *= lanes;
+  blocking.inner_nblks = 1, blocking.inner_blks[0] = lanes, blocking.inner_idxs[0] = 1;
+  made.grid = grid_of(made.layout.data, sizeof(float));
+  return made;
 }
 
 // An array that is read: its grid and first value. It may hold a copy that is laid out in another way.
-struct Source {
+struct Source : Layout {
   mxnet::NDArray array;
-  dnnl::memory::desc layout;
-  Grid grid;
   const void* data;
 
   explicit Source(const mxnet::NDArray& given) : array(given) {
@@ -101,13 +115,12 @@ struct Source {
       }
       array = array.Reorder2Default();
     }
-    layout = plain_layout(array.shape(), array.dtype());
-    grid = plain_grid(array.shape());
+    static_cast<Layout&>(*this) = plain_layout(array.shape(), array.dtype());
     data = array.data().dptr_;
   }
 
   // As `like` is laid out.
-  Source(const mxnet::NDArray& given, const Source& like) : Source(given) {
+  Source(const mxnet::NDArray& given, const Layout& like) : Source(given) {
     if (grid == like.grid) return;
     data = array.GetMKLDNNDataReorder(like.layout)->get_data_handle();
     mxnet::MKLDNNStream::Get()->Submit(false);
@@ -121,7 +134,7 @@ struct Target {
   mxnet::mkldnn_output_t held = {mxnet::Noop, nullptr};
   void* data = nullptr;
 
-  Target(const mxnet::NDArray& given, mxnet::OpReqType request, const Source& like) : array(given) {
+  Target(const mxnet::NDArray& given, mxnet::OpReqType request, const Layout& like) : array(given) {
     if (request == mxnet::kNullOp) return;
     if (request == mxnet::kWriteInplace) {  // each value is read before it is written over
       const_cast<mxnet::NDArray&>(array).InvalidateMKLDNNData();

@@ -1,4 +1,10 @@
+// Which of the compiled variants this processor runs.
+
+#include <cstdlib>
+#include <string>
+
 #include "kernels.h"
+#include "winograd.h"
 
 namespace ibnnet {
 
@@ -6,6 +12,7 @@ namespace ibnnet {
   namespace name {                        \
   extern const Kernels<float> of_float;   \
   extern const Kernels<bfloat> of_bfloat; \
+  extern const Winograd of_winograd;      \
   }
 
 OF_VARIANT(plain)
@@ -16,39 +23,45 @@ OF_VARIANT(avx512)
 
 namespace {
 
-enum class Set { kPlain, kAvx2, kAvx512 };
+struct Variant {
+  const Kernels<float>* of_float;
+  const Kernels<bfloat>* of_bfloat;
+  const Winograd* of_winograd;
+};
 
-Set best() {
+Variant best() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return Set::kAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Set::kAvx2;
+  // oneDNN's own limit, which decides upon its layouts as well: AVX512_... is no limit to what is used here.
+  const char* said = std::getenv("DNNL_MAX_CPU_ISA");
+  const std::string most = said ? said : "";
+  const bool narrow = most == "SSE41" || most == "AVX", middle = most.compare(0, 4, "AVX2") == 0;
+  if (!narrow && !middle && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return {&avx512::of_float, &avx512::of_bfloat, &avx512::of_winograd};
+  if (!narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return {&avx2::of_float, &avx2::of_bfloat, &avx2::of_winograd};
 #endif
-  return Set::kPlain;
+  return {&plain::of_float, &plain::of_bfloat, nullptr};
+}
+
+const Variant& chosen() {
+  static const Variant variant = best();
+  return variant;
 }
 
 }  // namespace
 
 template <>
 const Kernels<float>& kernels<float>() {
-  static const Set set = best();
-#if defined(__x86_64__)
-  if (set == Set::kAvx512) return avx512::of_float;
-  if (set == Set::kAvx2) return avx2::of_float;
-#endif
-  return plain::of_float;
+  return *chosen().of_float;
 }
 
 template <>
 const Kernels<bfloat>& kernels<bfloat>() {
-  static const Set set = best();
-#if defined(__x86_64__)
-  if (set == Set::kAvx512) return avx512::of_bfloat;
-  if (set == Set::kAvx2) return avx2::of_bfloat;
-#endif
-  return plain::of_bfloat;
+  return *chosen().of_bfloat;
 }
+
+const Winograd* winograd() { return chosen().of_winograd; }
 
 }  // namespace ibnnet

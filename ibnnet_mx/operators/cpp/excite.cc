@@ -176,33 +176,28 @@ std::vector<std::string> names(const nnvm::NodeAttrs& attrs) {
   return found;
 }
 
-NNVM_REGISTER_OP(ibnnet_excite)
-    .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return 3u + adds(attrs); })
-    .set_num_outputs(kOutputs)
-    .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
-    .set_attr<nnvm::FListInputNames>("FListInputNames", names)
-    .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
-    .set_attr<nnvm::FInferType>("FInferType", infer_type)
-    .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
-    .set_attr<bool>("TIsMKLDNN", true)
-    .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", forward)
-    .set_attr<nnvm::FGradient>("FGradient", gradient)
-    .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
-    .add_argument("first", "NDArray-or-Symbol", "(R, C)")
-    .add_argument("second", "NDArray-or-Symbol", "(C, R)")
-    .add_argument("skip", "NDArray-or-Symbol", "(N, C, H, W)");
+const nnvm::Op& ibnnet_excite_entry =
+    enter("ibnnet_excite", forward)
+        .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return 3u + adds(attrs); })
+        .set_num_outputs(kOutputs)
+        .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
+        .set_attr<nnvm::FListInputNames>("FListInputNames", names)
+        .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
+        .set_attr<nnvm::FInferType>("FInferType", infer_type)
+        .set_attr<nnvm::FGradient>("FGradient", gradient)
+        .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
+        .add_argument("first", "NDArray-or-Symbol", "(R, C)")
+        .add_argument("second", "NDArray-or-Symbol", "(C, R)")
+        .add_argument("skip", "NDArray-or-Symbol", "(N, C, H, W)");
 
-NNVM_REGISTER_OP(_backward_ibnnet_excite)
-    .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(kOfY + cuts(attrs)); })
-    .set_num_outputs([](const nnvm::NodeAttrs& attrs) { return 3u + adds(attrs); })
-    .set_attr<nnvm::TIsBackward>("TIsBackward", true)
-    .set_attr<nnvm::FInplaceOption>("FInplaceOption",
-                                    [](const nnvm::NodeAttrs& attrs) {
-                                      return std::vector<std::pair<int, int>>{{0, adds(attrs) ? 3 : 0}};
-                                    })
-    .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
-    .set_attr<bool>("TIsMKLDNN", true)
-    .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", backward);
+const nnvm::Op& backward_ibnnet_excite_entry =
+    enter("_backward_ibnnet_excite", backward)
+        .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(kOfY + cuts(attrs)); })
+        .set_num_outputs([](const nnvm::NodeAttrs& attrs) { return 3u + adds(attrs); })
+        .set_attr<nnvm::TIsBackward>("TIsBackward", true)
+        .set_attr<nnvm::FInplaceOption>("FInplaceOption", [](const nnvm::NodeAttrs& attrs) {
+          return std::vector<std::pair<int, int>>{{0, adds(attrs) ? 3 : 0}};
+        });
 
 }  // namespace
 }  // namespace ibnnet

@@ -51,6 +51,16 @@ inline bool infer_storage(const nnvm::NodeAttrs&, const int, mxnet::DispatchMode
   return true;
 }
 
+// The entry of an operator on the CPU that is given arrays in whatever layout they have.
+inline nnvm::Op& enter(const char* name, void (*compute)(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays&,
+                                                         const Requests&, const Arrays&)) {
+  return ::dmlc::Registry<nnvm::Op>::Get()
+      ->__REGISTER_OR_GET__(name)
+      .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
+      .set_attr<bool>("TIsMKLDNN", true)
+      .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", compute);
+}
+
 inline float* values(const NDArray& array) { return array.data().dptr<float>(); }
 
 inline void put(const NDArray& array, mxnet::OpReqType request, const std::vector<float>& values) {

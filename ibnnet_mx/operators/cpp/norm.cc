@@ -5,81 +5,11 @@
 // the batch, whose pictures lie batch / parts apart. The backward pass moves the running statistics, as BatchNorm's
 // does. It reads and writes the layout that its input has.
 
-#include <cmath>
-
+#include "groups.h"
 #include "nodes.h"
 
 namespace ibnnet {
 namespace {
-
-struct Settings {
-  int64_t begin = 0, end = 0, groups = 0, parts = 1;
-  float eps = 1e-5f, momentum = 0.9f;
-  bool statistics = true, relu = false, skip = false;
-};
-
-Settings settings(const nnvm::NodeAttrs& attrs) {
-  Settings s;
-  s.begin = number(attrs, "begin", 0), s.end = number(attrs, "end", 0), s.groups = number(attrs, "groups", 0);
-  s.parts = number(attrs, "parts", 1), s.eps = number(attrs, "eps", 1e-5);
-  s.momentum = number(attrs, "momentum", 0.9), s.statistics = number(attrs, "statistics", 1) != 0;
-  s.relu = number(attrs, "relu", 0) != 0, s.skip = number(attrs, "add", 0) != 0;
-  return s;
-}
-
-// Of inputs: x, gamma, beta, then running_mean and running_var where a batch's statistics are taken, then skip.
-struct Places {
-  int count = 3, mean = -1, var = -1, skip = -1;
-  explicit Places(const Settings& s) {
-    if (s.statistics) mean = count++, var = count++;
-    if (s.skip) skip = count++;
-  }
-};
-
-// What the passes over the pixels need to know of each picture and channel, (N, C) each.
-struct Coefficients {
-  int64_t channels;
-  std::vector<float> mean, inverse, scale, shift;
-  Affine affine(int64_t i) const { return {&mean[i], &scale[i], &shift[i]}; }
-};
-
-// f(first, last, step of pictures, first, last channel) for the values that share statistics.
-template <typename F>
-void each_group(const Settings& s, int64_t pictures, int64_t channels, F f) {
-  const int64_t wide = s.end - s.begin, of_group = wide ? wide / s.groups : 0;
-#pragma omp parallel for
-  for (int64_t i = 0; i < pictures * (wide ? s.groups : 0); ++i) {
-    const int64_t n = i / s.groups, c = s.begin + i % s.groups * of_group;
-    f(n, n + 1, 1, c, c + of_group);
-  }
-#pragma omp parallel for
-  for (int64_t c = 0; c < channels; ++c)
-    if (c < s.begin || c >= s.end)
-      for (int64_t part = 0; part < s.parts; ++part) f(part, pictures, s.parts, c, c + 1);
-}
-
-void finish(const Settings& s, const Grid& grid, const float* gamma, const float* beta, std::vector<float>* squares,
-            Coefficients* k) {
-  const int64_t C = grid.channels, hw = grid.row.pixels;
-  each_group(s, grid.pictures, C, [&](int64_t from, int64_t to, int64_t step, int64_t first, int64_t last) {
-    double sum = 0, around = 0;
-    int64_t rows = 0;
-    for (int64_t n = from; n < to; n += step)
-      for (int64_t c = first; c < last; ++c, ++rows) sum += k->mean[n * C + c];
-    const double mean = sum / rows;
-    for (int64_t n = from; n < to; n += step)
-      for (int64_t c = first; c < last; ++c) {
-        const double d = k->mean[n * C + c] - mean;
-        around += (*squares)[n * C + c] + d * d * hw;
-      }
-    const double inverse = 1 / std::sqrt(around / (static_cast<double>(rows) * hw) + s.eps);
-    for (int64_t n = from; n < to; n += step)
-      for (int64_t c = first; c < last; ++c) {
-        k->mean[n * C + c] = mean, k->inverse[n * C + c] = inverse;
-        k->scale[n * C + c] = gamma[c] * static_cast<float>(inverse), k->shift[n * C + c] = beta[c];
-      }
-  });
-}
 
 template <typename T>
 void forward_of(const Settings& s, const Source& x, const Source* skip, const float* gamma, const float* beta, T* y,
@@ -125,33 +55,6 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
   done();
 }
 
-struct Gradients {
-  void *x, *skip;                     // nullptr where not wanted
-  std::vector<float> sums, products;  // of dy and of dy * (x - mean), (N, C)
-};
-
-// With m values in a group and A, B the sums over it of gamma * dy and gamma * dy * (x - mean):
-// dx = inverse * (gamma * dy - A / m - (x - mean) * inverse^2 * B / m)
-void slopes_of(const Settings& s, const Grid& grid, const Coefficients& k, const Gradients& g, const float* gamma,
-               std::vector<float>* of_dy, std::vector<float>* of_x, std::vector<float>* constant) {
-  const int64_t C = grid.channels;
-  each_group(s, grid.pictures, C, [&](int64_t from, int64_t to, int64_t step, int64_t first, int64_t last) {
-    double a = 0, b = 0;
-    int64_t rows = 0;
-    for (int64_t n = from; n < to; n += step)
-      for (int64_t c = first; c < last; ++c, ++rows)
-        a += static_cast<double>(gamma[c]) * g.sums[n * C + c],
-            b += static_cast<double>(gamma[c]) * g.products[n * C + c];
-    const double m = static_cast<double>(rows) * grid.row.pixels, inverse = k.inverse[from * C + first];
-    for (int64_t n = from; n < to; n += step)
-      for (int64_t c = first; c < last; ++c) {
-        const int64_t i = n * C + c;
-        (*of_dy)[i] = gamma[c] * inverse, (*of_x)[i] = -inverse * inverse * inverse * b / m,
-        (*constant)[i] = -inverse * a / m;
-      }
-  });
-}
-
 template <typename T>
 void backward_of(const Settings& s, const Source& dy, const Source& x, const Source* y, const float* gamma,
                  const Coefficients& k, Gradients* g) {
@@ -180,22 +83,6 @@ void backward_of(const Settings& s, const Source& dy, const Source& x, const Sou
 
 // What the backward node is given: dy, x, gamma, beta, mean, inverse, then running_mean and running_var, then y.
 enum { kDy, kX, kGamma, kBeta, kMean, kInverse, kRest };
-
-void move_statistics(const Settings& s, const Grid& grid, const Coefficients& k, float* mean, float* var) {
-  const int64_t C = grid.channels;
-  int64_t at = 0;
-  for (int64_t c = 0; c < C; ++c) {
-    if (c >= s.begin && c < s.end) continue;
-    double m = 0, v = 0;
-    for (int64_t part = 0; part < s.parts; ++part) {
-      const double inverse = k.inverse[part * C + c];
-      m += k.mean[part * C + c], v += 1 / (inverse * inverse) - s.eps;
-    }
-    mean[at] = s.momentum * mean[at] + (1 - s.momentum) * m / s.parts;
-    var[at] = s.momentum * var[at] + (1 - s.momentum) * v / s.parts;
-    ++at;
-  }
-}
 
 void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
               const Arrays& out) {
@@ -282,50 +169,46 @@ std::vector<std::string> names(const nnvm::NodeAttrs& attrs) {
   return found;
 }
 
-NNVM_REGISTER_OP(ibnnet_norm)
-    .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(Places(settings(attrs)).count); })
-    .set_num_outputs(3)
-    .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
-    .set_attr<nnvm::FListInputNames>("FListInputNames", names)
-    .set_attr<nnvm::FMutateInputs>("FMutateInputs",
-                                   [](const nnvm::NodeAttrs& attrs) {
-                                     const Places at(settings(attrs));
-                                     if (at.mean < 0) return std::vector<uint32_t>();
-                                     return std::vector<uint32_t>{static_cast<uint32_t>(at.mean),
-                                                                  static_cast<uint32_t>(at.var)};
-                                   })
-    .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
-    .set_attr<nnvm::FInferType>("FInferType", infer_type)
-    .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
-    .set_attr<bool>("TIsMKLDNN", true)
-    .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", forward)
-    .set_attr<nnvm::FGradient>("FGradient", gradient)
-    .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
-    .add_argument("gamma", "NDArray-or-Symbol", "(C,)")
-    .add_argument("beta", "NDArray-or-Symbol", "(C,)")
-    .add_argument("running_mean", "NDArray-or-Symbol", "of the channels outside of begin to end")
-    .add_argument("running_var", "NDArray-or-Symbol", "of the channels outside of begin to end")
-    .add_argument("skip", "NDArray-or-Symbol", "(N, C, H, W)");
+const nnvm::Op& ibnnet_norm_entry =
+    enter("ibnnet_norm", forward)
+        .set_num_inputs(
+            [](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(Places(settings(attrs)).count); })
+        .set_num_outputs(3)
+        .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
+        .set_attr<nnvm::FListInputNames>("FListInputNames", names)
+        .set_attr<nnvm::FMutateInputs>("FMutateInputs",
+                                       [](const nnvm::NodeAttrs& attrs) {
+                                         const Places at(settings(attrs));
+                                         if (at.mean < 0) return std::vector<uint32_t>();
+                                         return std::vector<uint32_t>{static_cast<uint32_t>(at.mean),
+                                                                      static_cast<uint32_t>(at.var)};
+                                       })
+        .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
+        .set_attr<nnvm::FInferType>("FInferType", infer_type)
+        .set_attr<nnvm::FGradient>("FGradient", gradient)
+        .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
+        .add_argument("gamma", "NDArray-or-Symbol", "(C,)")
+        .add_argument("beta", "NDArray-or-Symbol", "(C,)")
+        .add_argument("running_mean", "NDArray-or-Symbol", "of the channels outside of begin to end")
+        .add_argument("running_var", "NDArray-or-Symbol", "of the channels outside of begin to end")
+        .add_argument("skip", "NDArray-or-Symbol", "(N, C, H, W)");
 
-NNVM_REGISTER_OP(_backward_ibnnet_norm)
-    .set_num_inputs([](const nnvm::NodeAttrs& attrs) {
-      const Settings s = settings(attrs);
-      return static_cast<uint32_t>(kRest + 2 * settings(attrs).statistics + (s.relu && s.skip));
-    })
-    .set_num_outputs([](const nnvm::NodeAttrs& attrs) { return 3u + settings(attrs).skip; })
-    .set_attr<nnvm::TIsBackward>("TIsBackward", true)
-    .set_attr<nnvm::FMutateInputs>("FMutateInputs",
-                                   [](const nnvm::NodeAttrs& attrs) {
-                                     if (!settings(attrs).statistics) return std::vector<uint32_t>();
-                                     return std::vector<uint32_t>{kRest, kRest + 1};
-                                   })
-    .set_attr<nnvm::FInplaceOption>("FInplaceOption",
-                                    [](const nnvm::NodeAttrs& attrs) {
-                                      return std::vector<std::pair<int, int>>{{0, settings(attrs).skip ? 3 : 0}};
-                                    })
-    .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
-    .set_attr<bool>("TIsMKLDNN", true)
-    .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", backward);
+const nnvm::Op& backward_ibnnet_norm_entry =
+    enter("_backward_ibnnet_norm", backward)
+        .set_num_inputs([](const nnvm::NodeAttrs& attrs) {
+          const Settings s = settings(attrs);
+          return static_cast<uint32_t>(kRest + 2 * settings(attrs).statistics + (s.relu && s.skip));
+        })
+        .set_num_outputs([](const nnvm::NodeAttrs& attrs) { return 3u + settings(attrs).skip; })
+        .set_attr<nnvm::TIsBackward>("TIsBackward", true)
+        .set_attr<nnvm::FMutateInputs>("FMutateInputs",
+                                       [](const nnvm::NodeAttrs& attrs) {
+                                         if (!settings(attrs).statistics) return std::vector<uint32_t>();
+                                         return std::vector<uint32_t>{kRest, kRest + 1};
+                                       })
+        .set_attr<nnvm::FInplaceOption>("FInplaceOption", [](const nnvm::NodeAttrs& attrs) {
+          return std::vector<std::pair<int, int>>{{0, settings(attrs).skip ? 3 : 0}};
+        });
 
 }  // namespace
 

@@ -1,0 +1,47 @@
+"""Graphs for training on the CPU: 3x3 convolutions that are fastest in tiles (arXiv:1509.09308)."""
+
+from __future__ import annotations
+
+import json
+from ast import literal_eval
+
+import mxnet as mx
+
+MULTIPLE = 32  # of which both channel counts must be: operators/cpp/winograd.h
+WANTED = {  # what a Convolution must be: value, and what it is where nothing is said
+    'kernel': ((3, 3), None),
+    'stride': ((1, 1), (1, 1)),
+    'pad': ((1, 1), (0, 0)),
+    'dilate': ((1, 1), (1, 1)),
+    'num_group': (1, 1),
+    'no_bias': (True, False),
+    'layout': ('NCHW', 'NCHW'),
+}
+
+
+def tiled(symbol):
+    """The same graph with ibnnet_winograd (operators/cpp/winograd.cc) in the place of the convolutions that it can do.
+
+    Its results differ from theirs as those of sums in another order do.
+    """
+    graph = json.loads(symbol.tojson(remove_amp_cast=False))
+    for node in graph['nodes']:
+        if node['op'] == 'Convolution' and _fits(node.get('attrs', {}), graph['nodes'][node['inputs'][1][0]], graph):
+            node.update(op='ibnnet_winograd', attrs={k: v for k, v in node['attrs'].items() if k.startswith('__')})
+    return mx.sym.load_json(json.dumps(graph))
+
+
+def _fits(attrs, weight, graph):
+    if any(_value(attrs.get(key), usual) != wanted for key, (wanted, usual) in WANTED.items()):
+        return False
+    while weight['op'] == 'ibnnet_centre':  # of MABN: its result has its input's shape
+        weight = graph['nodes'][weight['inputs'][0][0]]
+    shape = _value(weight.get('attrs', {}).get('__shape__'), ())
+    return len(shape) == 4 and shape[0] % MULTIPLE == shape[1] % MULTIPLE == 0 < min(shape[:2])
+
+
+def _value(text, usual):
+    """Of an attribute; a layout is a word, and 'None' is one that is not given."""
+    if text is None or text == 'None':
+        return usual
+    return text if text.isalpha() and text not in ('True', 'False') else literal_eval(text)
