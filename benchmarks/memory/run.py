@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.environments import PEERS  # noqa: E402
 from benchmarks.memory import plot, tables, ways  # noqa: E402
-from benchmarks.options import in_a_folder, known, positive, tell, warn_if_busy, words  # noqa: E402
+from benchmarks.options import in_a_folder, known, of_steps, tell  # noqa: E402
 from benchmarks.steps import turns  # noqa: E402
 from ibnnet_mx.cli.options import Parser, run  # noqa: E402
 
@@ -59,15 +59,8 @@ def command(args):
     if args.plot is not None:
         import matplotlib  # noqa: F401  before all is measured
 
-    def save(result):
-        if args.json is not None:
-            turns.write(args.json, tables.values(result))
-
-    told = turns.environment(max(plan.rounds for plan in planned.values()))
-    warn_if_busy()
-    result, missing = turns.measured(planned, taking_part, args.peers, save)
+    result, missing = turns.told(args, planned, taking_part, tables.values)
     found = tables.values(result)
-    print(told)
     report(planned, found, missing)
     if args.plot is not None:
         plot.draw(found, args.plot)
@@ -77,22 +70,17 @@ def command(args):
 
 def main():
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    told = {
+        'quick': f'{", ".join(ways.QUICK)}, one round, few steps',
+        'rounds': 1,
+        'json': 'MB and seconds',
+        'batch': ways.BATCH,
+        'size': 224,
+        'steps': '3, quick 2',
+    }
     add = parser.add_argument
-    add('--quick', action='store_true', help=f'a few minutes: {", ".join(ways.QUICK)}, one round, few steps')
-    add('--models', type=words, metavar='A,B', help=f'some of {", ".join(ways.MODELS)} (all)')
-    add('--ways', type=words, metavar='A,B', help=f'some of {", ".join(ways.WAYS)} (all)')
-    add(
-        '--rounds',
-        type=positive,
-        metavar='N',
-        help='how often all is measured; what is told is the median (3, quick 1)',
-    )
-    add('--json', type=Path, metavar='FILE', help='MB and seconds by network; written as they come')
+    of_steps(add, ways.MODELS, ways.WAYS, PEERS, told)
     add('--plot', type=Path, metavar='FILE.png', help=f'memory against depth: {", ".join(ways.DEPTHS.values())}')
-    add('--peers', type=Path, default=PEERS, metavar='DIR', help="torch's environment (benchmarks/.peers)")
-    add('--batch', type=positive, metavar='N', help=f'pictures of a step, for a trial ({ways.BATCH})')
-    add('--size', type=positive, metavar='N', help='height and width of a picture, for a trial (224)')
-    add('--steps', type=positive, metavar='N', help='that are timed, of a measurement (3, quick 2)')
     return run(command, parser)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import environments
-from benchmarks.options import tell
+from benchmarks.options import tell, warn_if_busy
 from benchmarks.reader.measure import cores, machine
 
 HERE = Path(__file__).resolve().parent
@@ -174,6 +174,20 @@ def measured(plans, ways, folder, save):
     if not result:
         raise ValueError('; '.join(left_out(missing)) or 'these ways have none of these models')
     return result, missing
+
+
+def told(args, plans, ways, values):
+    """What measured() gives, its environment printed; values(result) goes to --json as it comes."""
+
+    def save(result):
+        if args.json is not None:
+            write(args.json, values(result))
+
+    first = environment(max(plan.rounds for plan in plans.values()))
+    warn_if_busy()
+    found = measured(plans, ways, args.peers, save)
+    print(first)
+    return found
 
 
 def environment(number):

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.environments import PEERS  # noqa: E402
-from benchmarks.options import in_a_folder, known, positive, tell, warn_if_busy, words  # noqa: E402
+from benchmarks.options import in_a_folder, known, of_steps, tell  # noqa: E402
 from benchmarks.steps import turns  # noqa: E402
 from benchmarks.training import tables, ways  # noqa: E402
 from ibnnet_mx.cli.options import Parser, run  # noqa: E402
@@ -55,14 +55,7 @@ def command(args):
     in_a_folder('--json', args.json)
     batches = {model: plan.batch for model, plan in planned.items()}
 
-    def save(result):
-        if args.json is not None:
-            turns.write(args.json, tables.speeds(result, batches))
-
-    told = turns.environment(max(plan.rounds for plan in planned.values()))
-    warn_if_busy()
-    result, missing = turns.measured(planned, taking_part, args.peers, save)
-    print(told)
+    result, missing = turns.told(args, planned, taking_part, lambda found: tables.speeds(found, batches))
     report(planned, result, missing)
     if args.json is not None:
         tell(f'written to {args.json}')
@@ -70,21 +63,15 @@ def command(args):
 
 def main():
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add('--quick', action='store_true', help=f'a few minutes: {", ".join(ways.QUICK)}, few steps, no torch.compile')
-    add('--models', type=words, metavar='A,B', help=f'some of {", ".join(ways.BATCHES)} (all)')
-    add('--ways', type=words, metavar='A,B', help=f'some of {", ".join(ways.WAYS)} (all)')
-    add(
-        '--rounds',
-        type=positive,
-        metavar='N',
-        help='how often all is measured; what is told is the median (3, quick 2)',
-    )
-    add('--json', type=Path, metavar='FILE', help='pictures a second by network and way; written as they come')
-    add('--peers', type=Path, default=PEERS, metavar='DIR', help="the others' environments (benchmarks/.peers)")
-    add('--batch', type=positive, metavar='N', help='pictures of a step, for a trial (32; CIFAR 128)')
-    add('--size', type=positive, metavar='N', help='height and width of a picture, for a trial (224; CIFAR 32)')
-    add('--steps', type=positive, metavar='N', help='that are timed, of a measurement (4; CIFAR 30; quick 2 and 10)')
+    told = {
+        'quick': f'{", ".join(ways.QUICK)}, few steps, no torch.compile',
+        'rounds': 2,
+        'json': 'pictures a second',
+        'batch': '32; CIFAR 128',
+        'size': '224; CIFAR 32',
+        'steps': '4; CIFAR 30; quick 2 and 10',
+    }
+    of_steps(parser.add_argument, ways.BATCHES, ways.WAYS, PEERS, told)
     return run(command, parser)
 
 

@@ -27,23 +27,25 @@ void dense(const float* x, const float* w, int64_t n, int64_t rows, int64_t colu
   }
 }
 
+// y (n, columns) = sum over rows of factor(i, row) * from (rows, columns)
+template <typename F>
+void combine(const float* from, F factor, int64_t n, int64_t rows, int64_t columns, float* y) {
+#pragma omp parallel for
+  for (int64_t i = 0; i < n; ++i) {
+    std::fill_n(y + i * columns, columns, 0.0f);
+    for (int64_t r = 0; r < rows; ++r) {
+      const float by = factor(i, r);
+#pragma omp simd
+      for (int64_t k = 0; k < columns; ++k) y[i * columns + k] += by * from[r * columns + k];
+    }
+  }
+}
+
 // Of its backward pass: dx (n, columns) = dy (n, rows) . w, dw (rows, columns) = dy . x
 void dense_gradients(const float* x, const float* w, const float* dy, int64_t n, int64_t rows, int64_t columns,
                      float* dx, float* dw) {
-#pragma omp parallel for
-  for (int64_t i = 0; i < n; ++i) {
-    std::fill_n(dx + i * columns, columns, 0.0f);
-    for (int64_t r = 0; r < rows; ++r)
-#pragma omp simd
-      for (int64_t k = 0; k < columns; ++k) dx[i * columns + k] += dy[i * rows + r] * w[r * columns + k];
-  }
-#pragma omp parallel for
-  for (int64_t r = 0; r < rows; ++r) {
-    std::fill_n(dw + r * columns, columns, 0.0f);
-    for (int64_t i = 0; i < n; ++i)
-#pragma omp simd
-      for (int64_t k = 0; k < columns; ++k) dw[r * columns + k] += dy[i * rows + r] * x[i * columns + k];
-  }
+  combine(w, [&](int64_t i, int64_t r) { return dy[i * rows + r]; }, n, rows, columns, dx);
+  combine(x, [&](int64_t r, int64_t i) { return dy[i * rows + r]; }, rows, n, columns, dw);
 }
 
 template <typename T>
