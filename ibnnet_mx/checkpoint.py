@@ -1,5 +1,6 @@
 """Checkpoints: PREFIX-symbol.json, PREFIX-0003.params, PREFIX-0003.states and, last, PREFIX-0003.json beside them.
 
+Those of an epoch that is not done yet are PREFIX-inside/0003-000150.params and so on: after 3 epochs and 150 batches.
 Nobody else knows file names. The .json says what the weights are, and holds size and SHA-256 of the other files.
 """
 
@@ -8,11 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import mxnet as mx
 
 from ibnnet_mx import ndfile
+
+
+class Inside(NamedTuple):
+    """A place where a checkpoint may be, beside the ends of epochs: after whole epochs and some batches of the next."""
+
+    epoch: int
+    batch: int
+
+
+def place(facts):
+    """The epoch, or Inside, that the .json of a checkpoint is of."""
+    return Inside(facts['epoch'], facts['batch']) if 'batch' in facts else facts['epoch']
 
 
 def _graph(net):
@@ -33,6 +48,10 @@ def _inputs(graph, net):
     return [name for name in net.collect_params() if name in needed]
 
 
+def _numbers(epoch):
+    return epoch._asdict() if isinstance(epoch, Inside) else {'epoch': epoch}
+
+
 class Store:
     """The checkpoints of one prefix. keep: how many of the newest stay (None: all); the best always does."""
 
@@ -42,15 +61,24 @@ class Store:
         self.prefix, self.keep = str(prefix), keep
 
     def path(self, epoch, kind):
-        """kind: 'params', 'states' or 'json'."""
+        """epoch: a number, or Inside. kind: 'params', 'states' or 'json'."""
+        if isinstance(epoch, Inside):
+            return self._inside / f'{epoch.epoch:04d}-{epoch.batch:06d}.{kind}'
         return Path(f'{self.prefix}-{epoch:04d}.{kind}')
+
+    @property
+    def _inside(self):
+        return Path(f'{self.prefix}-inside')
 
     @property
     def symbol_path(self):
         return Path(f'{self.prefix}-symbol.json')
 
     def prepare(self):
-        """Makes the prefix's folder. ValueError names --model-prefix where that cannot be."""
+        """Makes the prefix's folder, and removes what saves that were killed have left in it.
+
+        ValueError names --model-prefix where that cannot be.
+        """
         folder = self.symbol_path.parent
         if not os.path.basename(self.prefix):
             raise ValueError(f'--model-prefix {self.prefix} must end in a name, such as {self.prefix}resnet')
@@ -61,12 +89,23 @@ class Store:
             raise ValueError(f'--model-prefix {self.prefix}: {error.strerror}: {error.filename}') from None
         if not writable:
             raise ValueError(f'--model-prefix {self.prefix}: no permission to write in {folder}')
+        own = os.path.basename(self.prefix)
+        for part in (path for path in folder.glob('*.part') if path.name.startswith(f'{own}-')):
+            part.unlink(missing_ok=True)
 
     def save(self, run, epoch, facts):
-        """Writes the run's state after `epoch` epochs; facts go into the .json. OSError leaves older ones whole."""
+        """Writes the run's state after `epoch` epochs, or Inside; facts go into the .json.
+
+        OSError leaves older ones whole. Of those inside of epochs only the newest stays, until its epoch is written.
+        """
         states = {n: a.asnumpy() for n, a in run.states().items()}
+        inside = isinstance(epoch, Inside)
+        if inside:
+            self._inside.mkdir(exist_ok=True)
         self.write(run.net, epoch, facts, run.cluster.contexts[0], states)
-        self._clear(epoch)
+        self.sweep(epoch if inside else Inside(epoch, 0))
+        if not inside:
+            self._clear(epoch)
 
     def differs(self, net):
         """Whether there is a symbol already, which other epochs need, and it is not net's."""
@@ -84,7 +123,7 @@ class Store:
         if states is not None:
             contents[self.path(epoch, 'states')] = ndfile.encode(states)
         files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
-        facts = dict(facts, epoch=epoch, files=files)
+        facts = dict(facts, **_numbers(epoch), files=files)
         for path, data in contents.items():
             ndfile.write(path, data)
         ndfile.write(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
@@ -105,6 +144,25 @@ class Store:
             for kind in ('json', 'states', 'params'):
                 self.path(epoch, kind).unlink(missing_ok=True)
 
+    def sweep(self, before=None):
+        """Deletes what lies within epochs before an Inside (None: all of it), what a killed save has left there too."""
+        found = [(place, path) for place, path in self._within() if before is None or place < before]
+        for _, path in sorted(found, key=lambda pair: pair[1].suffix != '.json'):
+            path.unlink(missing_ok=True)
+        if self._inside.is_dir() and not any(self._inside.iterdir()):
+            self._inside.rmdir()
+
+    def _within(self):
+        """(Inside, path) of each file of the folder."""
+        for path in self._inside.glob('*-*.*'):
+            numbers = re.match(r'(\d+)-(\d+)\.', path.name)
+            if numbers:
+                yield Inside(*map(int, numbers.groups())), path
+
+    def unfinished(self):
+        """The Insides that have a .json, rising."""
+        return sorted(place for place, path in self._within() if path.suffix == '.json')
+
     def epochs(self):
         """Numbers of the checkpoints that have a .json, rising."""
         there = {path.name for path in self.symbol_path.parent.glob('*-*.json')}
@@ -124,7 +182,7 @@ class Store:
             whole = False
         if not whole:
             raise ValueError(f'{path} is damaged: not the description of a checkpoint')
-        return dict(facts, epoch=epoch)
+        return dict(facts, **_numbers(epoch))
 
     def fault(self, epoch, kinds=('params', 'states')):
         """Why a checkpoint cannot be used; '' where it is whole."""
@@ -149,7 +207,10 @@ class Store:
         return ''
 
     def choose(self, epoch=None, warn=print):
-        """The epoch to go on from: the given one, else the newest whole one. ValueError names --model-load-epoch."""
+        """Where to go on from: the given epoch, else the newest that is whole, Inside or not.
+
+        ValueError names --model-load-epoch.
+        """
         if epoch is not None:
             fault = self.fault(epoch)
             if fault:
@@ -157,11 +218,13 @@ class Store:
                 raise ValueError(f'--model-load-epoch {epoch}: {fault} (checkpoints of {self.prefix}: {there})')
             return epoch
         faults = ''
-        for candidate in reversed(self.epochs()):
+        ends = [(epoch, 0, epoch) for epoch in self.epochs()]
+        for *_, candidate in sorted([*ends, *((*inside, inside) for inside in self.unfinished())], reverse=True):
             fault = self.fault(candidate)
             if not fault:
                 return candidate
-            warn(f'epoch {candidate} is passed over: {fault}')
+            where = 'batch {1} after epoch {0}'.format(*candidate) if isinstance(candidate, Inside) else candidate
+            warn(f'{"" if isinstance(candidate, Inside) else "epoch "}{where} is passed over: {fault}')
             faults += f'; {fault}'
         raise ValueError(f'--retrain: there is no whole checkpoint {self.prefix}-NNNN.params with its .json{faults}')
 
@@ -179,4 +242,6 @@ class Store:
             run.set_states(ndfile.read(self.path(epoch, 'states')))
         except ValueError as error:
             raise ValueError(f'{self.path(epoch, "states")} cannot be used: {error}') from None
-        run.epoch = epoch
+        facts = self.facts(epoch)
+        run.go_on(facts['epoch'], facts.get('batch', 0), facts.get('sums'))
+        run.left_out |= {(epoch, batch) for epoch, batch in facts.get('left_out', ())}

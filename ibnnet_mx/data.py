@@ -59,9 +59,13 @@ class Iterator:
         return {reader.records.path: reader.labels() for reader in self._readers.values()}
 
     def epoch(self, epoch=0):
-        for batch in self._reader(epoch).epoch(epoch):
+        return (batch for _, *batch in self.numbered(epoch))
+
+    def numbered(self, epoch=0, start=0):
+        """(step, data, label, real) from a step on; one without a picture that can be read is left out."""
+        for step, batch in self._reader(epoch).numbered(epoch, start):
             # Every batch has an array of its own, so that aliasing it is safe and costs no copy.
-            yield mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.real
+            yield step, mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.real
 
     def close(self):
         for reader in self._readers.values():

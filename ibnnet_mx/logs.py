@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from shutil import get_terminal_size
 from statistics import fmean, harmonic_mean
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 NUMBER = r'[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|nan|inf)'
 EPOCH = r'Epoch\[(?P<epoch>\d+)\] '
@@ -66,7 +66,7 @@ class _StderrHandler(logging.Handler):
 
 
 class _Sums:
-    """Sums over pictures."""
+    """samples: pictures; values: sums over them, by metric."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -105,17 +105,18 @@ class Reporter:
         for handler in self._handlers:
             handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s', '%Y-%m-%d %H:%M:%S'))
             self._logger.addHandler(handler)
-        self._window, self._epoch, self._since = _Sums(), _Sums(), time.perf_counter()
+        self._window, self.sums, self._since = _Sums(), _Sums(), time.perf_counter()
 
     @property
     def epoch_metrics(self) -> dict[str, float]:
         """Training means of the epoch so far, after train() of the whole epoch."""
-        return self._epoch.means()
+        return self.sums.means()
 
-    def start_epoch(self, epoch: int, steps: int, first_step: int = 0) -> None:
-        """Starts the clock and the sums; `first_step` of the epoch's `steps` batches are done already."""
+    def start_epoch(self, epoch: int, steps: int, first_step: int = 0, before: Sequence[Any] = (0, {})) -> None:
+        """Starts the clock; `first_step` of the epoch's `steps` batches are done already, with the sums of before."""
         self._close_bar()
-        self._window, self._epoch, self._since = _Sums(), _Sums(), time.perf_counter()
+        self._window, self.sums, self._since = _Sums(), _Sums(), time.perf_counter()
+        self.sums.add(*before)
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -126,7 +127,7 @@ class Reporter:
     def batch(self, epoch: int, batch: int, samples: int, metrics: Mapping[str, float]) -> None:
         """The epoch's batch `batch`, counted from 0, is done: its pictures, and its sums over them."""
         self._window.add(samples, metrics)
-        self._epoch.add(samples, metrics)
+        self.sums.add(samples, metrics)
         if self._stderr.bar is not None:
             means = {SHORT.get(name, name): f'{value:.4f}' for name, value in self.epoch_metrics.items()}
             self._stderr.bar.set_postfix(means, refresh=False)
@@ -141,7 +142,7 @@ class Reporter:
     def train(self, epoch: int, lr: float, seconds: float) -> None:
         """The epoch's training is done: its totals, also of the batches after the last batch line."""
         self._close_bar()
-        means, speed = self.epoch_metrics, self._epoch.samples / max(seconds, 1e-9)
+        means, speed = self.epoch_metrics, self.sums.samples / max(seconds, 1e-9)
         for name, value in means.items():
             self.info(TRAIN.write(epoch=epoch, metric=name, value=value))
         self.info(SPEED.write(epoch=epoch, value=speed))
@@ -294,7 +295,5 @@ def read(path: str | Path) -> Run:
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error
     if not any(seen.windows or seen.said[TRAIN] or seen.said[VALIDATION] for seen in reader.epochs.values()):
-        raise ValueError(
-            f'{path} is no training log: it has no line with Epoch[0] Train-... or Epoch[0] Validation-...'
-        )
+        raise ValueError(f'{path} is no training log: no line has Epoch[0] Train-... or Epoch[0] Validation-...')
     return reader.run(stem(path))

@@ -8,15 +8,16 @@ import time
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
+from mxnet.gluon import nn
 
-from ibnnet_mx import finetune, memonger, norm, optim, profiling, recipe
+from ibnnet_mx import finetune, memonger, norm, optim, profiling, recipe, runstate
 from ibnnet_mx.scoring import scores
 
 
-def evaluate(net, val, cluster, parts=1):
+def evaluate(net, val, cluster, parts=1, between=None):
     """{metric: mean over all pictures of val}; the padding of the last batch is not counted.
 
-    parts: in how many a context computes its share of a batch, for their memory.
+    parts: in how many a context computes its share of a batch, for their memory. between: called after each batch.
     """
     total = {'samples': 0.0}
     for data, label, real in val.epoch():
@@ -24,21 +25,41 @@ def evaluate(net, val, cluster, parts=1):
         logits = np.concatenate([net(part).asnumpy() for part in rows])
         sums = dict(scores(logits[:real], label.asnumpy()[:real]), samples=float(real))
         total = {name: total.get(name, 0.0) + value for name, value in sums.items()}
+        if between is not None:
+            between()
     total = cluster.sum_over_workers(total)
     samples = total.pop('samples')
     return {name: value / max(samples, 1.0) for name, value in total.items()}
 
 
+NAN = ('stop', 'skip', 'rollback')  # what is done about a batch whose loss or gradient is not finite
+
+
+class NotFinite(ValueError):
+    """The loss or the gradient of a batch is not finite: a run that goes on from there is lost."""
+
+    def __init__(self, epoch, batch):
+        super().__init__(
+            f'epoch {epoch}, batch {batch}: the loss or its gradient is not a finite number. Nothing was saved since; '
+            'go on with --retrain and a lower --lr, with --clip-gradient, or with --nan skip or rollback'
+        )
+        self.place = epoch, batch
+
+
 class Trainer:
-    """A network being trained after a recipe on a cluster; epoch is the number of epochs that are done.
+    """A network being trained after a recipe on a cluster; epoch, batch: how many are done, batches of the next epoch.
 
     The network is initialised here, from the recipe's seed, unless it already is. report: logs.Reporter or the like.
     start: called with the initialised network to put other weights into it; returns lines for the log.
     recompute: None, 'auto' or megabytes: memonger.Recompute's budget.
+    nan: one of NAN; 'skip' leaves weights and norms as they were before the batch, the others raise NotFinite, one
+    batch late. left_out: {(epoch, batch)} that are not trained on. stage: called with what is waited for from then on.
     """
 
-    def __init__(self, net, plan, cluster, report, recompute=None, start=None):
-        self.net, self.recipe, self.cluster, self.report, self.epoch = net, plan, cluster, report, 0
+    def __init__(self, net, plan, cluster, report, recompute=None, start=None, nan='stop'):
+        self.net, self.recipe, self.cluster, self.report = net, plan, cluster, report
+        self.nan, self.left_out, self.stage = nan, set(), lambda name: None
+        self.go_on(0)
         self._learning = finetune.prepare(net, plan)
         mx.random.seed(plan.seed)
         net.initialize(ctx=cluster.contexts)
@@ -58,7 +79,13 @@ class Trainer:
         optimizer = optim.make(plan.optimizer, cluster.contexts, **rates)
         self._updates = cluster.connect(self._params, optimizer)
         self._sums = {}  # of a batch's parts, by context
+        self.finite = mx.nd.ones((1,), cluster.contexts[0])
+        self._drawing = any(isinstance(block, nn.Dropout) for block in _blocks(net))
         self._tick = lambda kind: None  # what a profiling.Clock hears
+
+    def go_on(self, epoch, batch=0, sums=None):
+        """From there on: epochs and batches of the next one are done, with such sums over pictures (Reporter's)."""
+        self.epoch, self.batch, self._before = epoch, batch, sums or [0, {}]
 
     def _plain(self, data, label):
         with autograd.record():
@@ -82,21 +109,38 @@ class Trainer:
         return data, target
 
     def step(self, data, label, rate):
-        """One update at a learning rate with the mean gradient over the rows of data. Returns the logits by part."""
+        """One update at a learning rate with the mean gradient over the rows of data. Returns the logits by part.
+
+        finite is 1 afterwards where the gradient was, else 0; nan='skip' does without the update then.
+        """
+        before = self._statistics() if self.nan == 'skip' else ()
         shares = list(zip(self.cluster.split(data), self.cluster.split(label)))
         logits = [part for x, y in shares for part in self._gradient(x, y)]
         for context in self.cluster.contexts[len(shares) :]:
             self._no_gradient(context)
         self._updates.set_learning_rate(rate)
         self._updates.allreduce_grads()
-        rows = data.shape[0]
+        rows, grads = data.shape[0], {c: self._gradients(c) for c in self.cluster.contexts}
         if self.recipe.clip_gradient:
-            for context in self.cluster.contexts:
-                grads = [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
-                gluon.utils.clip_global_norm(grads, self.recipe.clip_gradient * rows, check_isfinite=False)
+            for arrays in grads.values():
+                gluon.utils.clip_global_norm(arrays, self.recipe.clip_gradient * rows, check_isfinite=False)
+        whole = grads[self.cluster.contexts[0]]  # after the sum over contexts they are equal
+        self.finite = mx.nd.multi_all_finite(*whole, num_arrays=len(whole))
+        if self.nan == 'skip' and not self.finite.asscalar():
+            for array, old in before:
+                old.copyto(array)
+            return logits
         self._updates.update(rows)
         self._tick('optimiser')
         return logits
+
+    def _gradients(self, context):
+        return [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
+
+    def _statistics(self):
+        """[(array, its copy)] of what a forward pass moves."""
+        moving = [p for p in self._params.values() if norm.is_state(p)]
+        return [(array, array.copy()) for param in moving for array in param.list_data()]
 
     def _gradient(self, data, label):
         """Gradients of one context's rows, computed in recipe.accumulate parts one after another; the parts' logits."""
@@ -116,7 +160,7 @@ class Trainer:
         Here and not by grad_req='add', which mxnet does not pass on to operators of ours: they would write. What is no
         gradient, a norm's State, is not of these: it has moved with each part.
         """
-        grads = [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
+        grads = self._gradients(context)
         if context not in self._sums:
             self._sums[context] = [mx.nd.empty(grad.shape, context, grad.dtype) for grad in grads]
         for total, grad in zip(self._sums[context], grads):
@@ -148,74 +192,84 @@ class Trainer:
                 param.grad(context)[:] = 0
                 param.data(context)._fresh_grad = True
 
-    def _seed(self):
-        """mxnet's generator cannot be saved, so each epoch starts from its own seed: a resumed run draws the same."""
-        for seed in (mx.random.seed, np.random.seed, random.seed):
-            seed((self.recipe.seed * 100003 + self.epoch) % 2**31)
+    def _seed(self, batch=None):
+        """mxnet's generator cannot be saved, so each epoch starts from its own seed: a resumed run draws the same.
 
-    def train_epoch(self, train):
-        """One epoch over data.Iterator train; its lines and bar go to the report."""
+        A network that draws gets one for each batch too.
+        """
+        seed = (self.recipe.seed * 100003 + self.epoch) % 2**31
+        if batch is None:
+            for each in (mx.random.seed, np.random.seed, random.seed):
+                each(seed)
+        elif self._drawing:
+            mx.random.seed(int(np.random.RandomState([seed, batch]).randint(2**31)))
+
+    def train_epoch(self, train, keeper=None):
+        """One epoch over data.Iterator train, from self.batch on; its lines and bar go to the report.
+
+        keeper: keeper.due(batches done) says whether keeper.save() shall be called then. What that raises ends the
+        epoch, and self is as it stood after that batch.
+        """
         begin, steps, done = time.time(), train.steps(self.epoch), None
         self._seed()
-        self.report.start_epoch(self.epoch, steps)
+        self.report.start_epoch(self.epoch, steps, self.batch, self._before)
+        self.stage('data')
         rate = 0.0
-        for i, (data, label, real) in enumerate(train.epoch(self.epoch)):
-            if not real:
-                continue
-            rate = recipe.lr_at(self.recipe, self.epoch + (i + 0.5) / steps)
-            mixed, target = self._targets(data, label, i)
-            logits = self.step(mixed, target, rate)
-            if done:
-                self._tell(*done)  # one batch late, so that the host reads while the next step computes
-            done = i, label, logits
+        for i, data, label, real in train.numbered(self.epoch, self.batch):
+            self.stage('step')
+            if real and (self.epoch, i) not in self.left_out:
+                rate = recipe.lr_at(self.recipe, self.epoch + (i + 0.5) / steps)
+                self._seed(i)
+                mixed, target = self._targets(data, label, i)
+                logits = self.step(mixed, target, rate)
+                if done:
+                    self._tell(*done)  # one batch late, so that the host reads while the next step computes
+                done = i, label, logits, self.finite
+            self.batch = i + 1
+            if keeper is not None and keeper.due(self.batch):
+                if done:
+                    self._tell(*done)
+                done = None
+                mx.nd.waitall()
+                self.stage('checkpoint')
+                keeper.save()
+            self.stage('data')
         if done:
             self._tell(*done)
         mx.nd.waitall()  # mxnet lets statistics of another device be read before its backward pass has written them
         for part in self._learning:  # the mean of equal values need not be that value: frozen ones stay out of it
             self.cluster.average([p for p in part.collect_params().values() if norm.is_state(p)])
         self.report.train(self.epoch, rate, time.time() - begin)
-        self.epoch += 1
+        self.go_on(self.epoch + 1)
 
-    def _tell(self, batch, label, logits):
+    def _tell(self, batch, label, logits, finite):
         values = np.concatenate([part.asnumpy() for part in logits])
-        self.report.batch(self.epoch, batch, len(values), scores(values, label.asnumpy()))
+        found = scores(values, label.asnumpy())
+        if finite.asscalar() and np.isfinite(list(found.values())).all():
+            self.report.batch(self.epoch, batch, len(values), found)
+        elif self.nan == 'skip':
+            self.report.warn(f'epoch {self.epoch}, batch {batch}: the gradient is not finite, its update was skipped')
+        else:
+            raise NotFinite(self.epoch, batch)
 
-    def evaluate(self, val):
-        """{metric: mean over all pictures of val}, told to the report."""
+    def evaluate(self, val, between=None):
+        """{metric: mean over all pictures of val}, told to the report; between() is called after each batch."""
         begin = time.time()
-        means = evaluate(self.net, val, self.cluster, self.recipe.accumulate)
+        means = evaluate(self.net, val, self.cluster, self.recipe.accumulate, between)
         self.report.validation(self.epoch - 1, means, time.time() - begin)
         return means
 
     def states(self):
-        """{parameter: NDArray}: the optimiser's state, and the norms' that prediction does not need.
-
-        The optimiser has none before the first step.
-        """
-        names, context = list(self._params), self.cluster.contexts[0]
-        found = {names[i]: state for i, state in self._updates._updaters[0].states.items() if state is not None}
-        return {**found, **{name: self._params[name].data(context) for name in self._progress()}}
-
-    def _progress(self):
-        """Names of what only further training needs: counters and moments of MABN and the like."""
-        return [name for name in self._params if name.endswith(norm.PROGRESS)]
+        """{name: NDArray} of what a checkpoint holds beside the weights: runstate.states."""
+        return runstate.states(self._params, self._updates, self.cluster.contexts, within=self.batch > 0)
 
     def set_states(self, states):
-        """What states() gave, for every context; that of parameters which do not learn any more is dropped.
+        """What states() gave. ValueError where it does not fit."""
+        runstate.set_states(states, self._params, self._updates, self.cluster.contexts)
 
-        ValueError where a name or shape does not fit.
-        """
-        wrong = [n for n, a in states.items() if n not in self._params or self._params[n].shape != tuple(a.shape)]
-        if wrong:
-            raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
-        states = dict(states)
-        for name in self._progress():
-            if name not in states:
-                raise ValueError(f'{name} is missing')
-            self._params[name].set_data(mx.nd.array(states.pop(name)))
-        index = {name: i for i, name in enumerate(self._params)}
-        states = {name: state for name, state in states.items() if self._params[name].grad_req != 'null'}
-        for context, updater in zip(self.cluster.contexts, self._updates._updaters):
-            for name, state in states.items():
-                updater.states[index[name]] = mx.nd.array(state, ctx=context, dtype=state.dtype)
-                updater.states_synced[index[name]] = True
+
+def _blocks(net):
+    found = [net]
+    for block in found:
+        found += block._children.values()
+    return found

@@ -31,7 +31,8 @@ MAY = {  # module: modules of this package that it may import
     'diagnosis': {'scoring'},
     'finetune': {'norm'},
     'optim': {'operators'},
-    'trainer': {'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'scoring'},
+    'runstate': {'norm'},
+    'trainer': {'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'runstate', 'scoring'},
     'convert': {'convert', 'registry', 'checkpoint', 'ndfile', 'norm'},
     'weights': {'registry', 'convert', 'download', 'ndfile'},
 }

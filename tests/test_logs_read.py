@@ -100,7 +100,7 @@ def test_a_run_is_named_after_its_file(name, stem):
     ('content', 'message'),
     [
         (None, 'cannot be read as a log: No such file or directory'),
-        (b'', 'is no training log: it has no line with Epoch\\[0\\] Train-'),
+        (b'', 'is no training log: no line has Epoch\\[0\\] Train-'),
         (b'\x89PNG\r\n\x1a\n\x00\xff', 'is no training log'),
         (b'Epoch[0] Time cost=1.0\nEpoch[0] Learning-rate=0.1\n', 'is no training log'),
         (gzip.compress(EXCERPT.encode())[:-20], 'cannot be read as a log: .*end'),

@@ -139,8 +139,8 @@ def test_a_batch_without_a_good_picture_is_passed_over():
     before = values(run)
 
     class Empty(Feed):
-        def epoch(self, epoch=0):
-            yield mx.nd.zeros((1, 3, 32, 32)), mx.nd.zeros((1,)), 0
+        def numbered(self, epoch=0, start=0):
+            yield 0, mx.nd.zeros((1, 3, 32, 32)), mx.nd.zeros((1,)), 0
 
     run.train_epoch(Empty(batches(1)))
     assert equal(values(run), before)

@@ -33,8 +33,11 @@ class Notes:
     def info(self, line):
         self.lines.append(line)
 
-    def start_epoch(self, epoch, steps):
-        pass
+    def warn(self, line):
+        self.lines.append(line)
+
+    def start_epoch(self, epoch, steps, first_step=0, before=(0, {})):
+        self.starts = (epoch, first_step, before)
 
     def batch(self, epoch, batch, samples, sums):
         self.batches.append((epoch, batch, samples, sums))
@@ -56,8 +59,11 @@ class Feed:
         return len(self._batches)
 
     def epoch(self, epoch=0):
-        for data, label in self._batches:
-            yield data, label, len(label)
+        return (batch for _, *batch in self.numbered(epoch))
+
+    def numbered(self, epoch=0, start=0):
+        for step, (data, label) in list(enumerate(self._batches))[start:]:
+            yield step, data, label, len(label)
 
 
 def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='local', start=None):

@@ -10,6 +10,14 @@ from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
 from ibnnet_mx.registry import NORMS, SMALL
 
 
+class Stopped(Exception):
+    """A command ends early, as it was asked to: its exit code and what is told."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class Parser(argparse.ArgumentParser):
     """Options by their whole names; a mistake is one line, without the usage text, and exit code 2."""
 
@@ -32,6 +40,8 @@ def run(
         return command(options) or 0
     except KeyboardInterrupt:
         code, text = 130, interrupted
+    except Stopped as stopped:
+        code, text = stopped.code, str(stopped)
     except OSError as error:
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except (ValueError, ModuleNotFoundError) as error:
@@ -138,6 +148,38 @@ def _optimisation(add: Callable[..., Any]) -> None:
     add('--seed', type=int, help='of weights, order and augmentation')
 
 
+def _run(add: Callable[..., Any]) -> None:
+    add('--model-prefix', help='of the checkpoints; unset: model/NAME')
+    add('--retrain', action='store_true', help='go on from a checkpoint, as if the run had not been interrupted')
+    add('--model-load-epoch', type=int, help='the checkpoint to go on from; unset: the newest whole one')
+    add('--checkpoint-batches', type=int, metavar='N', help='save every N batches within an epoch too; unset: do not')
+    add(
+        '--on-save-error',
+        choices=('stop', 'go-on'),
+        default='stop',
+        help='where a checkpoint cannot be written: end the run, or go on without',
+    )
+    add(
+        '--nan',
+        choices=('stop', 'skip', 'rollback'),
+        default='stop',
+        help='a batch whose loss or gradient is not finite: end the run, do without its update, or go back to the last '
+        'checkpoint and leave the batch out',
+    )
+    add(
+        '--stall-timeout',
+        type=float,
+        metavar='SECONDS',
+        help='end a run in which nothing happens for so long; unset: no',
+    )
+    add('--keep', type=int, help='how many of the newest checkpoints stay, beside the best; unset: all')
+    add('--frequent', type=int, default=50, help='batches between two log lines')
+    add('--log-file', help='unset: log/NAME.log, NAME as that of the checkpoints')
+    add('--tensorboard', metavar='DIR', help='scalars for TensorBoard')
+    add('--profile', metavar='FILE', help='.json or .png: measure a few steps, write where their time goes, then stop')
+    add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
+
+
 def training() -> Parser:
     """The options of train_resnet.py; unset (None) = the recipe's value, or with --retrain the checkpoint's."""
     parser = Parser(
@@ -177,14 +219,5 @@ def training() -> Parser:
         'theirs) takes so many MB on each device',
     )
 
-    add = parser.add_argument_group('run').add_argument
-    add('--model-prefix', help='of the checkpoints; unset: model/NAME')
-    add('--retrain', action='store_true', help='go on from a checkpoint, as if the run had not been interrupted')
-    add('--model-load-epoch', type=int, help='the checkpoint to go on from; unset: the newest whole one')
-    add('--keep', type=int, help='how many of the newest checkpoints stay, beside the best; unset: all')
-    add('--frequent', type=int, default=50, help='batches between two log lines')
-    add('--log-file', help='unset: log/NAME.log, NAME as that of the checkpoints')
-    add('--tensorboard', metavar='DIR', help='scalars for TensorBoard')
-    add('--profile', metavar='FILE', help='.json or .png: measure a few steps, write where their time goes, then stop')
-    add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
+    _run(parser.add_argument_group('run').add_argument)
     return parser

@@ -53,19 +53,22 @@ def profile(run, train_data, path, report):
 
 
 def train(args, wanted, model, begin, facts, store, report):
-    from ibnnet_mx import distributed, trainer
+    from ibnnet_mx import checkpoint, distributed, trainer
+    from ibnnet_mx.cli import keeper, watchdog
     from ibnnet_mx.recordio import native
 
     cluster = distributed.connect(args.kv_store, args.gpus, args.cpus)
     train_data, val_data, classes, names = inputs(args, wanted, model, cluster, report)
     net = plan.network(args, wanted, model, classes)
-    run = trainer.Trainer(net, wanted, cluster, report, args.memonger, begin)
+    run = trainer.Trainer(net, wanted, cluster, report, args.memonger, begin, args.nan)
     if facts:
-        store.load(run, facts['epoch'])
+        store.load(run, checkpoint.place(facts))
+        check_place(facts, run, train_data)
     if not args.profile:
         store.prepare()
-        if not facts and store.epochs():
+        if not facts and (store.epochs() or store.unfinished()):
             report.warn(f'{store.prefix}-NNNN are there from an earlier run: this one writes over them')
+            store.sweep()
     for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
         report.info(line)
     for line in [*recipe.remarks(wanted, run.epoch), *start.remarks(begin, facts, wanted)]:
@@ -73,10 +76,29 @@ def train(args, wanted, model, begin, facts, store, report):
     if args.profile:
         return profile(run, train_data, args.profile, report)
     about = dict(plan.describe(wanted, model, classes, names), init=start.origin(begin, facts))
-    for _ in range(run.epoch, wanted.epochs):
-        run.train_epoch(train_data)
-        metrics = {'validation': run.evaluate(val_data), 'train': report.epoch_metrics}
-        store.save(run, run.epoch, dict(about, metrics=metrics))
+    every, go_on = args.checkpoint_batches, args.on_save_error == 'go-on'
+    keep = keeper.Keeper(store, run, (train_data, val_data), about, every, go_on)
+    with keep, watchdog.Watchdog(args.stall_timeout, report.warn) as watch:
+        run.stage = watch.stage
+        if facts and 'batch' not in facts and 'validation' not in facts.get('metrics', {}):
+            keep.epoch(facts.get('metrics', {}).get('train', {}))
+        for _ in range(run.epoch, wanted.epochs):
+            keep.train()
+            keep.epoch(report.epoch_metrics)
+
+
+def check_place(facts, run, train_data):
+    """ValueError: batches are not what they were, so that the run cannot go on within an epoch."""
+    if 'batch' not in facts:
+        return
+    there = dict(batch_size=run.recipe.batch_size, steps=train_data.steps(run.epoch), seed=run.recipe.seed)
+    was = dict(batch_size=facts['recipe']['batch_size'], steps=facts['steps'], seed=facts['recipe']['seed'])
+    changed = [f'{key} {was[key]} is now {there[key]}' for key in there if was[key] != there[key]]
+    if changed:
+        raise ValueError(
+            f'--retrain: the checkpoint is of batch {facts["batch"]} within epoch {facts["epoch"]}, and '
+            f'{", ".join(changed)}; leave that as it was, or name an epoch by --model-load-epoch'
+        )
 
 
 def command(args):
@@ -84,6 +106,10 @@ def command(args):
 
     if args.model_load_epoch is not None and not args.retrain:
         raise ValueError(f'--model-load-epoch {args.model_load_epoch} needs --retrain')
+    if args.checkpoint_batches is not None and args.checkpoint_batches < 1:
+        raise ValueError(f'--checkpoint-batches {args.checkpoint_batches} must be at least 1')
+    if args.stall_timeout is not None and not args.stall_timeout > 0:
+        raise ValueError(f'--stall-timeout {args.stall_timeout:g} must be above 0 seconds')
     start.check(args)
     if args.profile is not None:
         from ibnnet_mx import profiling
@@ -109,4 +135,6 @@ def command(args):
 
 
 def main(argv=None):
-    return options.run(command, options.training(), argv, 'interrupted; with --retrain it goes on from the last epoch')
+    return options.run(
+        command, options.training(), argv, 'interrupted; with --retrain it goes on from the last checkpoint'
+    )

@@ -1,0 +1,112 @@
+"""When a run is saved: after each epoch, every --checkpoint-batches N, and when it is asked to end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+from ibnnet_mx.checkpoint import Inside
+from ibnnet_mx.cli.options import Stopped
+from ibnnet_mx.trainer import NotFinite
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MOST_LEFT_OUT = 10  # batches that are not finite: more are no accident
+
+
+class Keeper:
+    """Saves a run; a context within which SIGTERM and Ctrl-C end it after the batch that runs, saved.
+
+    A second one is not waited for. data: what it is trained and validated on. every: batches from one checkpoint within
+    an epoch to the next, None: none.
+    go_on: whether a checkpoint that cannot be written is a warning.
+    """
+
+    def __init__(self, store, run, data, about, every=None, go_on=False):
+        self._store, self._run, self._report, self._about = store, run, run.report, about
+        self._train, self._val = data
+        self._every, self._go_on = every, go_on
+        self._asked, self._before = None, {}
+
+    def __enter__(self):
+        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number, _):
+        if self._asked is not None:
+            raise KeyboardInterrupt
+        self._asked = signal.Signals(number)
+        text = f'\n{self._asked.name}: the run ends after this batch, saved; once more ends it at once\n'
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())  # a log line could meet one that is just being written
+
+    def due(self, batch):
+        return self._asked is not None or bool(self._every) and batch % self._every == 0
+
+    def train(self):
+        """An epoch; with nan='rollback' anew from the last checkpoint, without the batch, where one is not finite."""
+        while True:
+            try:
+                return self._run.train_epoch(self._train, self)
+            except NotFinite as error:
+                self._roll_back(error)
+
+    def _roll_back(self, error):
+        run = self._run
+        if run.nan != 'rollback':
+            raise error
+        if len(run.left_out) >= MOST_LEFT_OUT:
+            raise ValueError(f'{error} (--nan rollback has left out {MOST_LEFT_OUT} batches already)') from None
+        try:
+            place = self._store.choose(warn=self._report.warn)
+        except ValueError as missing:
+            raise ValueError(f'{error} ({missing})') from None
+        self._store.load(run, place)
+        run.left_out.add(error.place)
+        epoch, batch = error.place
+        self._report.warn(
+            f'epoch {epoch}, batch {batch} is not finite: back to batch {run.batch} of epoch {run.epoch}, without it'
+        )
+
+    def save(self):
+        """Within an epoch."""
+        run, sums = self._run, self._report.sums
+        facts = dict(sums=[sums.samples, sums.values], steps=self._train.steps(run.epoch))
+        saved = self._write(Inside(run.epoch, run.batch), facts)
+        self._stop(f'after batch {run.batch} of epoch {run.epoch}', saved)
+
+    def epoch(self, train_metrics):
+        """Validates an epoch that has been trained, and saves it; asked to end, it does without the validation."""
+
+        def between():
+            self._run.stage('validation')
+            if self._asked is not None:
+                saved = self._write(self._run.epoch, dict(metrics={'train': train_metrics}))
+                self._stop(f'after epoch {self._run.epoch - 1}, not validated yet', saved)
+
+        between()
+        metrics = {'validation': self._run.evaluate(self._val, between), 'train': train_metrics}
+        saved = self._write(self._run.epoch, dict(metrics=metrics))
+        self._stop(f'after epoch {self._run.epoch - 1}', saved)
+
+    def _write(self, place, facts):
+        """Whether it could be written. OSError, where the run shall not go on without."""
+        self._run.stage('checkpoint')
+        try:
+            left_out = sorted(map(list, self._run.left_out))
+            self._store.save(self._run, place, {**self._about, **facts, 'left_out': left_out})
+        except OSError as error:
+            if not self._go_on:
+                raise
+            self._report.warn(f'no checkpoint was written: {error.filename}: {error.strerror}; the run goes on')
+            return False
+        return True
+
+    def _stop(self, where, saved):
+        if self._asked is not None:
+            what = 'saved; with --retrain the run goes on from there' if saved else 'not saved'
+            raise Stopped(128 + self._asked, f'stopped by {self._asked.name} {where}, {what}')

@@ -1,0 +1,183 @@
+"""Losses that are not finite, and runs that stand still."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.cli import keeper, watchdog
+from ibnnet_mx.data import Iterator
+from ibnnet_mx.trainer import NAN, NotFinite
+from tests import test_cli_train
+from tests.test_cli_train import warnings
+from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
+
+run = test_cli_train.run
+
+SIZES = (8, 8, 8, 8)
+ABOUT = {'model': 'm', 'recipe': {}}
+
+
+def feed(bad=2):
+    """One of the batches is infinitely bright."""
+    found = batches(*SIZES)
+    if bad is not None:
+        found[bad] = (found[bad][0] * float('inf'), found[bad][1])
+    return Feed(found)
+
+
+def without(bad):
+    found = batches(*SIZES)
+    del found[bad]
+    return Feed(found)
+
+
+def of(nan, model='cifar_resnet8_ibn_a', cpus=1):
+    made = make(model, replace(PLAN, mom=0.9), cpus)
+    made.nan = nan
+    return made
+
+
+@pytest.mark.parametrize('nan', ['stop', 'rollback'])
+@pytest.mark.parametrize('bad', [0, 2, 3])
+def test_the_batch_is_named(nan, bad):
+    trained = of(nan)
+    with pytest.raises(NotFinite, match=f'^epoch 0, batch {bad}: the loss or its') as found:
+        trained.train_epoch(feed(bad))
+    assert found.value.place == (0, bad)
+    assert [note[1] for note in trained.report.batches] == list(range(bad))
+
+
+def test_a_gradient_alone_is_found_too():
+    trained = of('stop')
+    (data, label) = batches(8)[0]
+    trained.step(data, label, 0.05)
+    assert trained.finite.asscalar() == 1
+    next(iter(trained._params.values())).set_data(mx.nd.full(next(iter(trained._params.values())).shape, np.nan))
+    trained.step(data, label, 0.05)
+    assert trained.finite.asscalar() == 0
+
+
+@pytest.mark.parametrize('cpus', [1, 2])
+def test_skipped_it_leaves_no_trace(cpus):
+    """Weights, running statistics of all devices and momentum are those of a run without the batch."""
+    skipped, other = of('skip', cpus=cpus), of('stop', cpus=cpus)
+    steps = [(data, label) for data, label in feed(2)._batches]
+    for data, label in steps:
+        skipped.step(data, label, 0.05)
+    for data, label in without(2)._batches:
+        other.step(data, label, 0.05)
+    for device in range(cpus):
+        assert equal(values(skipped, device), values(other, device))
+    assert equal(arrays(skipped.states()), arrays(other.states()))
+
+
+def test_skipped_it_is_told_and_not_counted():
+    trained = of('skip')
+    trained.train_epoch(feed(2))
+    assert trained.report.lines == ['epoch 0, batch 2: the gradient is not finite, its update was skipped']
+    assert [note[1] for note in trained.report.batches] == [0, 1, 3]
+
+
+def test_rolled_back_it_is_left_out(tmp_path):
+    trained, other, store = of('rollback'), of('stop'), Store(tmp_path / 'net')
+    keep = keeper.Keeper(store, trained, (feed(None), None), ABOUT)
+    keep.train()
+    store.save(trained, 1, ABOUT)
+    keep._train = feed(2)
+    keep.train()
+    assert trained.report.lines == ['epoch 1, batch 2 is not finite: back to batch 0 of epoch 1, without it']
+    other.train_epoch(feed(None))
+    other.left_out = {(1, 2)}
+    other.train_epoch(feed(None))
+    assert equal(values(trained), values(other))
+    assert equal(arrays(trained.states()), arrays(other.states()))
+    store.save(trained, 2, {**ABOUT, 'left_out': sorted(map(list, trained.left_out))})
+    again = of('rollback')
+    store.load(again, 2)
+    assert again.left_out == {(1, 2)}
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_back_to(tmp_path):
+    trained = of('rollback')
+    keep = keeper.Keeper(Store(tmp_path / 'net'), trained, (feed(1), None), ABOUT)
+    with pytest.raises(ValueError, match=r'^epoch 0, batch 1: .*\(--retrain: there is no whole checkpoint '):
+        keep.train()
+
+
+def test_too_many_are_no_accident(tmp_path):
+    trained = of('rollback')
+    trained.left_out = {(9, batch) for batch in range(keeper.MOST_LEFT_OUT)}
+    keep = keeper.Keeper(Store(tmp_path / 'net'), trained, (feed(1), None), ABOUT)
+    with pytest.raises(ValueError, match='--nan rollback has left out 10 batches already'):
+        keep.train()
+
+
+def test_the_command_ends_and_its_checkpoints_are_from_before(run, tmp_path):
+    last = run('--lr', '1e30', '--lr-steps', '1', '--batch-size', '4', code=2).splitlines()[-1]
+    assert last.startswith('train_resnet: epoch 0, batch ')
+    assert Store(tmp_path / 'net').epochs() == []
+    assert warnings(run('--lr', '1e30', '--batch-size', '4', '--epochs', '1', '--nan', 'skip'))
+    assert set(NAN) == {'stop', 'skip', 'rollback'}
+
+
+def test_a_run_that_stands_still_is_ended_and_says_where():
+    told, ended = [], []
+    with watchdog.Watchdog(0.2, told.append, ended.append) as watch:
+        for _ in range(8):
+            watch.stage('step')
+            time.sleep(0.05)
+        assert not told
+        watch.stage('data')
+        time.sleep(0.6)
+    assert ended == [watchdog.CODE]
+    assert told == [
+        '--stall-timeout 0.2: nothing has happened for that many seconds, the run was waiting for: data. It ends; '
+        '--retrain goes on from the last checkpoint'
+    ]
+
+
+def test_without_a_limit_nobody_watches():
+    told = []
+    with watchdog.Watchdog(None, told.append, told.append) as watch:
+        watch.stage('step')
+        time.sleep(0.05)
+    assert not watch._thread.is_alive()
+    assert told == []
+
+
+STALLED = """
+import sys, time
+from ibnnet_mx import data
+from ibnnet_mx.cli import train
+
+def numbered(self, *_):
+    time.sleep(600)
+    yield
+
+data.Iterator.numbered = numbered
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_the_command_ends_where_the_data_do_not_come(tmp_path, tiny_data):
+    assert callable(Iterator.numbered)
+    words = ['--data-type', 'cifar10', '--depth', '8', '--data-dir', str(tiny_data), '--stall-timeout', '3']
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, '-c', STALLED, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == watchdog.CODE
+    assert time.monotonic() - begin < 60
+    assert 'waiting for: data. It ends' in done.stderr.splitlines()[-1]
+
+
+def test_a_limit_must_be_a_time(run):
+    assert run('--stall-timeout', '0', code=2) == 'train_resnet: --stall-timeout 0 must be above 0 seconds\n'

@@ -1,0 +1,220 @@
+"""Checkpoints within an epoch: a run that is cut anywhere goes on as if it had not been."""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from ibnnet_mx import recipe
+from ibnnet_mx.checkpoint import Inside, Store, place
+from ibnnet_mx.cli import keeper
+from ibnnet_mx.cli.options import Stopped
+from tests import test_cli_train
+from tests.conftest import ROOT
+from tests.test_cli_train import TINY, same, saved, warnings
+from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
+
+run = test_cli_train.run
+
+SIZES = (8, 8, 8, 5)
+WARMING = dict(norm='mabn', norm_args=(('B', 2), ('real_B', 6), ('warmup_iters', 7)))
+CASES = {  # of a Trainer: changes of its plan, network, contexts, recompute
+    'plain': ({}, 'cifar_resnet8_v2', 1, False),
+    'nesterov': (dict(optimizer='nag'), 'cifar_resnet8_v2', 1, False),
+    'warming up': (WARMING, 'cifar_resnet8_ibn_a', 1, False),
+    'mixup': (dict(mixup=0.2, label_smoothing=0.1), 'cifar_resnet8_v2', 1, False),
+    'dropout': ({}, 'cifar_resnet8_w_d', 1, False),
+    'recomputed': (dict(accumulate=2), 'cifar_resnet8_v2', 1, True),
+    'two contexts': ({}, 'cifar_resnet8_ibn_a', 2, False),
+    'three contexts': (WARMING, 'cifar_resnet8_v2', 3, False),
+}
+
+
+class Cut:
+    """Saves within epochs, and ends the run there."""
+
+    def __init__(self, run, store, batch):
+        self.run, self.store, self.batch = run, store, batch
+
+    def due(self, batch):
+        return batch == self.batch
+
+    def save(self):
+        sums = getattr(self.run.report, 'sums', None)
+        facts = {'model': 'm', 'recipe': recipe.to_dict(self.run.recipe), 'sums': sums or [3, {'accuracy': 1 / 3}]}
+        self.store.save(self.run, Inside(self.run.epoch, self.run.batch), facts)
+        raise Stopped(143, 'cut')
+
+
+def start(case):
+    changes, model, cpus, recompute = CASES[case]
+    plan = replace(PLAN, epochs=2, **changes)
+    if case == 'dropout':
+        plan, model = replace(plan, w_d=True), 'cifar_resnet8_v2'
+    return make(model, plan, cpus, recompute)
+
+
+@pytest.mark.parametrize('batch', [1, 3, 4])
+@pytest.mark.parametrize('case', CASES)
+def test_a_run_that_is_cut_within_an_epoch_goes_on_as_if_it_had_not_been(case, batch, tmp_path):
+    """Weights, statistics of every context and the optimiser's state after two epochs, cut in the second."""
+    feed, store = Feed(batches(*SIZES)), Store(tmp_path / 'net')
+    whole = start(case)
+    for _ in range(2):
+        whole.train_epoch(feed)
+    first = start(case)
+    first.train_epoch(feed)
+    with pytest.raises(Stopped):
+        first.train_epoch(feed, Cut(first, store, batch))
+    again = start(case)
+    store.load(again, store.choose())
+    assert (again.epoch, again.batch) == (1, batch)
+    again.train_epoch(feed)
+    assert again.report.starts == (1, batch, [3, {'accuracy': 1 / 3}])
+    for device in range(len(whole.cluster.contexts)):
+        assert equal(values(again, device), values(whole, device))
+    assert equal(arrays(again.states()), arrays(whole.states()))
+    told = [note[1] for note in again.report.batches]
+    assert told == list(range(batch, 4))
+    assert again.report.batches == whole.report.batches[-len(told) :] if told else True
+
+
+def test_other_devices_cannot_take_what_each_had_for_itself(tmp_path):
+    feed, store = Feed(batches(*SIZES)), Store(tmp_path / 'net')
+    first = start('two contexts')
+    with pytest.raises(Stopped):
+        first.train_epoch(feed, Cut(first, store, 2))
+    with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, these are 1'):
+        store.load(make('cifar_resnet8_ibn_a', PLAN), store.choose())
+
+
+def test_only_the_newest_within_an_epoch_stays_and_the_epochs_end_removes_it(tmp_path):
+    run, store = make(), Store(tmp_path / 'net')
+    run.step(*batches(4)[0], 0.05)
+    facts = {'model': 'm', 'recipe': {}, 'metrics': {'validation': {'accuracy': 0.5}}}
+
+    def there():
+        return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*.json'))
+
+    for where in (1, Inside(1, 2), Inside(1, 4)):
+        store.save(run, where, facts)
+    assert there() == ['net-0001.json', 'net-inside/0001-000004.json', 'net-symbol.json']
+    assert store.choose() == Inside(1, 4) == place(store.facts(Inside(1, 4)))
+    assert store.choose(1) == 1
+    path, told = store.path(Inside(1, 4), 'params'), []
+    path.write_bytes(path.read_bytes()[:-1])
+    assert store.choose(warn=told.append) == 1
+    assert told[0].startswith(f'batch 4 after epoch 1 is passed over: {path} has ')
+    for left in ('0001-000003.states', '0001-000009.params.part'):  # by a save that was killed
+        (tmp_path / 'net-inside' / left).write_bytes(b'half')
+    store.save(run, 2, facts)
+    assert there() == ['net-0001.json', 'net-0002.json', 'net-symbol.json']
+    assert not (tmp_path / 'net-inside').exists()
+
+
+def last_line(err):
+    return err.splitlines()[-1]
+
+
+def stopped(tmp_path, tiny_data, number, at, options=()):
+    """stderr of train_resnet.py that is sent a signal when it has told a line with `at`."""
+    words = [*TINY, '--data-dir', str(tiny_data), '--model-prefix', 'net', *options]
+    lines = []
+    script = [sys.executable, str(ROOT / 'train_resnet.py'), *words]
+    with subprocess.Popen(script, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            lines.append(line)
+            if at in line:
+                process.send_signal(number)
+                at = 'nothing any more'
+    return process.returncode, ''.join(lines)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_end_saves_the_batch_and_goes_on(run, tmp_path, tiny_data, number):
+    options = ['--batch-size', '4', '--epochs', '2']
+    whole = run(*options, prefix='whole')
+    code, told = stopped(tmp_path, tiny_data, number, 'Epoch[1] Batch [2]', options)
+    assert code == 128 + number
+    found = re.match(
+        rf'train_resnet: stopped by {number.name} after batch (\d+) of epoch 1, saved; with --retrain the run goes on '
+        'from there$',
+        last_line(told),
+    )
+    assert 2 <= int(found.group(1)) <= 6
+    log = run('--retrain', *options)
+    assert f'Epoch[1] Batch [{found.group(1)}]' not in log
+    assert same(saved(tmp_path), saved(tmp_path, prefix='whole'))
+    last = r'Epoch\[1\] (?:Train|Validation)-\S+=\S+'
+    assert re.findall(last, log) == re.findall(last, whole)
+    assert not (tmp_path / 'net-inside').exists()
+
+
+def test_after_kill_9_it_goes_on_from_the_last_of_every_n_batches(run, tmp_path, tiny_data):
+    options = ['--batch-size', '4', '--epochs', '2', '--checkpoint-batches', '3']
+    run(*options, prefix='whole')
+    code, _ = stopped(tmp_path, tiny_data, signal.SIGKILL, 'Epoch[1] Batch [8]', options)
+    assert code == -signal.SIGKILL
+    log = run('--retrain', *options)
+    assert 'Epoch[0]' not in log
+    assert 'Epoch[1] Batch [6]' not in log
+    assert 'Epoch[1] Batch [12]' in log
+    assert same(saved(tmp_path), saved(tmp_path, prefix='whole'))
+
+
+def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_path, monkeypatch):
+    run('--epochs', '2', prefix='whole')
+    asked = keeper.Keeper.epoch
+
+    def ask(self, *given):
+        self._ask(signal.SIGTERM, None)
+        asked(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeper.Keeper, 'epoch', ask)
+        told = run('--epochs', '2', code=143)
+    assert last_line(told).startswith('train_resnet: stopped by SIGTERM after epoch 0, not validated yet, saved; ')
+    assert 'validation' not in Store(tmp_path / 'net').facts(1)['metrics']
+    log = run('--retrain', '--epochs', '2')
+    assert log.count('Epoch[0] Validation-accuracy') == 1
+    assert same(saved(tmp_path), saved(tmp_path, prefix='whole'))
+    facts = [Store(tmp_path / prefix).facts(1)['metrics'] for prefix in ('net', 'whole')]
+    assert facts[0] == facts[1]
+
+
+def test_a_second_signal_is_not_waited_for():
+    keep = keeper.Keeper(None, make(), (None, None), {})
+    keep._ask(signal.SIGINT, None)
+    assert keep.due(1)
+    with pytest.raises(KeyboardInterrupt):
+        keep._ask(signal.SIGINT, None)
+
+
+def test_what_must_stay_the_same_within_an_epoch(run, tmp_path, tiny_data):
+    stopped(tmp_path, tiny_data, signal.SIGTERM, 'Epoch[0] Batch [2]', ['--batch-size', '4'])
+    assert last_line(run('--retrain', '--batch-size', '8', code=2)).startswith(
+        'train_resnet: --retrain: the checkpoint is of batch '
+    )
+    assert last_line(run('--retrain', '--batch-size', '8', code=2)).endswith(
+        'within epoch 0, and batch_size 4 is now 8, steps 12 is now 6; leave that as it was, or name an epoch by '
+        '--model-load-epoch'
+    )
+    assert last_line(run('--checkpoint-batches', '0', code=2)) == (
+        'train_resnet: --checkpoint-batches 0 must be at least 1'
+    )
+
+
+def test_where_no_checkpoint_can_be_written_the_run_may_go_on(run, monkeypatch):
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, 'No space left on device', str(self.path(1, 'params')))
+
+    monkeypatch.setattr(Store, 'save', full)
+    assert last_line(run(code=2)) == 'train_resnet: net-0001.params: No space left on device'
+    told = warnings(run('--on-save-error', 'go-on'))
+    assert told == ['no checkpoint was written: net-0001.params: No space left on device; the run goes on'] * 2
