@@ -30,6 +30,7 @@ MAY = {  # module: modules of this package that it may import
     'scoring': set(),
     'diagnosis': {'scoring'},
     'finetune': {'norm'},
+    'doctor': {'_env', 'recordio'},
     'optim': {'operators'},
     'runstate': {'norm'},
     'trainer': {'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'runstate', 'scoring'},
@@ -37,7 +38,7 @@ MAY = {  # module: modules of this package that it may import
     'weights': {'registry', 'convert', 'download', 'ndfile'},
 }
 LATE = {'registry': {'nets', 'weights'}}  # inside of functions only: get_model() is what the latter two are for
-NO_MXNET = {'_env', 'recipe', 'registry', 'recordio', 'download', 'logs', 'ndfile', 'scoring', 'diagnosis'}
+NO_MXNET = {'_env', 'recipe', 'registry', 'recordio', 'download', 'logs', 'ndfile', 'scoring', 'diagnosis', 'doctor'}
 FILES = sorted(ROOT.rglob('*.py'))
 
 

@@ -1,0 +1,162 @@
+"""What this machine offers to ibnnet_mx, what is wrong with it, and the way out:  python -m ibnnet_mx.doctor"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+from ibnnet_mx import _env
+from ibnnet_mx.recordio import native
+
+LIMIT = 120  # seconds that mxnet may take to begin; a wrong DMLC_ variable makes it wait for ever
+DISK, MEMORY = 2.0, 2.0  # GB that a small run needs
+PACKAGES = {  # what can be left out: what then cannot be done, and how it is had
+    'matplotlib': ('--plot, --profile FILE.png and curves', 'pip install matplotlib'),
+    'tensorboardX': ('--tensorboard', 'pip install tensorboardX'),
+    'onnx': ('ONNX files', "pip install 'onnx<1.19' onnxruntime 'protobuf<7'"),
+    'safetensors': ('.safetensors files', 'pip install safetensors'),
+}
+PROBE = """
+import json
+from ibnnet_mx import operators
+import mxnet as mx
+fused = operators.fused()
+x = mx.nd.ones((2, 2))
+cuda = mx.runtime.Features().is_enabled('CUDA')
+print(json.dumps(dict(sum=float((x @ x if hasattr(x, '__matmul__') else mx.nd.dot(x, x)).sum().asscalar()), fused=fused,
+    winograd=operators.winograd(), cuda=cuda, gpus=mx.context.num_gpus() if cuda else 0)))
+"""
+
+
+class Finding(NamedTuple):
+    """way_out: '' where nothing is wrong. stops: whether training cannot work with it."""
+
+    text: str
+    way_out: str = ''
+    stops: bool = False
+
+    def lines(self) -> Iterator[str]:
+        mark = '  ok' if not self.way_out else 'STOP' if self.stops else 'note'
+        yield f'{mark}  {self.text}'
+        if self.way_out:
+            yield f'      -> {self.way_out}'
+
+
+def environment() -> Iterator[Finding]:
+    for line in _env.report():
+        missing = 'mxnet missing' in line
+        lost = line.startswith('CUDA libraries: not found')
+        way_out = (
+            "pip install -e '.[cpu]', or '.[gpu]'" if missing else "pip install -e '.[gpu]' brings them" if lost else ''
+        )
+        yield Finding(line, way_out, missing or lost)
+    kinds = {
+        'fast': ('bfloat16: in hardware', ''),
+        'slow': ('bfloat16: by float32 instructions', '--dtype bfloat16 will be slower than float32 here'),
+        'no': ('bfloat16: not there', '--dtype bfloat16 needs a processor with AVX-512'),
+    }
+    yield Finding(*kinds[_env.bfloat16()])
+
+
+def mxnet() -> Iterator[Finding]:
+    """mxnet in a process of its own, which it may end or keep for ever."""
+    words = [sys.executable, '-c', PROBE]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        wrong = ', '.join(f'{name}={value}' for name, value in sorted(os.environ.items()) if name.startswith('DMLC_'))
+        way_out = f'unset {wrong}' if wrong else 'look for a file lock or a full disk'
+        yield Finding(f'mxnet does not begin within {LIMIT} seconds', way_out, True)
+        return
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        why = said[-1] if said else f'it ended with {done.returncode}'
+        yield Finding(
+            f'mxnet cannot be used: {why}', "install it anew: pip install -c constraints.txt -e '.[cpu]'", True
+        )
+        return
+    if found['sum'] != 8.0:
+        yield Finding(f'mxnet computes 2 x 2 matrices wrongly: {found["sum"]}', 'install it anew', True)
+    build = 'python -m ibnnet_mx.operators.build (it needs g++)'
+    if found['fused']:
+        tiles = ', convolutions in tiles' if found['winograd'] else ''
+        yield Finding(f'operators in C++: there{tiles}')
+    elif os.environ.get('IBNNET_MX_NATIVE') == '0':
+        yield Finding('operators in C++: left out, as IBNNET_MX_NATIVE=0 said')
+    else:
+        yield Finding('operators in C++: not there, training steps take longer', build)
+    yield Finding(f'GPUs that mxnet sees: {found["gpus"]}' if found['cuda'] else 'GPUs: this mxnet is for the CPU')
+
+
+def reading() -> Iterator[Finding]:
+    about = native.about()
+    yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.build (it needs gcc)')
+    for name, (what, way_out) in PACKAGES.items():
+        there = find_spec(name) is not None
+        yield Finding(f'{name}: {"there" if there else f"missing, no {what}"}', '' if there else way_out)
+
+
+def room(folder: str) -> Iterator[Finding]:
+    """Disk and memory."""
+    try:
+        place = next(path for path in (Path(folder).resolve(), *Path(folder).resolve().parents) if path.is_dir())
+        free = shutil.disk_usage(place).free / 1e9
+    except OSError as error:
+        yield Finding(f'{folder}: {error.strerror}', 'name another with --folder', True)
+        return
+    writable = os.access(place, os.W_OK)
+    yield Finding(f'{place}: {free:.1f} GB free', '' if free > DISK else f'make room: checkpoints need {DISK:g} GB')
+    if not writable:
+        yield Finding(f'{place}: no permission to write', 'train elsewhere, or name another with --folder', True)
+    memory = dict(line.split(':') for line in Path('/proc/meminfo').read_text().splitlines() if ':' in line)
+    available = int(memory['MemAvailable'].split()[0]) / 1e6
+    way_out = '' if available > MEMORY else 'stop other programs; --batch-size, --accumulate and --memonger need less'
+    yield Finding(f'{available:.1f} GB of memory available', way_out)
+
+
+def cluster() -> Iterator[Finding]:
+    """The scheduler that the DMLC_ variables name."""
+    host, port = os.environ.get('DMLC_PS_ROOT_URI'), os.environ.get('DMLC_PS_ROOT_PORT')
+    if not host and not port:
+        yield Finding('several machines: no DMLC_PS_ROOT_URI is set, so this is a run of one')
+        return
+    way_out = 'both name the scheduler: DMLC_PS_ROOT_URI its address, DMLC_PS_ROOT_PORT its port'
+    if not host or not port or not port.isdecimal() or not 0 < int(port) < 65536:
+        yield Finding(f'DMLC_PS_ROOT_URI={host} DMLC_PS_ROOT_PORT={port} name no scheduler', way_out, True)
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        yield Finding(f'the scheduler {host}:{port} does not answer: {error}', f'start it first; {way_out}', True)
+    else:
+        yield Finding(f'the scheduler {host}:{port} answers')
+
+
+def findings(folder: str) -> Iterator[Finding]:
+    for part in (environment, mxnet, reading, lambda: room(folder), cluster):
+        yield from part()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog='python -m ibnnet_mx.doctor', description=(__doc__ or '').partition(':')[0])
+    parser.add_argument('--folder', default='.', help='where checkpoints will be written (here)')
+    folder, stopping = parser.parse_args(argv).folder, 0
+    for finding in findings(folder):
+        stopping += finding.stops
+        for line in finding.lines():
+            print(line, flush=True)
+    return 1 if stopping else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

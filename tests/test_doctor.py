@@ -1,0 +1,87 @@
+"""What the doctor finds, and the ways out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from ibnnet_mx import doctor
+from tests.conftest import ROOT
+
+
+def texts(part):
+    return [line for finding in part for line in finding.lines()]
+
+
+def test_the_doctor_finds_this_machine_well():
+    done = subprocess.run(
+        [sys.executable, '-m', 'ibnnet_mx.doctor'], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ''
+    for told in ('  ok  Python 3.', 'mxnet 1.9.1', '  ok  threads: ', 'GPUs', 'GB free', 'so this is a run of one'):
+        assert told in done.stdout
+    assert 'STOP' not in done.stdout
+
+
+def test_the_doctor_knows_the_way_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor._env, 'report', lambda: ['mxnet missing', 'CUDA libraries: not found libcudnn.so.8'])
+    monkeypatch.setattr(doctor._env, 'bfloat16', lambda: 'no')
+    assert texts(doctor.environment()) == [
+        'STOP  mxnet missing',
+        "      -> pip install -e '.[cpu]', or '.[gpu]'",
+        'STOP  CUDA libraries: not found libcudnn.so.8',
+        "      -> pip install -e '.[gpu]' brings them",
+        'note  bfloat16: not there',
+        '      -> --dtype bfloat16 needs a processor with AVX-512',
+    ]
+    monkeypatch.setattr(doctor.shutil, 'disk_usage', lambda place: shutil_usage(1e9))
+    assert texts(doctor.room(str(tmp_path / 'not' / 'yet')))[:2] == [
+        f'note  {tmp_path}: 1.0 GB free',
+        '      -> make room: checkpoints need 2 GB',
+    ]
+
+
+def shutil_usage(free):
+    return type('usage', (), {'free': free})
+
+
+@pytest.mark.parametrize(
+    ('probe', 'told'),
+    [
+        (
+            'import sys; sys.exit("ImportError: no libgfortran")',
+            'mxnet cannot be used: ImportError: no libgfortran',
+        ),
+        ('import os; os.abort()', 'mxnet cannot be used: it ended with -6'),
+        ('import time; time.sleep(60)', 'mxnet does not begin within 1 seconds'),
+        ('print(\'{"sum": 7.0, "fused": false, "cuda": false}\')', 'mxnet computes 2 x 2 matrices wrongly: 7.0'),
+    ],
+)
+def test_the_doctor_survives_an_mxnet_that_does_not(probe, told, monkeypatch):
+    monkeypatch.setattr(doctor, 'PROBE', probe)
+    monkeypatch.setattr(doctor, 'LIMIT', 1)
+    monkeypatch.setenv('DMLC_ROLE', 'server')
+    found = texts(doctor.mxnet())
+    assert found[0] == f'STOP  {told}'
+    assert ('unset DMLC_ROLE=server' in found[1]) == ('begin' in told)
+
+
+def test_the_doctor_asks_the_scheduler(monkeypatch):
+    for name in [name for name in os.environ if name.startswith('DMLC_')]:
+        monkeypatch.delenv(name)
+    assert 'this is a run of one' in texts(doctor.cluster())[0]
+    monkeypatch.setenv('DMLC_PS_ROOT_URI', '127.0.0.1')
+    monkeypatch.setenv('DMLC_PS_ROOT_PORT', 'x')
+    assert texts(doctor.cluster())[0] == 'STOP  DMLC_PS_ROOT_URI=127.0.0.1 DMLC_PS_ROOT_PORT=x name no scheduler'
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        port = server.getsockname()[1]
+        monkeypatch.setenv('DMLC_PS_ROOT_PORT', str(port))
+        assert f'the scheduler 127.0.0.1:{port} does not answer: ' in texts(doctor.cluster())[0]
+        server.listen()
+        assert texts(doctor.cluster()) == [f'  ok  the scheduler 127.0.0.1:{port} answers']
