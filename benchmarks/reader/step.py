@@ -9,6 +9,7 @@ import argparse
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -21,23 +22,21 @@ from ibnnet_mx.recordio.reader import Options, Reader  # noqa: E402
 WARM_UP = 3  # steps
 
 
-def training(net):
-    """One step of SGD on a batch, waited for; the rate is too small to change anything."""
-    import mxnet as mx
-    from mxnet import autograd, gluon
+class Silent:
+    """In the place of logs.Reporter."""
 
-    loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
-    how = dict(learning_rate=1e-6, momentum=0.9)
-    trainer = gluon.Trainer(net.collect_params(), 'sgd', how, update_on_kvstore=False)
+    def __getattr__(self, name):
+        return lambda *args, **named: None
 
-    def step(data, label):
-        with autograd.record():
-            loss = loss_of(net(data), label)
-        loss.backward()
-        trainer.step(data.shape[0])
-        mx.nd.waitall()
 
-    return step
+def training(net, batch):
+    """One step on a batch, as train_resnet.py makes it; the rate is too small to change anything. Gives the logits."""
+    from ibnnet_mx import distributed, recipe, trainer
+
+    plan = replace(recipe.RECIPES['cifar10_fast'], batch_size=batch)
+    run = trainer.Trainer(net, plan, distributed.connect(), Silent())
+
+    return lambda data, label: run.step(data, label, 1e-6)
 
 
 def endless(reader):
@@ -53,25 +52,29 @@ def endless(reader):
 
 
 def measure(args):
-    """Seconds of each step: read, and the same."""
+    """Seconds of a step in each round: read, and the same."""
+    import mxnet as mx
+
     model = registry.find(*registry.split_name(args.model))
     pixels = model.pixels.mean, model.pixels.std
-    reader = Reader(args.rec, model.size, args.batch, Augment(**AUGMENT[args.aug_level]), pixels, Options())
-    classes = int(reader.labels().max()) + 1
-    net = get_model(args.model, classes=classes)
-    net.initialize()
-    net.hybridize(static_alloc=True, static_shape=True)
-    step, batches = training(net), endless(reader)
+    options = Options(threads=args.threads)
+    reader = Reader(args.rec, model.size, args.batch, Augment(**AUGMENT[args.aug_level]), pixels, options)
+    net = get_model(args.model, classes=int(reader.labels().max()) + 1, dtype=args.dtype)
+    step, batches = training(net, args.batch), endless(reader)
     constant = next(batches)
     for _ in range(WARM_UP):
         step(*next(batches))
     times = {'read': [], 'the same': []}
     for _ in range(args.rounds):
         for kind, found in times.items():
+            begin, before = time.perf_counter(), []
             for _ in range(args.steps):
-                begin = time.perf_counter()
-                step(*(next(batches) if kind == 'read' else constant))
-                found.append(time.perf_counter() - begin)
+                logits = step(*(next(batches) if kind == 'read' else constant))
+                for part in before:  # one batch late, as in training
+                    part.asnumpy()
+                before = logits
+            mx.nd.waitall()
+            found.append((time.perf_counter() - begin) / args.steps)
     reader.close()
     return times
 
@@ -82,15 +85,18 @@ def main():
     parser.add_argument('--model', default='cifar_resnet20_v2', help='as get_model() names it (cifar_resnet20_v2)')
     parser.add_argument('--batch', type=int, default=128, help='pictures of a step (128)')
     parser.add_argument('--steps', type=int, default=20, help='of each kind in a round (20)')
-    parser.add_argument('--rounds', type=int, default=3, help='turns of both kinds (3)')
+    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'], help='(float32)')
+    parser.add_argument('--threads', type=int, help='of the reader (one for each core)')
+    parser.add_argument('--rounds', type=int, default=5, help='turns of both kinds (5)')
     parser.add_argument('--aug-level', default='cifar', choices=[str(level) for level in AUGMENT], help='(cifar)')
     args = parser.parse_args()
     args.aug_level = next(level for level in AUGMENT if str(level) == args.aug_level)
     _env.prepare()
     times = {kind: statistics.median(found) for kind, found in measure(args).items()}
     ratio = times['read'] / times['the same']
-    print('| network | batch | ms a step, pictures read | the same batch | ratio |\n|---|---|---|---|---|')
-    print(f'| {args.model} | {args.batch} | {1e3 * times["read"]:.1f} | {1e3 * times["the same"]:.1f} | {ratio:.3f} |')
+    print('| network | dtype | batch | ms a step, pictures read | the same batch | ratio |\n|---|---|---|---|---|---|')
+    cells = [args.model, args.dtype, args.batch, *(f'{1e3 * times[kind]:.1f}' for kind in times), f'{ratio:.3f}']
+    print(f'| {" | ".join(map(str, cells))} |')
 
 
 if __name__ == '__main__':
