@@ -6,6 +6,7 @@ import mxnet as mx
 
 from ibnnet_mx import operators
 
+MOST = 100  # arrays of one multi_all_finite: mxnet 1.9.1 writes beyond its own memory for more than 200
 
 class Nesterov(mx.optimizer.NAG):
     """state = momentum * state - rate * g, then weight += momentum * state - rate * g; g = gradient + wd * weight.
@@ -45,6 +46,15 @@ class Together(mx.optimizer.SGD):
             nesterov=int(self.nesterov),
             out=list(weight),
         )
+
+
+def all_finite(arrays):
+    """(1,): 1.0 where every value of the arrays is finite, else 0.0; it is computed while the host goes on."""
+    flag = mx.nd.ones((1,), arrays[0].context)
+    for first in range(0, len(arrays), MOST):
+        some = arrays[first : first + MOST]
+        mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=flag)
+    return flag
 
 
 NAMES = {'sgd': mx.optimizer.SGD, 'nag': Nesterov}

@@ -125,7 +125,7 @@ class Trainer:
             for arrays in grads.values():
                 gluon.utils.clip_global_norm(arrays, self.recipe.clip_gradient * rows, check_isfinite=False)
         whole = grads[self.cluster.contexts[0]]  # after the sum over contexts they are equal
-        self.finite = mx.nd.multi_all_finite(*whole, num_arrays=len(whole))
+        self.finite = optim.all_finite(whole)
         if self.nan == 'skip' and not self.finite.asscalar():
             for array, old in before:
                 old.copyto(array)

@@ -82,3 +82,12 @@ def test_elsewhere_mxnets_own_are_used(monkeypatch):
     assert type(optim.make('nag', [mx.cpu()], **RATES)) is optim.Nesterov
     for found, wanted in zip(updated(optim.make('nag', [mx.cpu()], **RATES)), formulas('nag')):
         near(found, wanted)
+
+
+@pytest.mark.parametrize('bad', [None, 0, 99, 100, 450])
+def test_whether_all_values_are_finite(bad):
+    """Of more arrays than mxnet's operator takes."""
+    arrays = [mx.nd.ones((3, 2)) for _ in range(451)]
+    if bad is not None:
+        arrays[bad][1, 1] = float('inf') if bad % 2 else float('nan')
+    assert optim.all_finite(arrays).asscalar() == (bad is None)
