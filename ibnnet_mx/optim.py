@@ -8,6 +8,7 @@ from ibnnet_mx import operators
 
 MOST = 100  # arrays of one multi_all_finite: mxnet 1.9.1 writes beyond its own memory for more than 200
 
+
 class Nesterov(mx.optimizer.NAG):
     """state = momentum * state - rate * g, then weight += momentum * state - rate * g; g = gradient + wd * weight.
 
