@@ -48,6 +48,10 @@ def _inputs(graph, net):
     return [name for name in net.collect_params() if name in needed]
 
 
+def _as_inside(epoch):
+    return epoch if isinstance(epoch, Inside) else Inside(epoch, 0)
+
+
 def _numbers(epoch):
     return epoch._asdict() if isinstance(epoch, Inside) else {'epoch': epoch}
 
@@ -103,7 +107,7 @@ class Store:
         if inside:
             self._inside.mkdir(exist_ok=True)
         self.write(run.net, epoch, facts, run.cluster.contexts[0], states)
-        self.sweep(epoch if inside else Inside(epoch, 0))
+        self.sweep(_as_inside(epoch))
         if not inside:
             self._clear(epoch)
 
@@ -218,13 +222,12 @@ class Store:
                 raise ValueError(f'--model-load-epoch {epoch}: {fault} (checkpoints of {self.prefix}: {there})')
             return epoch
         faults = ''
-        ends = [(epoch, 0, epoch) for epoch in self.epochs()]
-        for *_, candidate in sorted([*ends, *((*inside, inside) for inside in self.unfinished())], reverse=True):
+        for candidate in sorted([*self.epochs(), *self.unfinished()], key=_as_inside, reverse=True):
             fault = self.fault(candidate)
             if not fault:
                 return candidate
-            where = 'batch {1} after epoch {0}'.format(*candidate) if isinstance(candidate, Inside) else candidate
-            warn(f'{"" if isinstance(candidate, Inside) else "epoch "}{where} is passed over: {fault}')
+            named = f'batch {candidate.batch} after epoch' if isinstance(candidate, Inside) else 'epoch'
+            warn(f'{named} {_as_inside(candidate).epoch} is passed over: {fault}')
             faults += f'; {fault}'
         raise ValueError(f'--retrain: there is no whole checkpoint {self.prefix}-NNNN.params with its .json{faults}')
 

@@ -32,9 +32,6 @@ def evaluate(net, val, cluster, parts=1, between=None):
     return {name: value / max(samples, 1.0) for name, value in total.items()}
 
 
-NAN = ('stop', 'skip', 'rollback')  # what is done about a batch whose loss or gradient is not finite
-
-
 class NotFinite(ValueError):
     """The loss or the gradient of a batch is not finite: a run that goes on from there is lost."""
 
@@ -52,8 +49,9 @@ class Trainer:
     The network is initialised here, from the recipe's seed, unless it already is. report: logs.Reporter or the like.
     start: called with the initialised network to put other weights into it; returns lines for the log.
     recompute: None, 'auto' or megabytes: memonger.Recompute's budget.
-    nan: one of NAN; 'skip' leaves weights and norms as they were before the batch, the others raise NotFinite, one
-    batch late. left_out: {(epoch, batch)} that are not trained on. stage: called with what is waited for from then on.
+    nan: 'stop', 'skip' or 'rollback'; 'skip' leaves weights and norms as they were before the batch, the others raise
+    NotFinite, one batch late. left_out: {(epoch, batch)} that are not trained on. stage: called with what is waited for
+    from then on.
     """
 
     def __init__(self, net, plan, cluster, report, recompute=None, start=None, nan='stop'):
@@ -80,7 +78,9 @@ class Trainer:
         self._updates = cluster.connect(self._params, optimizer)
         self._sums = {}  # of a batch's parts, by context
         self.finite = mx.nd.ones((1,), cluster.contexts[0])
-        self._drawing = any(isinstance(block, nn.Dropout) for block in _blocks(net))
+        drawing = []
+        net.apply(lambda block: drawing.append(isinstance(block, nn.Dropout)))
+        self._draws = any(drawing)
         self._tick = lambda kind: None  # what a profiling.Clock hears
 
     def go_on(self, epoch, batch=0, sums=None):
@@ -201,7 +201,7 @@ class Trainer:
         if batch is None:
             for each in (mx.random.seed, np.random.seed, random.seed):
                 each(seed)
-        elif self._drawing:
+        elif self._draws:
             mx.random.seed(int(np.random.RandomState([seed, batch]).randint(2**31)))
 
     def train_epoch(self, train, keeper=None):
@@ -266,10 +266,3 @@ class Trainer:
     def set_states(self, states):
         """What states() gave. ValueError where it does not fit."""
         runstate.set_states(states, self._params, self._updates, self.cluster.contexts)
-
-
-def _blocks(net):
-    found = [net]
-    for block in found:
-        found += block._children.values()
-    return found

@@ -192,8 +192,9 @@ def test_a_second_signal_is_not_waited_for():
     keep = keeper.Keeper(None, make(), (None, None), {})
     keep._ask(signal.SIGINT, None)
     assert keep.due(1)
-    with pytest.raises(KeyboardInterrupt):
-        keep._ask(signal.SIGINT, None)
+    with pytest.raises(Stopped) as found:
+        keep._ask(signal.SIGTERM, None)
+    assert found.value.code == 143
 
 
 def test_what_must_stay_the_same_within_an_epoch(run, tmp_path, tiny_data):

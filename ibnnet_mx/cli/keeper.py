@@ -19,13 +19,13 @@ class Keeper:
 
     A second one is not waited for. data: what it is trained and validated on. every: batches from one checkpoint within
     an epoch to the next, None: none.
-    go_on: whether a checkpoint that cannot be written is a warning.
+    go_on: whether a checkpoint that cannot be written is a warning. last: the checkpoint that the run went on from.
     """
 
-    def __init__(self, store, run, data, about, every=None, go_on=False):
+    def __init__(self, store, run, data, about, every=None, go_on=False, last=None):
         self._store, self._run, self._report, self._about = store, run, run.report, about
         self._train, self._val = data
-        self._every, self._go_on = every, go_on
+        self._every, self._go_on, self._last = every, go_on, last
         self._asked, self._before = None, {}
 
     def __enter__(self):
@@ -38,7 +38,8 @@ class Keeper:
 
     def _ask(self, number, _):
         if self._asked is not None:
-            raise KeyboardInterrupt
+            text = 'stopped at once, the batch is not saved; --retrain goes on from the last checkpoint'
+            raise Stopped(128 + number, text)
         self._asked = signal.Signals(number)
         text = f'\n{self._asked.name}: the run ends after this batch, saved; once more ends it at once\n'
         with contextlib.suppress(OSError):
@@ -61,11 +62,11 @@ class Keeper:
             raise error
         if len(run.left_out) >= MOST_LEFT_OUT:
             raise ValueError(f'{error} (--nan rollback has left out {MOST_LEFT_OUT} batches already)') from None
-        try:
-            place = self._store.choose(warn=self._report.warn)
-        except ValueError as missing:
-            raise ValueError(f'{error} ({missing})') from None
-        self._store.load(run, place)
+        # Not the newest of the prefix, which may be of an earlier run.
+        fault = 'it has no checkpoint yet' if self._last is None else self._store.fault(self._last)
+        if fault:
+            raise ValueError(f'{error} (--nan rollback: {fault})') from None
+        self._store.load(run, self._last)
         run.left_out.add(error.place)
         epoch, batch = error.place
         self._report.warn(
@@ -104,6 +105,7 @@ class Keeper:
                 raise
             self._report.warn(f'no checkpoint was written: {error.filename}: {error.strerror}; the run goes on')
             return False
+        self._last = place
         return True
 
     def _stop(self, where, saved):

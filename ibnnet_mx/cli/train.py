@@ -77,7 +77,8 @@ def train(args, wanted, model, begin, facts, store, report):
         return profile(run, train_data, args.profile, report)
     about = dict(plan.describe(wanted, model, classes, names), init=start.origin(begin, facts))
     every, go_on = args.checkpoint_batches, args.on_save_error == 'go-on'
-    keep = keeper.Keeper(store, run, (train_data, val_data), about, every, go_on)
+    last = checkpoint.place(facts) if facts else None
+    keep = keeper.Keeper(store, run, (train_data, val_data), about, every, go_on, last)
     with keep, watchdog.Watchdog(args.stall_timeout, report.warn) as watch:
         run.stage = watch.stage
         if facts and 'batch' not in facts and 'validation' not in facts.get('metrics', {}):

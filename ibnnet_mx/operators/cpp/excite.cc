@@ -178,19 +178,13 @@ std::vector<std::string> names(const nnvm::NodeAttrs& attrs) {
   return found;
 }
 
-const nnvm::Op& ibnnet_excite_entry =
-    enter("ibnnet_excite", forward)
-        .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return 3u + adds(attrs); })
-        .set_num_outputs(kOutputs)
-        .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
-        .set_attr<nnvm::FListInputNames>("FListInputNames", names)
-        .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
-        .set_attr<nnvm::FInferType>("FInferType", infer_type)
-        .set_attr<nnvm::FGradient>("FGradient", gradient)
-        .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
-        .add_argument("first", "NDArray-or-Symbol", "(R, C)")
-        .add_argument("second", "NDArray-or-Symbol", "(C, R)")
-        .add_argument("skip", "NDArray-or-Symbol", "(N, C, H, W)");
+const nnvm::Op& ibnnet_excite_entry = enter_layer("ibnnet_excite", forward, infer_shape, infer_type, names, gradient)
+                                          .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return 3u + adds(attrs); })
+                                          .set_num_outputs(kOutputs)
+                                          .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
+                                          .add_argument("first", "NDArray-or-Symbol", "(R, C)")
+                                          .add_argument("second", "NDArray-or-Symbol", "(C, R)")
+                                          .add_argument("skip", "NDArray-or-Symbol", "(N, C, H, W)");
 
 const nnvm::Op& backward_ibnnet_excite_entry =
     enter("_backward_ibnnet_excite", backward)

@@ -51,14 +51,40 @@ inline bool infer_storage(const nnvm::NodeAttrs&, const int, mxnet::DispatchMode
   return true;
 }
 
+using Compute = void (*)(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays&, const Requests&,
+                         const Arrays&);
+using Shapes = bool (*)(const nnvm::NodeAttrs&, ShapesOf*, ShapesOf*);
+using Types = bool (*)(const nnvm::NodeAttrs&, KindsOf*, KindsOf*);
+
+inline bool only_float32(const char* name, KindsOf* in, KindsOf* out) {
+  for (auto* kinds : {in, out})
+    for (int& kind : *kinds) {
+      CHECK(kind == -1 || kind == mshadow::kFloat32) << name << " is for float32";
+      kind = mshadow::kFloat32;
+    }
+  return true;
+}
+
 // The entry of an operator on the CPU that is given arrays in whatever layout they have.
-inline nnvm::Op& enter(const char* name, void (*compute)(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays&,
-                                                         const Requests&, const Arrays&)) {
+inline nnvm::Op& enter(const char* name, Compute compute) {
   return ::dmlc::Registry<nnvm::Op>::Get()
       ->__REGISTER_OR_GET__(name)
       .set_attr<mxnet::FInferStorageType>("FInferStorageType", infer_storage)
       .set_attr<bool>("TIsMKLDNN", true)
       .set_attr<mxnet::FComputeEx>("FComputeEx<cpu>", compute);
+}
+
+// Of one that has a gradient: its shapes, types, names of inputs.
+inline nnvm::Op& enter_layer(const char* name, Compute compute, Shapes shapes, Types types,
+                             std::vector<std::string> (*names)(const nnvm::NodeAttrs&),
+                             std::vector<nnvm::NodeEntry> (*gradient)(const nnvm::ObjectPtr&,
+                                                                      const std::vector<nnvm::NodeEntry>&)) {
+  return enter(name, compute)
+      .set_attr<nnvm::FListInputNames>("FListInputNames", names)
+      .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
+      .set_attr<mxnet::FInferShape>("FInferShape", shapes)
+      .set_attr<nnvm::FInferType>("FInferType", types)
+      .set_attr<nnvm::FGradient>("FGradient", gradient);
 }
 
 inline float* values(const NDArray& array) { return array.data().dptr<float>(); }

@@ -170,12 +170,10 @@ std::vector<std::string> names(const nnvm::NodeAttrs& attrs) {
 }
 
 const nnvm::Op& ibnnet_norm_entry =
-    enter("ibnnet_norm", forward)
+    enter_layer("ibnnet_norm", forward, infer_shape, infer_type, names, gradient)
         .set_num_inputs(
             [](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(Places(settings(attrs)).count); })
         .set_num_outputs(3)
-        .set_attr<nnvm::FNumVisibleOutputs>("FNumVisibleOutputs", [](const nnvm::NodeAttrs&) { return 1u; })
-        .set_attr<nnvm::FListInputNames>("FListInputNames", names)
         .set_attr<nnvm::FMutateInputs>("FMutateInputs",
                                        [](const nnvm::NodeAttrs& attrs) {
                                          const Places at(settings(attrs));
@@ -183,9 +181,6 @@ const nnvm::Op& ibnnet_norm_entry =
                                          return std::vector<uint32_t>{static_cast<uint32_t>(at.mean),
                                                                       static_cast<uint32_t>(at.var)};
                                        })
-        .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
-        .set_attr<nnvm::FInferType>("FInferType", infer_type)
-        .set_attr<nnvm::FGradient>("FGradient", gradient)
         .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
         .add_argument("gamma", "NDArray-or-Symbol", "(C,)")
         .add_argument("beta", "NDArray-or-Symbol", "(C,)")

@@ -80,14 +80,7 @@ bool infer_shape(const nnvm::NodeAttrs&, ShapesOf* in, ShapesOf* out) {
   return true;
 }
 
-bool infer_type(const nnvm::NodeAttrs&, KindsOf* in, KindsOf* out) {
-  for (auto* kinds : {in, out})
-    for (int& kind : *kinds) {
-      CHECK(kind == -1 || kind == mshadow::kFloat32) << "ibnnet_update is for float32";
-      kind = mshadow::kFloat32;
-    }
-  return true;
-}
+bool infer_type(const nnvm::NodeAttrs&, KindsOf* in, KindsOf* out) { return only_float32("ibnnet_update", in, out); }
 
 const nnvm::Op& ibnnet_update_entry =
     enter("ibnnet_update", forward)

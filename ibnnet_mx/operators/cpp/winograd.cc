@@ -58,26 +58,16 @@ bool infer_shape(const nnvm::NodeAttrs&, ShapesOf* in, ShapesOf* out) {
   return true;
 }
 
-bool infer_type(const nnvm::NodeAttrs&, KindsOf* in, KindsOf* out) {
-  for (auto* kinds : {in, out})
-    for (int& kind : *kinds) {
-      CHECK(kind == -1 || kind == mshadow::kFloat32) << "ibnnet_winograd is for float32";
-      kind = mshadow::kFloat32;
-    }
-  return true;
-}
+bool infer_type(const nnvm::NodeAttrs&, KindsOf* in, KindsOf* out) { return only_float32("ibnnet_winograd", in, out); }
+
+std::vector<std::string> names(const nnvm::NodeAttrs&) { return {"data", "weight"}; }
 
 // Only where it is fast, so that who looks for it need not know of processors.
 bool enter_both() {
   if (!winograd()) return false;
-  enter("ibnnet_winograd", forward)
+  enter_layer("ibnnet_winograd", forward, infer_shape, infer_type, names, gradient)
       .set_num_inputs(2)
       .set_num_outputs(1)
-      .set_attr<nnvm::FListInputNames>(
-          "FListInputNames", [](const nnvm::NodeAttrs&) { return std::vector<std::string>{"data", "weight"}; })
-      .set_attr<mxnet::FInferShape>("FInferShape", infer_shape)
-      .set_attr<nnvm::FInferType>("FInferType", infer_type)
-      .set_attr<nnvm::FGradient>("FGradient", gradient)
       .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
       .add_argument("weight", "NDArray-or-Symbol", "(O, C, 3, 3)");
   enter("_backward_ibnnet_winograd", backward)
