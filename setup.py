@@ -96,6 +96,7 @@ setup(
             'ibnnet-evaluate=ibnnet_mx.cli.evaluate:main',
             'ibnnet-predict=ibnnet_mx.cli.predict:main',
             'ibnnet-im2rec=ibnnet_mx.cli.im2rec:main',
+            'ibnnet-launch=ibnnet_mx.cli.launch:main',
             'ibnnet-models=ibnnet_mx.cli.models:main',
             'ibnnet-plot=ibnnet_mx.cli.plot:main',
         ]

@@ -22,6 +22,7 @@ CUDA_LIBRARIES = """
     cudnn/lib/libcudnn.so.8  nccl/lib/libnccl.so.2
 """  # in the order of their dependence, in the wheels of the extra 'gpu'
 _lines: list[str] = []  # what prepare() chose
+BEFORE = dict(os.environ)  # for processes on whose settings nothing shall be handed down
 
 
 def prepare() -> None:
@@ -46,6 +47,12 @@ def usable_cores() -> int:
     """Cores of this process's affinity mask, or the CPU quota of its cgroup (rounded down) where that is lower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return int(max(1, min(cores, _cpu_quota())))
+
+
+def own_cores() -> int:
+    """Of these, the share of one of the IBNNET_MX_LOCAL_WORKERS workers that ibnnet-launch starts on a machine."""
+    count = os.environ.get('IBNNET_MX_LOCAL_WORKERS', '1')
+    return max(1, usable_cores() // int(count if count.isdecimal() and int(count) else 1))
 
 
 def _check_python() -> None:
@@ -105,8 +112,9 @@ def _set_threads() -> str:
     threads = os.environ.get('OMP_NUM_THREADS')
     if threads:
         return f'threads: {threads}, as OMP_NUM_THREADS said'
-    os.environ['OMP_NUM_THREADS'] = str(usable_cores())
-    return f'threads: {os.environ["OMP_NUM_THREADS"]}, the usable cores (OMP_NUM_THREADS was not set)'
+    os.environ['OMP_NUM_THREADS'] = str(own_cores())
+    what = 'the usable cores' if own_cores() == usable_cores() else "this worker's share of the usable cores"
+    return f'threads: {os.environ["OMP_NUM_THREADS"]}, {what} (OMP_NUM_THREADS was not set)'
 
 
 def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/self/cgroup')) -> float:

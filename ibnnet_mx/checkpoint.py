@@ -98,11 +98,13 @@ class Store:
             part.unlink(missing_ok=True)
 
     def save(self, run, epoch, facts):
-        """Writes the run's state after `epoch` epochs, or Inside; facts go into the .json.
+        """Writes the run's state after `epoch` epochs, or Inside; facts go into the .json. For all workers: 0 writes.
 
         OSError leaves older ones whole. Of those inside of epochs only the newest stays, until its epoch is written.
         """
         states = {n: a.asnumpy() for n, a in run.states().items()}
+        if not run.cluster.is_main:
+            return
         inside = isinstance(epoch, Inside)
         if inside:
             self._inside.mkdir(exist_ok=True)
@@ -246,5 +248,6 @@ class Store:
         except ValueError as error:
             raise ValueError(f'{self.path(epoch, "states")} cannot be used: {error}') from None
         facts = self.facts(epoch)
-        run.go_on(facts['epoch'], facts.get('batch', 0), facts.get('sums'))
+        own = dict(facts['shares'][run.cluster.rank]) if 'shares' in facts else {'samples': 0}
+        run.go_on(facts['epoch'], facts.get('batch', 0), [int(own.pop('samples')), own])
         run.left_out |= {(epoch, batch) for epoch, batch in facts.get('left_out', ())}

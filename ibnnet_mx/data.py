@@ -59,13 +59,19 @@ class Iterator:
         return {reader.records.path: reader.labels() for reader in self._readers.values()}
 
     def epoch(self, epoch=0):
-        return (batch for _, *batch in self.numbered(epoch))
+        return (batch for _, *batch in self.numbered(epoch) if batch[0] is not None)
 
     def numbered(self, epoch=0, start=0):
-        """(step, data, label, real) from a step on; one without a picture that can be read is left out."""
+        """(step, data, label, real) from a step on; None, None, 0 where there is no picture that can be read."""
+        expected = start
         for step, batch in self._reader(epoch).numbered(epoch, start):
+            for empty in range(expected, step):
+                yield empty, None, None, 0
+            expected = step + 1
             # Every batch has an array of its own, so that aliasing it is safe and costs no copy.
             yield step, mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.real
+        for empty in range(expected, self.steps(epoch)):
+            yield empty, None, None, 0
 
     def close(self):
         for reader in self._readers.values():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import re
 import sys
 import time
@@ -85,18 +86,23 @@ class Reporter:
     """Log lines to stderr and a file, a progress bar on a terminal, TensorBoard scalars; nothing to stdout.
 
     Metrics, any set of them, have their names in the log: accuracy, top_k_accuracy_5, cross-entropy.
+    rank: of this worker; all but the first tell warnings alone, and write a file of their own, log-1.txt of log.txt.
     ValueError: the log file or TensorBoard's folder cannot be written, or tensorboardX is missing.
     """
 
-    def __init__(self, frequent: int = 50, log_file: str | None = None, tensorboard: str | None = None) -> None:
+    def __init__(
+        self, frequent: int = 50, log_file: str | None = None, tensorboard: str | None = None, rank: int = 0
+    ) -> None:
         if frequent < 1:
             raise ValueError(f'--frequent {frequent}: the batches from one log line to the next, 1 or more')
         self.frequent = frequent
         self._stderr = _StderrHandler()
         self._handlers: list[logging.Handler] = [self._stderr]
+        if rank:
+            self._stderr.setLevel(logging.WARNING)
         if log_file:
-            self._handlers.append(_file_handler(log_file))
-        self._scalars = _summary_writer(tensorboard) if tensorboard else None
+            self._handlers.append(_file_handler(f'-{rank}'.join(os.path.splitext(log_file)) if rank else log_file))
+        self._scalars = _summary_writer(tensorboard) if tensorboard and not rank else None
         self._logger = logging.getLogger('ibnnet_mx')
         self._before = self._logger.level, self._logger.propagate
         self._logger.setLevel(logging.INFO)

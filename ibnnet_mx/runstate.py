@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import mxnet as mx
+import numpy as np
 
 from ibnnet_mx import norm
 
 
-def states(params, updates, contexts, within):
-    """{parameter: NDArray}: the optimiser's state, and the norms' that prediction does not need.
+def states(params, updates, cluster, within):
+    """{parameter: NDArray}: the optimiser's state, and the norms' that prediction does not need. For all workers.
 
-    The optimiser has none before the first step. Within an epoch each context has statistics of its own: those of the
-    second are called parameter@1, and so on. updates: the gluon.Trainer.
+    The optimiser has none before the first step. Within an epoch each device has statistics of its own: those of the
+    second are called parameter@1, and so on, over the devices of all workers. updates: the gluon.Trainer.
     """
     names = list(params)
     found = {names[i]: state for i, state in updates._updaters[0].states.items() if state is not None}
-    found.update({name: params[name].data(contexts[0]) for name in _progress(params)})
-    for i, other in enumerate(contexts[1:] if within else (), 1):
-        found.update({f'{name}@{i}': param.data(other) for name, param in params.items() if norm.is_state(param)})
+    found.update({name: params[name].data(cluster.contexts[0]) for name in _progress(params)})
+    own = {name: param for name, param in params.items() if norm.is_state(param)}
+    if within and own and cluster.devices > 1:
+        for i, row in enumerate(cluster.rows_of(list(own.values()))):
+            parts = np.split(row, np.cumsum([int(np.prod(param.shape)) for param in own.values()])[:-1])
+            for (name, param), part in zip(own.items() if i else (), parts):
+                found[f'{name}@{i}'] = mx.nd.array(part.reshape(param.shape))
     return found
 
 
-def set_states(states, params, updates, contexts):
-    """What states() gave, for every context; that of parameters which do not learn any more is dropped.
+def set_states(states, params, updates, cluster):
+    """What states() gave, for every device; that of parameters which do not learn any more is dropped.
 
-    ValueError where a name or shape does not fit, or for another number of contexts.
+    ValueError where a name or shape does not fit, or for another number of devices.
     """
+    contexts = cluster.contexts
     wrong = [name for name, array in states.items() if _shape(params, name) != tuple(array.shape)]
     if wrong:
         raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
@@ -34,7 +40,7 @@ def set_states(states, params, updates, contexts):
         if name not in states:
             raise ValueError(f'{name} is missing')
         params[name].set_data(mx.nd.array(states.pop(name)))
-    _set_own({name: states.pop(name) for name in list(states) if '@' in name}, params, contexts)
+    _set_own({name: states.pop(name) for name in list(states) if '@' in name}, params, cluster)
     index = {name: i for i, name in enumerate(params)}
     states = {name: state for name, state in states.items() if params[name].grad_req != 'null'}
     for context, updater in zip(contexts, updates._updaters):
@@ -48,14 +54,16 @@ def _progress(params):
     return [name for name in params if name.endswith(norm.PROGRESS)]
 
 
-def _set_own(arrays, params, contexts):
-    """{parameter@i: array} into the contexts after the first."""
+def _set_own(arrays, params, cluster):
+    """{parameter@i: array} into the devices of this worker; the first of all has its own with the weights."""
     count = 1 + max((int(name.rpartition('@')[2]) for name in arrays), default=0)
-    if arrays and count != len(contexts):
-        raise ValueError(f'it was saved within an epoch on {count} devices, these are {len(contexts)}')
+    if arrays and count != cluster.devices:
+        raise ValueError(f'it was saved within an epoch on {count} devices, these are {cluster.devices}')
+    first = cluster.rank * len(cluster.contexts)
     for name, array in arrays.items():
         name, _, i = name.rpartition('@')
-        mx.nd.array(array).copyto(params[name].data(contexts[int(i)]))
+        if 0 <= int(i) - first < len(cluster.contexts):
+            mx.nd.array(array).copyto(params[name].data(cluster.contexts[int(i) - first]))
 
 
 def _shape(params, name):

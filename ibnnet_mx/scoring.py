@@ -50,6 +50,11 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return dict(sums, **{'cross-entropy': float(nats.sum())})
 
 
+def names(classes: int) -> list[str]:
+    """Of the scores of a network with so many classes."""
+    return list(scores(np.zeros((0, classes)), np.zeros(0)))
+
+
 def predictions(logits: np.ndarray) -> np.ndarray:
     """int64 (n,): the class of the largest logit, the lowest of equal ones as in scores(); -1 for a row with NaN."""
     return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))

@@ -10,7 +10,7 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from ibnnet_mx import finetune, memonger, norm, optim, profiling, recipe, runstate
+from ibnnet_mx import agreement, finetune, memonger, norm, optim, profiling, recipe, runstate, scoring
 from ibnnet_mx.scoring import scores
 
 
@@ -78,6 +78,7 @@ class Trainer:
         self._updates = cluster.connect(self._params, optimizer)
         self._sums = {}  # of a batch's parts, by context
         self.finite = mx.nd.ones((1,), cluster.contexts[0])
+        self._loss_sum = None  # of this worker's pictures in a step
         drawing = []
         net.apply(lambda block: drawing.append(isinstance(block, nn.Dropout)))
         self._draws = any(drawing)
@@ -108,24 +109,29 @@ class Trainer:
             target = share * target + (1 - share) * mx.nd.take(target, other)
         return data, target
 
-    def step(self, data, label, rate):
-        """One update at a learning rate with the mean gradient over the rows of data. Returns the logits by part.
+    def step(self, data, label, rate, told=None):
+        """One update at a learning rate with the mean gradient over all rows. Returns the logits of data by part.
 
-        finite is 1 afterwards where the gradient was, else 0; nan='skip' does without the update then.
+        data, label: None where this worker has no picture. told: distributed.Told of the step; None: data is all.
+        finite is 1 afterwards where loss and gradient were, else 0; nan='skip' does without the update then.
         """
         before = self._statistics() if self.nan == 'skip' else ()
-        shares = list(zip(self.cluster.split(data), self.cluster.split(label)))
+        shares = [] if data is None else list(zip(self.cluster.split(data), self.cluster.split(label)))
+        self._loss_sum = mx.nd.zeros((1,), self.cluster.contexts[0])
         logits = [part for x, y in shares for part in self._gradient(x, y)]
         for context in self.cluster.contexts[len(shares) :]:
             self._no_gradient(context)
         self._updates.set_learning_rate(rate)
-        self._updates.allreduce_grads()
-        rows, grads = data.shape[0], {c: self._gradients(c) for c in self.cluster.contexts}
+        self.cluster.sum_gradients(self._updates, self._gradients, self._loss_sum)
+        self.stage('kvstore')
+        rows = data.shape[0] if told is None else told.rows
+        self.stage('step')
+        grads = {c: self._gradients(c) for c in self.cluster.contexts}
         if self.recipe.clip_gradient:
             for arrays in grads.values():
                 gluon.utils.clip_global_norm(arrays, self.recipe.clip_gradient * rows, check_isfinite=False)
-        whole = grads[self.cluster.contexts[0]]  # after the sum over contexts they are equal
-        self.finite = optim.all_finite(whole)
+        whole = grads[self.cluster.contexts[0]]  # after the sum they are equal on all devices
+        self.finite = optim.all_finite([*whole, self._loss_sum])
         if self.nan == 'skip' and not self.finite.asscalar():
             for array, old in before:
                 old.copyto(array)
@@ -148,7 +154,9 @@ class Trainer:
         logits = []
         for i, (x, y) in enumerate(parts, 1):
             self._tick('rest')
-            logits.append(self._forward_backward(x, y)[1])
+            loss, values = self._forward_backward(x, y)
+            self._loss_sum += loss.sum().as_in_context(self._loss_sum.context)
+            logits.append(values)
             if len(parts) > 1:
                 self._add_up(data.context, i == 1, i == len(parts))
                 self._tick('add and copy')
@@ -202,31 +210,34 @@ class Trainer:
             for each in (mx.random.seed, np.random.seed, random.seed):
                 each(seed)
         elif self._draws:
-            mx.random.seed(int(np.random.RandomState([seed, batch]).randint(2**31)))
+            own = [self.cluster.rank] if self.cluster.rank else []  # else all workers would drop the same
+            mx.random.seed(int(np.random.RandomState([seed, batch, *own]).randint(2**31)))
 
     def train_epoch(self, train, keeper=None):
         """One epoch over data.Iterator train, from self.batch on; its lines and bar go to the report.
 
-        keeper: keeper.due(batches done) says whether keeper.save() shall be called then. What that raises ends the
-        epoch, and self is as it stood after that batch.
+        keeper: keeper.asked() gives the signal that this worker was asked to end by, 0; keeper.due(batches done, the
+        signal that one of the workers was asked by) says whether keeper.save() shall be called then. What that raises
+        ends the epoch, and self is as it stood after that batch.
         """
-        begin, steps, done = time.time(), train.steps(self.epoch), None
+        begin, steps, done, rate = time.time(), train.steps(self.epoch), None, 0.0
         self._seed()
         self.report.start_epoch(self.epoch, steps, self.batch, self._before)
         self.stage('data')
-        rate = 0.0
         for i, data, label, real in train.numbered(self.epoch, self.batch):
             self.stage('step')
-            if real and (self.epoch, i) not in self.left_out:
+            used = 0 if (self.epoch, i) in self.left_out else real
+            told = self.cluster.tell(used, keeper.asked if keeper is not None else int)
+            if used or told.rows:
                 rate = recipe.lr_at(self.recipe, self.epoch + (i + 0.5) / steps)
                 self._seed(i)
-                mixed, target = self._targets(data, label, i)
-                logits = self.step(mixed, target, rate)
+                mixed = self._targets(data, label, i) if used else (None, None)
+                logits = self.step(*mixed, rate, told)
                 if done:
                     self._tell(*done)  # one batch late, so that the host reads while the next step computes
                 done = i, label, logits, self.finite
             self.batch = i + 1
-            if keeper is not None and keeper.due(self.batch):
+            if keeper is not None and keeper.due(self.batch, told):
                 if done:
                     self._tell(*done)
                 done = None
@@ -236,20 +247,35 @@ class Trainer:
             self.stage('data')
         if done:
             self._tell(*done)
-        mx.nd.waitall()  # mxnet lets statistics of another device be read before its backward pass has written them
-        for part in self._learning:  # the mean of equal values need not be that value: frozen ones stay out of it
-            self.cluster.average([p for p in part.collect_params().values() if norm.is_state(p)])
+        self._settle()
         self.report.train(self.epoch, rate, time.time() - begin)
         self.go_on(self.epoch + 1)
 
+    def _settle(self):
+        """At the end of an epoch: one set of running statistics, the same weights everywhere, sums over all workers."""
+        mx.nd.waitall()  # mxnet lets statistics of another device be read before its backward pass has written them
+        # The mean of equal values need not be that value: frozen ones stay out of it.
+        learning = [param for part in self._learning for param in part.collect_params().values()]
+        self.cluster.average([param for param in learning if norm.is_state(param)])
+        if self.cluster.num_workers > 1:
+            agreement.hold(self)
+        total = self.cluster.sum_over_workers(self.sums())
+        self.report.sums.samples = int(total.pop('samples'))
+        self.report.sums.values = total if self.report.sums.samples else {}
+
+    def sums(self):
+        """{metric: sum over this worker's pictures of the epoch so far, 'samples': how many these are}."""
+        sums = self.report.sums
+        return {**dict.fromkeys(scoring.names(self._classes), 0.0), **sums.values, 'samples': float(sums.samples)}
+
     def _tell(self, batch, label, logits, finite):
-        values = np.concatenate([part.asnumpy() for part in logits])
-        found = scores(values, label.asnumpy())
-        if finite.asscalar() and np.isfinite(list(found.values())).all():
-            self.report.batch(self.epoch, batch, len(values), found)
-        elif self.nan == 'skip':
+        whole = bool(finite.asscalar())
+        if whole and logits:
+            values = np.concatenate([part.asnumpy() for part in logits])
+            self.report.batch(self.epoch, batch, len(values), scores(values, label.asnumpy()))
+        elif not whole and self.nan == 'skip':
             self.report.warn(f'epoch {self.epoch}, batch {batch}: the gradient is not finite, its update was skipped')
-        else:
+        elif not whole:
             raise NotFinite(self.epoch, batch)
 
     def evaluate(self, val, between=None):
@@ -261,8 +287,8 @@ class Trainer:
 
     def states(self):
         """{name: NDArray} of what a checkpoint holds beside the weights: runstate.states."""
-        return runstate.states(self._params, self._updates, self.cluster.contexts, within=self.batch > 0)
+        return runstate.states(self._params, self._updates, self.cluster, within=self.batch > 0)
 
     def set_states(self, states):
         """What states() gave. ValueError where it does not fit."""
-        runstate.set_states(states, self._params, self._updates, self.cluster.contexts)
+        runstate.set_states(states, self._params, self._updates, self.cluster)

@@ -21,8 +21,10 @@ MAY = {  # module: modules of this package that it may import
     'recordio': {'recordio', 'download'},
     'data': {'recordio', 'recipe'},
     'record_iter': {'recordio'},
-    'distributed': set(),
+    'distributed': {'distributed'},
     'logs': set(),
+    'agreement': set(),
+    'launch': {'launch', '_env'},
     'ndfile': set(),
     'checkpoint': {'ndfile'},
     'memonger': {'memonger', 'norm'},
@@ -33,12 +35,24 @@ MAY = {  # module: modules of this package that it may import
     'doctor': {'_env', 'recordio'},
     'optim': {'operators'},
     'runstate': {'norm'},
-    'trainer': {'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'runstate', 'scoring'},
+    'trainer': {'agreement', 'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'runstate', 'scoring'},
     'convert': {'convert', 'registry', 'checkpoint', 'ndfile', 'norm'},
     'weights': {'registry', 'convert', 'download', 'ndfile'},
 }
 LATE = {'registry': {'nets', 'weights'}}  # inside of functions only: get_model() is what the latter two are for
-NO_MXNET = {'_env', 'recipe', 'registry', 'recordio', 'download', 'logs', 'ndfile', 'scoring', 'diagnosis', 'doctor'}
+NO_MXNET = {
+    '_env',
+    'launch',
+    'recipe',
+    'registry',
+    'recordio',
+    'download',
+    'logs',
+    'ndfile',
+    'scoring',
+    'diagnosis',
+    'doctor',
+}
 FILES = sorted(ROOT.rglob('*.py'))
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from ibnnet_mx import recipe
+from ibnnet_mx import distributed, recipe
 from ibnnet_mx.checkpoint import Inside, Store, place
 from ibnnet_mx.cli import keeper
 from ibnnet_mx.cli.options import Stopped
@@ -42,12 +42,15 @@ class Cut:
     def __init__(self, run, store, batch):
         self.run, self.store, self.batch = run, store, batch
 
-    def due(self, batch):
+    def asked(self):
+        return 0
+
+    def due(self, batch, told):
         return batch == self.batch
 
     def save(self):
-        sums = getattr(self.run.report, 'sums', None)
-        facts = {'model': 'm', 'recipe': recipe.to_dict(self.run.recipe), 'sums': sums or [3, {'accuracy': 1 / 3}]}
+        shares = [{'samples': 3.0, 'accuracy': 1 / 3}]
+        facts = {'model': 'm', 'recipe': recipe.to_dict(self.run.recipe), 'shares': shares}
         self.store.save(self.run, Inside(self.run.epoch, self.run.batch), facts)
         raise Stopped(143, 'cut')
 
@@ -191,7 +194,7 @@ def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_p
 def test_a_second_signal_is_not_waited_for():
     keep = keeper.Keeper(None, make(), (None, None), {})
     keep._ask(signal.SIGINT, None)
-    assert keep.due(1)
+    assert keep.due(1, distributed.connect().tell(0, keep.asked))
     with pytest.raises(Stopped) as found:
         keep._ask(signal.SIGTERM, None)
     assert found.value.code == 143

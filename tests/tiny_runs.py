@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import mxnet as mx
 import numpy as np
 
@@ -29,6 +31,7 @@ class Notes:
 
     def __init__(self):
         self.batches, self.rates, self.means, self.lines = [], [], [], []
+        self.sums = SimpleNamespace(samples=0, values={})
 
     def info(self, line):
         self.lines.append(line)
@@ -38,9 +41,12 @@ class Notes:
 
     def start_epoch(self, epoch, steps, first_step=0, before=(0, {})):
         self.starts = (epoch, first_step, before)
+        self.sums = SimpleNamespace(samples=before[0], values=dict(before[1]))
 
     def batch(self, epoch, batch, samples, sums):
         self.batches.append((epoch, batch, samples, sums))
+        self.sums.samples += samples
+        self.sums.values = {name: self.sums.values.get(name, 0.0) + value for name, value in sums.items()}
 
     def train(self, epoch, rate, seconds):
         self.rates.append((epoch, rate))

@@ -26,7 +26,8 @@ class Keeper:
         self._store, self._run, self._report, self._about = store, run, run.report, about
         self._train, self._val = data
         self._every, self._go_on, self._last = every, go_on, last
-        self._asked, self._before = None, {}
+        self._asked, self._before = 0, {}  # the signal, of this worker
+        self._agreed = 0  # that of all workers
 
     def __enter__(self):
         self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
@@ -37,16 +38,22 @@ class Keeper:
             signal.signal(number, handler)
 
     def _ask(self, number, _):
-        if self._asked is not None:
+        if self._asked:
             text = 'stopped at once, the batch is not saved; --retrain goes on from the last checkpoint'
             raise Stopped(128 + number, text)
-        self._asked = signal.Signals(number)
-        text = f'\n{self._asked.name}: the run ends after this batch, saved; once more ends it at once\n'
+        self._asked = number
+        text = f'\n{signal.Signals(number).name}: the run ends after this batch, saved; once more ends it at once\n'
         with contextlib.suppress(OSError):
             os.write(2, text.encode())  # a log line could meet one that is just being written
 
-    def due(self, batch):
-        return self._asked is not None or bool(self._every) and batch % self._every == 0
+    def asked(self):
+        """The signal that this worker was asked to end by; 0: it was not."""
+        return self._asked
+
+    def due(self, batch, told):
+        """told: distributed.Told, what all workers know."""
+        self._agreed = told.asked
+        return bool(self._agreed) or bool(self._every) and batch % self._every == 0
 
     def train(self):
         """An epoch; with nan='rollback' anew from the last checkpoint, without the batch, where one is not finite."""
@@ -75,8 +82,8 @@ class Keeper:
 
     def save(self):
         """Within an epoch."""
-        run, sums = self._run, self._report.sums
-        facts = dict(sums=[sums.samples, sums.values], steps=self._train.steps(run.epoch))
+        run = self._run
+        facts = dict(shares=run.cluster.gather(run.sums()), steps=self._train.steps(run.epoch))
         saved = self._write(Inside(run.epoch, run.batch), facts)
         self._stop(f'after batch {run.batch} of epoch {run.epoch}', saved)
 
@@ -85,30 +92,36 @@ class Keeper:
 
         def between():
             self._run.stage('validation')
-            if self._asked is not None:
+            if self.due(0, self._run.cluster.tell(0, self.asked)):
                 saved = self._write(self._run.epoch, dict(metrics={'train': train_metrics}))
                 self._stop(f'after epoch {self._run.epoch - 1}, not validated yet', saved)
 
         between()
         metrics = {'validation': self._run.evaluate(self._val, between), 'train': train_metrics}
         saved = self._write(self._run.epoch, dict(metrics=metrics))
+        self.due(0, self._run.cluster.tell(0, self.asked))
         self._stop(f'after epoch {self._run.epoch - 1}', saved)
 
     def _write(self, place, facts):
-        """Whether it could be written. OSError, where the run shall not go on without."""
-        self._run.stage('checkpoint')
+        """Whether it could be written, by worker 0. OSError, where the run shall not go on without."""
+        run, error = self._run, None
+        run.stage('checkpoint')
         try:
-            left_out = sorted(map(list, self._run.left_out))
-            self._store.save(self._run, place, {**self._about, **facts, 'left_out': left_out})
-        except OSError as error:
-            if not self._go_on:
-                raise
+            left_out = sorted(map(list, run.left_out))
+            self._store.save(run, place, {**self._about, **facts, 'left_out': left_out})
+        except OSError as failed:
+            error = failed
+        if not run.cluster.sum_over_workers({'failed': float(error is not None)})['failed']:
+            self._last = place
+            return True
+        if not self._go_on:
+            raise error or OSError('worker 0 could not write a checkpoint')
+        if error:
             self._report.warn(f'no checkpoint was written: {error.filename}: {error.strerror}; the run goes on')
-            return False
-        self._last = place
-        return True
+        return False
 
     def _stop(self, where, saved):
-        if self._asked is not None:
+        if self._agreed:
+            name, code = signal.Signals(self._agreed).name, 128 + self._agreed
             what = 'saved; with --retrain the run goes on from there' if saved else 'not saved'
-            raise Stopped(128 + self._asked, f'stopped by {self._asked.name} {where}, {what}')
+            raise Stopped(code, f'stopped by {name} {where}, {what}', together=True)

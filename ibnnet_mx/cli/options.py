@@ -11,11 +11,11 @@ from ibnnet_mx.registry import NORMS, SMALL
 
 
 class Stopped(Exception):
-    """A command ends early, as it was asked to: its exit code and what is told."""
+    """A command ends early, as it was asked to: its exit code and what is told; together: so do all workers."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, together: bool = False) -> None:
         super().__init__(text)
-        self.code = code
+        self.code, self.together = code, together
 
 
 class Parser(argparse.ArgumentParser):
@@ -136,7 +136,7 @@ def _optimisation(add: Callable[..., Any]) -> None:
     add('--lr-batch', type=int, metavar='B', help='the batch size that --lr is for; the rate is --lr x batch size / B')
     add('--mom', type=float, help='momentum')
     add('--wd', type=float, help='weight decay')
-    add('--batch-size', type=int, help='global, divided over all devices')
+    add('--batch-size', type=int, help='global, divided over all devices of all workers')
     add('--epochs', type=int, help='in total, those before a --retrain included')
     add('--schedule', choices=SCHEDULES, help='step (a tenth at each of --lr-steps), cosine or linear (down to 0)')
     add('--lr-steps', type=_numbers, help='epochs at which the rate falls to a tenth, such as 30,60,90')
@@ -150,7 +150,13 @@ def _optimisation(add: Callable[..., Any]) -> None:
 
 def _run(add: Callable[..., Any]) -> None:
     add('--model-prefix', help='of the checkpoints; unset: model/NAME')
-    add('--retrain', action='store_true', help='go on from a checkpoint, as if the run had not been interrupted')
+    add(
+        '--retrain',
+        nargs='?',
+        const='yes',
+        choices=('yes', 'auto'),
+        help='go on from a checkpoint, as if the run had not been interrupted; auto: if there is one, else begin',
+    )
     add('--model-load-epoch', type=int, help='the checkpoint to go on from; unset: the newest whole one')
     add('--checkpoint-batches', type=int, metavar='N', help='save every N batches within an epoch too; unset: do not')
     add(
@@ -174,7 +180,7 @@ def _run(add: Callable[..., Any]) -> None:
     )
     add('--keep', type=int, help='how many of the newest checkpoints stay, beside the best; unset: all')
     add('--frequent', type=int, default=50, help='batches between two log lines')
-    add('--log-file', help='unset: log/NAME.log, NAME as that of the checkpoints')
+    add('--log-file', help='unset: log/NAME.log, NAME as that of the checkpoints; worker 1 of several: log/NAME-1.log')
     add('--tensorboard', metavar='DIR', help='scalars for TensorBoard')
     add('--profile', metavar='FILE', help='.json or .png: measure a few steps, write where their time goes, then stop')
     add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
@@ -205,7 +211,12 @@ def training() -> Parser:
     add('--gpus', default='', help='such as 0,1; empty: the CPU')
     add('--cpus', type=int, default=1, help='CPU contexts, to try several devices without a GPU')
     add('--dtype', choices=('float32', 'bfloat16'), help='of convolutions and dense layers in training (CPU)')
-    add('--kv-store', default='local', help='local or device: how several devices add their gradients')
+    add(
+        '--kv-store',
+        default='local',
+        help='local or device: how the devices of this process add their gradients; dist_sync, dist_device_sync: and '
+        'all workers of a job that ibnnet-launch starts',
+    )
     add('--threads', type=int, help='of the reader; unset: one for each core')
     add('--accumulate', type=int, metavar='K', help="compute a device's pictures in K parts, with a K-th of the memory")
     add(

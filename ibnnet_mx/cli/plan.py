@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ibnnet_mx import __version__, _env, recipe, registry
+from ibnnet_mx.distributed import job
 
 
 def _given(args):
@@ -79,7 +80,8 @@ def rows_at_once(wanted, devices):
 def network(args, wanted, model, classes):
     keys = ('norm', 'norm_batch_size', 'dtype', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')
     options, own = {key: getattr(wanted, key) for key in keys}, dict(wanted.norm_args)
-    devices, size = max(len(args.gpus.split(',')) if args.gpus else args.cpus, 1), wanted.norm_batch_size
+    devices = max(len(args.gpus.split(',')) if args.gpus else args.cpus, 1) * job.workers(args.kv_store)
+    size = wanted.norm_batch_size
     rows, share = rows_at_once(wanted, devices), -(-wanted.batch_size // devices)
     if size and rows % max(size, 1):
         whose = 'a device' if wanted.accumulate == 1 else f'a part, with --accumulate {wanted.accumulate}'
@@ -97,7 +99,7 @@ def network(args, wanted, model, classes):
     if wanted.norm == 'syncbn':
         if not args.gpus:
             raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs in it, use bn')
-        own.setdefault('devices', devices)
+        own.setdefault('devices', len(args.gpus.split(',')))
     return registry.get_model(model.name, classes, workspace=args.workspace, norm_args=own, **options)
 
 

@@ -1,0 +1,109 @@
+"""ibnnet-launch: the processes of a distributed run, started together, ended together, started again."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+
+from ibnnet_mx.cli import options
+
+FINAL = 0, 2, 127, 130, 143  # exit codes that another try would not change: done, a mistake, asked to end
+
+
+def parser():
+    found = options.Parser(
+        prog='ibnnet-launch',
+        description='Start workers, servers and the scheduler of a distributed run, here or on the machines of a file.',
+        usage='ibnnet-launch -n WORKERS [-s SERVERS] [-H FILE] [--port P] [--max-restarts K] -- COMMAND ...',
+        epilog='Example: ibnnet-launch -n 2 -s 1 -- ibnnet-train --kv-store dist_sync --depth 50 --data-dir DATA',
+    )
+    found.add_argument('-n', '--workers', type=int, required=True, help='processes that train')
+    found.add_argument('-s', '--servers', type=int, default=1, help='processes that add gradients up (1)')
+    found.add_argument(
+        '-H',
+        '--hostfile',
+        metavar='FILE',
+        help='names of machines, one a line, that ssh reaches without a password and that have the same folders',
+    )
+    found.add_argument('--port', type=int, help='of the scheduler; unset: a free one here, 9091 with -H')
+    found.add_argument(
+        '--max-restarts',
+        type=int,
+        default=0,
+        metavar='K',
+        help='start all again so often after a failure; COMMAND needs --retrain auto',
+    )
+    found.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND', help='of a worker, behind --')
+    return found
+
+
+def checked(args):
+    """The command of the workers. ValueError names the option that cannot be."""
+    command = args.command[1:] if args.command[:1] == ['--'] else args.command
+    if not command:
+        raise ValueError('nothing to start: end with -- ibnnet-train --kv-store dist_sync ...')
+    for name, value, least in (
+        ('-n', args.workers, 1),
+        ('-s', args.servers, 1),
+        ('--max-restarts', args.max_restarts, 0),
+    ):
+        if not least <= value <= 4096:
+            raise ValueError(f'{name} {value} must be from {least} to 4096')
+    if args.port is not None and not 0 < args.port < 65536:
+        raise ValueError(f'--port {args.port} must be from 1 to 65535')
+    if args.max_restarts and '--retrain' not in command:
+        raise ValueError(
+            f'--max-restarts {args.max_restarts}: COMMAND would begin anew each time; add --retrain auto to it, '
+            'which goes on from the last checkpoint where there is one'
+        )
+    return command
+
+
+class Asked:
+    """A context that notes the signals which ask the launcher to end; a second one is not waited for."""
+
+    def __enter__(self):
+        self.name, self._times = '', 0
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _):
+        self.name = 'KILL' if self.name else {signal.SIGINT: 'INT', signal.SIGTERM: 'TERM'}[number]
+
+
+def tell(text):
+    print(f'ibnnet-launch: {text}', file=sys.stderr, flush=True)
+
+
+def command(args):
+    from ibnnet_mx import launch
+    from ibnnet_mx.launch import hosts
+
+    words, names = checked(args), hosts.read(args.hostfile)
+    processes = hosts.spread(names, args.workers, args.servers)
+    with Asked() as asked:
+        for again in range(args.max_restarts + 1):
+            port = args.port or (hosts.free_port() if names == [hosts.HERE] else 9091)
+            began = time.monotonic()
+            code = launch.Job(launch.Plan(processes, port, words), tell, lambda: asked.name).wait()
+            if code in FINAL or asked.name or again == args.max_restarts:
+                break
+            tell(
+                f'{launch.describe(code)} after {time.monotonic() - began:.0f} s; all start again, '
+                f'restart {again + 1} of {args.max_restarts}'
+            )
+    return code
+
+
+def main(argv=None):
+    return options.run(command, parser(), argv)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""The devices and processes of a run and how values travel between them."""
+
+from __future__ import annotations
+
+import zlib
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from ibnnet_mx.distributed import job, workers
+
+BUCKET = 3 << 20  # floats that go to the servers at once, see benchmarks/scaling
+SIGNALS = 2, 15  # that may ask a run to end: SIGINT, SIGTERM
+
+
+def contexts(gpus='', cpus=1):
+    """'0,1' -> [gpu(0), gpu(1)]; '' -> cpus CPU contexts. ValueError names --gpus or --cpus and what there is."""
+    if gpus and cpus != 1:
+        raise ValueError(f'--cpus {cpus} contradicts --gpus {gpus}: give one of them')
+    if gpus:
+        try:
+            ids = [int(part) for part in gpus.split(',')]
+        except ValueError:
+            raise ValueError(f'--gpus {gpus} must be numbers with commas, such as 0,1') from None
+        there = mx.context.num_gpus() if mx.runtime.Features().is_enabled('CUDA') else 0
+        if len(set(ids)) < len(ids) or any(not 0 <= i < there for i in ids):
+            what = f'this machine has {there}' if there else 'this machine or this mxnet has none'
+            raise ValueError(f'--gpus {gpus}: {what}; leave --gpus out to run on the CPU')
+        return [mx.gpu(i) for i in ids]
+    if cpus < 1:
+        raise ValueError(f'--cpus {cpus} must be at least 1')
+    return [mx.cpu(i) for i in range(cpus)]
+
+
+class Told:
+    """What the workers have told each other about a step: rows of all of them; the signal that one was asked by, 0."""
+
+    def __init__(self, array):
+        self._array, self._sums = array, None
+
+    def _read(self):
+        if self._sums is None:
+            self._sums = self._array.asnumpy()  # waits for the last of the workers
+        return self._sums
+
+    @property
+    def rows(self):
+        return int(self._read()[0])
+
+    @property
+    def asked(self):
+        return max((number for number, count in zip(SIGNALS, self._read()[1:]) if count), default=0)
+
+
+class ToldAlone:
+    """The same of one worker, which may be asked until the last moment."""
+
+    def __init__(self, rows, asked):
+        self.rows, self._asked = rows, asked
+
+    @property
+    def asked(self):
+        return self._asked()
+
+
+class Cluster:
+    """The devices that train together, in this process and in others like it; a context that all leave together.
+
+    rank: of this process among num_workers. kvstore: 'local' or 'device', how its own devices add up. What is said to
+    be for all workers must be called by all of them, in the same order.
+    """
+
+    def __init__(self, kvstore, devices):
+        job.check(kvstore)
+        self.contexts = devices
+        self.kvstore = 'device' if 'device' in kvstore else 'local'
+        self._workers = workers.open_workers(kvstore)
+        self.rank, self.num_workers = self._workers.rank, self._workers.count
+        self._gradients = None
+
+    @property
+    def is_main(self):
+        """Whether this process writes checkpoints."""
+        return self.rank == 0
+
+    @property
+    def devices(self):
+        """Of all workers."""
+        return self.num_workers * len(self.contexts)
+
+    @staticmethod
+    def cut(array, count):
+        """`count` slices of a batch, sizes differing by at most one; fewer where rows are few."""
+        parts = min(count, array.shape[0])
+        cuts = [array.shape[0] * i // parts for i in range(parts + 1)]
+        return [array[a:b] for a, b in zip(cuts, cuts[1:])] if parts > 1 else [array]
+
+    def split(self, array):
+        """One slice of a batch for each context."""
+        return [part.as_in_context(c) for part, c in zip(self.cut(array, len(self.contexts)), self.contexts)]
+
+    def tell(self, rows, asked):
+        """Told: of all workers, how many rows a step has and whether one was asked to end; asked: () -> signal or 0."""
+        if self.num_workers == 1:
+            return ToldAlone(rows, asked)
+        signal = asked()
+        array = mx.nd.array([rows, *(float(signal == number) for number in SIGNALS)])
+        self._workers.sum('told', array)
+        return Told(array)
+
+    def gather(self, values):
+        """[{name: number} of each worker], exactly; for all workers, with the same names."""
+        rows = workers.gather(self._workers, 'values', list(values.values()))
+        return [dict(zip(values, row.tolist())) for row in rows]
+
+    def sum_over_workers(self, values):
+        """{name: number} summed over all workers, which are told the same to the last bit; for all workers."""
+        told = self.gather(values)
+        return {name: sum(worker[name] for worker in told) for name in values}
+
+    def average(self, params):
+        """Gives all devices of all workers the mean of these parameters, which is what a checkpoint holds."""
+        if self.devices == 1 or not params:
+            return
+        means = [
+            mx.nd.add_n(*(d.as_in_context(mx.cpu()) for d in param.list_data())) / self.devices for param in params
+        ]
+        self._sum('average', means)
+        for param, mean in zip(params, means):
+            param.set_data(mean)
+
+    def rows_of(self, params):
+        """float32 (devices, values): what each device of each worker has in these parameters; for all workers."""
+        own = [[p.data(c).asnumpy().ravel() for p in params] for c in self.contexts]
+        rows = np.zeros((self.num_workers, len(own), sum(part.size for part in own[0])), np.float32)
+        rows[self.rank] = [np.concatenate(part) for part in own]
+        array = mx.nd.array(rows)
+        self._workers.sum('rows', array)
+        return array.asnumpy().reshape(self.devices, -1)
+
+    def _sum(self, name, arrays):
+        if self.num_workers > 1:
+            workers.Buckets(self._workers, f'{name} of {len(arrays)}', arrays, BUCKET).sum(arrays)
+
+    def differing(self, facts):
+        """{worker: names} of the {name: text or arrays} that are not those of worker 0; for all workers."""
+        sums = self.gather({name: _checksum(fact) for name, fact in facts.items()})
+        found = {rank: [name for name in facts if own[name] != sums[0][name]] for rank, own in enumerate(sums)}
+        return {rank: names for rank, names in found.items() if names}
+
+    def share(self, arrays):
+        """Puts worker 0's into the place of these arrays; for all workers."""
+        for array in arrays if self.rank else ():
+            array[:] = 0
+        self._sum('share', arrays)
+
+    def connect(self, params, optimizer):
+        """The gluon.Trainer of a run, through the one gate: initialised, every device equal, before any other use.
+
+        update_on_kvstore=True ignores set_learning_rate, and without the wait a first pull may overtake the push.
+        """
+        in_order = list(params.values())  # a dict would be sorted by name, and states() counts in the net's order
+        trainer = gluon.Trainer(in_order, optimizer, kvstore=self.kvstore, update_on_kvstore=False)
+        trainer._init_kvstore()
+        trainer._init_params()
+        mx.nd.waitall()
+        return trainer
+
+    def sum_gradients(self, trainer, gradients, loss):
+        """Sums gradients over all devices, and the loss over all workers, each in its place; for all workers.
+
+        trainer: what connect() gave. gradients: () -> a context's. loss: (1,), of this worker.
+        """
+        trainer.allreduce_grads()
+        if self.num_workers == 1:
+            return
+        arrays = [*gradients(self.contexts[0]), loss]
+        if self._gradients is None:
+            self._gradients = workers.Buckets(self._workers, 'gradient', arrays, BUCKET)
+        self._gradients.sum(arrays)
+        for context in self.contexts[1:]:
+            for array, whole in zip(gradients(context), arrays):
+                whole.copyto(array)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        # After an error the others may wait for something else; job.leave() ends the process then.
+        if kind is None or getattr(error, 'together', False):
+            self._workers.close()
+
+
+def _checksum(fact):
+    if isinstance(fact, str):
+        return float(zlib.crc32(fact.encode()))
+    total = 0
+    for array in fact:
+        total = zlib.crc32(array.asnumpy() if isinstance(array, mx.nd.NDArray) else array, total)
+    return float(total)

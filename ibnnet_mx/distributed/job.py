@@ -1,0 +1,164 @@
+"""This process's part in a job of several, as the DMLC_ variables of mxnet's parameter server tell it.
+
+Wrong ones make mxnet wait for ever or train alone, so they are looked at first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import Callable, Mapping, NamedTuple
+
+ROLES = ('worker', 'server', 'scheduler')
+LOCAL, PARAMETER_SERVER = ('local', 'device'), ('dist_sync', 'dist_device_sync')
+KVSTORES = LOCAL + PARAMETER_SERVER
+REFUSED = {
+    'dist_async': 'workers that do not wait for each other diverge',
+    'dist_device_async': 'workers that do not wait for each other diverge',
+    'dist': 'it is another name of dist_sync',
+    'nccl': 'the wheels of mxnet 1.9.1 are tried with device only',
+    'p3': 'the wheels of mxnet 1.9.1 lack it',
+}
+JOIN_SECONDS = 25.0  # for all processes to be there, IBNNET_MX_JOIN_SECONDS has another
+ENDED = 75  # exit code: another process of the job is gone, and the job can be started again (sysexits.h: EX_TEMPFAIL)
+HELLO = 'ibnnet_mx: worker {rank} of {count}'  # the first line of a worker; the launcher reads it
+
+
+class Job(NamedTuple):
+    """role: 'worker', 'server' or 'scheduler'; host and port: where the scheduler is."""
+
+    role: str
+    host: str
+    port: int
+    workers: int
+    servers: int
+
+    @property
+    def scheduler(self) -> str:
+        return f'{self.host}:{self.port}'
+
+
+def check(kvstore: str, environ: Mapping[str, str] = os.environ) -> None:
+    """ValueError: --kv-store is none, or not the one that the variables ask for."""
+    if kvstore not in KVSTORES:
+        why = f': {REFUSED[kvstore]}' if kvstore in REFUSED else ''
+        raise ValueError(f'--kv-store {kvstore} is not available{why}; use one of {", ".join(KVSTORES)}')
+    if kvstore in PARAMETER_SERVER:
+        of(environ, f'--kv-store {kvstore}')
+    elif environ.get('DMLC_ROLE') == 'worker' and environ.get('DMLC_NUM_WORKER', '1') not in ('', '0', '1'):
+        raise ValueError(
+            f'--kv-store {kvstore}: DMLC_NUM_WORKER={environ["DMLC_NUM_WORKER"]} says that this is one of several '
+            'workers, each would train alone and write the same files; add --kv-store dist_sync, or unset DMLC_ROLE'
+        )
+
+
+def workers(kvstore: str, environ: Mapping[str, str] = os.environ) -> int:
+    """How many of them train together."""
+    return of(environ).workers if kvstore in PARAMETER_SERVER else 1
+
+
+def of(environ: Mapping[str, str] = os.environ, who: str = 'this process') -> Job:
+    """The Job that the variables tell. ValueError names the one that is missing or wrong."""
+    role = environ.get('DMLC_ROLE', '')
+    if role not in ROLES:
+        what = f'DMLC_ROLE={role!r} is none of {", ".join(ROLES)}' if role else 'DMLC_ROLE is not set'
+        raise ValueError(
+            f'{who}: {what}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
+        )
+    numbers = {name: _number(environ, name, who) for name in ('PS_ROOT_PORT', 'NUM_WORKER', 'NUM_SERVER')}
+    host = environ.get('DMLC_PS_ROOT_URI', '')
+    if not host:
+        raise ValueError(f'{who}: DMLC_PS_ROOT_URI is not set, it is the address of the scheduler')
+    return Job(role, host, numbers['PS_ROOT_PORT'], numbers['NUM_WORKER'], numbers['NUM_SERVER'])
+
+
+def _number(environ: Mapping[str, str], name: str, who: str) -> int:
+    text, most = environ.get(f'DMLC_{name}', ''), 65535
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        what = f'DMLC_{name}={text} is no number from 1 to {most}' if text else f'DMLC_{name} is not set'
+        raise ValueError(f'{who}: {what}')
+    return int(text)
+
+
+def join_seconds(environ: Mapping[str, str] = os.environ) -> float:
+    """How long to wait for the others at the start."""
+    text = environ.get('IBNNET_MX_JOIN_SECONDS', str(JOIN_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise ValueError(f'IBNNET_MX_JOIN_SECONDS={text} is no number of seconds')
+    return seconds
+
+
+def find_scheduler(job: Job, seconds: float) -> None:
+    """Returns when it answers. ValueError: its name is unknown, or nobody answers for so long."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((job.host, job.port), timeout=max(until - time.monotonic(), 0.1)).close()
+            return
+        except socket.gaierror as error:
+            raise ValueError(f"DMLC_PS_ROOT_URI={job.host}: {error.strerror}; it is the scheduler's address") from None
+        except OSError as error:
+            if time.monotonic() > until:
+                raise ValueError(
+                    f'the scheduler does not answer at {job.scheduler} (DMLC_PS_ROOT_URI, DMLC_PS_ROOT_PORT) for '
+                    f'{seconds:g} s: {error.strerror or error}; start it first, or wait longer: IBNNET_MX_JOIN_SECONDS'
+                ) from None
+        time.sleep(0.2)
+
+
+def check_port(job: Job) -> None:
+    """ValueError: the scheduler's port is taken, or the address is not of this machine; mxnet would abort."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('', job.port))
+        except OSError as error:
+            raise ValueError(
+                f'DMLC_PS_ROOT_PORT={job.port}: {error.strerror}; is another scheduler running? Choose another port'
+            ) from None
+
+
+class Deadline:
+    """A context that ends the process with ENDED and a text if it is not left within so many seconds."""
+
+    def __init__(self, seconds: float, text: str, tell: Callable[[str], None], end: Callable[[int], None] = os._exit):
+        self._seconds, self._text, self._tell, self._end = seconds, text, tell, end
+        self._left = threading.Event()
+
+    def __enter__(self) -> Deadline:
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+
+    def _watch(self) -> None:
+        if not self._left.wait(self._seconds):
+            self._tell(self._text)
+            self._end(ENDED)
+
+
+def tell(text: str) -> None:
+    """One line to stderr, now."""
+    print(text, file=sys.stderr, flush=True)
+
+
+joined: list[object] = []  # what must be closed before the process may end in the usual way
+
+
+def leave(code: int) -> None:
+    """Ends the process at once where it is still part of a job: mxnet would wait for the others, which may be gone."""
+    if joined:
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

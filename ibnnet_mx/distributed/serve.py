@@ -1,0 +1,68 @@
+"""A server or the scheduler of a job, until its workers end:  DMLC_ROLE=server python -m ibnnet_mx.distributed.serve
+
+It is also what ibnnet-train is where DMLC_ROLE says server or scheduler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+from ibnnet_mx.distributed import job
+
+
+def _ignore(command, body, _):
+    """mxnet's own server unpickles the optimizer that a worker sends, which may be any code; ours has no use for it."""
+    job.tell(f'{os.environ["DMLC_ROLE"]}: command {command} of a worker is not carried out')
+
+
+def serve(part):
+    """Returns when the job is done; part: job.Job. ValueError: the port is taken, or there is no scheduler."""
+    seconds = job.join_seconds()
+    if part.role == 'scheduler':
+        job.check_port(part)
+    else:
+        job.find_scheduler(part, seconds)
+    # They come to the whole job at once; the workers need a server until they have saved and ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.environ['DMLC_ROLE'] = 'worker'  # else `import mxnet` itself would serve, and not return
+    import mxnet as mx
+    from mxnet.base import _LIB, check_call
+
+    from ibnnet_mx.distributed import alive
+
+    os.environ['DMLC_ROLE'] = part.role
+    alive.prepare()
+    store = mx.kv.create('dist_sync')
+    job.joined.append(store)
+    watch = alive.Alive(store.handle, part, seconds)
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+    check_call(_LIB.MXKVStoreRunServer(store.handle, kind(_ignore), None))
+    watch.stop()
+    with job.Deadline(alive.SILENT, f'{part.role}: the other processes did not end with this one', job.tell):
+        job.joined.remove(store)
+        del store
+
+
+def main():
+    """Its exit code; a mistake is one line and 2."""
+    code = 1
+    try:
+        part = job.of(who='python -m ibnnet_mx.distributed.serve')
+        if part.role == 'worker':
+            raise ValueError('DMLC_ROLE=worker: a server or the scheduler is started here, use DMLC_ROLE=server')
+        serve(part)
+        code = 0
+    except ValueError as error:
+        job.tell(f'{os.environ.get("DMLC_ROLE") or "serve"}: {error}')
+        code = 2
+    finally:
+        job.leave(code)
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""How the processes of a run add arrays up: not at all, where there is one, or over mxnet's parameter server."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx.distributed import alive, job
+
+
+class Alone:
+    """The one worker of a run."""
+
+    rank, count = 0, 1
+
+    def sum(self, key, array):
+        """Puts the sum over all workers in the place of the array, later; all call it in the same order."""
+
+    def close(self):
+        """Waits for the others; all call it."""
+
+
+class ParameterServer:
+    """A worker among others. ValueError: what the DMLC_ variables say cannot be; it ends the process where others die.
+
+    rank: from 0, as the scheduler gives it; count: of all workers.
+    """
+
+    def __init__(self, kind):
+        part, seconds = job.of(who=f'--kv-store {kind}'), job.join_seconds()
+        job.find_scheduler(part, seconds)
+        alive.prepare()
+        with job.Deadline(seconds, alive.missing(part, seconds), job.tell):
+            self._store = mx.kv.create(kind)
+        job.joined.append(self)
+        self._alive = alive.Alive(self._store.handle, part, seconds)
+        self.rank, self.count, self._keys = self._store.rank, self._store.num_workers, set()
+        job.tell(job.HELLO.format(rank=self.rank, count=self.count))
+
+    def sum(self, key, array):
+        """As Alone.sum; key: a name that always has this shape. What comes back is the same for all workers."""
+        if key not in self._keys:
+            self._store.init(key, mx.nd.zeros(array.shape, array.context, array.dtype))
+            self._keys.add(key)
+        self._store.pushpull(key, array, out=array)
+
+    def close(self):
+        mx.nd.waitall()
+        self._store._barrier()
+        self._alive.stop()
+        with job.Deadline(alive.SILENT, 'the other processes of the job did not end with this one', job.tell):
+            del self._store
+        job.joined.remove(self)
+
+
+def open_workers(kvstore):
+    return ParameterServer(kvstore) if kvstore in job.PARAMETER_SERVER else Alone()
+
+
+def gather(workers, name, values):
+    """float64 (count, n): the values (n,) of each worker, exactly; every worker is told the same.
+
+    They travel as bytes in float32, of which one worker alone adds each, for mxnet's servers know sums only.
+    """
+    values = np.asarray(values, np.float64)
+    rows = np.zeros((workers.count, values.nbytes), np.float32)
+    rows[workers.rank] = np.frombuffer(values.tobytes(), np.uint8)
+    if rows.size and workers.count > 1:
+        array = mx.nd.array(rows)
+        workers.sum(f'{name} {rows.shape[1]}', array)
+        rows = array.asnumpy()
+    return np.frombuffer(rows.astype(np.uint8).tobytes(), np.float64).reshape(workers.count, -1)
+
+
+class Buckets:
+    """Arrays of float32 that are summed over workers a few at a time: for each alone the way would be too long.
+
+    The last come first, as a backward pass makes them. size: floats of a bucket, at least.
+    """
+
+    def __init__(self, workers, name, arrays, size):
+        self._workers, self._name = workers, name
+        self._groups, room = [[]], 0
+        for i in reversed(range(len(arrays))):
+            if room >= size:
+                self._groups.append([])
+                room = 0
+            self._groups[-1].append(i)
+            room += arrays[i].size
+
+    def sum(self, arrays):
+        """Puts the sums over all workers in the place of the arrays, which have the shapes of those of before."""
+        for number, group in enumerate(self._groups):
+            some = [arrays[i] for i in group]
+            flat = mx.nd.concat(*(array.reshape((-1,)) for array in some), dim=0)
+            self._workers.sum(f'{self._name} {number}, {flat.size}', flat)
+            start = 0
+            for array in some:
+                flat[start : start + array.size].reshape(array.shape).copyto(array)
+                start += array.size

@@ -1,0 +1,166 @@
+"""Starts the processes of a job, here or over ssh, passes on what they say, and ends them together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, Callable, NamedTuple, Sequence
+
+from ibnnet_mx import _env
+from ibnnet_mx.launch import hosts
+from ibnnet_mx.launch.hosts import Process
+
+GUARD = str(Path(__file__).with_name('guard.py'))
+SSH = ('ssh', '-o', 'BatchMode=yes')  # which asks nothing
+HELLO = re.compile(rb'ibnnet_mx: worker (\d+) of \d+\s*')  # distributed.job.HELLO
+PASSED = ('IBNNET_MX_', 'MXNET_', 'OMP_', 'DNNL_', 'CUDA_', 'PS_', 'DMLC_INTERFACE')  # to other machines
+PATIENCE = 3.0  # seconds in which the others may say themselves what is wrong, once one has failed
+LAST = 60.0  # and to end after the last worker has ended well
+
+
+class Plan(NamedTuple):
+    """What is started: python runs the servers."""
+
+    processes: list[Process]
+    port: int
+    command: Sequence[str]
+    python: str = sys.executable
+
+    def settings(self, process: Process) -> dict[str, str]:
+        """The environment that makes a process what it is."""
+        count = {role: sum(each.role == role for each in self.processes) for role in ('worker', 'server')}
+        found = {
+            'DMLC_ROLE': process.role,
+            'DMLC_PS_ROOT_URI': hosts.address(self.processes[0].host),
+            'DMLC_PS_ROOT_PORT': str(self.port),
+            'DMLC_NUM_WORKER': str(count['worker']),
+            'DMLC_NUM_SERVER': str(count['server']),
+            'IBNNET_MX_LOCAL_WORKERS': str(process.peers),
+            'PYTHONUNBUFFERED': '1',
+        }
+        if all(each.local for each in self.processes):
+            found['DMLC_NODE_HOST'] = '127.0.0.1'
+        if not process.local:
+            found.update({name: value for name, value in _env.BEFORE.items() if name.startswith(PASSED)})
+        return found
+
+    def words(self, process: Process) -> list[str]:
+        """The command line that starts a process."""
+        own = list(self.command) if process.role == 'worker' else [self.python, '-m', 'ibnnet_mx.distributed.serve']
+        settings = [f'{name}={value}' for name, value in self.settings(process).items()]
+        words = [self.python, GUARD, *settings, '--', *own]
+        if process.local:
+            return words
+        return [*SSH, process.host, f'cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}']
+
+
+class Child:
+    """A process that was started, and what it says: lines with its name before them, to this process's own streams."""
+
+    def __init__(self, process: Process, words: Sequence[str], lock: threading.Lock) -> None:
+        self.process, self._rank, self._lock = process, '', lock
+        pipe = subprocess.PIPE
+        # A session of its own: Ctrl-C comes to the launcher alone, who hands it on.
+        self._popen = subprocess.Popen(
+            words, env=_env.BEFORE, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+        assert self._popen.stdin and self._popen.stdout and self._popen.stderr  # for types: they are pipes
+        self._input, self._streams = self._popen.stdin, (self._popen.stdout, self._popen.stderr)
+        pairs = zip(self._streams, (sys.stdout, sys.stderr))
+        self._pumps = [threading.Thread(target=self._pump, args=pair, daemon=True) for pair in pairs]
+        for pump in self._pumps:
+            pump.start()
+
+    @property
+    def name(self) -> str:
+        """A worker's number is its rank, which it says itself, once it knows."""
+        return f'{self.process.role} {self._rank or self.process.number}'
+
+    def _pump(self, source: IO[bytes], to: IO[str]) -> None:
+        for line in source:
+            found = HELLO.fullmatch(line) if self.process.role == 'worker' else None
+            if found:
+                self._rank = found.group(1).decode()
+            with self._lock:
+                to.write(f'[{self.name}] {line.decode("utf-8", "replace").rstrip()}\n')
+                to.flush()
+
+    def code(self) -> int | None:
+        return self._popen.poll()
+
+    def send(self, name: str) -> None:
+        """'INT', 'TERM' or 'KILL' to the process; what has ended does not hear it."""
+        with contextlib.suppress(OSError):
+            self._input.write(f'{name}\n'.encode())
+            self._input.flush()
+
+    def end(self) -> None:
+        """At once, with all that it has started."""
+        if self.code() is None:
+            self.send('KILL')
+            try:
+                self._popen.wait(5)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
+        for pump in self._pumps:
+            pump.join(2)
+        for stream in (self._input, *self._streams):
+            with contextlib.suppress(OSError, ValueError):
+                stream.close()
+
+
+class Job:
+    """The processes of one try. asked: () -> 'INT', 'TERM', 'KILL' or '', what the launcher was asked."""
+
+    def __init__(self, plan: Plan, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
+        self._tell, self._asked, lock = tell, asked, threading.Lock()
+        self.children = [Child(process, plan.words(process), lock) for process in plan.processes]
+        self._workers = [child for child in self.children if child.process.role == 'worker']
+
+    def wait(self) -> int:
+        """The job's exit code: 0, or that of what failed first. All processes have ended then."""
+        try:
+            return self._wait()
+        finally:
+            for child in self.children:
+                child.end()
+
+    def _wait(self) -> int:
+        handed, since = '', None
+        while True:
+            asked = self._asked()
+            if asked == 'KILL':
+                return 130
+            if asked != handed:
+                handed = asked
+                for child in self._workers:
+                    child.send(asked)
+            codes = [child.code() for child in self.children]
+            if all(code is not None for code in codes):
+                return next((code for code in codes if code), 0)
+            failed = [child for child, code in zip(self.children, codes) if code]
+            done = all(child.code() == 0 for child in self._workers)
+            since = (since or time.monotonic()) if failed or done else None
+            if since is not None and time.monotonic() - since > (PATIENCE if failed else LAST):
+                return self._cut(failed, [child for child, code in zip(self.children, codes) if code is None])
+            time.sleep(0.05)
+
+    def _cut(self, failed: Sequence[Child], left: Sequence[Child]) -> int:
+        names = ', '.join(child.name for child in left)
+        if not failed:
+            self._tell(f'all workers have ended, but not {names}; they are ended')
+            return 0
+        what = ', '.join(f'{child.name} ended with {describe(child.code())}' for child in failed)
+        self._tell(f'{what}; the others are ended: {names}')
+        return int(failed[0].code() or 0)
+
+
+def describe(code: int | None) -> str:
+    return f'signal {code - 128}' if code is not None and code > 128 else f'code {code}'

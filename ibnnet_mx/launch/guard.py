@@ -1,0 +1,71 @@
+"""Runs a command, on any machine, for as long as somebody at the other end of standard input wants it:
+
+    python guard.py NAME=VALUE ... -- COMMAND ...
+
+A line 'INT', 'TERM' or 'KILL' there is a signal for the command and all that it has started. Where the input ends, as
+it does when the launcher or a connection dies, they are asked to end and, GRACE seconds later, made to. It imports
+nothing of the package, so that it starts at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+GRACE = 20.0  # seconds to save in
+
+
+def send(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def listen(process: subprocess.Popen[bytes]) -> None:
+    for line in sys.stdin:
+        number = {'INT': signal.SIGINT, 'TERM': signal.SIGTERM, 'KILL': signal.SIGKILL}.get(line.strip())
+        if number is not None:
+            send(process.pid, number)
+    send(process.pid, signal.SIGTERM)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        send(process.pid, signal.SIGKILL)
+
+
+def main(words: list[str]) -> int:
+    """The command's exit code; 128 and the signal's number where it died of one, 127 where there is no such command."""
+    cut = words.index('--')
+    settings = dict(word.split('=', 1) for word in words[:cut])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they are the launcher's to hand on
+    try:
+        process = subprocess.Popen(
+            words[cut + 1 :],
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=restore,
+        )
+    except OSError as error:
+        print(f'ibnnet-launch: {words[cut + 1]}: {error.strerror}', file=sys.stderr)
+        return 127
+    threading.Thread(target=listen, args=(process,), daemon=True).start()
+    code = process.wait()
+    send(process.pid, signal.SIGKILL)  # what it has left behind
+    return 128 - code if code < 0 else code
+
+
+def restore() -> None:
+    """A process inherits what is ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+if __name__ == '__main__':
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # the listening thread may wait for its next line for ever

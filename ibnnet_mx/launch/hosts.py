@@ -1,0 +1,74 @@
+"""Which process of a job runs on which machine."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+NAME = re.compile(
+    r'([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.:-]*'
+)  # begins with no dash: no option of ssh
+HERE = 'localhost'
+
+
+class Process(NamedTuple):
+    """role: 'scheduler', 'server' or 'worker'; number: among those of its role; peers: workers on its host."""
+
+    role: str
+    number: int
+    host: str
+    peers: int
+
+    @property
+    def local(self) -> bool:
+        return self.host == HERE
+
+
+def read(path: str | None) -> list[str]:
+    """Names of the machines, one for each line with anything but a comment; this one where there is no file.
+
+    ValueError names the file and the line.
+    """
+    if path is None:
+        return [HERE]
+    found = []
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'-H {path} cannot be read: {getattr(error, "strerror", None) or "it is no text"}') from None
+    for number, line in enumerate(text.splitlines(), 1):
+        name = line.partition('#')[0].strip()
+        if name and not NAME.fullmatch(name):
+            raise ValueError(
+                f'-H {path}: line {number}, {name[:80]!r} is no name of a machine, such as node1 or me@node1'
+            )
+        if name:
+            found.append(name)
+    if not found:
+        raise ValueError(f'-H {path} names no machine: one for each line, such as node1')
+    if len(found) > 1 and HERE in found:
+        raise ValueError(f'-H {path}: {HERE} is another machine for each of them; use names that all of them know')
+    return found
+
+
+def spread(names: Sequence[str], workers: int, servers: int) -> list[Process]:
+    """The scheduler on the first machine; servers and workers one after the other on each, as evenly as can be."""
+    places = [names[i % len(names)] for i in range(workers)]
+    there = [('server', i, names[i % len(names)]) for i in range(servers)]
+    there += [('worker', i, place) for i, place in enumerate(places)]
+    roles = [('scheduler', 0, names[0]), *there]
+    return [Process(role, number, host, max(places.count(host), 1)) for role, number, host in roles]
+
+
+def address(name: str) -> str:
+    """Of a machine for the others: its name without the user."""
+    return '127.0.0.1' if name == HERE else name.rpartition('@')[2]
+
+
+def free_port() -> int:
+    """Of this machine, a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(('', 0))
+        return int(probe.getsockname()[1])
