@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ibnnet_mx import norm
+
 
 def check(run, train, val):
     """ValueError where another worker has other options, records or weights than worker 0. For all workers.
@@ -16,7 +18,7 @@ def check(run, train, val):
         'network': ' '.join(f'{name}{param.shape}' for name, param in params.items()),
         'records': [*train.labels().values(), *val.labels().values()],
         'batches': f'{train.steps(run.epoch)}, from {run.batch} of epoch {run.epoch} on',
-        'weights': _weights(run),
+        'weights': _weights(run, norm.is_state),  # the statistics of norms are each device's own within an epoch
         'devices': str(len(cluster.contexts)),
     }
     for rank, names in cluster.differing(facts).items():
@@ -41,5 +43,6 @@ def hold(run):
     run.report.warn(f'the weights of workers {who} are not those of worker 0 any more: all go on from these')
 
 
-def _weights(run):
-    return [param.data(run.cluster.contexts[0]) for param in run.net.collect_params().values()]
+def _weights(run, but=lambda param: False):
+    params = [param for param in run.net.collect_params().values() if not but(param)]
+    return [param.data(run.cluster.contexts[0]) for param in params]

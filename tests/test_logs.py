@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ibnnet_mx import logs
+from ibnnet_mx.logs import report as reporting
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def reporter(tmp_path, monkeypatch):
 
     made = []
     make.now = 0.0
-    monkeypatch.setattr(logs.time, 'perf_counter', lambda: make.now)
+    monkeypatch.setattr(reporting.time, 'perf_counter', lambda: make.now)
     yield make
     for report in made:
         report.close()
@@ -213,3 +214,15 @@ def test_bad_options_are_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='^--tensorboard needs tensorboardX, .*: pip install tensorboardX$'):
         logs.Reporter(tensorboard=str(tmp_path / 'board'))
     assert logging.getLogger('ibnnet_mx').handlers == []
+
+
+def test_workers_after_the_first_tell_warnings_and_write_a_file_of_their_own(tmp_path, capsys):
+    report = logs.Reporter(50, str(tmp_path / 'a' / 'run.log'), str(tmp_path / 'board'), rank=2)
+    report.info('all is well')
+    report.warn('it is not')
+    report.validation(0, {'accuracy': 0.5}, 1.0)
+    report.close()
+    assert [line.split()[-3:] for line in capsys.readouterr().err.splitlines()] == [['it', 'is', 'not']]
+    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['run-2.log']
+    assert 'all is well' in (tmp_path / 'a' / 'run-2.log').read_text()
+    assert not (tmp_path / 'board').exists()

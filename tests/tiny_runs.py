@@ -72,13 +72,14 @@ class Feed:
             yield step, data, label, len(label)
 
 
-def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='local', start=None):
-    """A Trainer; its report is a Notes. recompute True: 'auto'."""
+def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='local', start=None, cluster=None):
+    """A Trainer; its report is a Notes. recompute True: 'auto'. cluster: unset, of this process alone."""
     recompute = ('auto' if recompute else None) if isinstance(recompute, bool) else recompute
     net = registry.get_model(
         model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args)
     )
-    return trainer.Trainer(net, plan, distributed.connect(kvstore, cpus=cpus), Notes(), recompute, start)
+    cluster = cluster or distributed.connect(kvstore, cpus=cpus)
+    return trainer.Trainer(net, plan, cluster, Notes(), recompute, start)
 
 
 def batches(*sizes, seed=0):

@@ -8,6 +8,8 @@ from ibnnet_mx.distributed import job
 def connect(kvstore='local', gpus='', cpus=1):
     """The cluster.Cluster of a command line, once its other workers are there. ValueError names the option."""
     job.check(kvstore)
-    from ibnnet_mx.distributed import cluster
+    from ibnnet_mx.distributed import cluster, workers
 
-    return cluster.Cluster(kvstore, cluster.contexts(gpus, cpus))
+    devices = cluster.contexts(gpus, cpus)
+    several = kvstore in job.PARAMETER_SERVER
+    return cluster.Cluster(kvstore, devices, workers.ParameterServer(kvstore) if several else workers.Alone())

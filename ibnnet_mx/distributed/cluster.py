@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from ibnnet_mx.distributed import job, workers
+from ibnnet_mx.distributed import workers
 
 BUCKET = 3 << 20  # floats that go to the servers at once, see benchmarks/scaling
 SIGNALS = 2, 15  # that may ask a run to end: SIGINT, SIGTERM
@@ -68,14 +68,13 @@ class Cluster:
     """The devices that train together, in this process and in others like it; a context that all leave together.
 
     rank: of this process among num_workers. kvstore: 'local' or 'device', how its own devices add up. What is said to
-    be for all workers must be called by all of them, in the same order.
+    be for all workers must be called by all of them, in the same order. processes: how these add up, workers.Alone or
+    the like.
     """
 
-    def __init__(self, kvstore, devices):
-        job.check(kvstore)
-        self.contexts = devices
+    def __init__(self, kvstore, devices, processes):
+        self.contexts, self._workers = devices, processes
         self.kvstore = 'device' if 'device' in kvstore else 'local'
-        self._workers = workers.open_workers(kvstore)
         self.rank, self.num_workers = self._workers.rank, self._workers.count
         self._gradients = None
 

@@ -53,10 +53,6 @@ class ParameterServer:
         job.joined.remove(self)
 
 
-def open_workers(kvstore):
-    return ParameterServer(kvstore) if kvstore in job.PARAMETER_SERVER else Alone()
-
-
 def gather(workers, name, values):
     """float64 (count, n): the values (n,) of each worker, exactly; every worker is told the same.
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, Callable, NamedTuple, Sequence
+from typing import IO, Callable, NamedTuple, Sequence, cast
 
 from ibnnet_mx import _env
 from ibnnet_mx.launch import hosts
@@ -71,9 +71,7 @@ class Child:
         self._popen = subprocess.Popen(
             words, env=_env.BEFORE, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
-        assert self._popen.stdin and self._popen.stdout and self._popen.stderr  # for types: they are pipes
-        self._input, self._streams = self._popen.stdin, (self._popen.stdout, self._popen.stderr)
-        pairs = zip(self._streams, (sys.stdout, sys.stderr))
+        pairs = (self._popen.stdout, sys.stdout), (self._popen.stderr, sys.stderr)
         self._pumps = [threading.Thread(target=self._pump, args=pair, daemon=True) for pair in pairs]
         for pump in self._pumps:
             pump.start()
@@ -97,9 +95,10 @@ class Child:
 
     def send(self, name: str) -> None:
         """'INT', 'TERM' or 'KILL' to the process; what has ended does not hear it."""
+        to = cast(IO[bytes], self._popen.stdin)
         with contextlib.suppress(OSError):
-            self._input.write(f'{name}\n'.encode())
-            self._input.flush()
+            to.write(f'{name}\n'.encode())
+            to.flush()
 
     def end(self) -> None:
         """At once, with all that it has started."""
@@ -111,9 +110,9 @@ class Child:
                 self._popen.kill()
         for pump in self._pumps:
             pump.join(2)
-        for stream in (self._input, *self._streams):
+        for stream in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
             with contextlib.suppress(OSError, ValueError):
-                stream.close()
+                cast(IO[bytes], stream).close()
 
 
 class Job:

@@ -1,56 +1,16 @@
-"""What a run tells: the format of every log line and the reader of it, together.
-
-The lines are those of mxnet's 2016 training logs, so that old and new runs stand in one picture.
-"""
+"""Tells what a run does: log lines, a progress bar, TensorBoard."""
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
-import re
 import sys
 import time
-import zlib
 from pathlib import Path
 from shutil import get_terminal_size
-from statistics import fmean, harmonic_mean
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
-NUMBER = r'[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|nan|inf)'
-EPOCH = r'Epoch\[(?P<epoch>\d+)\] '
-SAMPLES = r'Speed: (?P<value>\d+(?:\.\d+)?) samples/sec'
-METRIC = rf'(?P<metric>[\w-]+)=(?P<value>{NUMBER})'
-
-
-class Line(NamedTuple):
-    """One kind of line: how it is written and how it is found again, behind any prefix."""
-
-    text: str
-    regex: str
-
-    def write(self, **fields: Any) -> str:
-        return self.text.format(**fields)
-
-    def read(self, line: str) -> dict[str, str] | None:
-        found = re.search(self.regex, line)
-        return found.groupdict() if found else None
-
-
-BATCH = Line(
-    'Epoch[{epoch}] Batch [{batch}]\tSpeed: {speed:.2f} samples/sec\tTrain-{metric}={value:.6f}',
-    EPOCH + r'Batch \[(?P<batch>\d+)\]\s+' + SAMPLES.replace('value', 'speed') + r'\s+Train-' + METRIC,
-)
-TRAIN = Line('Epoch[{epoch}] Train-{metric}={value:.6f}', EPOCH + 'Train-' + METRIC)
-SPEED = Line('Epoch[{epoch}] Speed: {value:.2f} samples/sec', EPOCH + SAMPLES)
-RATE = Line('Epoch[{epoch}] Learning-rate={value:.9g}', EPOCH + rf'Learning-rate=(?P<value>{NUMBER})')
-TIME = Line('Epoch[{epoch}] Time cost={value:.3f}', EPOCH + rf'Time cost=(?P<value>{NUMBER})')
-VALIDATION = Line('Epoch[{epoch}] Validation-{metric}={value:.6f}', EPOCH + 'Validation-' + METRIC)
-VALIDATION_TIME = Line('Epoch[{epoch}] Validation time={value:.3f}', EPOCH + rf'Validation time=(?P<value>{NUMBER})')
-# Only the logs of 2016 hold these two: the rate at the start of a run, and its changes within an epoch.
-OLD_RATE = rf'(?:Namespace\(.*\blr=|Update\[\d+\]: Change learning rate to )(?P<rate>{NUMBER})'
-COLOUR = r'\x1b\[[0-9;]*[A-Za-z]'
-SHORT = {'top_k_accuracy_5': 'top5', 'cross-entropy': 'ce'}  # as they are asked for; accuracy is accuracy
+from ibnnet_mx.logs.lines import BATCH, RATE, SHORT, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
 
 
 class _StderrHandler(logging.Handler):
@@ -210,96 +170,3 @@ def _summary_writer(folder: str) -> Any:
         raise ValueError('--tensorboard needs tensorboardX, which is missing: pip install tensorboardX') from error
     except OSError as error:
         raise ValueError(f'--tensorboard {folder} cannot be written: {error.strerror}') from error
-
-
-class Run(NamedTuple):
-    """One log as curves: {metric: {epoch: value}}; metrics accuracy, top5, ce; epochs as the log counts them."""
-
-    name: str
-    train: dict[str, dict[int, float]]
-    validation: dict[str, dict[int, float]]
-    speed: dict[int, float]
-    lr: dict[int, float]
-
-
-class _Epoch:
-    """What the lines of one epoch said."""
-
-    def __init__(self, rate: dict[str, float]) -> None:
-        self.windows: dict[str, dict[int, float]] = {}  # by metric, by batch
-        self.speeds: dict[int, float] = {}
-        self.said: dict[Line, dict[str, float]] = {TRAIN: {}, VALIDATION: {}, SPEED: {}, RATE: dict(rate)}
-
-    def begun_again_by(self, kind: Line, metric: str, batch: int) -> bool:
-        if kind not in (BATCH, TRAIN):
-            return False
-        told = bool(self.said[VALIDATION]) or metric in self.said[TRAIN]
-        return told or (kind is BATCH and batch <= max(self.windows.get(metric, {}), default=-1))
-
-
-class _Reader:
-    """Lines in, a run out.
-
-    An epoch that is begun again (a resumed run) replaces the earlier try whole. In the logs of 2016 its rate is the
-    one in force when it began.
-    """
-
-    def __init__(self) -> None:
-        self.epochs: dict[int, _Epoch] = {}
-        self._rate: dict[str, float] = {}
-
-    def take(self, line: str) -> None:
-        line = re.sub(COLOUR, '', line)
-        for kind in (BATCH, TRAIN, VALIDATION, SPEED, RATE):
-            if fields := kind.read(line):
-                self._store(kind, **fields)
-        found = re.search(OLD_RATE, line)
-        self._rate = {'': float(found['rate'])} if found else self._rate
-
-    def _store(self, kind: Line, epoch: str, value: str, metric: str = '', batch: str = '0', speed: str = '') -> None:
-        key, number = int(epoch), int(batch)
-        if key not in self.epochs or self.epochs[key].begun_again_by(kind, metric, number):
-            self.epochs[key] = _Epoch(self._rate)
-        at = self.epochs[key]
-        if kind is BATCH:
-            at.windows.setdefault(metric, {})[number] = float(value)
-            at.speeds[number] = float(speed)
-        else:
-            at.said[kind][metric] = float(value)
-
-    def run(self, name: str) -> Run:
-        run = Run(name, {}, {}, {}, {})
-        for epoch, seen in sorted(self.epochs.items()):
-            # A batch line tells of the batches since the line before it (in the logs of 2016 too: their values are
-            # whole numbers of pictures of one window): the lines' mean stands for a total that was not written.
-            means = {metric: fmean(values.values()) for metric, values in seen.windows.items()}
-            for table, values in ((run.train, {**means, **seen.said[TRAIN]}), (run.validation, seen.said[VALIDATION])):
-                for metric, value in values.items():
-                    table.setdefault(SHORT.get(metric, metric), {})[epoch] = value
-            speeds = list(seen.said[SPEED].values()) or list(seen.speeds.values())
-            if speeds:
-                run.speed[epoch] = harmonic_mean(speeds)  # each is of equally many pictures, so the times add up
-            if seen.said[RATE]:
-                run.lr[epoch] = seen.said[RATE]['']
-        return run
-
-
-def stem(path: str | Path) -> str:
-    """resnet-50 of a/resnet-50.log.gz"""
-    return re.sub(r'(\.[^.]*)?(\.gz)?$', '', Path(path).name) or Path(path).name
-
-
-def read(path: str | Path) -> Run:
-    """The run in a log of this project or of 2016, plain or gzip; ValueError: missing, damaged, or without epochs."""
-    path, reader = Path(path), _Reader()
-    try:
-        with open(path, 'rb') as file:
-            packed = file.read(2) == b'\x1f\x8b'  # whatever the name says
-        with (gzip.open if packed else open)(path, 'rt', encoding='utf-8', errors='replace') as lines:
-            for line in lines:
-                reader.take(line)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error
-    if not any(seen.windows or seen.said[TRAIN] or seen.said[VALIDATION] for seen in reader.epochs.values()):
-        raise ValueError(f'{path} is no training log: no line has Epoch[0] Train-... or Epoch[0] Validation-...')
-    return reader.run(stem(path))

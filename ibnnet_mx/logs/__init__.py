@@ -1,0 +1,22 @@
+"""What a run tells: the format of every log line and the reader of it, together.
+
+The lines are those of mxnet's 2016 training logs, so that old and new runs stand in one picture.
+"""
+
+from ibnnet_mx.logs.curves import Run, read, stem
+from ibnnet_mx.logs.lines import BATCH, RATE, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
+from ibnnet_mx.logs.report import Reporter
+
+__all__ = [
+    'BATCH',
+    'RATE',
+    'SPEED',
+    'TIME',
+    'TRAIN',
+    'VALIDATION',
+    'VALIDATION_TIME',
+    'Reporter',
+    'Run',
+    'read',
+    'stem',
+]

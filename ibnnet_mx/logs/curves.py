@@ -1,0 +1,105 @@
+"""Reads the lines of a log, of this project or of 2016, as curves."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from pathlib import Path
+from statistics import fmean, harmonic_mean
+from typing import NamedTuple
+
+from ibnnet_mx.logs.lines import BATCH, COLOUR, OLD_RATE, RATE, SHORT, SPEED, TRAIN, VALIDATION, Line
+
+
+class Run(NamedTuple):
+    """One log as curves: {metric: {epoch: value}}; metrics accuracy, top5, ce; epochs as the log counts them."""
+
+    name: str
+    train: dict[str, dict[int, float]]
+    validation: dict[str, dict[int, float]]
+    speed: dict[int, float]
+    lr: dict[int, float]
+
+
+class _Epoch:
+    """What the lines of one epoch said."""
+
+    def __init__(self, rate: dict[str, float]) -> None:
+        self.windows: dict[str, dict[int, float]] = {}  # by metric, by batch
+        self.speeds: dict[int, float] = {}
+        self.said: dict[Line, dict[str, float]] = {TRAIN: {}, VALIDATION: {}, SPEED: {}, RATE: dict(rate)}
+
+    def begun_again_by(self, kind: Line, metric: str, batch: int) -> bool:
+        if kind not in (BATCH, TRAIN):
+            return False
+        told = bool(self.said[VALIDATION]) or metric in self.said[TRAIN]
+        return told or (kind is BATCH and batch <= max(self.windows.get(metric, {}), default=-1))
+
+
+class _Reader:
+    """Lines in, a run out.
+
+    An epoch that is begun again (a resumed run) replaces the earlier try whole. In the logs of 2016 its rate is the
+    one in force when it began.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, _Epoch] = {}
+        self._rate: dict[str, float] = {}
+
+    def take(self, line: str) -> None:
+        line = re.sub(COLOUR, '', line)
+        for kind in (BATCH, TRAIN, VALIDATION, SPEED, RATE):
+            if fields := kind.read(line):
+                self._store(kind, **fields)
+        found = re.search(OLD_RATE, line)
+        self._rate = {'': float(found['rate'])} if found else self._rate
+
+    def _store(self, kind: Line, epoch: str, value: str, metric: str = '', batch: str = '0', speed: str = '') -> None:
+        key, number = int(epoch), int(batch)
+        if key not in self.epochs or self.epochs[key].begun_again_by(kind, metric, number):
+            self.epochs[key] = _Epoch(self._rate)
+        at = self.epochs[key]
+        if kind is BATCH:
+            at.windows.setdefault(metric, {})[number] = float(value)
+            at.speeds[number] = float(speed)
+        else:
+            at.said[kind][metric] = float(value)
+
+    def run(self, name: str) -> Run:
+        run = Run(name, {}, {}, {}, {})
+        for epoch, seen in sorted(self.epochs.items()):
+            # A batch line tells of the batches since the line before it (in the logs of 2016 too: their values are
+            # whole numbers of pictures of one window): the lines' mean stands for a total that was not written.
+            means = {metric: fmean(values.values()) for metric, values in seen.windows.items()}
+            for table, values in ((run.train, {**means, **seen.said[TRAIN]}), (run.validation, seen.said[VALIDATION])):
+                for metric, value in values.items():
+                    table.setdefault(SHORT.get(metric, metric), {})[epoch] = value
+            speeds = list(seen.said[SPEED].values()) or list(seen.speeds.values())
+            if speeds:
+                run.speed[epoch] = harmonic_mean(speeds)  # each is of equally many pictures, so the times add up
+            if seen.said[RATE]:
+                run.lr[epoch] = seen.said[RATE]['']
+        return run
+
+
+def stem(path: str | Path) -> str:
+    """resnet-50 of a/resnet-50.log.gz"""
+    return re.sub(r'(\.[^.]*)?(\.gz)?$', '', Path(path).name) or Path(path).name
+
+
+def read(path: str | Path) -> Run:
+    """The run in a log of this project or of 2016, plain or gzip; ValueError: missing, damaged, or without epochs."""
+    path, reader = Path(path), _Reader()
+    try:
+        with open(path, 'rb') as file:
+            packed = file.read(2) == b'\x1f\x8b'  # whatever the name says
+        with (gzip.open if packed else open)(path, 'rt', encoding='utf-8', errors='replace') as lines:
+            for line in lines:
+                reader.take(line)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error
+    if not any(seen.windows or seen.said[TRAIN] or seen.said[VALIDATION] for seen in reader.epochs.values()):
+        raise ValueError(f'{path} is no training log: no line has Epoch[0] Train-... or Epoch[0] Validation-...')
+    return reader.run(stem(path))

@@ -1,0 +1,291 @@
+"""Several workers are one run: sums, weights, statistics, checkpoints, and what one of them meets alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from ibnnet_mx import agreement, recipe, trainer
+from ibnnet_mx.checkpoint import Inside, Store
+from ibnnet_mx.cli import keeper
+from ibnnet_mx.cli.options import Stopped
+from ibnnet_mx.distributed.workers import Buckets
+from tests.threads import together
+from tests.tiny_runs import CLASSES, PLAN, Feed, arrays, batches, equal, make, values
+
+GN = replace(PLAN, norm='gn', lr=1e-4, batch_size=9)
+
+
+def share(found, cluster):
+    """A worker's part of each (data, label); None, None where it has no row."""
+    for data, label in found:
+        rows = np.array_split(np.arange(data.shape[0]), cluster.num_workers)[cluster.rank]
+        yield (data[rows[0] : rows[-1] + 1], label[rows[0] : rows[-1] + 1]) if len(rows) else (None, None)
+
+
+class Part(Feed):
+    """As data.Iterator, of one worker."""
+
+    def __init__(self, found, cluster):
+        super().__init__(list(share(found, cluster)))
+        self._all = found
+
+    def numbered(self, epoch=0, start=0):
+        for step, (data, label) in list(enumerate(self._batches))[start:]:
+            yield step, data, label, 0 if data is None else len(label)
+
+    def labels(self):
+        return {'records': np.concatenate([label.asnumpy() for _, label in self._all])}
+
+
+def trained(plan, found, model='cifar_resnet8_v2'):
+    """work() of a worker: it trains an epoch."""
+
+    def work(cluster):
+        run = make(model, plan, cluster=cluster)
+        run.train_epoch(Part(found, cluster))
+        return run
+
+    return work
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 5])
+def test_values_are_gathered_exactly(count):
+    given = [{'a': 1 / 3 + rank, 'b': -0.0, 'c': 2.0**60 + rank, 'd': 1e-300} for rank in range(count)]
+    found = together(count, lambda cluster: cluster.gather(given[cluster.rank]))
+    assert found == [given] * count
+    sums = together(count, lambda cluster: cluster.sum_over_workers(given[cluster.rank]))
+    assert all(each == sums[0] for each in sums)
+    assert sums[0]['a'] == sum(each['a'] for each in given)
+
+
+@pytest.mark.parametrize('size', [1, 7, 50, 10**6])
+def test_buckets_of_any_size_give_the_same_sums(size):
+    draw = np.random.RandomState(0)
+    shapes = [(3, 4), (1,), (2, 3, 2, 2), (5,), (1, 1)]
+    given = [[draw.randn(*shape).astype(np.float32) for shape in shapes] for _ in range(2)]
+
+    def work(cluster):
+        own = [mx.nd.array(array) for array in given[cluster.rank]]
+        buckets = Buckets(cluster._workers, 'x', own, size)
+        buckets.sum(own)
+        return [array.asnumpy() for array in own], cluster._workers.keys
+
+    for found, keys in together(2, work):
+        for array, one, other in zip(found, *given):
+            np.testing.assert_array_equal(array, one + other)
+        assert len(keys) == {1: 5, 7: 2, 50: 1, 10**6: 1}[size]
+        assert sum(shape[0] for _, shape in keys) == 12 + 1 + 24 + 5 + 1
+
+
+@pytest.mark.parametrize('count', [2, 3])
+@pytest.mark.parametrize('model', ['cifar_resnet8', 'cifar_resnet8_ibn_b'])
+def test_workers_make_the_step_of_one(model, count):
+    """Shares of unlike sizes; clipped, so that the norm is that of the whole gradient."""
+    plan, found = replace(GN, clip_gradient=0.01), batches(9, 7)
+    one = make(model, plan)
+    one.train_epoch(Feed(found))
+    for run in together(count, trained(plan, found, model)):
+        for name, array in values(run).items():
+            np.testing.assert_allclose(array, values(one)[name], rtol=1e-4, atol=2e-6, err_msg=name)
+        assert run.report.sums.samples == 16
+        assert run.report.sums.values == pytest.approx(one.report.sums.values, rel=1e-4)
+
+
+def test_workers_have_the_same_weights_bit_for_bit():
+    first, second = together(2, trained(replace(PLAN, norm='bn'), batches(8, 8, 8)))
+    assert equal(values(first), values(second))
+    assert equal(arrays(first.states()), arrays(second.states()))
+
+
+def test_statistics_of_norms_are_the_mean_over_all_devices():
+    """Of two workers and four devices in one process alike, for the same shares of a batch."""
+    found = batches(8, 8)
+    one = make(plan=replace(PLAN, lr=0.0), cpus=4)
+    one.train_epoch(Feed(found))
+    for run in together(2, trained(replace(PLAN, lr=0.0), found), cpus=2):
+        for device in range(2):
+            for name, array in values(run, device).items():
+                np.testing.assert_allclose(array, values(one)[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_worker_without_pictures_takes_part():
+    """A batch of one picture for two workers, and one that no worker can read."""
+    found = [*batches(9, 1), (None, None)]
+
+    def work(cluster):
+        feed = Part(found[:2], cluster)
+        feed._batches.append((None, None))
+        run = make(plan=GN, cluster=cluster)
+        run.train_epoch(feed)
+        return run
+
+    one = make(plan=GN)
+    one.train_epoch(Feed(found[:2]))
+    for run in together(2, work):
+        assert run.report.sums.samples == 10
+        for name, array in values(run).items():
+            if 'running' not in name and 'bn_data' not in name:
+                np.testing.assert_allclose(array, values(one)[name], rtol=1e-4, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize('nan', ['stop', 'skip'])
+def test_all_workers_meet_the_batch_that_is_not_finite(nan):
+    """It is infinitely bright in the share of the second."""
+    found = batches(8, 8, 8)
+    pixels = found[1][0].copy()
+    pixels[7] = float('inf')
+    found[1] = pixels, found[1][1]
+
+    def work(cluster):
+        run = make(plan=GN, cluster=cluster)
+        run.nan = nan
+        try:
+            run.train_epoch(Part(found, cluster))
+        except trainer.NotFinite as error:
+            return error.place
+        return run
+
+    first, second = together(2, work)
+    if nan == 'stop':
+        assert first == second == (0, 1)
+    else:
+        assert equal(values(first), values(second))
+        assert all('epoch 0, batch 1: the gradient is not finite' in run.report.lines[-1] for run in (first, second))
+        assert np.isfinite(values(first)['fc1_weight']).all()
+
+
+class Cut:
+    """Saves after a batch."""
+
+    def __init__(self, store, run, batch):
+        self.store, self.run, self.batch = store, run, batch
+
+    def asked(self):
+        return 0
+
+    def due(self, batch, told):
+        return batch == self.batch
+
+    def save(self):
+        facts = {'model': 'm', 'recipe': recipe.to_dict(self.run.recipe)}
+        facts['shares'] = self.run.cluster.gather(self.run.sums())
+        self.store.save(self.run, Inside(self.run.epoch, self.run.batch), facts)
+        self.run.cluster.gather({})
+        raise Stopped(143, 'cut', together=True)
+
+
+def test_workers_go_on_within_an_epoch_as_if_they_had_not_been_cut(tmp_path):
+    """With statistics of norms that are each worker's own."""
+    found, store = batches(8, 8, 8, 5), Store(tmp_path / 'net')
+    whole = together(2, trained(PLAN, found))
+
+    def first(cluster):
+        run = make(cluster=cluster)
+        with pytest.raises(Stopped):
+            run.train_epoch(Part(found, cluster), Cut(store, run, 2))
+
+    def again(cluster):
+        run, feed = make(cluster=cluster), Part(found, cluster)
+        store.load(run, store.choose())
+        agreement.check(run, feed, feed)
+        run.train_epoch(feed)
+        return run
+
+    together(2, first, cpus=1)
+    for run, before in zip(together(2, again), whole):
+        assert equal(values(run), values(before))
+        assert equal(arrays(run.states()), arrays(before.states()))
+        assert vars(run.report.sums) == vars(before.report.sums)
+    alone = make()
+    with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, these are 1'):
+        store.load(alone, store.choose())
+
+
+def test_a_signal_to_one_worker_ends_all_after_the_same_batch(tmp_path):
+    found, store = batches(8, 8, 8, 5), Store(tmp_path / 'net')
+
+    def work(cluster):
+        run, feed = make(cluster=cluster), Part(found, cluster)
+        about = {'model': 'm', 'recipe': recipe.to_dict(run.recipe)}
+        keep = keeper.Keeper(store, run, (feed, feed), about)
+        keep._asked = 15 if cluster.rank else 0
+        with pytest.raises(Stopped) as stopped:
+            keep.train()
+        return stopped.value.code, stopped.value.together, str(stopped.value), run.batch
+
+    first, second = together(2, work)
+    assert first == second
+    assert first[:2] == (143, True)
+    assert first[2].startswith('stopped by SIGTERM after batch 1 of epoch 0, saved')
+    assert store.unfinished() == [(0, 1)]
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_all_workers(tmp_path, monkeypatch):
+    def full(self, *_):
+        raise OSError(28, 'No space left on device', 'net')
+
+    monkeypatch.setattr(Store, 'write', full)
+    store = Store(tmp_path / 'net')
+
+    def work(cluster):
+        run = make(cluster=cluster)
+        feed = Part(batches(8), cluster)
+        keep = keeper.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': {}}, go_on=cluster.num_workers == 3)
+        with pytest.raises(OSError, match='No space|worker 0 could not') as failed:
+            keep._write(1, {})
+        return str(failed.value)
+
+    first, second = together(2, work)
+    assert 'No space left' in first
+    assert second == 'worker 0 could not write a checkpoint'
+
+
+def test_workers_that_are_not_alike_are_told():
+    def work(cluster):
+        plan = replace(PLAN, lr=0.1 + cluster.rank)
+        run, feed = make(plan=plan, cluster=cluster), Feed(batches(8, seed=cluster.rank))
+        feed.labels = lambda: {'records': np.float32([cluster.rank])}
+        with pytest.raises(
+            ValueError, match='worker 1 has not the same options, records as worker 0: all need'
+        ) as told:
+            agreement.check(run, feed, feed)
+        return str(told.value)
+
+    first, second = together(2, work)
+    assert first == second
+
+
+def test_weights_that_have_drifted_apart_are_those_of_worker_0_again():
+    """As on processors that round otherwise."""
+
+    def work(cluster):
+        run = make(cluster=cluster)
+        run.train_epoch(Part(batches(8, 8), cluster))
+        if cluster.rank:
+            weight = run.net.collect_params()['fc1_weight']
+            weight.set_data(weight.data() * (1 + 1e-6))
+        agreement.hold(run)
+        return run
+
+    first, second = together(2, work)
+    assert equal(values(first), values(second))
+    assert equal(arrays(first.states()), arrays(second.states()))
+    assert first.report.lines[-1] == 'the weights of workers 1 are not those of worker 0 any more: all go on from these'
+
+
+def test_validation_counts_every_picture_once():
+    found = batches(8, 5)
+    one = make()
+    expected = trainer.evaluate(one.net, Feed(found), one.cluster)
+
+    def work(cluster):
+        return trainer.evaluate(make(cluster=cluster).net, Part(found, cluster), cluster)
+
+    for count in (2, 3):
+        for means in together(count, work):
+            assert means == pytest.approx(expected, rel=1e-6)
+    assert CLASSES == 4
