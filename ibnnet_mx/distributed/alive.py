@@ -21,11 +21,16 @@ def prepare():
     os.environ.setdefault('PS_HEARTBEAT_INTERVAL', str(int(EVERY)))
 
 
-def gone(handle, group):
-    """How many of a group have been silent for too long. Only the scheduler sees all, the others see it."""
+def gone(handle, group, silent=SILENT):
+    """How many of a group have been silent for so many seconds. Only the scheduler sees all, the others see it."""
     count = ctypes.c_int()
-    failed = _LIB.MXKVStoreGetNumDeadNode(ctypes.c_void_p(handle), group, ctypes.byref(count), SILENT)
+    failed = _LIB.MXKVStoreGetNumDeadNode(ctypes.c_void_p(handle), group, ctypes.byref(count), silent)
     return 0 if failed else count.value
+
+
+def joined(handle):
+    """Whether all processes have come: mxnet counts nobody as gone before, and everybody is silent for -1 seconds."""
+    return gone(handle, SCHEDULER | SERVERS | WORKERS, -1) > 0
 
 
 class Alive:
@@ -45,7 +50,7 @@ class Alive:
             pass
 
     def _gone(self):
-        """Who is gone, '' nobody. Before all have joined they are as good as gone."""
+        """Who is gone, '' nobody."""
         part = self._part
         if part.role != 'scheduler':
             return f'the scheduler {part.scheduler} is' if gone(self._handle, SCHEDULER) else ''
@@ -54,16 +59,18 @@ class Alive:
         return ' and '.join(f'{lost} of {count} {name}s' for name, lost, count in counts if lost)
 
     def _watch(self):
-        joined, hint = False, ''
+        hint, begun = '', False
         if self._part.role == 'worker':
             hint = '; the scheduler says who was gone before it; --retrain goes on from the last checkpoint'
         while not self._stopped.wait(EVERY):
             with self._looking:
-                who = '' if self._stopped.is_set() else self._gone()
-            joined = joined or not who
-            if who and joined:
+                if self._stopped.is_set():
+                    return
+                begun = begun or joined(self._handle)
+                who = self._gone() if begun else ''
+            if who:
                 self._tell(f'{self._part.role}: {who} gone, silent for {SILENT} s: this process ends{hint}')
-            elif who and time.monotonic() > self._until:
+            elif not begun and time.monotonic() > self._until:
                 self._tell(self._late)
             else:
                 continue

@@ -1,0 +1,144 @@
+"""What the DMLC_ variables may say, and what is told where they are wrong."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ibnnet_mx.distributed import job
+from tests.conftest import ROOT
+
+GOOD = {
+    'DMLC_ROLE': 'worker',
+    'DMLC_PS_ROOT_URI': '127.0.0.1',
+    'DMLC_PS_ROOT_PORT': '9091',
+    'DMLC_NUM_WORKER': '2',
+    'DMLC_NUM_SERVER': '1',
+}
+
+
+def test_a_job_is_what_the_variables_say():
+    found = job.of(GOOD)
+    assert found == ('worker', '127.0.0.1', 9091, 2, 1)
+    assert found.scheduler == '127.0.0.1:9091'
+    assert job.workers('dist_sync', GOOD) == 2
+    assert job.workers('local', GOOD) == 1
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        (
+            {'DMLC_ROLE': ''},
+            'x: DMLC_ROLE is not set; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see',
+        ),
+        ({'DMLC_ROLE': 'worke'}, "x: DMLC_ROLE='worke' is none of worker, server, scheduler"),
+        ({'DMLC_PS_ROOT_URI': ''}, 'x: DMLC_PS_ROOT_URI is not set, it is the address of the scheduler'),
+        ({'DMLC_PS_ROOT_PORT': ''}, 'x: DMLC_PS_ROOT_PORT is not set'),
+        ({'DMLC_PS_ROOT_PORT': '99999'}, 'x: DMLC_PS_ROOT_PORT=99999 is no number from 1 to 65535'),
+        ({'DMLC_NUM_WORKER': '0'}, 'x: DMLC_NUM_WORKER=0 is no number from 1'),
+        ({'DMLC_NUM_SERVER': 'two'}, 'x: DMLC_NUM_SERVER=two is no number from 1'),
+    ],
+)
+def test_a_wrong_variable_is_named(change, text):
+    with pytest.raises(ValueError) as found:  # noqa: PT011
+        job.of({**GOOD, **change}, 'x')
+    assert str(found.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ('kvstore', 'environ', 'text'),
+    [
+        (
+            'dist_async',
+            {},
+            '--kv-store dist_async is not available: workers that do not wait for each other diverge; use',
+        ),
+        ('garbage', {}, '--kv-store garbage is not available; use one of local, device, dist_sync, dist_device_sync'),
+        ('dist_sync', {}, '--kv-store dist_sync: DMLC_ROLE is not set'),
+        ('local', GOOD, '--kv-store local: DMLC_NUM_WORKER=2 says that this is one of several workers'),
+    ],
+)
+def test_a_kvstore_that_cannot_be_is_refused(kvstore, environ, text):
+    with pytest.raises(ValueError) as found:  # noqa: PT011
+        job.check(kvstore, environ)
+    assert str(found.value).startswith(text)
+    for good, variables in (('local', {}), ('device', {**GOOD, 'DMLC_NUM_WORKER': '1'}), ('dist_sync', GOOD)):
+        job.check(good, variables)
+
+
+@pytest.mark.parametrize('text', ['', 'long', '-1', 'nan', '0'])
+def test_the_time_to_join_is_a_number(text):
+    with pytest.raises(ValueError, match=f'IBNNET_MX_JOIN_SECONDS={text} is no number of seconds'):
+        job.join_seconds({'IBNNET_MX_JOIN_SECONDS': text})
+    assert job.join_seconds({'IBNNET_MX_JOIN_SECONDS': '600'}) == 600
+    assert job.join_seconds({}) < 30
+
+
+def listener():
+    listening = socket.socket()
+    listening.bind(('127.0.0.1', 0))
+    listening.listen()
+    return listening, job.Job('worker', '127.0.0.1', listening.getsockname()[1], 2, 1)
+
+
+def test_a_scheduler_that_comes_later_is_waited_for():
+    listening, part = listener()
+    job.find_scheduler(part, 5)
+    listening.close()
+    with pytest.raises(
+        ValueError, match=rf'the scheduler does not answer at {part.scheduler} .* for 0.5 s: Connection'
+    ):
+        job.find_scheduler(part, 0.5)
+    with pytest.raises(ValueError, match=r'DMLC_PS_ROOT_URI=no\.such\.host\.invalid: .*the scheduler.s address'):
+        job.find_scheduler(part._replace(host='no.such.host.invalid'), 5)
+
+
+def test_a_port_in_use_is_told():
+    listening, part = listener()
+    with listening, pytest.raises(
+        ValueError, match=f'DMLC_PS_ROOT_PORT={part.port}: Address already in use; is another'
+    ):
+        job.check_port(part)
+    job.check_port(part)
+
+
+def test_a_deadline_ends_the_process_with_its_text():
+    told, ended = [], []
+    with job.Deadline(0.05, 'too late', told.append, ended.append):
+        time.sleep(0.3)
+    with job.Deadline(0.2, 'in time', told.append, ended.append):
+        pass
+    time.sleep(0.4)
+    assert (told, ended) == (['too late'], [job.ENDED])
+
+
+def test_options_are_read_without_mxnet():
+    code = "import sys; from ibnnet_mx.cli import train, launch; print('mxnet' in sys.modules)"
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == 'False\n'
+
+
+def serve(**environ):
+    words = [sys.executable, '-m', 'ibnnet_mx.distributed.serve']
+    settings = {**os.environ, **GOOD, **environ}
+    return subprocess.run(words, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_server_that_cannot_serve_says_why_and_ends():
+    listening, part = listener()
+    with listening:
+        done = serve(DMLC_ROLE='scheduler', DMLC_PS_ROOT_PORT=str(part.port))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'scheduler: DMLC_PS_ROOT_PORT={part.port}: Address already in use')
+    done = serve(DMLC_ROLE='server', DMLC_PS_ROOT_PORT=str(part.port), IBNNET_MX_JOIN_SECONDS='0.5')
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'server: the scheduler does not answer at {part.scheduler}')
+    done = serve()
+    assert (done.returncode, done.stderr.count('\n')) == (2, 1)
+    assert 'DMLC_ROLE=worker: a server or the scheduler is started here' in done.stderr

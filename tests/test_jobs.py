@@ -1,0 +1,154 @@
+"""Real jobs on this machine: a scheduler, a server and two workers over loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibnnet_mx import launch, ndfile
+from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.distributed import job
+from ibnnet_mx.launch import hosts
+from tests.conftest import ROOT, make_tiny
+
+TRAIN = [sys.executable, str(ROOT / 'train_resnet.py'), '--kv-store', 'dist_sync']
+TINY = ['--data-type', 'cifar10', '--depth', '20', '--batch-size', '8', '--frequent', '2', '--lr', '0.00001']
+SETTINGS = {**os.environ, 'OMP_NUM_THREADS': '1'}
+
+
+def words(data, prefix, *more):
+    own = ['--data-dir', str(data), '--model-prefix', str(prefix), '--log-file', f'{prefix}.log']
+    return [*TRAIN, *TINY, *own, *map(str, more)]
+
+
+def launched(command, *options):
+    line = [sys.executable, '-m', 'ibnnet_mx.cli.launch', '-n', '2', *options, '--', *command]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, cwd=ROOT, env=SETTINGS, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(command, *options, code=0):
+    process = launched(command, *options)
+    out, _ = process.communicate(timeout=150)
+    assert process.returncode == code, out
+    return out
+
+
+def weights(prefix, epoch=1):
+    return ndfile.read(Store(prefix).path(epoch, 'params'))
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """A data folder with a damaged picture, and two epochs of two workers on it: (data, prefix, what was said)."""
+    folder = tmp_path_factory.mktemp('jobs')
+    data = make_tiny(folder / 'data', train=41)
+    said = finished(words(data, folder / 'whole', '--epochs', '2'))
+    return data, folder / 'whole', said
+
+
+def test_two_workers_train_as_one_process(whole, tmp_path):
+    """With GroupNorm: the statistics of BatchNorm are each worker's own."""
+    data, _, _ = whole
+    few = ['--norm', 'gn', '--epochs', '1', '--model', 'resnet', '--lr', '0.000003']
+    finished(words(data, tmp_path / 'two', *few))
+    one = [word for word in words(data, tmp_path / 'one', *few) if word not in ('--kv-store', 'dist_sync')]
+    subprocess.run(one, cwd=ROOT, env=SETTINGS, capture_output=True, check=True)
+    expected, found = weights(tmp_path / 'one'), weights(tmp_path / 'two')
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, atol=3e-6, err_msg=name)  # it has moved by a hundred times that
+    metrics = [Store(tmp_path / prefix).facts(1)['metrics'] for prefix in ('one', 'two')]
+    for part in ('train', 'validation'):
+        assert metrics[1][part] == pytest.approx(metrics[0][part], rel=1e-3)
+
+
+def test_rank_0_writes_and_every_rank_logs(whole):
+    _, prefix, said = whole
+    assert sorted(path.name for path in prefix.parent.iterdir() if path.is_file()) == [
+        'whole-0001.json',
+        'whole-0001.params',
+        'whole-0001.states',
+        'whole-0002.json',
+        'whole-0002.params',
+        'whole-0002.states',
+        'whole-1.log',
+        'whole-symbol.json',
+        'whole.log',
+    ]
+    assert Store(prefix).facts(2)['workers'] == 2
+    logs = [Path(f'{prefix}{ending}').read_text() for ending in ('.log', '-1.log')]
+    totals = [re.findall(r'(?:Train|Validation)-[\w-]+=\S+$', log, re.MULTILINE) for log in logs]
+    assert len(totals[0]) > 10
+    assert [line for line in totals[0] if 'Valid' in line] == [line for line in totals[1] if 'Valid' in line]
+    assert '[worker 1] ibnnet_mx: worker 1 of 2\n' in said
+    assert 'Traceback' not in said
+    assert '[worker 1] 20' not in '\n'.join(line for line in said.splitlines() if 'INFO' in line)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_job_that_is_asked_to_end_goes_on_as_if_it_had_not_been(whole, tmp_path, number):
+    data, prefix, _ = whole
+    process = launched(words(data, tmp_path / 'net', '--epochs', '2'))
+    for line in process.stdout:
+        if 'Epoch[0] Batch [2]' in line:
+            process.send_signal(number)
+            break
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, said
+    assert said.count('saved; with --retrain the run goes on from there') == 2
+    finished(words(data, tmp_path / 'net', '--epochs', '2', '--retrain'))
+    for kind in ('params', 'states'):
+        assert Store(tmp_path / 'net').path(2, kind).read_bytes() == Store(prefix).path(2, kind).read_bytes()
+
+
+def test_a_mistake_is_told_by_every_worker_and_ends_the_job(whole, tmp_path):
+    said = finished(words(tmp_path / 'none', tmp_path / 'net', '--epochs', '1'), code=2)
+    assert said.count('train_resnet: --data-dir') == 2
+    assert 'Traceback' not in said
+
+
+def start(data, prefix, role, port, **settings):
+    plan = launch.Plan(hosts.spread([hosts.HERE], 2, 1), port, words(data, prefix, '--epochs', '500'))
+    process = next(each for each in plan.processes if each.role == role)
+    own = plan.words(process)
+    own = own[own.index('--') + 1 :]
+    environ = {**SETTINGS, **plan.settings(process), **settings}
+    return subprocess.Popen(own, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_where_a_process_dies_the_others_end_and_say_so(whole, tmp_path):
+    """Without the launcher, which would end them: the scheduler sees that a worker died, the others see the scheduler."""
+    data, _, _ = whole
+    port = hosts.free_port()
+    roles = ['scheduler', 'server', 'worker', 'worker']
+    processes = [start(data, tmp_path / 'net', role, port) for role in roles]
+    for line in processes[2].stdout:
+        if 'worker ' in line:
+            break
+    time.sleep(3)  # some batches: worker 1 tells none
+    processes[3].kill()
+    began = time.monotonic()
+    said = [process.communicate(timeout=40)[0] for process in processes[:3]]
+    assert time.monotonic() - began < 30
+    assert [process.returncode for process in processes[:3]] == [job.ENDED] * 3
+    assert said[0] == 'scheduler: 1 of 2 workers gone, silent for 8 s: this process ends\n'
+    assert f'server: the scheduler 127.0.0.1:{port} is gone' in said[1]
+    assert '--retrain goes on from the last checkpoint' in said[2]
+
+
+def test_a_worker_that_does_not_come_is_told(whole, tmp_path):
+    data, _, _ = whole
+    port, soon = hosts.free_port(), {'IBNNET_MX_JOIN_SECONDS': '8'}
+    processes = [start(data, tmp_path / 'net', role, port, **soon) for role in ('scheduler', 'server', 'worker')]
+    said = [process.communicate(timeout=40)[0] for process in processes]
+    assert [process.returncode for process in processes] == [job.ENDED] * 3
+    for role, text in zip(('scheduler', 'server', 'worker'), said):
+        assert text.startswith(f'{role}: 8 s have gone, and not all of 2 workers and 1 servers are at the scheduler')
