@@ -66,7 +66,7 @@ def test_two_workers_train_as_one_process(whole, tmp_path):
     subprocess.run(one, cwd=ROOT, env=SETTINGS, capture_output=True, check=True)
     expected, found = weights(tmp_path / 'one'), weights(tmp_path / 'two')
     begin = values(make('cifar_resnet20', replace(PLAN, norm='gn')))
-    moved = max(np.abs(array - begin[name]).max() for name, array in expected.items())
+    moved = max(np.abs(array - begin[name[4:]]).max() for name, array in expected.items())
     apart = max(np.abs(array - found[name]).max() for name, array in expected.items())
     assert apart < 1e-5 < moved / 20
     metrics = [Store(tmp_path / prefix).facts(1)['metrics'] for prefix in ('one', 'two')]
