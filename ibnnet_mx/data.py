@@ -68,6 +68,9 @@ class Iterator:
             for empty in range(expected, step):
                 yield empty, None, None, 0
             expected = step + 1
+            if not len(batch.label):
+                yield step, None, None, 0
+                continue
             # Every batch has an array of its own, so that aliasing it is safe and costs no copy.
             yield step, mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.real
         for empty in range(expected, self.steps(epoch)):
@@ -163,12 +166,11 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
     options = (options or Options())._replace(seed=recipe.seed, part=(cluster.rank, cluster.num_workers))
     val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
     pixels = (source.mean, source.std)
-    train_options = options._replace(least=cluster.num_workers * len(cluster.contexts))
     train = {}
     for level in sorted({aug_at(recipe, epoch) for epoch in range(recipe.epochs)}, key=str):
         path = find(data_dir, recipe.data_type, 'crop') if level == 1 else None
         path = path or _required(data_dir, recipe.data_type, 'train')
-        reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, train_options)
+        reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, options)
         train[level] = reader
         held = len(reader.records)
         if options.limit is not None and not 0 < options.limit <= held:

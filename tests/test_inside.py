@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import re
 import signal
 import subprocess
@@ -222,3 +224,28 @@ def test_where_no_checkpoint_can_be_written_the_run_may_go_on(run, monkeypatch):
     assert last_line(run(code=2)) == 'train_resnet: net-0001.params: No space left on device'
     told = warnings(run('--on-save-error', 'go-on'))
     assert told == ['no checkpoint was written: net-0001.params: No space left on device; the run goes on'] * 2
+
+
+@pytest.mark.parametrize('share', [0, 0.5])
+def test_after_a_power_loss_it_goes_on_from_the_newest_that_is_whole(run, tmp_path, share):
+    """The disk has the names of the newest files, but not all of their bytes."""
+    run(prefix='whole')
+    run()
+    store = Store(tmp_path / 'net')
+    for path in (store.symbol_path, *(store.path(2, kind) for kind in ('params', 'states', 'json'))):
+        os.truncate(path, int(path.stat().st_size * share))
+    log = run('--retrain')
+    assert warnings(log)[0].startswith('epoch 2 is passed over: ')
+    assert same(saved(tmp_path), saved(tmp_path, prefix='whole'))
+    assert store.fault(2) == ''
+    assert len(json.loads(store.symbol_path.read_text())['nodes']) > 50
+
+
+def test_auto_goes_on_where_there_is_something_to_go_on_from(run, tmp_path):
+    assert 'Epoch[0] Batch' in run('--epochs', '1', '--retrain', 'auto')
+    log = run('--retrain', 'auto')
+    assert 'Epoch[0] Batch' not in log
+    assert 'Epoch[1] Batch' in log
+    run(prefix='whole')
+    assert same(saved(tmp_path), saved(tmp_path, prefix='whole'))
+    assert last_line(run('--retrain', 'auto', '--model-load-epoch', '1', code=2)).endswith('1 needs --retrain')
