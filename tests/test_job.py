@@ -59,8 +59,13 @@ def test_a_wrong_variable_is_named(change, text):
             {},
             '--kv-store dist_async is not available: workers that do not wait for each other diverge; use',
         ),
-        ('garbage', {}, '--kv-store garbage is not available; use one of local, device, dist_sync, dist_device_sync'),
+        (
+            'garbage',
+            {},
+            '--kv-store garbage is not available; use one of local, device, dist_sync, dist_device_sync, horovod',
+        ),
         ('dist_sync', {}, '--kv-store dist_sync: DMLC_ROLE is not set'),
+        ('horovod', {}, '--kv-store horovod: HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2'),
         ('local', GOOD, '--kv-store local: DMLC_NUM_WORKER=2 says that this is one of several workers'),
     ],
 )

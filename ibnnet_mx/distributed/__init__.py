@@ -11,5 +11,4 @@ def connect(kvstore='local', gpus='', cpus=1):
     from ibnnet_mx.distributed import cluster, workers
 
     devices = cluster.contexts(gpus, cpus)
-    several = kvstore in job.PARAMETER_SERVER
-    return cluster.Cluster(kvstore, devices, workers.ParameterServer(kvstore) if several else workers.Alone())
+    return cluster.Cluster(kvstore, devices, workers.open_workers(kvstore))

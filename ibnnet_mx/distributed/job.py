@@ -14,8 +14,8 @@ import traceback
 from typing import Callable, Mapping, NamedTuple
 
 ROLES = ('worker', 'server', 'scheduler')
-LOCAL, PARAMETER_SERVER = ('local', 'device'), ('dist_sync', 'dist_device_sync')
-KVSTORES = LOCAL + PARAMETER_SERVER
+LOCAL, PARAMETER_SERVER, HOROVOD = ('local', 'device'), ('dist_sync', 'dist_device_sync'), 'horovod'
+KVSTORES = (*LOCAL, *PARAMETER_SERVER, HOROVOD)
 REFUSED = {
     'dist_async': 'workers that do not wait for each other diverge',
     'dist_device_async': 'workers that do not wait for each other diverge',
@@ -49,6 +49,10 @@ def check(kvstore: str, environ: Mapping[str, str] = os.environ) -> None:
         raise ValueError(f'--kv-store {kvstore} is not available{why}; use one of {", ".join(KVSTORES)}')
     if kvstore in PARAMETER_SERVER:
         of(environ, f'--kv-store {kvstore}')
+    elif kvstore == HOROVOD and 'HOROVOD_SIZE' not in environ:
+        raise ValueError(
+            f'--kv-store {kvstore}: HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2 ibnnet-train ...'
+        )
     elif environ.get('DMLC_ROLE') == 'worker' and environ.get('DMLC_NUM_WORKER', '1') not in ('', '0', '1'):
         raise ValueError(
             f'--kv-store {kvstore}: DMLC_NUM_WORKER={environ["DMLC_NUM_WORKER"]} says that this is one of several '
@@ -58,6 +62,8 @@ def check(kvstore: str, environ: Mapping[str, str] = os.environ) -> None:
 
 def workers(kvstore: str, environ: Mapping[str, str] = os.environ) -> int:
     """How many of them train together."""
+    if kvstore == HOROVOD:
+        return int(environ['HOROVOD_SIZE'])
     return of(environ).workers if kvstore in PARAMETER_SERVER else 1
 
 

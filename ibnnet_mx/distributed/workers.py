@@ -53,6 +53,35 @@ class ParameterServer:
         job.joined.remove(self)
 
 
+class Horovod:
+    """A worker that horovodrun has started; Horovod's ring adds up without a server. As ParameterServer."""
+
+    def __init__(self):
+        try:
+            import horovod.mxnet as horovod
+        except ImportError as error:
+            raise ValueError(f'--kv-store horovod needs Horovod 0.28.1, see docs/distributed.md: {error}') from None
+        horovod.init()
+        job.joined.append(self)
+        self._horovod, self.rank, self.count = horovod, horovod.rank(), horovod.size()
+        job.tell(job.HELLO.format(rank=self.rank, count=self.count))
+
+    def sum(self, key, array):
+        self._horovod.allreduce_(array, average=False, name=key)
+
+    def close(self):
+        mx.nd.waitall()
+        self._horovod.shutdown()
+        job.joined.remove(self)
+
+
+def open_workers(kvstore):
+    """Of a --kv-store."""
+    if kvstore in job.PARAMETER_SERVER:
+        return ParameterServer(kvstore)
+    return Horovod() if kvstore == job.HOROVOD else Alone()
+
+
 def gather(workers, name, values):
     """float64 (count, n): the values (n,) of each worker, exactly; every worker is told the same.
 
