@@ -289,3 +289,13 @@ def test_validation_counts_every_picture_once():
         for means in together(count, work):
             assert means == pytest.approx(expected, rel=1e-6)
     assert CLASSES == 4
+
+
+def test_what_is_waited_for_is_told():
+    def work(cluster):
+        run, stages = make(cluster=cluster), []
+        run.stage = stages.append
+        run.train_epoch(Part(batches(8), cluster))
+        return stages
+
+    assert together(2, work)[0] == ['data', 'step', 'kvstore', 'step', 'data']

@@ -13,6 +13,7 @@ from ibnnet_mx.distributed import job
 
 EVERY = 1.0  # seconds from one look to the next, and from one sign of life to the next
 SILENT = 8  # seconds without one: the scheduler sees it then, the others as long after that
+LOOKS = 2  # in a row: a machine that slept finds all of them silent at first
 SCHEDULER, SERVERS, WORKERS = 1, 2, 4  # groups of processes, ps-lite's include/ps/base.h
 
 
@@ -59,7 +60,7 @@ class Alive:
         return ' and '.join(f'{lost} of {count} {name}s' for name, lost, count in counts if lost)
 
     def _watch(self):
-        hint, begun = '', False
+        hint, begun, seen = '', False, 0
         if self._part.role == 'worker':
             hint = '; the scheduler says who was gone before it; --retrain goes on from the last checkpoint'
         while not self._stopped.wait(EVERY):
@@ -68,7 +69,8 @@ class Alive:
                     return
                 begun = begun or joined(self._handle)
                 who = self._gone() if begun else ''
-            if who:
+            seen = seen + 1 if who else 0
+            if seen == LOOKS:
                 self._tell(f'{self._part.role}: {who} gone, silent for {SILENT} s: this process ends{hint}')
             elif not begun and time.monotonic() > self._until:
                 self._tell(self._late)
