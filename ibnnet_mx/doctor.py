@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,9 +13,11 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from ibnnet_mx import _env
+from ibnnet_mx.distributed import job
 from ibnnet_mx.recordio import native
 
 LIMIT = 120  # seconds that mxnet may take to begin; a wrong DMLC_ variable makes it wait for ever
+PATIENCE = 5  # with a scheduler
 DISK, MEMORY = 2.0, 2.0  # GB that a small run needs
 PACKAGES = {  # what can be left out: what then cannot be done, and how it is had
     'matplotlib': ('--plot, --profile FILE.png and curves', 'pip install matplotlib'),
@@ -125,21 +126,18 @@ def room(folder: str) -> Iterator[Finding]:
 
 
 def cluster() -> Iterator[Finding]:
-    """The scheduler that the DMLC_ variables name."""
-    host, port = os.environ.get('DMLC_PS_ROOT_URI'), os.environ.get('DMLC_PS_ROOT_PORT')
-    if not host and not port:
-        yield Finding('several machines: no DMLC_PS_ROOT_URI is set, so this is a run of one')
+    """The job that the DMLC_ variables name."""
+    if not any(name.startswith('DMLC_') for name in os.environ):
+        yield Finding('several machines: no DMLC_ variable is set, so this is a run of one')
         return
-    way_out = 'both name the scheduler: DMLC_PS_ROOT_URI its address, DMLC_PS_ROOT_PORT its port'
-    if not host or not port or not port.isdecimal() or not 0 < int(port) < 65536:
-        yield Finding(f'DMLC_PS_ROOT_URI={host} DMLC_PS_ROOT_PORT={port} name no scheduler', way_out, True)
-        return
+    way_out = 'ibnnet-launch sets them; by hand: docs/distributed.md'
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        yield Finding(f'the scheduler {host}:{port} does not answer: {error}', f'start it first; {way_out}', True)
+        part = job.of(who='several machines')
+        job.find_scheduler(part, PATIENCE)
+    except ValueError as error:
+        yield Finding(str(error), way_out, True)
     else:
-        yield Finding(f'the scheduler {host}:{port} answers')
+        yield Finding(f'the scheduler {part.scheduler} answers; {part.workers} workers, {part.servers} servers')
 
 
 def findings(folder: str) -> Iterator[Finding]:

@@ -74,14 +74,18 @@ def test_the_doctor_survives_an_mxnet_that_does_not(probe, told, monkeypatch):
 def test_the_doctor_asks_the_scheduler(monkeypatch):
     for name in [name for name in os.environ if name.startswith('DMLC_')]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(doctor, 'PATIENCE', 0.1)
     assert 'this is a run of one' in texts(doctor.cluster())[0]
-    monkeypatch.setenv('DMLC_PS_ROOT_URI', '127.0.0.1')
-    monkeypatch.setenv('DMLC_PS_ROOT_PORT', 'x')
-    assert texts(doctor.cluster())[0] == 'STOP  DMLC_PS_ROOT_URI=127.0.0.1 DMLC_PS_ROOT_PORT=x name no scheduler'
+    given = {'ROLE': 'worker', 'PS_ROOT_URI': '127.0.0.1', 'PS_ROOT_PORT': 'x', 'NUM_WORKER': '2', 'NUM_SERVER': '1'}
+    for name, value in given.items():
+        monkeypatch.setenv(f'DMLC_{name}', value)
+    found = texts(doctor.cluster())
+    assert found[0] == 'STOP  several machines: DMLC_PS_ROOT_PORT=x is no number from 1 to 65535'
+    assert 'ibnnet-launch sets them' in found[1]
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         port = server.getsockname()[1]
         monkeypatch.setenv('DMLC_PS_ROOT_PORT', str(port))
-        assert f'the scheduler 127.0.0.1:{port} does not answer: ' in texts(doctor.cluster())[0]
+        assert f'the scheduler does not answer at 127.0.0.1:{port} ' in texts(doctor.cluster())[0]
         server.listen()
-        assert texts(doctor.cluster()) == [f'  ok  the scheduler 127.0.0.1:{port} answers']
+        assert texts(doctor.cluster()) == [f'  ok  the scheduler 127.0.0.1:{port} answers; 2 workers, 1 servers']

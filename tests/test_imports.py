@@ -32,7 +32,7 @@ MAY = {  # module: modules of this package that it may import
     'scoring': set(),
     'diagnosis': {'scoring'},
     'finetune': {'norm'},
-    'doctor': {'_env', 'recordio'},
+    'doctor': {'_env', 'distributed', 'recordio'},
     'optim': {'operators'},
     'runstate': {'norm'},
     'trainer': {'agreement', 'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'runstate', 'scoring'},
