@@ -13,14 +13,14 @@ from dataclasses import replace
 
 import pytest
 
-from ibnnet_mx import distributed, recipe
+from ibnnet_mx import distributed
 from ibnnet_mx.checkpoint import Inside, Store, place
 from ibnnet_mx.cli import keeper
 from ibnnet_mx.cli.options import Stopped
 from tests import test_cli_train
 from tests.conftest import ROOT
 from tests.test_cli_train import TINY, same, saved, warnings
-from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
+from tests.tiny_runs import PLAN, Cut, Feed, arrays, batches, equal, make, values
 
 run = test_cli_train.run
 
@@ -36,25 +36,6 @@ CASES = {  # of a Trainer: changes of its plan, network, contexts, recompute
     'two contexts': ({}, 'cifar_resnet8_ibn_a', 2, False),
     'three contexts': (WARMING, 'cifar_resnet8_v2', 3, False),
 }
-
-
-class Cut:
-    """Saves within epochs, and ends the run there."""
-
-    def __init__(self, run, store, batch):
-        self.run, self.store, self.batch = run, store, batch
-
-    def asked(self):
-        return 0
-
-    def due(self, batch, told):
-        return batch == self.batch
-
-    def save(self):
-        shares = [{'samples': 3.0, 'accuracy': 1 / 3}]
-        facts = {'model': 'm', 'recipe': recipe.to_dict(self.run.recipe), 'shares': shares}
-        self.store.save(self.run, Inside(self.run.epoch, self.run.batch), facts)
-        raise Stopped(143, 'cut')
 
 
 def start(case):
@@ -76,7 +57,7 @@ def test_a_run_that_is_cut_within_an_epoch_goes_on_as_if_it_had_not_been(case, b
     first = start(case)
     first.train_epoch(feed)
     with pytest.raises(Stopped):
-        first.train_epoch(feed, Cut(first, store, batch))
+        first.train_epoch(feed, Cut(first, store, batch, [{'samples': 3.0, 'accuracy': 1 / 3}]))
     again = start(case)
     store.load(again, store.choose())
     assert (again.epoch, again.batch) == (1, batch)

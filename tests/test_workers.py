@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import agreement, recipe, trainer
-from ibnnet_mx.checkpoint import Inside, Store
+from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import keeper
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.distributed.workers import Buckets
 from tests.threads import together
-from tests.tiny_runs import CLASSES, PLAN, Feed, arrays, batches, equal, make, values
+from tests.tiny_runs import CLASSES, PLAN, Cut, Feed, arrays, batches, equal, make, values
 
 GN = replace(PLAN, norm='gn', lr=1e-4, batch_size=9)
 
@@ -158,26 +158,6 @@ def test_all_workers_meet_the_batch_that_is_not_finite(nan):
         assert np.isfinite(values(first)['fc1_weight']).all()
 
 
-class Cut:
-    """Saves after a batch."""
-
-    def __init__(self, store, run, batch):
-        self.store, self.run, self.batch = store, run, batch
-
-    def asked(self):
-        return 0
-
-    def due(self, batch, told):
-        return batch == self.batch
-
-    def save(self):
-        facts = {'model': 'm', 'recipe': recipe.to_dict(self.run.recipe)}
-        facts['shares'] = self.run.cluster.gather(self.run.sums())
-        self.store.save(self.run, Inside(self.run.epoch, self.run.batch), facts)
-        self.run.cluster.gather({})
-        raise Stopped(143, 'cut', together=True)
-
-
 def test_workers_go_on_within_an_epoch_as_if_they_had_not_been_cut(tmp_path):
     """With statistics of norms that are each worker's own."""
     found, store = batches(8, 8, 8, 5), Store(tmp_path / 'net')
@@ -186,7 +166,7 @@ def test_workers_go_on_within_an_epoch_as_if_they_had_not_been_cut(tmp_path):
     def first(cluster):
         run = make(cluster=cluster)
         with pytest.raises(Stopped):
-            run.train_epoch(Part(found, cluster), Cut(store, run, 2))
+            run.train_epoch(Part(found, cluster), Cut(run, store, 2))
 
     def again(cluster):
         run, feed = make(cluster=cluster), Part(found, cluster)

@@ -1,6 +1,6 @@
 """What docs/scaling.md expects: seconds to add gradients up, and the efficiency of a step, by machines and links.
 
-    python benchmarks/scaling/model.py [--json results.json]   # with it: the model beside what was measured between links
+python benchmarks/scaling/model.py [--json results.json]   # with it: beside what was measured
 """
 
 from __future__ import annotations
