@@ -34,6 +34,7 @@ EXTRAS = {
     'onnx': ['onnx>=1.13,<1.19', 'onnxruntime>=1.14', 'protobuf<7'],  # onnx 1.19 has no onnx.mapping, which mxnet reads
     'safetensors': ['safetensors>=0.4'],
     'torch': ['torch>=2.6'],
+    'horovod': ['horovod==0.28.1'],  # built on the spot, which needs settings: docs/distributed.md
     # What GluonCV imports beside mxnet. It asks for opencv-python, which owns the same files as the headless one:
     # pip install --no-deps gluoncv==0.10.5.post0
     'gluoncv': ['pandas>=1.3,<2.1', 'portalocker', 'requests', 'Pillow', 'scipy', *PLOT],

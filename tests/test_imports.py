@@ -21,7 +21,7 @@ MAY = {  # module: modules of this package that it may import
     'recordio': {'recordio', 'download'},
     'data': {'recordio', 'recipe'},
     'record_iter': {'recordio'},
-    'distributed': {'distributed'},
+    'distributed': {'distributed', 'operators'},
     'logs': {'logs'},
     'agreement': {'norm'},
     'launch': {'launch', '_env'},

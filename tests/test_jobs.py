@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +58,49 @@ def whole(tmp_path_factory):
     return data, folder / 'whole', said
 
 
+GN = ['--norm', 'gn', '--epochs', '1', '--model', 'resnet', '--lr', '0.000003']
+
+
 def test_two_workers_train_as_one_process(whole, tmp_path):
     """With GroupNorm: the statistics of BatchNorm are each worker's own."""
     data, _, _ = whole
-    few = ['--norm', 'gn', '--epochs', '1', '--model', 'resnet', '--lr', '0.000003']
-    finished(words(data, tmp_path / 'two', *few))
-    one = [word for word in words(data, tmp_path / 'one', *few) if word not in ('--kv-store', 'dist_sync')]
+    finished(words(data, tmp_path / 'two', *GN))
+    as_one_process(data, tmp_path)
+
+
+def horovodrun(command):
+    line = [str(Path(sys.executable).with_name('horovodrun')), '--gloo', '-np', '2', *command]
+    return subprocess.Popen(line, cwd=ROOT, env=SETTINGS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def on_horovod(command):
+    return ['horovod' if word == 'dist_sync' else word for word in command]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec('horovod') is None, reason='Horovod is not installed')
+def test_two_workers_of_horovod_train_as_one_process_and_die_together(whole, tmp_path):
+    data, _, _ = whole
+    process = horovodrun(on_horovod(words(data, tmp_path / 'two', *GN)))
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, said
+    assert 'worker 1 of 2' in said
+    as_one_process(data, tmp_path)
+    process = horovodrun(on_horovod(words(data, tmp_path / 'net', '--epochs', '500')))
+    for line in process.stdout:
+        if 'Batch [2]' in line:
+            break
+    victim = subprocess.run(['pgrep', '-f', 'train_resnet.py --kv-store horovod'], capture_output=True, text=True)
+    began = time.monotonic()
+    os.kill(int(victim.stdout.split()[-1]), signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert time.monotonic() - began < 15
+
+
+def as_one_process(data, tmp_path):
+    """tmp_path / 'two' has the weights that one process gets."""
+    one = [word for word in words(data, tmp_path / 'one', *GN) if word not in ('--kv-store', 'dist_sync')]
     subprocess.run(one, cwd=ROOT, env=SETTINGS, capture_output=True, check=True)
     expected, found = weights(tmp_path / 'one'), weights(tmp_path / 'two')
     begin = values(make('cifar_resnet20', replace(PLAN, norm='gn')))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
+from ibnnet_mx import operators
 from ibnnet_mx.distributed import alive, job
 
 
@@ -57,6 +58,7 @@ class Horovod:
     """A worker that horovodrun has started; Horovod's ring adds up without a server. As ParameterServer."""
 
     def __init__(self):
+        operators.loaded()  # before Horovod's library, whose C++ symbols would take the place of theirs
         try:
             import horovod.mxnet as horovod
         except ImportError as error:
