@@ -19,7 +19,8 @@ from typing import Any, Mapping, NamedTuple, Sequence
 NUMBER = r'[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|nan|inf)'
 EPOCH = r'Epoch\[(?P<epoch>\d+)\] '
 SAMPLES = r'Speed: (?P<value>\d+(?:\.\d+)?) samples/sec'
-METRIC = rf'(?P<metric>[\w-]+)=(?P<value>{NUMBER})'
+VALUE = rf'(?P<value>{NUMBER})(?![\w.+-])'  # not the half of one, where two processes wrote one line
+METRIC = rf'(?P<metric>[\w-]+)={VALUE}'
 
 
 class Line(NamedTuple):
@@ -32,8 +33,7 @@ class Line(NamedTuple):
         return self.text.format(**fields)
 
     def read(self, line: str) -> dict[str, str] | None:
-        found = re.search(self.regex, line)
-        return found.groupdict() if found else None
+        return found.groupdict() if (found := re.search(self.regex, line)) else None
 
 
 BATCH = Line(
@@ -42,12 +42,12 @@ BATCH = Line(
 )
 TRAIN = Line('Epoch[{epoch}] Train-{metric}={value:.6f}', EPOCH + 'Train-' + METRIC)
 SPEED = Line('Epoch[{epoch}] Speed: {value:.2f} samples/sec', EPOCH + SAMPLES)
-RATE = Line('Epoch[{epoch}] Learning-rate={value:.9g}', EPOCH + rf'Learning-rate=(?P<value>{NUMBER})')
-TIME = Line('Epoch[{epoch}] Time cost={value:.3f}', EPOCH + rf'Time cost=(?P<value>{NUMBER})')
+RATE = Line('Epoch[{epoch}] Learning-rate={value:.9g}', EPOCH + rf'Learning-rate={VALUE}')
+TIME = Line('Epoch[{epoch}] Time cost={value:.3f}', EPOCH + rf'Time cost={VALUE}')
 VALIDATION = Line('Epoch[{epoch}] Validation-{metric}={value:.6f}', EPOCH + 'Validation-' + METRIC)
-VALIDATION_TIME = Line('Epoch[{epoch}] Validation time={value:.3f}', EPOCH + rf'Validation time=(?P<value>{NUMBER})')
-# Only the logs of 2016 hold these two: the rate at the start of a run, and its changes within an epoch.
-OLD_RATE = rf'(?:Namespace\(.*\blr=|Update\[\d+\]: Change learning rate to )(?P<rate>{NUMBER})'
+VALIDATION_TIME = Line('Epoch[{epoch}] Validation time={value:.3f}', EPOCH + rf'Validation time={VALUE}')
+OLD_START, OLD_CHANGE = rf'\blr=({NUMBER})', rf'Update\[\d+\]: Change learning rate to ({NUMBER})'  # in 2016
+LONGEST, LARGEST, MOST_EPOCHS = 1 << 16, 1 << 27, 100_000  # of a line and a log that is read; a few bytes can be a GB
 COLOUR = r'\x1b\[[0-9;]*[A-Za-z]'
 SHORT = {'top_k_accuracy_5': 'top5', 'cross-entropy': 'ce'}  # as they are asked for; accuracy is accuracy
 
@@ -58,9 +58,8 @@ class _StderrHandler(logging.Handler):
     bar: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        write = print if self.bar is None else self.bar.write
         try:
-            write(self.format(record), file=sys.stderr)
+            (print if self.bar is None else self.bar.write)(self.format(record), file=sys.stderr)
         except OSError:
             self.handleError(record)  # a closed pipe ends these lines, not the run
 
@@ -225,30 +224,33 @@ class _Epoch:
         self.said: dict[Line, dict[str, float]] = {TRAIN: {}, VALIDATION: {}, SPEED: {}, RATE: dict(rate)}
 
     def begun_again_by(self, kind: Line, metric: str, batch: int) -> bool:
-        if kind not in (BATCH, TRAIN):
-            return False
         told = bool(self.said[VALIDATION]) or metric in self.said[TRAIN]
-        return told or (kind is BATCH and batch <= max(self.windows.get(metric, {}), default=-1))
+        again = kind is BATCH and batch <= max(self.windows.get(metric, {}), default=-1)
+        return kind in (BATCH, TRAIN) and (told or again)
 
 
 class _Reader:
-    """Lines in, a run out.
+    """Lines in, a run out. An epoch that is begun again (a resumed run) replaces the earlier try whole.
 
-    An epoch that is begun again (a resumed run) replaces the earlier try whole. In the logs of 2016 its rate is the
-    one in force when it began.
+    In the logs of 2016 its rate is the one in force when it began.
     """
 
     def __init__(self) -> None:
         self.epochs: dict[int, _Epoch] = {}
         self._rate: dict[str, float] = {}
+        self._read = 0
 
     def take(self, line: str) -> None:
+        self._read += len(line)
+        if self._read > LARGEST or len(self.epochs) > MOST_EPOCHS:
+            raise ValueError(f'more than {LARGEST >> 20} MB of text or {MOST_EPOCHS} epochs are none')
         line = re.sub(COLOUR, '', line)
         for kind in (BATCH, TRAIN, VALIDATION, SPEED, RATE):
             if fields := kind.read(line):
                 self._store(kind, **fields)
-        found = re.search(OLD_RATE, line)
-        self._rate = {'': float(found['rate'])} if found else self._rate
+        _, old, words = line.partition('Namespace(')
+        found = re.findall(OLD_START, words) if old else re.findall(OLD_CHANGE, line)
+        self._rate = {'': float(found[-1])} if found else self._rate
 
     def _store(self, kind: Line, epoch: str, value: str, metric: str = '', batch: str = '0', speed: str = '') -> None:
         key, number = int(epoch), int(batch)
@@ -270,8 +272,7 @@ class _Reader:
             for table, values in ((run.train, {**means, **seen.said[TRAIN]}), (run.validation, seen.said[VALIDATION])):
                 for metric, value in values.items():
                     table.setdefault(SHORT.get(metric, metric), {})[epoch] = value
-            speeds = list(seen.said[SPEED].values()) or list(seen.speeds.values())
-            if speeds:
+            if speeds := list(seen.said[SPEED].values()) or list(seen.speeds.values()):
                 run.speed[epoch] = harmonic_mean(speeds)  # each is of equally many pictures, so the times add up
             if seen.said[RATE]:
                 run.lr[epoch] = seen.said[RATE]['']
@@ -290,9 +291,9 @@ def read(path: str | Path) -> Run:
         with open(path, 'rb') as file:
             packed = file.read(2) == b'\x1f\x8b'  # whatever the name says
         with (gzip.open if packed else open)(path, 'rt', encoding='utf-8', errors='replace') as lines:
-            for line in lines:
+            for line in iter(lambda: lines.readline(LONGEST), ''):
                 reader.take(line)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error
     if not any(seen.windows or seen.said[TRAIN] or seen.said[VALIDATION] for seen in reader.epochs.values()):
         raise ValueError(f'{path} is no training log: no line has Epoch[0] Train-... or Epoch[0] Validation-...')
