@@ -25,7 +25,12 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{'allow_abbrev': False, **settings})
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {message}\n')
+        self.exit(2, f'{self.prog}: {one_line(message)}\n')
+
+
+def one_line(text: str) -> str:
+    """A text in which names of files or words of libraries may end lines."""
+    return ' '.join(part.strip() for part in text.splitlines() if part.strip())
 
 
 def run(
@@ -46,7 +51,7 @@ def run(
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except (ValueError, ModuleNotFoundError) as error:
         code, text = 2, str(error)
-    print(f'{parser.prog}: {text}', file=sys.stderr)
+    print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)
     return code
 
 
