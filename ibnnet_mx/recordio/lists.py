@@ -54,7 +54,7 @@ def synset(folder: Any) -> list[str]:
     if not os.path.isfile(path):
         return []
     with open(path, encoding='utf-8', errors='replace') as file:
-        return file.read().splitlines()
+        return [name.rstrip('\n') for name in file]
 
 
 def class_names(folder: str, samples: list[Sample]) -> list[str]:
