@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mxnet as mx
+import numpy as np
 
 from ibnnet_mx import norm
 
@@ -29,6 +30,9 @@ def set_states(states, params, updates, contexts):
     wrong = [name for name, array in states.items() if _shape(params, name) != tuple(array.shape)]
     if wrong:
         raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
+    strange = [name for name, array in states.items() if array.dtype != np.float32]
+    if strange:
+        raise ValueError(f'the optimiser state is of float32, not {states[strange[0]].dtype}: {", ".join(strange)}')
     states = dict(states)
     for name in _progress(params):
         if name not in states:
