@@ -11,7 +11,7 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.recipe import AUGMENT, aug_at
-from ibnnet_mx.recordio import lists, opencv, view
+from ibnnet_mx.recordio import lists, opencv, verify, view
 from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.folder import FolderRecords
 from ibnnet_mx.recordio.format import RecordFile
@@ -223,7 +223,9 @@ def load_image(path, source, crop='center'):
     picture, whatever its aspect. ValueError names the file and why it cannot be read.
     """
     try:
-        picture = decode(Path(path).read_bytes())
+        payload = Path(path).read_bytes()
+        with verify.hushed() as (complaints, _):  # which tell of damage
+            picture = decode(payload, complaints)
         if crop == 'center':
             cut = view.View(view.usual_short(source.size))
             (seen,) = opencv.windows(Pixels(picture), source.size, cut)

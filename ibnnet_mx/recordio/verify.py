@@ -67,9 +67,11 @@ def hushed() -> Iterator[tuple[Complaints, TextIO]]:
     fd = os.dup(2)
     try:
         complaints = Complaints()
-        with os.fdopen(os.dup(fd), 'w') as screen:
-            yield complaints, screen
-        os.close(complaints.fd)
+        try:
+            with os.fdopen(os.dup(fd), 'w') as screen:
+                yield complaints, screen
+        finally:
+            os.close(complaints.fd)
     finally:
         os.dup2(fd, 2)
         os.close(fd)
