@@ -51,6 +51,8 @@ def read(path):
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     if str(path).endswith('.onnx'):
         raise ValueError(f'{path} cannot be read back into a network; evaluate.py and predict.py run it with --onnx')
+    if str(path).endswith('.states'):
+        raise ValueError(f'{path} holds the state of an optimiser, no weights: name the .params beside it')
     if head[:8] == ndfile.LIST.to_bytes(8, 'little'):
         return ndfile.read(path)
     if head[8:] == b'{' or str(path).endswith('.safetensors'):
@@ -204,8 +206,11 @@ def load_symbol(prefix, epoch=0, ctx=None):
     faults += [f'{n} has no place in {store.symbol_path}' for n in arrays if n not in inputs]
     if faults:
         raise ValueError(f'{store.path(epoch, "params")} does not fit its symbol: ' + '; '.join(faults[:20]))
-    block = _symbol_block(symbol, arrays, ctx or mx.cpu())
-    return _of_registry(block, arrays, ctx or mx.cpu()) or block
+    try:
+        block = _symbol_block(symbol, arrays, ctx or mx.cpu())
+        return _of_registry(block, arrays, ctx or mx.cpu()) or block
+    except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+        raise ValueError(f'{store.symbol_path} is damaged: mxnet cannot compute it') from None
 
 
 def _symbol_block(symbol, arrays, ctx):
@@ -257,7 +262,7 @@ def _read_symbol(path):
         symbol = mx.sym.load_json(text)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
-    except (ValueError, KeyError, IndexError, TypeError, mx.base.MXNetError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError, mx.base.MXNetError):
         raise ValueError(f'{path} is damaged: not the symbol of a network') from None
     if len(symbol.list_outputs()) != 1 or 'data' not in symbol.list_inputs():
         outputs = ', '.join(symbol.list_outputs())
