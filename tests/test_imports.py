@@ -24,7 +24,8 @@ MAY = {  # module: modules of this package that it may import
     'distributed': set(),
     'logs': set(),
     'ndfile': set(),
-    'checkpoint': {'ndfile'},
+    'sidecar': set(),
+    'checkpoint': {'ndfile', 'sidecar'},
     'memonger': {'memonger', 'norm'},
     'profiling': set(),
     'scoring': set(),
@@ -38,7 +39,19 @@ MAY = {  # module: modules of this package that it may import
     'weights': {'registry', 'convert', 'download', 'ndfile'},
 }
 LATE = {'registry': {'nets', 'weights'}}  # inside of functions only: get_model() is what the latter two are for
-NO_MXNET = {'_env', 'recipe', 'registry', 'recordio', 'download', 'logs', 'ndfile', 'scoring', 'diagnosis', 'doctor'}
+NO_MXNET = {
+    '_env',
+    'recipe',
+    'registry',
+    'recordio',
+    'download',
+    'logs',
+    'ndfile',
+    'sidecar',
+    'scoring',
+    'diagnosis',
+    'doctor',
+}
 FILES = sorted(ROOT.rglob('*.py'))
 
 
