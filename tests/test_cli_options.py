@@ -38,6 +38,10 @@ def test_a_mistake_is_one_line_whatever_is_in_it(run):
     assert run('a\n\nb')[2] == 'train_resnet: unrecognized arguments: a b\n'
 
 
+def test_two_dashes_are_no_value(run):
+    assert run('--batch-size=--', '--dry-run')[2] == 'train_resnet: argument --batch-size: expected one argument\n'
+
+
 def refused(run, *argv):
     """The one line of a command that ends with 2 before the first batch."""
     code, out, err = run(*argv)

@@ -24,6 +24,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{'allow_abbrev': False, **settings})
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        for action in self._actions:  # argparse makes an empty list of --option=--
+            if action.nargs is None and getattr(found, action.dest, None) == []:
+                self.error(f'argument {"/".join(action.option_strings) or action.metavar}: expected one argument')
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: {one_line(message)}\n')
 
