@@ -245,7 +245,7 @@ class _Reader:
         if self._read > LARGEST or len(self.epochs) > MOST_EPOCHS:
             raise ValueError(f'more than {LARGEST >> 20} MB of text or {MOST_EPOCHS} epochs are none')
         line = re.sub(COLOUR, '', line)
-        for kind in (BATCH, TRAIN, VALIDATION, SPEED, RATE):
+        for kind in (BATCH, TRAIN, VALIDATION, SPEED, RATE) if 'Epoch[' in line else ():
             if fields := kind.read(line):
                 self._store(kind, **fields)
         _, old, words = line.partition('Namespace(')
