@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 
 from tests.fuzz.mutate import pick
@@ -42,7 +41,21 @@ HOSTILE += (
     '*',
     '~',
 )
-HOSTILE += ('/', '.', '/dev/null', '/dev/full', '/proc/self/mem', '/nowhere/at/all', '--', '-', '--help', '\udcff')
+HOSTILE += ('/', '.', '/dev/null', '/dev/full', '/proc/self/mem', '/proc/nowhere/at/all', '--', '-', '--help', '\udcff')
+SANE = {int: ('1', '2', '4', '8', '16', '32'), float: ('0.1', '0.5', '1', '2', '0.9')}
+WORDS = (
+    '1',
+    '2,3',
+    'gamma,beta',
+    'head',
+    'stage1,stem',
+    'body=0.1',
+    'B=2,real_B=8',
+    'groups=4',
+    'resnet_ibn_a',
+    'auto',
+    '64',
+)
 MAKERS = {  # command: function of its module that makes its parser
     'train': ('ibnnet_mx.cli.options', 'training'),
     'evaluate': ('ibnnet_mx.cli.evaluate', 'make_parser'),
@@ -54,6 +67,31 @@ MAKERS = {  # command: function of its module that makes its parser
 }
 NEVER = ('--help', '--download', '--gpus', '--gpu', '--pretrained')  # a network, or another machine
 SMALL = {'--epochs': 1, '--threads': 1, '--jobs': 1, '--depth': 8}  # what a run here can afford
+WRITTEN = (
+    '--log-file',
+    '--json',
+    '--out',
+    '--features',
+    '--plot',
+    '--sheet',
+    '--profile',
+    '--tensorboard',
+    '--model-prefix',
+)
+HARMLESS = (
+    '',
+    ' ',
+    'new',
+    'out.png',
+    'out.npz',
+    'out.json',
+    'a\nb',
+    'é漢',
+    '.',
+    '..',
+    '/proc/nowhere/x',
+    '/proc/self/mem',
+)
 LARGE = ('--epochs', '--depth', '--threads', '--jobs', '--cpus', '--accumulate', '--batch-size', '--num-classes')
 MOST = 4096  # of these: larger numbers are legal, and take as long as they say
 
@@ -83,11 +121,15 @@ def _affordable(option, text):
 
 def _value(random, place, action):
     option = action.option_strings[0] if action.option_strings else ''
+    if option in WRITTEN:
+        return pick(random, HARMLESS)
     for _ in range(20):
-        way = random.randint(5)
+        way = random.randint(6)
         if way < 2 and action.choices:
             text = str(pick(random, list(action.choices)))
-        elif way < 4:
+        elif way < 3:
+            text = pick(random, SANE.get(action.type, WORDS))
+        elif way < 5:
             text = pick(random, HOSTILE)
         else:
             text = pick(random, _values(place))
@@ -132,11 +174,11 @@ def command(random, place):
     actions = [action for action in parser._actions if not set(action.option_strings) & set(NEVER)]
     named = [action for action in actions if action.option_strings]
     words = list(map(str, _usual(random, place, name)))
-    for _ in range(random.randint(5)):
+    for _ in range(pick(random, (0, 1, 1, 2, 2, 4))):
         words += _option(random, place, pick(random, named))
-    if random.randint(4) == 0 and words:
+    if random.randint(5) == 0 and words:
         at = random.randint(len(words))
-        words[at : at + 1] = [] if random.randint(2) else [_value(random, place, argparse.Action([], 'x'))]
+        words[at : at + 1] = [] if random.randint(2) else [pick(random, HARMLESS)]
     sums = place.whole.sum()
     ran = place.run(name, *_shortened(name, words))
     if place.whole.sum() != sums:

@@ -78,14 +78,12 @@ class Tally:
         return '\n'.join([*self.table(), f'{self.done} cases, {len(self.findings)} findings; {last}'])
 
 
-def work(tally, seed, cases, until=float('inf'), stuck=STUCK, planted=None, kept=None):
+def work(tally, seed, cases, until=float('inf'), stuck=STUCK, kept=None):
     """Runs cases, (format, number) each, in children; one that dies of a case is followed by another, which begins
-    behind it. planted: what is done on purpose in the cases of the format 'planted'. kept: a folder that stays."""
+    behind it. kept: a folder that stays."""
     while cases and time.monotonic() < until:
         with tempfile.TemporaryDirectory() if not kept else contextlib.nullcontext(kept) as folder:
             (Path(folder) / 'cases').write_text(json.dumps(cases))
-            if planted:
-                (Path(folder) / 'planted').write_text(planted)
             child, said = Child('formats_child.py', (folder, seed, Path(folder) / 'cases'), _environment()), None
             if child.line(START) != ['ready']:
                 tally.found(('start', 0), child.end() or 'the child did not begin')
