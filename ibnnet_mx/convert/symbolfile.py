@@ -47,7 +47,7 @@ def check_size(symbol, shapes):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of shapes that stay unknown: they are refused below
             found = symbol.get_internals().infer_shape(**shapes)[1]
-        if found is not None and sum(map(math.prod, found)) <= MOST:
+        if found is not None and sum(math.prod(map(abs, shape)) for shape in found) <= MOST:
             return
     except mx.base.MXNetError:
         pass
