@@ -30,6 +30,9 @@ FILES = {
 }
 
 
+MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
+
+
 class Input(NamedTuple):
     """What a network is fed: the side in pixels, and mean and std of each RGB plane in 0..255."""
 
@@ -177,9 +180,11 @@ def count_classes(train, val, names, given=None, option='--num-classes'):
     """
     labels = {**train.labels(), **val.labels()}
     for path, values in labels.items():
-        for number in np.flatnonzero(~np.isfinite(values) | (values < 0) | (values != np.floor(values)))[:1]:
+        for number in np.flatnonzero(lists.no_class(values))[:1]:
             raise ValueError(f'{path}: record {number} has label {values[number]:g}, no class number (0, 1, 2, ...)')
     top = int(max(values.max() for values in labels.values()))
+    if given is None and top >= max(len(names), MANY):
+        raise ValueError(f'the records hold label {top}, which damage may have made: else say {option} {top + 1}')
     classes = given if given is not None else max(len(names), top + 1)
     if top >= classes:
         raise ValueError(f'{option} {classes}: the records hold label {top}, use at least {top + 1}')
