@@ -11,6 +11,7 @@ from tests.fuzz import damage, mutate, plain
 from tests.fuzz.mutate import pick
 from tests.fuzz.place import EQUAL, REFUSED, TOLD, UNKNOWN, Finding
 from tests.fuzz.place import told as lines_of
+from tests.fuzz.valid import TRAIN
 from tests.record_sets import encode
 
 SKIPPED = 'skip'  # what a line about a picture that was left out has in it
@@ -90,6 +91,8 @@ def rec(random, place):
     ran = _evaluate(place, path, *_bad_words(random))
     if random.randint(4) == 0:
         place.run('im2rec', '--add-restart', path, '--jobs', 1)
+    if random.randint(6) == 0:
+        _train(random, place, changed)
     if ran.code:
         return REFUSED
     if held is None:
@@ -102,6 +105,16 @@ def rec(random, place):
     if not (sound and _same_numbers(found, _usual(place, source))):
         raise Finding(f'the same records, another result: {found}')
     return EQUAL
+
+
+def _train(random, place, data):
+    """A run on records that may be damaged; what becomes of it is not judged here."""
+    place.write('data/cifar10_train.rec', data)
+    for suffix in ('rec', 'idx'):
+        name = f'cifar10_val.{suffix}'
+        place.write(f'data/{name}', place.whole.read(str(place.whole.data / name)))
+    words = ('--data-dir', 'data', '--epochs', 1, '--model-prefix', 'net', '--log-file', 'log')
+    place.run('train', *TRAIN, *words, *_bad_words(random))
 
 
 def idx(random, place):

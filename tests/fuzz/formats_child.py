@@ -25,7 +25,7 @@ from tests.fuzz.child import _memory, _reset_peak  # noqa: E402
 from tests.fuzz.place import Finding, Place  # noqa: E402
 
 LIMIT = 20.0  # seconds of processor time
-SPARE = 400 << 20  # bytes that a case may take
+SPARE = 600 << 20  # bytes that a case may take: a picture may be of 2**27 pixels
 MOST = 3 << 30  # bytes of addresses above those of the idle process: more cannot be had
 FORMATS = {
     'rec': data_cases.rec,
