@@ -112,7 +112,7 @@ def lines(random, data, other):
         lambda lines, at: [lines[at]] * 2,
         lambda lines, at: [lines[-1 - at], lines[at]],
         lambda lines, at: [b'', lines[at]],
-        lambda lines, at: [lines[at] * 20000],
+        lambda lines, at: [lines[at] * min(20000, 2_000_000 // (len(lines[at]) + 1))],
         lambda lines, at: [lines[at] + (lines[at + 1] if at + 1 < len(lines) else b'')],
         lambda lines, at: [b'\t'.join(reversed(lines[at].split(b'\t')))],
     )
