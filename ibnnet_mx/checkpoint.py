@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import mxnet as mx
 
-from ibnnet_mx import ndfile
+from ibnnet_mx import ndfile, sidecar
 
 
 class Inside(NamedTuple):
@@ -178,17 +178,7 @@ class Store:
 
     def facts(self, epoch):
         """The .json of a checkpoint; its name says the epoch. ValueError names the file and what is wrong."""
-        path = self.path(epoch, 'json')
-        try:
-            facts = json.loads(path.read_text())
-            whole = isinstance(facts['model'], str) and all(isinstance(facts[k], dict) for k in ('files', 'recipe'))
-        except OSError as error:
-            raise ValueError(f'{path} cannot be read: {error.strerror}') from None
-        except (ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise ValueError(f'{path} is damaged: not the description of a checkpoint')
-        return dict(facts, **_numbers(epoch))
+        return dict(sidecar.read(self.path(epoch, 'json')), **_numbers(epoch))
 
     def fault(self, epoch, kinds=('params', 'states')):
         """Why a checkpoint cannot be used; '' where it is whole."""
@@ -196,10 +186,10 @@ class Store:
             # By their endings, so that a checkpoint may be renamed.
             files = {name.rpartition('.')[2]: file for name, file in self.facts(epoch)['files'].items()}
             for kind in kinds:
-                path = self.path(epoch, kind)
+                path = self.symbol_path if kind == 'symbol' else self.path(epoch, kind)
                 if kind == 'states' and kind not in files:
                     return f'{path} was never written: these are weights alone, start from them with --init'
-                data, known = path.read_bytes(), files[kind]
+                data, known = path.read_bytes(), files['json' if kind == 'symbol' else kind]
                 if len(data) != known['bytes']:
                     return f'{path} has {len(data)} bytes of {known["bytes"]}'
                 if hashlib.sha256(data).hexdigest() != known['sha256']:

@@ -11,7 +11,7 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.recipe import AUGMENT, aug_at
-from ibnnet_mx.recordio import lists, opencv, view
+from ibnnet_mx.recordio import lists, opencv, verify, view
 from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.folder import FolderRecords
 from ibnnet_mx.recordio.format import RecordFile
@@ -28,6 +28,9 @@ FILES = {
     ('imagenet', 'crop'): ('train_256_q90.rec',),
     ('imagenet', 'val'): ('val_256_q90.rec', 'val_*_q*.rec', 'val.rec'),
 }
+
+
+MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
 
 class Input(NamedTuple):
@@ -185,9 +188,11 @@ def count_classes(train, val, names, given=None, option='--num-classes'):
     """
     labels = {**train.labels(), **val.labels()}
     for path, values in labels.items():
-        for number in np.flatnonzero(~np.isfinite(values) | (values < 0) | (values != np.floor(values)))[:1]:
+        for number in np.flatnonzero(lists.no_class(values))[:1]:
             raise ValueError(f'{path}: record {number} has label {values[number]:g}, no class number (0, 1, 2, ...)')
     top = int(max(values.max() for values in labels.values()))
+    if given is None and top >= max(len(names), MANY):
+        raise ValueError(f'the records hold label {top}, which damage may have made: else say {option} {top + 1}')
     classes = given if given is not None else max(len(names), top + 1)
     if top >= classes:
         raise ValueError(f'{option} {classes}: the records hold label {top}, use at least {top + 1}')
@@ -231,7 +236,9 @@ def load_image(path, source, crop='center'):
     picture, whatever its aspect. ValueError names the file and why it cannot be read.
     """
     try:
-        picture = decode(Path(path).read_bytes())
+        payload = Path(path).read_bytes()
+        with verify.hushed() as (complaints, _):  # which tell of damage
+            picture = decode(payload, complaints)
         if crop == 'center':
             cut = view.View(view.usual_short(source.size))
             (seen,) = opencv.windows(Pixels(picture), source.size, cut)

@@ -62,7 +62,7 @@ def refuse_labels(labels: np.ndarray, classes: int, network: str, data: str) -> 
 
 
 def _called(number: int, names: Sequence[str]) -> str:
-    return f'{number} ({names[number].strip()})' if number < len(names) else str(number)
+    return f'{number} ({names[number].strip()})' if 0 <= number < len(names) else str(number)
 
 
 def _key(name: str) -> str:

@@ -248,14 +248,40 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
+CHOICES: dict[str, tuple[Any, ...]] = {
+    'data_type': ('imagenet', 'cifar10'),
+    'optimizer': ('sgd', 'nag'),
+    'dtype': ('float32', 'bfloat16'),
+    'schedule': SCHEDULES,
+    'aug_level': tuple(AUGMENT),
+}
+
+
+def _is(kind: str, value: Any) -> bool:
+    """Whether a value is of the type that a field of Recipe is declared with."""
+    if kind.endswith(' | None'):
+        return value is None or _is(kind[: -len(' | None')], value)
+    if kind.startswith('tuple['):
+        parts = kind[len('tuple[') : -1]
+        if not isinstance(value, tuple):
+            return False
+        if parts.endswith(', ...'):
+            return all(_is(parts[: -len(', ...')], part) for part in value)
+        kinds = parts.split(', ')
+        return len(kinds) == len(value) and all(map(_is, kinds, value))
+    known: dict[str, tuple[type, ...]] = {'str': (str,), 'bool': (bool,), 'int': (int,), 'float': (int, float)}
+    return type(value) in known.get(kind, (int, float, str))
+
+
 def from_dict(values: Mapping[str, Any]) -> Recipe:
     """A sidecar's recipe; names that this version does not know are passed over. ValueError: it is damaged."""
-    known = {f.name for f in fields(Recipe)}
+    known = {f.name: f for f in fields(Recipe)}
     kept: dict[str, Any] = {k: _tuples(v) for k, v in values.items() if k in known}
+    for key, value in kept.items():
+        if not _is(str(known[key].type), value) or value not in CHOICES.get(key, (value,)):
+            raise ValueError(f'the recipe of the checkpoint is damaged: its {key} cannot be {str(value)[:60]!r}')
     try:
         recipe = Recipe(**kept)
-        if any(len(pair) != 2 for pair in recipe.lr_mult):
-            raise TypeError
         _check(recipe)
     except TypeError:
         raise ValueError(f'the recipe of the checkpoint is damaged: {kept}') from None

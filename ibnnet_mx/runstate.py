@@ -35,6 +35,9 @@ def set_states(states, params, updates, cluster):
     wrong = [name for name, array in states.items() if _shape(params, name) != tuple(array.shape)]
     if wrong:
         raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
+    strange = [name for name, array in states.items() if array.dtype != np.float32]
+    if strange:
+        raise ValueError(f'the optimiser state is of float32, not {states[strange[0]].dtype}: {", ".join(strange)}')
     states = dict(states)
     for name in _progress(params):
         if name not in states:

@@ -45,7 +45,8 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     before = ~(values <= own) | (values == own) & (np.arange(values.shape[1]) < classes)
     rank = np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
     top = values.max(axis=1, keepdims=True)
-    nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - own
+    with np.errstate(invalid='ignore'):  # logits may be infinite
+        nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - own
     sums = {name: float((rank < k).sum()) for name, k in DEPTH if values.shape[1] >= k}
     return dict(sums, **{'cross-entropy': float(nats.sum())})
 
@@ -60,6 +61,7 @@ def predictions(logits: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
 
 
+@np.errstate(invalid='ignore')
 def over_crops(logits: np.ndarray, crops: int) -> np.ndarray:
     """(n x crops, classes) -> (n, classes): logarithm of the mean over the crops of the softmax, arXiv:1512.03385."""
     if crops == 1:

@@ -33,6 +33,15 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
+def test_a_mistake_is_one_line_whatever_is_in_it(run):
+    assert run('--model', 'a\nb', '--dry-run')[2].count('\n') == 1
+    assert run('a\n\nb')[2] == 'train_resnet: unrecognized arguments: a b\n'
+
+
+def test_two_dashes_are_no_value(run):
+    assert run('--batch-size=--', '--dry-run')[2] == 'train_resnet: argument --batch-size: expected one argument\n'
+
+
 def refused(run, *argv):
     """The one line of a command that ends with 2 before the first batch."""
     code, out, err = run(*argv)

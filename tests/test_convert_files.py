@@ -190,6 +190,17 @@ def test_a_symbol_of_the_registry_becomes_its_network_and_any_other_a_block(tmp_
     np.testing.assert_allclose(block(x).asnumpy(), -2 * wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_a_graph_that_mxnet_cannot_compute_is_one_line(tmp_path):
+    net = filled('cifar_resnet8_ibn_a', 5)
+    prefix = write_checkpoint(tmp_path, net(mx.sym.var('data')), arrays_of(net))
+    graph = json.loads((tmp_path / 'net-symbol.json').read_text())
+    next(node for node in graph['nodes'] if node['op'] == 'BatchNorm')['inputs'].append([0, 0, 0])
+    for text in (json.dumps(graph), '[' * 100_000):
+        (tmp_path / 'net-symbol.json').write_text(text)
+        with pytest.raises(ValueError, match='net-symbol.json is damaged'):
+            convert.load_symbol(prefix)
+
+
 def test_embedding_beside_the_logits():
     net = filled('cifar_resnet8_ibn_a')
     logits, rows = convert.with_embedding(net)(mx.nd.array(pictures(32)))
@@ -268,6 +279,13 @@ def test_mistakes_of_the_command_are_one_line(pth, words, text, tmp_path, capsys
     assert text in err
     assert len(err.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_state_of_an_optimiser_is_no_network(tmp_path):
+    """Its arrays have the names and shapes of a network without running statistics."""
+    (tmp_path / 'net-0001.states').write_bytes(ndfile.encode({'fc1_bias': np.zeros(3, 'f')}))
+    with pytest.raises(ValueError, match='holds the state of an optimiser, no weights'):
+        convert.read(tmp_path / 'net-0001.states')
 
 
 def test_files_of_no_kind_are_refused(tmp_path):

@@ -185,14 +185,23 @@ def test_classes_come_from_the_option_else_the_names_else_the_labels(tmp_path):
         data.count_classes(train, val, [], 4)
 
 
-@pytest.mark.parametrize('label', [-1, 1.5, float('nan'), float('inf')])
+@pytest.mark.parametrize('label', [-1, 1.5, float('nan'), float('inf'), 1e30])
 @pytest.mark.parametrize('side', ['train', 'val'])
 def test_a_label_that_is_no_class_is_named(tmp_path, label, side):
     labels = {'train': [0, 1, 2], 'val': [0, 1, 2]}
     labels[side][1] = label
     train, val = labelled(tmp_path, labels['train'], labels['val'])
-    with pytest.raises(ValueError, match=rf'{side}\.rec: record 1 has label {label:g}, no class number'):
+    with pytest.raises(
+        ValueError, match=rf'{side}\.rec: record 1 has label {re.escape(f"{label:g}")}, no class number'
+    ):
         data.count_classes(train, val, [])
+
+
+def test_a_label_above_all_others_asks_for_the_number_of_classes(tmp_path):
+    train, val = labelled(tmp_path, [0, 1, 9_000_000], [0])
+    with pytest.raises(ValueError, match='hold label 9000000, .* else say --num-classes 9000001'):
+        data.count_classes(train, val, ['a', 'b'])
+    assert data.count_classes(train, val, [], 9_000_001) == 9_000_001
 
 
 def test_class_names_are_the_lines_of_synset(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import cv2
@@ -78,6 +79,7 @@ def test_pictures_of_every_kind(tmp_path, crop):
         (jpeg(scene(0, 60, 60))[:900], 'resize', 'is truncated'),
         (png(scene(0, 60, 60))[:900], 'center', 'is truncated'),
         (png(scene(0, 20, 3000)[:5]), 'center', 'is a strip of 3000x5'),
+        (jpeg(scene(0, 60, 60))[:900] + b'\xff\xd9', 'resize', 'is damaged (Corrupt JPEG data: premature end'),
     ],
 )
 def test_a_picture_that_cannot_be_read_is_named(tmp_path, content, crop, text):
@@ -86,6 +88,16 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, content, crop, text):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(f'{path} {text}')):
         data.load_image(path, RAW, crop)
+
+
+def test_damaged_pictures_leave_nothing_open(tmp_path, capfd):
+    (tmp_path / 'a.jpg').write_bytes(jpeg(scene(0, 60, 60))[:900] + b'\xff\xd9')
+    before = len(os.listdir('/proc/self/fd'))
+    for _ in range(3):
+        with pytest.raises(ValueError, match='is damaged'):
+            data.load_image(tmp_path / 'a.jpg', RAW)
+    assert len(os.listdir('/proc/self/fd')) == before
+    assert capfd.readouterr().err == ''
 
 
 def test_a_strip_can_be_resized(tmp_path):

@@ -135,3 +135,24 @@ def test_the_real_logs_of_2016(name, epochs, last, top5, rates):
     if name == 'resnet-18':  # trained twice, the second time with top-5
         assert (run.validation['accuracy'][98], run.validation['top5'][98]) == (0.690310, 0.888413)
         assert run.speed[0] == pytest.approx(1281167 / 3298.575, rel=0.001)  # what its Time cost line says
+
+
+def test_half_a_value_is_none(tmp_path):
+    """Two processes wrote at once."""
+    lines = 'Epoch[0] Train-accuracy=0.5\nEpoch[1] Train-accuracy=0.7222026-11-27 11:29:42 INFO\n'
+    assert logs.read(write(tmp_path / 'a.log', lines)).train == {'accuracy': {0: 0.5}}
+
+
+@pytest.mark.parametrize(
+    ('unit', 'times', 'text'),
+    [
+        (b'Namespace(', 100_000, 'is no training log'),
+        (b'x' * 1000, 200_000, 'more than 128 MB of text'),
+        (b'Epoch[%d] Train-accuracy=0.5\n', 100_002, '100000 epochs'),
+    ],
+)
+def test_a_few_packed_bytes_take_neither_time_nor_memory(tmp_path, unit, times, text):
+    data = b''.join(unit % number for number in range(times)) if b'%d' in unit else unit * times
+    (tmp_path / 'a.log').write_bytes(gzip.compress(data, 1))
+    with pytest.raises(ValueError, match=text):
+        logs.read(tmp_path / 'a.log')

@@ -52,6 +52,10 @@ def refused(capsys, *argv):
     return err.rstrip('\n')
 
 
+def test_an_empty_name_is_none(log, capsys):
+    assert '--out : the name must end in' in refused(capsys, '--logs', str(log), '--out', '')
+
+
 def test_accuracy_is_drawn_as_error_training_dashed_in_the_run_s_colour(log):
     axes = axes_of([log], title='digits')
     train, validation = axes.lines

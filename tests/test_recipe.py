@@ -209,7 +209,28 @@ def test_a_recipe_of_another_version_is_read():
 
 
 @pytest.mark.parametrize(
-    'values', [{'lr': 0.1}, {'name': 'a', 'lr': 'x'}, {'name': 'a', 'lr_steps': 3}, {'name': 'a', 'lr_mult': ['body']}]
+    'values',
+    [
+        {'lr': 0.1},
+        *(
+            {'name': 'a', **wrong}
+            for wrong in (
+                {'lr': 'x'},
+                {'lr_steps': 3},
+                {'lr_mult': ['body']},
+                {'model': 3},
+                {'depth': 8.5},
+                {'schedule': 'x'},
+                {'optimizer': 'adam'},
+                {'data_type': None},
+                {'aug_level': 9},
+                {'aug_level': []},
+                {'zero_gamma': 1},
+                {'lr_from': [1]},
+                {'no_decay': [[['beta']]]},
+            )
+        ),
+    ],
 )
 def test_a_damaged_recipe_is_said_to_be_one(values):
     with pytest.raises(ValueError, match='the recipe of the checkpoint is damaged'):

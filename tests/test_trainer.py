@@ -206,3 +206,8 @@ def test_states_carry_over_to_every_device(before, after):
 def test_states_of_another_network_are_refused(states):
     with pytest.raises(ValueError, match=f'the optimiser state does not fit the network: {next(iter(states))}'):
         make().set_states(states)
+
+
+def test_states_of_another_type_are_refused():
+    with pytest.raises(ValueError, match='the optimiser state is of float32, not float64: fc1_bias'):
+        make().set_states({'fc1_bias': np.zeros(CLASSES)})

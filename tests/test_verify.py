@@ -130,10 +130,10 @@ def test_a_truncated_file_is_said_once(tmp_path, capsys):
 
 
 def test_labels_that_are_no_class_are_wrong(tmp_path):
-    path = write(tmp_path / 'a.rec', [photograph(i) for i in range(5)], [0, 0.5, -1, np.nan, np.inf])
+    path = write(tmp_path / 'a.rec', [photograph(i) for i in range(6)], [0, 0.5, -1, np.nan, np.inf, 1e30])
     found = report(path)
     assert [text.split(') ')[1].split(',')[0] for text in found.wrong] == [
-        f'has label {x}' for x in ('0.5', '-1', 'nan', 'inf')
+        f'has label {x}' for x in ('0.5', '-1', 'nan', 'inf', '1e+30')
     ]
     assert found.classes == {0: 1}
     other = write(tmp_path / 'b.rec', [photograph(i) for i in range(2)], [[1, 2], 3])

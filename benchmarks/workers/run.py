@@ -182,20 +182,24 @@ def victim(launcher, role):
     sys.exit(f'there is no {role}')
 
 
-def accuracy(data, folder, epochs, seeds):
-    """{way: validation accuracy of each seed} of the same command."""
-    found = {'one process': [], '2 workers': [], '4 contexts': []}
-    for seed in range(seeds):
-        for way in found:
+def accuracy(data, folder, args, found, save):
+    """Into found: {way: {seed: validation accuracy}} of the same command; what is there already stays."""
+    for seed in map(str, range(args.seeds)):
+        for way, more in {
+            'one process': [],
+            '2 workers': ['--kv-store', 'dist_sync'],
+            '4 contexts': ['--cpus', '4'],
+        }.items():
+            if seed in found.setdefault(way, {}):
+                continue
             prefix = f'{folder}/{way.replace(" ", "-")}-{seed}'
-            more = {'2 workers': ['--kv-store', 'dist_sync'], '4 contexts': ['--cpus', '4']}.get(way, [])
-            recipe = ['--recipe', 'cifar10_fast', '--epochs', str(epochs), '--seed', str(seed), *more]
+            recipe = ['--recipe', 'cifar10_fast', '--epochs', str(args.epochs), '--seed', seed, *more]
             words = [*WORKER, prefix, *options(data, prefix, *recipe)]
             run(launched(2, '--', *words) if way == '2 workers' else words)
             lines = re.findall(r'Validation-accuracy=([\d.]+)', Path(f'{prefix}.log').read_text())
-            found[way].append(float(lines[-1]))
+            found[way][seed] = float(lines[-1])
             print(f'accuracy: {way}, seed {seed}: {lines[-1]}', flush=True)
-    return found
+            save()
 
 
 def main():
@@ -208,6 +212,11 @@ def main():
     args = parser.parse_args()
     data = os.path.abspath(args.data_dir)
     found = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+
+    def save():
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1) + '\n')
+
     for part in args.parts.split(','):
         folder = tempfile.mkdtemp()
         if part == 'same':
@@ -218,11 +227,10 @@ def main():
         elif part == 'restart':
             found[part] = {role: restarted(data, folder, role) for role in ROLES}
         else:
-            found[part] = accuracy(data, folder, args.epochs, args.seeds)
+            accuracy(data, folder, args, found.setdefault(part, {}), save)
         shutil.rmtree(folder)
         print(json.dumps({part: found[part]}, indent=1), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(found, indent=1) + '\n')
+        save()
 
 
 if __name__ == '__main__':

@@ -24,8 +24,20 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{'allow_abbrev': False, **settings})
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        for action in self._actions:  # argparse makes an empty list of --option=--
+            if action.nargs is None and getattr(found, action.dest, None) == []:
+                self.error(f'argument {"/".join(action.option_strings) or action.metavar}: expected one argument')
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {message}\n')
+        self.exit(2, f'{self.prog}: {one_line(message)}\n')
+
+
+def one_line(text: str) -> str:
+    """A text in which names of files or words of libraries may end lines."""
+    return ' '.join(part.strip() for part in text.splitlines() if part.strip())
 
 
 def run(
@@ -46,7 +58,7 @@ def run(
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except (ValueError, ModuleNotFoundError) as error:
         code, text = 2, str(error)
-    print(f'{parser.prog}: {text}', file=sys.stderr)
+    print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)
     return code
 
 

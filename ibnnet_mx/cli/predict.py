@@ -57,8 +57,9 @@ def probabilities(logits):
     import numpy as np
 
     values = logits.astype(np.float64)
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    return values / values.sum(axis=1, keepdims=True)
+    with np.errstate(invalid='ignore'):  # logits may be infinite; NaN is told later
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        return values / values.sum(axis=1, keepdims=True)
 
 
 def files_of(names):
@@ -77,23 +78,27 @@ def files_of(names):
 
 def class_names(given, model, default, complain):
     """Names of the classes: --synset, else the checkpoint's, else the default file's where its length fits."""
-    sources = [(given, _lines(given, complain))] if given else []
-    sources += [('', model.names), ('', _lines(default, None) if default and os.path.isfile(default) else [])]
-    for path, names in sources:
-        if len(names) == model.classes:
+    if given is not None:
+        names = _lines(given, complain)
+        if names is not None and len(names) == model.classes:
             return names
-        if path and names:
-            complain(f'--synset {path} has {len(names)} names, the network {model.classes} classes')
+        if names is not None:
+            complain(f'--synset {given} has {len(names)} names, the network {model.classes} classes')
+    for names in (model.names, _lines(default, None) if default and os.path.isfile(default) else None):
+        if names is not None and len(names) == model.classes:
+            return names
     return [f'class {i}' for i in range(model.classes)]
 
 
 def _lines(path, complain):
+    """The lines of a file; None where it cannot be read. Only what ends a line in a text editor does."""
     try:
-        return Path(path).read_text(encoding='utf-8').splitlines()
+        text = Path(path).read_text(encoding='utf-8-sig')
+        return text[: -1 if text.endswith('\n') else None].split('\n') if text else []
     except (OSError, UnicodeDecodeError) as error:
         if complain:
             complain(f'--synset {path} cannot be read: {getattr(error, "strerror", None) or "it is no text"}')
-        return []
+        return None
 
 
 def tell(path, top, as_json):

@@ -89,7 +89,14 @@ def _gluon(net, ctx, label, classes):
 
     if isinstance(net, mx.gluon.SymbolBlock):
         net.hybridize()
-        return Source(lambda x: net(x.as_in_context(ctx)).asnumpy(), net, ctx, label, classes)
+
+        def compute(x):
+            try:
+                return net(x.as_in_context(ctx)).asnumpy()
+            except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+                raise ValueError(f'{label}: mxnet cannot compute this network for pictures {x.shape}') from None
+
+        return Source(compute, net, ctx, label, classes)
     fast = net.inference_form()
     fast.hybridize(static_alloc=True)
     return Source(lambda x: fast(x.as_in_context(ctx)).asnumpy(), net, ctx, label, classes)
@@ -122,12 +129,21 @@ def _checkpoint(args, ctx):
     source.centred = bool(facts) and source.size > 32
     source.classes = _classes(net, facts.get('size', source.size), label)
     if facts:
+        other = store.fault(epoch, kinds=('symbol',))
+        if other and not _computes(net, facts):
+            raise ValueError(f'{label}: {other}')
         source.model, source.size = facts['model'], facts.get('size', source.size)
         source.names = facts.get('class_names') or []
         source.centred = source.size > 32
         if 'pixels' in facts:
             source.pixels = registry.Pixels(tuple(facts['pixels']['mean']), tuple(facts['pixels']['std']))
     return source
+
+
+def _computes(net, facts):
+    """Whether a symbol that a later save has written, with other names or momenta, is still that of the checkpoint."""
+    model = getattr(net, 'model', None)
+    return model is not None and (model.name, net.norm_options['norm']) == (facts['model'], facts.get('norm'))
 
 
 def _classes(net, size, label):
@@ -198,7 +214,7 @@ def _onnx(args, ctx):
                 raise ValueError
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         told = {key: net.facts[key][:200] for key in ('pixels', 'class_names') if key in net.facts}
         raise ValueError(f'{label}: its metadata are not those that this project writes: {told}') from None
     source.names = names

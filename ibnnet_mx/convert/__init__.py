@@ -16,7 +16,7 @@ import numpy as np
 
 from ibnnet_mx import ndfile, registry
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.convert import fill, identify, names, onnxfile, torchfile
+from ibnnet_mx.convert import fill, identify, names, onnxfile, symbolfile, torchfile
 from ibnnet_mx.convert.onnxfile import OnnxNet
 
 __all__ = [
@@ -51,6 +51,8 @@ def read(path):
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     if str(path).endswith('.onnx'):
         raise ValueError(f'{path} cannot be read back into a network; evaluate.py and predict.py run it with --onnx')
+    if str(path).endswith('.states'):
+        raise ValueError(f'{path} holds the state of an optimiser, no weights: name the .params beside it')
     if head[:8] == ndfile.LIST.to_bytes(8, 'little'):
         return ndfile.read(path)
     if head[8:] == b'{' or str(path).endswith('.safetensors'):
@@ -198,14 +200,22 @@ def load_symbol(prefix, epoch=0, ctx=None):
     """
     store = Store(prefix)
     arrays = {name.split(':', 1)[-1]: a for name, a in ndfile.read(store.path(epoch, 'params')).items()}
-    symbol = _read_symbol(store.symbol_path)
+    symbol = symbolfile.read(store.symbol_path)
     inputs = [n for n in symbol.list_inputs() if n != 'data']
     faults = [f'{n} is missing' for n in inputs if n not in arrays]
     faults += [f'{n} has no place in {store.symbol_path}' for n in arrays if n not in inputs]
     if faults:
         raise ValueError(f'{store.path(epoch, "params")} does not fit its symbol: ' + '; '.join(faults[:20]))
-    block = _symbol_block(symbol, arrays, ctx or mx.cpu())
-    return _of_registry(block, arrays, ctx or mx.cpu()) or block
+    try:
+        shapes = {name: arrays[name].shape for name in inputs}
+        symbolfile.check_size(symbol, dict(shapes, data=(2, 3, 64, 64)))
+    except ValueError as error:
+        raise ValueError(f'{store.symbol_path} is damaged: {error}') from None
+    try:
+        block = _symbol_block(symbol, arrays, ctx or mx.cpu())
+        return _of_registry(block, arrays, ctx or mx.cpu()) or block
+    except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+        raise ValueError(f'{store.symbol_path} is damaged: mxnet cannot compute it') from None
 
 
 def _symbol_block(symbol, arrays, ctx):
@@ -246,20 +256,3 @@ def _of_registry(block, arrays, ctx):
         if theirs.shape == ours.shape and np.abs(theirs - ours).max() <= 1e-4 * np.abs(theirs).max():
             return net
     return None
-
-
-def _read_symbol(path):
-    """The network of a -symbol.json up to the logits."""
-    try:
-        text = Path(path).read_text()
-        nodes = json.loads(text)['nodes']
-        head = nodes[json.loads(text)['heads'][0][0]]['op']
-        symbol = mx.sym.load_json(text)
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
-    except (ValueError, KeyError, IndexError, TypeError, mx.base.MXNetError):
-        raise ValueError(f'{path} is damaged: not the symbol of a network') from None
-    if len(symbol.list_outputs()) != 1 or 'data' not in symbol.list_inputs():
-        outputs = ', '.join(symbol.list_outputs())
-        raise ValueError(f'{path}: a network from the input data to one output is needed, it gives {outputs}')
-    return symbol.get_children()[0] if head == 'SoftmaxOutput' else symbol

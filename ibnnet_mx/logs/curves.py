@@ -9,7 +9,9 @@ from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import NamedTuple
 
-from ibnnet_mx.logs.lines import BATCH, COLOUR, OLD_RATE, RATE, SHORT, SPEED, TRAIN, VALIDATION, Line
+from ibnnet_mx.logs.lines import BATCH, COLOUR, OLD_CHANGE, OLD_START, RATE, SHORT, SPEED, TRAIN, VALIDATION, Line
+
+LONGEST, LARGEST, MOST_EPOCHS = 1 << 16, 1 << 27, 100_000  # of a line and a log that is read; a few bytes can be a GB
 
 
 class Run(NamedTuple):
@@ -31,30 +33,33 @@ class _Epoch:
         self.said: dict[Line, dict[str, float]] = {TRAIN: {}, VALIDATION: {}, SPEED: {}, RATE: dict(rate)}
 
     def begun_again_by(self, kind: Line, metric: str, batch: int) -> bool:
-        if kind not in (BATCH, TRAIN):
-            return False
         told = bool(self.said[VALIDATION]) or metric in self.said[TRAIN]
-        return told or (kind is BATCH and batch <= max(self.windows.get(metric, {}), default=-1))
+        again = kind is BATCH and batch <= max(self.windows.get(metric, {}), default=-1)
+        return kind in (BATCH, TRAIN) and (told or again)
 
 
 class _Reader:
-    """Lines in, a run out.
+    """Lines in, a run out. An epoch that is begun again (a resumed run) replaces the earlier try whole.
 
-    An epoch that is begun again (a resumed run) replaces the earlier try whole. In the logs of 2016 its rate is the
-    one in force when it began.
+    In the logs of 2016 its rate is the one in force when it began.
     """
 
     def __init__(self) -> None:
         self.epochs: dict[int, _Epoch] = {}
         self._rate: dict[str, float] = {}
+        self._read = 0
 
     def take(self, line: str) -> None:
+        self._read += len(line)
+        if self._read > LARGEST or len(self.epochs) > MOST_EPOCHS:
+            raise ValueError(f'more than {LARGEST >> 20} MB of text or {MOST_EPOCHS} epochs are none')
         line = re.sub(COLOUR, '', line)
-        for kind in (BATCH, TRAIN, VALIDATION, SPEED, RATE):
+        for kind in (BATCH, TRAIN, VALIDATION, SPEED, RATE) if 'Epoch[' in line else ():
             if fields := kind.read(line):
                 self._store(kind, **fields)
-        found = re.search(OLD_RATE, line)
-        self._rate = {'': float(found['rate'])} if found else self._rate
+        _, old, words = line.partition('Namespace(')
+        found = re.findall(OLD_START, words) if old else re.findall(OLD_CHANGE, line)
+        self._rate = {'': float(found[-1])} if found else self._rate
 
     def _store(self, kind: Line, epoch: str, value: str, metric: str = '', batch: str = '0', speed: str = '') -> None:
         key, number = int(epoch), int(batch)
@@ -76,8 +81,7 @@ class _Reader:
             for table, values in ((run.train, {**means, **seen.said[TRAIN]}), (run.validation, seen.said[VALIDATION])):
                 for metric, value in values.items():
                     table.setdefault(SHORT.get(metric, metric), {})[epoch] = value
-            speeds = list(seen.said[SPEED].values()) or list(seen.speeds.values())
-            if speeds:
+            if speeds := list(seen.said[SPEED].values()) or list(seen.speeds.values()):
                 run.speed[epoch] = harmonic_mean(speeds)  # each is of equally many pictures, so the times add up
             if seen.said[RATE]:
                 run.lr[epoch] = seen.said[RATE]['']
@@ -96,9 +100,9 @@ def read(path: str | Path) -> Run:
         with open(path, 'rb') as file:
             packed = file.read(2) == b'\x1f\x8b'  # whatever the name says
         with (gzip.open if packed else open)(path, 'rt', encoding='utf-8', errors='replace') as lines:
-            for line in lines:
+            for line in iter(lambda: lines.readline(LONGEST), ''):
                 reader.take(line)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error
     if not any(seen.windows or seen.said[TRAIN] or seen.said[VALIDATION] for seen in reader.epochs.values()):
         raise ValueError(f'{path} is no training log: no line has Epoch[0] Train-... or Epoch[0] Validation-...')

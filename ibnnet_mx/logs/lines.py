@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 NUMBER = r'[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|nan|inf)'
 EPOCH = r'Epoch\[(?P<epoch>\d+)\] '
 SAMPLES = r'Speed: (?P<value>\d+(?:\.\d+)?) samples/sec'
-METRIC = rf'(?P<metric>[\w-]+)=(?P<value>{NUMBER})'
+VALUE = rf'(?P<value>{NUMBER})(?![\w.+-])'  # not the half of one, where two processes wrote one line
+METRIC = rf'(?P<metric>[\w-]+)={VALUE}'
 
 
 class Line(NamedTuple):
@@ -31,11 +32,10 @@ BATCH = Line(
 )
 TRAIN = Line('Epoch[{epoch}] Train-{metric}={value:.6f}', EPOCH + 'Train-' + METRIC)
 SPEED = Line('Epoch[{epoch}] Speed: {value:.2f} samples/sec', EPOCH + SAMPLES)
-RATE = Line('Epoch[{epoch}] Learning-rate={value:.9g}', EPOCH + rf'Learning-rate=(?P<value>{NUMBER})')
-TIME = Line('Epoch[{epoch}] Time cost={value:.3f}', EPOCH + rf'Time cost=(?P<value>{NUMBER})')
+RATE = Line('Epoch[{epoch}] Learning-rate={value:.9g}', EPOCH + rf'Learning-rate={VALUE}')
+TIME = Line('Epoch[{epoch}] Time cost={value:.3f}', EPOCH + rf'Time cost={VALUE}')
 VALIDATION = Line('Epoch[{epoch}] Validation-{metric}={value:.6f}', EPOCH + 'Validation-' + METRIC)
-VALIDATION_TIME = Line('Epoch[{epoch}] Validation time={value:.3f}', EPOCH + rf'Validation time=(?P<value>{NUMBER})')
-# Only the logs of 2016 hold these two: the rate at the start of a run, and its changes within an epoch.
-OLD_RATE = rf'(?:Namespace\(.*\blr=|Update\[\d+\]: Change learning rate to )(?P<rate>{NUMBER})'
+VALIDATION_TIME = Line('Epoch[{epoch}] Validation time={value:.3f}', EPOCH + rf'Validation time={VALUE}')
+OLD_START, OLD_CHANGE = rf'\blr=({NUMBER})', rf'Update\[\d+\]: Change learning rate to ({NUMBER})'  # in 2016
 COLOUR = r'\x1b\[[0-9;]*[A-Za-z]'
 SHORT = {'top_k_accuracy_5': 'top5', 'cross-entropy': 'ce'}  # as they are asked for; accuracy is accuracy

@@ -143,7 +143,7 @@ def _classes(report: Report, names: list[str]) -> list[tuple[str, str]]:
         return []
 
     def told(label: int) -> str:
-        return f'{label} {names[label]}' if label < len(names) else str(label)
+        return f'{label} {names[label]}' if 0 <= label < len(names) else str(label)
 
     few, many = min(report.classes, key=report.classes.__getitem__), max(report.classes, key=report.classes.__getitem__)
     low, high = report.classes[few], report.classes[many]

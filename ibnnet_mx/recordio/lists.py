@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Iterable
 
+import numpy as np
+
 from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
 
 
@@ -54,7 +56,12 @@ def synset(folder: Any) -> list[str]:
     if not os.path.isfile(path):
         return []
     with open(path, encoding='utf-8', errors='replace') as file:
-        return file.read().splitlines()
+        return [name.rstrip('\n') for name in file]
+
+
+def no_class(labels: np.ndarray) -> np.ndarray:
+    """Which labels are no class numbers 0, 1, 2, ...; from 2**24 on float32 has not all of them."""
+    return ~((labels >= 0) & (labels < 1 << 24) & (labels == np.floor(labels)))
 
 
 def class_names(folder: str, samples: list[Sample]) -> list[str]:

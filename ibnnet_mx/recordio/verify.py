@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, NamedTuple, TextIO
 
 import numpy as np
 
-from ibnnet_mx.recordio import native
+from ibnnet_mx.recordio import lists, native
 from ibnnet_mx.recordio.format import RecordError, RecordFile
 from ibnnet_mx.recordio.jpeg import FRAMES, SOI, headers
 from ibnnet_mx.recordio.pictures import Complaints, PictureError, decode
@@ -67,9 +67,11 @@ def hushed() -> Iterator[tuple[Complaints, TextIO]]:
     fd = os.dup(2)
     try:
         complaints = Complaints()
-        with os.fdopen(os.dup(fd), 'w') as screen:
-            yield complaints, screen
-        os.close(complaints.fd)
+        try:
+            with os.fdopen(os.dup(fd), 'w') as screen:
+                yield complaints, screen
+        finally:
+            os.close(complaints.fd)
     finally:
         os.dup2(fd, 2)
         os.close(fd)
@@ -148,7 +150,7 @@ def _classes(records: RecordFile, wrong: list[str], notes: list[str]) -> tuple[i
         wrong.append(str(error))
         return 0, {}
     first = labels[:, 0]
-    bad = ~np.isfinite(first) | (first < 0) | (first != np.floor(first))
+    bad = lists.no_class(first)
     for number in np.flatnonzero(bad):
         wrong.append(f'{records.describe(int(number))} has label {first[number]:g}, no class number (0, 1, 2, ...)')
     numbers, counts = np.unique(first[~bad].astype(np.int64), return_counts=True)

@@ -108,10 +108,10 @@ class Result:
 class Child:
     """A process that runs cases, and what it says."""
 
-    def __init__(self, library, *words):
+    def __init__(self, script, words, env):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [sys.executable, str(HERE / 'child.py'), str(library), *map(str, words)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, env=environment())
+        command = [sys.executable, str(HERE / script), *map(str, words)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, env=env)
         self._rest = b''
 
     def line(self, patience):
@@ -134,7 +134,7 @@ class Child:
     def end(self):
         """What it wrote to standard error."""
         self._process.kill()
-        self._process.wait()
+        self.code = self._process.wait()
         self._process.stdout.close()
         self._errors.seek(max(self._errors.seek(0, os.SEEK_END) - 20000, 0))
         with self._errors:
@@ -144,7 +144,8 @@ class Child:
 def work(library, result, numbers, until):
     """Runs numbers (a range) in children; one that dies of a case is followed by another, which begins behind it."""
     while numbers and time.monotonic() < until:
-        child, said = Child(library, result.seed, numbers.start, numbers.step, numbers.stop), None
+        words = (library, result.seed, numbers.start, numbers.step, numbers.stop)
+        child, said = Child('child.py', words, environment()), None
         if child.line(START) != ['ready']:
             result.found(-1, child.end() or 'the child did not begin')
             return
@@ -162,7 +163,7 @@ def work(library, result, numbers, until):
 
 
 def replay(library, path):
-    child = Child(library, path)
+    child = Child('child.py', (library, path), environment())
     said = child.line(START) and child.line(STUCK)
     text = child.end()
     print(text if said is None else '\n'.join(map(str, said)))
