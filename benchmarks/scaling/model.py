@@ -10,26 +10,19 @@ import json
 from pathlib import Path
 
 FLOATS = {'resnet50_ibn_a': 25_557_032, 'densenet121_ibn_a': 7_978_856, 'cifar_resnet20_ibn_a': 273_066}
-ADDS = 1.0e9  # bytes a second that a server takes in, adds and gives back, of one core: benchmarks/scaling
-SHARE = 0.8  # of a link's rate that is reached
+ADDS = 0.42e9  # bytes a second that a server takes in, adds and gives back: four workers at 10 Gbit/s, all on two cores
+SHARE = 0.85  # of a link's rate that is reached
 BACKWARD = 2 / 3  # of a step; sums can hide behind it where a device computes on its own
-DEVICES = 8  # of a machine, which adds its own up first
 
 
-def seconds(floats, machines, servers, gigabits, adds=ADDS, beside=True):
-    """To add up: the busiest link or server; beside: servers are on the machines of workers."""
+def seconds(floats, machines, servers, gigabits):
+    """To add up: what the busiest link or server takes. Servers are on machines of workers."""
     size, link = 4 * floats, SHARE * gigabits * 1e9 / 8
     if machines == 1:
         return 0.0
-    own = servers / machines if beside else 0  # servers on a worker's machine, of which its own part stays there
     through = machines * size / servers  # into a server, and out again
-    if beside:
-        busiest = size + through - 2 * size / servers if own else size
-        alone = size
-        busiest = max(busiest, alone)
-    else:
-        busiest = max(size, through)
-    return max(busiest / link, through / adds)
+    beside = through - size / servers + size - size / servers  # without what stays on the machine; with its worker's
+    return max(max(beside, size) / link, through / ADDS)
 
 
 def efficiency(step, adding):
@@ -37,10 +30,11 @@ def efficiency(step, adding):
     return step / (step + adding), step / (step + max(0.0, adding - BACKWARD * step))
 
 
-def table(floats, step):
+def table(floats, step, own):
+    """own: devices of a machine, which adds theirs up first."""
     rows = ['| devices | machines | servers | 1 Gbit/s | 10 Gbit/s | 25 Gbit/s | 100 Gbit/s |', '|' + '---|' * 7]
     for devices in (8, 64, 512):
-        machines = max(devices // DEVICES, 1)
+        machines = max(devices // own, 1)
         for servers in sorted({1, machines} if machines > 1 else {1}):
             cells = []
             for gigabits in (1, 10, 25, 100):
@@ -67,10 +61,11 @@ def main():
     parser.add_argument('--json', type=Path)
     parser.add_argument('--network', default='resnet50_ibn_a', choices=FLOATS)
     parser.add_argument('--step', type=float, default=0.25, help='seconds that a device computes')
+    parser.add_argument('--own', type=int, default=8, help='devices of a machine')
     args = parser.parse_args()
     if args.json:
         print(beside_measured(json.loads(args.json.read_text())), end='\n\n')
-    print(table(FLOATS[args.network], args.step))
+    print(table(FLOATS[args.network], args.step, args.own))
 
 
 if __name__ == '__main__':
