@@ -9,6 +9,8 @@ import sys
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ibnnet_mx import launch
 from ibnnet_mx.cli import launch as command
@@ -199,3 +201,18 @@ def test_a_mistake_is_one_line(capfd, words, text):
         assert said.count('\n') == 1
     else:
         assert 'ibnnet-launch: no-such-command: No such file or directory\n' in said
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
+def test_any_host_file_gives_names_or_a_refusal(tmp_path, content):
+    path = tmp_path / 'hosts'
+    path.write_bytes(content)
+    try:
+        found = hosts.read(str(path))
+    except ValueError as error:
+        found = str(error)
+    if isinstance(found, str):
+        assert found.startswith(f'-H {path}')
+    else:
+        assert all(not name.startswith('-') and not set(name) & set(' ;|&$`\'"\n\\()<>') for name in found)
