@@ -91,7 +91,10 @@ BEFORE_DATA = [
     (['--keep', '0'], '--keep 0 must be at least 1'),
     (['--frequent', '0'], '--frequent 0: the batches from one log line to the next'),
     (['--log-file', '/proc/none/a.log'], '--log-file /proc/none/a.log cannot be written: '),
-    (['--kv-store', 'dist_async'], '--kv-store dist_async is not available: use one of local, device'),
+    (
+        ['--kv-store', 'dist_async'],
+        '--kv-store dist_async is not available: workers that do not wait for each other diverge; use one of local, ',
+    ),
     (['--gpus', '0,0'], '--gpus 0,0: '),
     (['--gpus', 'a'], '--gpus a must be numbers with commas'),
     (['--gpus', '99'], '--gpus 99: '),
