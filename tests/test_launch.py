@@ -123,6 +123,14 @@ def test_output_is_prefixed_and_a_failure_ends_all(tmp_path):
     assert nothing_left('fails')
 
 
+def test_commands_of_its_own_environment_are_found(tmp_path):
+    words = ['-n', '1', '--', os.path.basename(PYTHON), '-c', 'import sys; print(sys.executable); sys.exit(7)']
+    line = [PYTHON, '-m', 'ibnnet_mx.cli.launch', *words]
+    done = subprocess.run(line, cwd=ROOT, env={**os.environ, 'PATH': '/bin'}, capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout == f'[worker 0] {PYTHON}\n'
+
+
 def test_a_process_that_dies_ends_all_and_is_told_by_its_signal():
     job = launched(
         "import os,time; time.sleep(1) if os.environ['DMLC_ROLE'] else 0; os.kill(os.getpid(), 9)", MARK='dies'

@@ -227,7 +227,7 @@ def training() -> Parser:
         '--kv-store',
         default='local',
         help='local or device: how the devices of this process add their gradients; dist_sync, dist_device_sync: and '
-        'all workers of a job that ibnnet-launch starts',
+        'all workers of a job that ibnnet-launch starts; horovod: and those of horovodrun',
     )
     add('--threads', type=int, help='of the reader; unset: one for each core')
     add('--accumulate', type=int, metavar='K', help="compute a device's pictures in K parts, with a K-th of the memory")

@@ -40,6 +40,8 @@ def main(words: list[str]) -> int:
     """The command's exit code; 128 and the signal's number where it died of one, 127 where there is no such command."""
     cut = words.index('--')
     settings = dict(word.split('=', 1) for word in words[:cut])
+    beside = os.path.dirname(sys.executable)  # where ibnnet-train is, with an environment that is not activated
+    settings['PATH'] = f'{beside}{os.pathsep}{os.environ.get("PATH", os.defpath)}'
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are the launcher's to hand on
     try:
