@@ -112,7 +112,7 @@ class Trainer:
     def step(self, data, label, rate, told=None):
         """One update at a learning rate with the mean gradient over all rows. Returns the logits of data by part.
 
-        data, label: None where this worker has no picture. told: distributed.Told of the step; None: data is all.
+        data, label: None where this worker has no picture. told: cluster.tell() of the step; None: data is all.
         finite is 1 afterwards where loss and gradient were, else 0; nan='skip' does without the update then.
         """
         before = self._statistics() if self.nan == 'skip' else ()
@@ -216,9 +216,9 @@ class Trainer:
     def train_epoch(self, train, keeper=None):
         """One epoch over data.Iterator train, from self.batch on; its lines and bar go to the report.
 
-        keeper: keeper.asked() gives the signal that this worker was asked to end by, 0; keeper.due(batches done, the
-        signal that one of the workers was asked by) says whether keeper.save() shall be called then. What that raises
-        ends the epoch, and self is as it stood after that batch.
+        keeper: keeper.asked() gives the signal that this worker was asked to end by, 0; keeper.due(batches done, what
+        all workers told each other) says whether keeper.save() shall be called then. What that raises ends the epoch,
+        and self is as it stood after that batch.
         """
         begin, steps, done, rate = time.time(), train.steps(self.epoch), None, 0.0
         self._seed()

@@ -279,3 +279,25 @@ def test_what_is_waited_for_is_told():
         return stages
 
     assert together(2, work)[0] == ['data', 'step', 'kvstore', 'step', 'data']
+
+
+def test_all_workers_go_back_together_and_leave_the_batch_out(tmp_path):
+    store, found = Store(tmp_path / 'net'), batches(8, 8, 8)
+    bright = [(pixels.copy(), label) for pixels, label in found]
+    bright[1][0][7] = float('inf')
+
+    def work(cluster):
+        run, feed = make(plan=GN, cluster=cluster), Part(found, cluster)
+        run.nan = 'rollback'
+        keep = keeper.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': recipe.to_dict(run.recipe)})
+        keep.train()
+        keep._write(1, {})
+        feed._batches = list(share(bright, cluster))
+        keep.train()
+        return run
+
+    first, second = together(2, work)
+    assert first.left_out == second.left_out == {(1, 1)}
+    assert equal(values(first), values(second))
+    assert first.epoch == 2
+    assert first.report.sums.samples == 16

@@ -51,7 +51,7 @@ class Keeper:
         return self._asked
 
     def due(self, batch, told):
-        """told: distributed.Told, what all workers know."""
+        """told: what Cluster.tell gave, the same for all workers."""
         self._agreed = told.asked
         return bool(self._agreed) or bool(self._every) and batch % self._every == 0
 
