@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import mxnet as mx
@@ -12,6 +13,7 @@ from ibnnet_mx.checkpoint import Inside
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.recipe import Recipe
 
+ALONE = threading.Lock()  # workers that are threads have one random generator, and load the operators once
 CLASSES = 4
 KEYS = ('dtype', 'norm', 'norm_batch_size', 'bn_mom', 'zero_gamma')
 PLAN = Recipe('tiny', 'cifar10', optimizer='sgd', lr=0.05, batch_size=8, epochs=3, lr_steps=(2,), aug_level='cifar')
@@ -102,7 +104,8 @@ def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='l
         model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args)
     )
     cluster = cluster or distributed.connect(kvstore, cpus=cpus)
-    return trainer.Trainer(net, plan, cluster, Notes(), recompute, start)
+    with ALONE:
+        return trainer.Trainer(net, plan, cluster, Notes(), recompute, start)
 
 
 def batches(*sizes, seed=0):
