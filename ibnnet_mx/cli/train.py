@@ -29,7 +29,7 @@ def train(args, wanted, model, begin, facts, store, report, cluster):
     for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
         report.info(line)
     for line in [*recipe.remarks(wanted, run.epoch), *start.remarks(begin, facts, wanted)]:
-        report.warn(line)
+        (report.warn if cluster.is_main else report.info)(line)  # said once
     if args.profile:
         return parts.profile(run, train_data, args.profile, report)
     about = dict(plan.describe(wanted, model, classes, names), init=start.origin(begin, facts))
