@@ -147,6 +147,7 @@ def findings(folder: str) -> Iterator[Finding]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python -m ibnnet_mx.doctor', description=(__doc__ or '').partition(':')[0])
+    parser.error = lambda message: parser.exit(2, f'{parser.prog}: {message}\n')  # type: ignore[method-assign]
     parser.add_argument('--folder', default='.', help='where checkpoints will be written (here)')
     folder, stopping = parser.parse_args(argv).folder, 0
     for finding in findings(folder):

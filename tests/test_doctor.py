@@ -89,3 +89,9 @@ def test_the_doctor_asks_the_scheduler(monkeypatch):
         assert f'the scheduler does not answer at 127.0.0.1:{port} ' in texts(doctor.cluster())[0]
         server.listen()
         assert texts(doctor.cluster()) == [f'  ok  the scheduler 127.0.0.1:{port} answers; 2 workers, 1 servers']
+
+
+def test_a_mistake_is_one_line(capsys):
+    with pytest.raises(SystemExit, match='2'):
+        doctor.main(['--nothing'])
+    assert capsys.readouterr().err == 'python -m ibnnet_mx.doctor: unrecognized arguments: --nothing\n'
