@@ -1,8 +1,10 @@
 """Checkpoints: what is saved comes back, also in mxnet's own hands; what is kept, chosen and refused."""
 
 import errno
+import hashlib
 import json
 import os
+import pickle
 from dataclasses import replace
 
 import mxnet as mx
@@ -257,6 +259,31 @@ def test_states_of_another_network_are_refused_with_the_files_name(store):
     ndfile.write(store.path(2, 'states'), ndfile.encode({'nobody': np.ones(2, 'f')}))
     with pytest.raises(ValueError, match=f'^{store.path(2, "states")} cannot be used: .*nobody'):
         store.load(make(), 2)
+
+
+class Evil:
+    """What mxnet's own reader of .states would run."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_pickle_as_states_is_refused_and_not_run(store, tmp_path):
+    """With the sum in the .json put right, as an attacker would."""
+    data = pickle.dumps(Evil(tmp_path / 'run'))
+    store.path(2, 'states').write_bytes(data)
+    facts = json.loads(store.path(2, 'json').read_text())
+    facts['files']['net-0002.states'] = {'bytes': len(data), 'sha256': hashlib.sha256(data).hexdigest()}
+    store.path(2, 'json').write_text(json.dumps(facts))
+    assert store.fault(2) == ''
+    with pytest.raises(ValueError, match=f'^{store.path(2, "states")} cannot be used: '):
+        store.load(make(), 2)
+    assert not (tmp_path / 'run').exists()
+    pickle.loads(data)  # the attack would do harm
+    assert (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize('function', ['fsync', 'replace'])

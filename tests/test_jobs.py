@@ -19,11 +19,13 @@ from ibnnet_mx import launch, ndfile
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.distributed import job
 from ibnnet_mx.launch import hosts
-from tests.conftest import ROOT, make_tiny
+from tests.conftest import ROOT, make_tiny, tiny_picture
+from tests.record_sets import png, write
 from tests.tiny_runs import PLAN, make, values
 
 TRAIN = [sys.executable, str(ROOT / 'train_resnet.py'), '--kv-store', 'dist_sync']
 TINY = ['--data-type', 'cifar10', '--depth', '20', '--batch-size', '8', '--frequent', '2', '--lr', '0.00001']
+TINY += ['--max-bad-records', '1']
 SETTINGS = {**os.environ, 'OMP_NUM_THREADS': '1'}
 
 
@@ -53,11 +55,15 @@ def weights(prefix, epoch=1):
 def whole(tmp_path_factory):
     """A data folder with a damaged picture, and two epochs of two workers on it: (data, prefix, what was said)."""
     folder = tmp_path_factory.mktemp('jobs')
-    data = make_tiny(folder / 'data', train=41)
+    data, draw = make_tiny(folder / 'data'), np.random.RandomState(5)
+    payloads = [png(tiny_picture(i % 4, draw)) for i in range(41)]
+    payloads[7] = payloads[7][:40]
+    write(data / 'cifar10_train.rec', payloads, [i % 4 for i in range(41)])
     said = finished(words(data, folder / 'whole', '--epochs', '2'))
     return data, folder / 'whole', said
 
 
+ONCE = [1, 1, 0], [1, 0, 1]  # the damaged picture is met by one process, and by one of two workers
 GN = ['--norm', 'gn', '--epochs', '1', '--model', 'resnet', '--lr', '0.000003']
 
 
@@ -107,6 +113,7 @@ def as_one_process(data, tmp_path):
     moved = max(np.abs(array - begin[name[4:]]).max() for name, array in expected.items())
     apart = max(np.abs(array - found[name]).max() for name, array in expected.items())
     assert apart < 1e-6 < moved / 20
+    assert [Path(f'{tmp_path}/{name}.log').read_text().count('skipped') for name in ('one', 'two', 'two-1')] in ONCE
     metrics = [Store(tmp_path / prefix).facts(1)['metrics'] for prefix in ('one', 'two')]
     for part in ('train', 'validation'):
         assert metrics[1][part] == pytest.approx(metrics[0][part], rel=1e-3)
@@ -133,7 +140,7 @@ def test_rank_0_writes_and_every_rank_logs(whole):
     assert '[worker 1] ibnnet_mx: worker 1 of 2\n' in said
     assert 'Traceback' not in said
     own = [line for line in said.splitlines() if line.startswith('[worker 1]')]
-    assert not [line for line in own if 'INFO' in line or 'WARN' in line]
+    assert not [line for line in own if 'INFO' in line or 'WARN' in line and not line.endswith(': skipped')]
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

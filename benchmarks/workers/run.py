@@ -31,7 +31,7 @@ from ibnnet_mx.launch import hosts  # noqa: E402
 
 ENVIRONMENT = {**_env.BEFORE, 'PYTHONPATH': str(ROOT)}
 WORKER = [sys.executable, str(HERE / 'worker.py')]
-STEPS, BATCH = 50, 128
+BATCH = 128
 ROLES = ('worker', 'server', 'scheduler')
 PATIENCE = 60.0  # seconds, for what should take less than 30
 
@@ -59,13 +59,13 @@ def difference(one, other):
 
 
 def same(data, folder):
-    """{rate: found} of 50 steps of ResNet-20 with GroupNorm: one process, four contexts, two workers.
+    """[found] of ResNet-20 with GroupNorm after so many steps at a rate: one process, four contexts, two workers.
 
     The network is not smooth: where it learns fast, one rounding error at the start moves it as far as devices do.
     """
-    found = {}
-    for rate in ('0.1', '0.00001'):
-        few = ['--norm', 'gn', '--epochs', '1', '--num-examples', str(STEPS * BATCH), '--lr', rate]
+    found = []
+    for steps, rate in ((1, '0.1'), (50, '0.00001'), (50, '0.0001'), (50, '0.1')):
+        few = ['--norm', 'gn', '--epochs', '1', '--num-examples', str(steps * BATCH), '--lr', rate]
         ways = {'one': [], 'nudged': [], 'contexts': ['--cpus', '4'], 'workers': ['--kv-store', 'dist_sync']}
         for way, more in ways.items():
             words = [*WORKER, f'{folder}/{way}', *options(data, f'{folder}/{way}', *more, *few)]
@@ -73,12 +73,16 @@ def same(data, folder):
             run(launched(2, '--', *words) if way == 'workers' else words, VALIDATE='0', NUDGE=nudge)
         names = ('one-0', 'nudged-0', 'contexts-0', 'workers-0', 'workers-1')
         one, nudged, contexts, first, second = (np.load(f'{folder}/{name}.npz') for name in names)
-        found[rate] = {
+        row = {
+            'steps': steps,
+            'rate': rate,
             'workers identical': all(np.array_equal(first[name], second[name]) for name in first.files),
             '2 workers against one process': difference(first, one),
             '4 contexts against one process': difference(contexts, one),
             'one process, nudged at the start, against one that was not': difference(nudged, one),
         }
+        print(json.dumps(row), flush=True)
+        found.append(row)
     return found
 
 

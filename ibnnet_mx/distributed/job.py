@@ -20,8 +20,6 @@ REFUSED = {
     'dist_async': 'workers that do not wait for each other diverge',
     'dist_device_async': 'workers that do not wait for each other diverge',
     'dist': 'it is another name of dist_sync',
-    'nccl': 'the wheels of mxnet 1.9.1 are tried with device only',
-    'p3': 'the wheels of mxnet 1.9.1 lack it',
 }
 JOIN_SECONDS = 25.0  # for all processes to be there, IBNNET_MX_JOIN_SECONDS has another
 ENDED = 75  # exit code: another process of the job is gone, and the job can be started again (sysexits.h: EX_TEMPFAIL)
