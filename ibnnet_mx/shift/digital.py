@@ -1,0 +1,81 @@
+"""Digital corruptions of arXiv:1903.12261. Pictures are float32 (n, S, S, 3) in 0..1; draws: a Generator for each."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from ibnnet_mx.shift.noise import Draws
+
+
+def contrast(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
+    """Each plane's differences from its mean, times `share`."""
+    means = x.mean(axis=(1, 2), keepdims=True)
+    return (x - means) * np.float32(share) + means
+
+
+@lru_cache(maxsize=64)
+def _smoothing(side: int, sigma: float) -> np.ndarray:
+    """float32 (side, side): a row convolved with a Gaussian that is cut off at 3 sigma, mirrored at the edges."""
+    reach = int(3 * sigma + 0.5)
+    if not reach:
+        return np.eye(side, dtype=np.float32)
+    steps = np.arange(-reach, reach + 1)
+    weights = np.exp(-(steps**2) / (2 * sigma**2))
+    places = (np.arange(side)[:, None] + steps) % (2 * side)
+    places = np.where(places < side, places, 2 * side - 1 - places)
+    matrix = np.zeros((side, side))
+    np.add.at(matrix, (np.arange(side)[:, None], places), weights / weights.sum())
+    return matrix.astype(np.float32)
+
+
+def elastic_transform(x: np.ndarray, draws: Draws, strength: float, sigma: float, corners: float) -> np.ndarray:
+    """Stretched at three points by up to `corners`, then moved by smooth noise; all three as shares of the side.
+
+    The noise is uniform in -1..1, convolved with a Gaussian of deviation sigma, times strength.
+    """
+    side = x.shape[1]
+    matrix, middle, third = _smoothing(side, sigma * side), side // 2, side // 3
+    points = np.array([[1, 1], [1, -1], [-1, -1]], np.float32) * third + middle
+    rows, columns = np.mgrid[:side, :side].astype(np.float32)
+    found = []
+    for one, draw in zip(x, draws):
+        shifted = points + draw.uniform(-corners * side, corners * side, (3, 2)).astype(np.float32)
+        bent = cv2.warpAffine(
+            one, cv2.getAffineTransform(points, shifted), (side, side), borderMode=cv2.BORDER_REFLECT_101
+        )
+        right, down = matrix @ (draw.random((2, side, side), np.float32) * 2 - 1) @ matrix.T * (strength * side)
+        bent = cv2.remap(bent, columns + right, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        found.append(bent)
+    return np.stack(found)
+
+
+@lru_cache(maxsize=64)
+def _box(wide: int, narrow: int) -> np.ndarray:
+    """float32 (narrow, wide): the mean of the pixels whose centres lie within each new one, as Pillow's BOX does."""
+    scale = wide / narrow
+    centres = (np.arange(narrow) + 0.5) * scale
+    offsets = (np.arange(wide) + 0.5 - centres[:, None]) / max(scale, 1)
+    inside = ((offsets > -0.5) & (offsets <= 0.5)).astype(np.float32)
+    return inside / inside.sum(axis=1, keepdims=True)
+
+
+def pixelate(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
+    """Brought to `share` of its side and back, each time by means over boxes, in 8 bits."""
+    side = x.shape[1]
+    for matrix in (_box(side, int(side * share)), _box(int(side * share), side)):
+        x = np.einsum('ij,njkc->nikc', matrix, x, optimize=True)
+        x = np.rint(np.einsum('ij,nkjc->nkic', matrix, x, optimize=True) * 255) / 255
+    return x
+
+
+def jpeg_compression(x: np.ndarray, draws: Draws, quality: int) -> np.ndarray:
+    """Stored as JPEG, colours at half the resolution, and read again."""
+    pictures = np.rint(x * 255).astype(np.uint8)
+    found = []
+    for one in pictures:
+        _, stored = cv2.imencode('.jpg', one[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        found.append(cv2.imdecode(stored, cv2.IMREAD_COLOR)[:, :, ::-1])
+    return np.stack(found).astype(np.float32) / 255

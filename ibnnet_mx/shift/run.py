@@ -1,0 +1,98 @@
+"""Shifted pictures: in this process, or in several ahead of who takes them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import zlib
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Callable, Iterable, Iterator
+
+import cv2
+import numpy as np
+
+from ibnnet_mx.shift import appearance, blur, digital, noise, table, weather
+
+FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+    name: getattr(room, name)
+    for room, groups in (
+        (noise, ('noise',)),
+        (blur, ('blur',)),
+        (weather, ('weather',)),
+        (digital, ('digital',)),
+        (appearance, ('appearance',)),
+    )
+    for group in groups
+    for name in table.GROUPS[group]
+}
+CHUNK = 1 << 20  # values that are worked on at a time, so that they stay in the caches
+AHEAD = 2  # batches in work for each process
+
+
+def _draw(position: int, name: str, severity: int, seed: int) -> np.random.Generator:
+    """The random numbers of a picture: no two shifts, severities, positions or seeds have the same."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), severity, position])
+
+
+def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: int = 0) -> np.ndarray:
+    """uint8 (n, S, S, 3): RGB pictures of that shape after one shift, arXiv:1903.12261 (15 of table.NAMES).
+
+    positions: (n,), whole numbers; a picture's change depends on its position, name, severity (1 to 5) and seed alone,
+    not on the others. Values are cut to 0..255 and, as in the published sets, not rounded but cut to whole numbers.
+    ValueError names the argument.
+    """
+    if name not in FUNCTIONS:
+        raise ValueError(f'name {name!r} is no shift: there are {", ".join(table.NAMES)}')
+    if severity not in table.SEVERITIES:
+        raise ValueError(f'severity {severity!r} must be 1, 2, 3, 4 or 5')
+    square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2] >= 8 and pictures.shape[3] == 3
+    if pictures.dtype != np.uint8 or not square:
+        what = f'{pictures.dtype} {pictures.shape}'
+        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least 8, {what} came')
+    if len(positions) != len(pictures):
+        raise ValueError(f'positions: {len(positions)} of them came for {len(pictures)} pictures')
+    values, function = table.constants(name, severity, pictures.shape[1]), FUNCTIONS[name]
+    rows, found = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
+    for first in range(0, len(pictures), rows):
+        part = pictures[first : first + rows].astype(np.float32) / 255
+        draws = [_draw(int(position), name, severity, seed) for position in positions[first : first + rows]]
+        changed = np.clip(function(part, draws, *values) * 255, 0, 255)
+        found[first : first + rows] = changed + 2**-8  # what rounding has taken from whole numbers
+    return found
+
+
+def _prepare() -> None:
+    cv2.setNumThreads(1)  # there is a process for each core
+
+
+class Workers:
+    """Processes that shift batches ahead of who takes them; 1: this process does it. Use it in a `with`."""
+
+    def __init__(self, processes: int) -> None:
+        self._count = processes
+        self._pool: ProcessPoolExecutor | None = None
+        if processes > 1:  # spawned: a fork of a process with mxnet's threads would hang
+            spawn = multiprocessing.get_context('spawn')
+            self._pool = ProcessPoolExecutor(processes, spawn, initializer=_prepare)
+
+    def over(self, batches: Iterable[tuple], name: str, severity: int, seed: int = 0) -> Iterator[tuple]:
+        """The batches, (pictures, positions, ...), in their order, with their pictures shifted."""
+        if self._pool is None:
+            for pictures, positions, *rest in batches:
+                yield (apply(pictures, positions, name, severity, seed), positions, *rest)
+            return
+        waiting: deque = deque()
+        for pictures, positions, *rest in batches:
+            waiting.append((self._pool.submit(apply, pictures, positions, name, severity, seed), positions, rest))
+            if len(waiting) > AHEAD * self._count:
+                done, where, what = waiting.popleft()
+                yield (done.result(), where, *what)
+        for done, where, what in waiting:
+            yield (done.result(), where, *what)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
