@@ -105,6 +105,18 @@ class Evaluation:
         for batch in self._reader.epoch():
             yield mx.nd.from_numpy(batch.data, zero_copy=True), batch.label, batch.real
 
+    def raw(self):
+        """(pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) of an Evaluation of raw pixels, no padding.
+
+        positions count the pictures that can be read, whatever the size of the batches.
+        """
+        count = 0
+        for batch in self._reader.epoch():
+            if batch.real:
+                pictures = np.ascontiguousarray(batch.data[: batch.real].transpose(0, 2, 3, 1))
+                yield pictures, np.arange(count, count + batch.real), batch.label[: batch.real].astype(np.int64)
+                count += batch.real
+
     def close(self):
         self._reader.close()
 
@@ -136,8 +148,10 @@ def val_iter(data_dir, data_type, batch_size, source, options):
     return Iterator({None: reader}, lambda epoch: None)
 
 
-def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None):
+def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None, raw=False):
     """The Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
+
+    raw: it is read by raw() alone, in uint8, to be changed before normalised() makes of it what a network is fed.
 
     source: Input, its size that of the crop. batch_size: rows of a batch, the crops of a picture in one. resize, crops:
     as in view.choose. ValueError names the option, or the folder and what was looked for, RecordError the picture.
@@ -149,7 +163,7 @@ def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None
     found = (find(path, kind, 'val') for kind in kinds if Path(path).is_dir())
     path = next((rec for rec in found if rec), path)
     chosen = view.choose(source.size, resize, crops, not Path(path).is_dir())
-    pixels, pictures = (source.mean, source.std), -(-batch_size // crops)
+    pixels, pictures = None if raw else (source.mean, source.std), -(-batch_size // crops)
     try:
         reader = Reader(path, source.size, pictures, None, pixels, options, chosen)
     except SourceError as error:
@@ -158,6 +172,15 @@ def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None
     for note in getattr(reader.records, 'notes', ()):
         options.report(f'{path}: {note}')
     return Evaluation(reader, path)
+
+
+def normalised(pictures, source):
+    """NDArray float32 (n, 3, S, S), as a network of source (Input) is fed, of RGB pictures uint8 (n, S, S, 3)."""
+    table = opencv.pixel_table(source.mean, source.std)
+    planes = np.empty((len(pictures), 3, *pictures.shape[1:3]), np.float32)
+    for plane in range(3):
+        planes[:, plane] = table[plane][pictures[..., plane]]
+    return mx.nd.from_numpy(planes, zero_copy=True)
 
 
 def record_iters(recipe, data_dir, cluster, source, options=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable
 
@@ -15,6 +16,7 @@ class Result:
     """What a network of `classes` said of each picture, and the means; top5 is None with fewer than five classes.
 
     labels, predicted: int64 (count,), -1 where a picture's logits hold NaN. top1, top5: fractions; cross_entropy: nats.
+    confidence: float64 (count,), the predicted class's probability, NaN where the logits give none.
     """
 
     labels: np.ndarray
@@ -23,6 +25,7 @@ class Result:
     top1: float
     top5: float | None
     cross_entropy: float
+    confidence: np.ndarray
 
     @property
     def count(self) -> int:
@@ -33,6 +36,25 @@ class Result:
         held = np.bincount(self.labels)
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=len(held))
         return [(int(label), int(held[label]), int(right[label])) for label in np.flatnonzero(held)]
+
+    def confusion(self) -> np.ndarray:
+        """int64 (classes, classes): pictures of each class (rows) by what was said (columns); NaN was said nothing."""
+        counts = np.zeros((self.classes, self.classes), np.int64)
+        told = self.predicted >= 0
+        np.add.at(counts, (self.labels[told], self.predicted[told]), 1)
+        return counts
+
+    def calibration_error(self, bins: int = 15) -> float:
+        """Expected calibration error, arXiv:1706.04599: |share right - mean confidence| over `bins` equal intervals.
+
+        The mean is weighted by the pictures in each interval (a, b] of confidence; NaN where a confidence is.
+        """
+        if np.isnan(self.confidence).any():
+            return math.nan
+        place = np.clip(np.ceil(self.confidence * bins).astype(int) - 1, 0, bins - 1)
+        right = (self.labels == self.predicted).astype(np.float64)
+        gaps = np.bincount(place, right - self.confidence, minlength=bins)
+        return float(np.abs(gaps).sum() / self.count)
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -74,23 +96,48 @@ def over_crops(logits: np.ndarray, crops: int) -> np.ndarray:
     return np.log(np.exp(values - top[:, None]).mean(axis=1)) + top
 
 
+@np.errstate(invalid='ignore')
+def confidences(logits: np.ndarray) -> np.ndarray:
+    """float64 (n,): the largest softmax of each row; NaN for a row with NaN."""
+    values = logits.astype(np.float64)
+    return 1 / np.exp(values - values.max(axis=1, keepdims=True)).sum(axis=1)
+
+
+class Tally:
+    """What a network has said of the batches so far, for its Result."""
+
+    def __init__(self) -> None:
+        self._labels: list[np.ndarray] = []
+        self._predicted: list[np.ndarray] = []
+        self._confidence: list[np.ndarray] = []
+        self._total = {'cross-entropy': 0.0}
+        self._classes = 0
+
+    def add(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """logits (n, classes), labels int64 (n,)."""
+        self._labels.append(labels)
+        self._predicted.append(predictions(logits))
+        self._confidence.append(confidences(logits))
+        self._classes = logits.shape[1]
+        self._total = {name: self._total.get(name, 0.0) + value for name, value in scores(logits, labels).items()}
+
+    def result(self) -> Result:
+        """ValueError where there was no picture."""
+        if not self._labels:
+            raise ValueError('none of the pictures could be read, so that there is nothing to evaluate')
+        every = np.concatenate(self._labels)
+        means = {name: value / len(every) for name, value in self._total.items()}
+        facts = means['accuracy'], means.get('top_k_accuracy_5'), means['cross-entropy']
+        return Result(every, np.concatenate(self._predicted), self._classes, *facts, np.concatenate(self._confidence))
+
+
 def evaluate(predict: Callable[[Any], np.ndarray], batches: Iterable[tuple[Any, Any, int]], crops: int = 1) -> Result:
     """The Result of predict: data of n x crops pictures -> logits (n x crops, classes), for any size of batches.
 
     batches: (data, label, real), of which only the first `real` pictures count. ValueError where there is none at all.
     """
-    labels, predicted, total, classes = [], [], dict.fromkeys(['cross-entropy'], 0.0), 0
+    tally = Tally()
     for data, label, real in batches:
-        if not real:
-            continue
-        logits, own = over_crops(predict(data), crops)[:real], label[:real].astype(np.int64)
-        labels.append(own)
-        predicted.append(predictions(logits))
-        classes = logits.shape[1]
-        total = {name: total.get(name, 0.0) + value for name, value in scores(logits, own).items()}
-    if not labels:
-        raise ValueError('none of the pictures could be read, so that there is nothing to evaluate')
-    every = np.concatenate(labels)
-    means = {name: value / len(every) for name, value in total.items()}
-    facts = means['accuracy'], means.get('top_k_accuracy_5'), means['cross-entropy']
-    return Result(every, np.concatenate(predicted), classes, *facts)
+        if real:
+            tally.add(over_crops(predict(data), crops)[:real], label[:real].astype(np.int64))
+    return tally.result()

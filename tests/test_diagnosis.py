@@ -17,7 +17,7 @@ def made_up(right, classes=100, each=10, known=0.8, seed=0, top=None):
     predicted = np.where(draw.rand(len(labels)) < known, [right(label) for label in labels], 0)
     guesses = draw.randint(0, classes, len(labels))
     predicted = np.where(predicted == 0, guesses, predicted)
-    return Result(labels, predicted, classes, float((labels == predicted).mean()), None, 4.0)
+    return Result(labels, predicted, classes, float((labels == predicted).mean()), None, 4.0, np.ones(len(labels)))
 
 
 def said(result, names=Names(), **options):  # noqa: B008
@@ -107,9 +107,11 @@ def test_pixels_that_are_hardly_better_are_not_named():
 
 def test_a_network_that_names_one_class_or_nan_is_described():
     labels = np.repeat(np.arange(10), 10)
-    (line,) = said(Result(labels, np.full(100, 3), 10, 0.1, None, 2.3), Names([], list('abcdefghij')))
+    (line,) = said(Result(labels, np.full(100, 3), 10, 0.1, None, 2.3, np.ones(100)), Names([], list('abcdefghij')))
     assert 'are these the trained weights of this network? It names class 3 (d) in 100 % of the pictures' in line
-    (line,) = said(Result(labels, np.full(100, -1), 10, 0.0, None, np.nan), measure=lambda *_: pytest.fail('tried'))
+    (line,) = said(
+        Result(labels, np.full(100, -1), 10, 0.0, None, np.nan, np.ones(100)), measure=lambda *_: pytest.fail('tried')
+    )
     assert 'the logits of 100 % of the pictures hold NaN' in line
 
 

@@ -52,8 +52,19 @@ class Model:
 def test_a_report_holds_what_json_needs(records):
     found = evaluation.report(Model(), records, batch_size=7, options=ONE)
     assert list(found) == [
-        *('model', 'data', 'count', 'top1', 'top5', 'cross_entropy', 'crop_size', 'resize', 'crops', 'pixels'),
-        *('per_class', 'remarks'),
+        *(
+            'model',
+            'data',
+            'count',
+            'top1',
+            'top5',
+            'cross_entropy',
+            'calibration_error',
+            'crop_size',
+            'resize',
+            'crops',
+        ),
+        *('pixels', 'per_class', 'remarks'),
     ]
     assert json.loads(json.dumps(found)) == found
     assert (found['count'], found['top1'], found['top5'], found['remarks']) == (100, 1.0, 1.0, [])
@@ -70,7 +81,8 @@ def test_any_batch_size_gives_the_same_report(records, batch, crops):
     one, other = (
         evaluation.report(Model(order=order), records, batch_size=n, options=ONE, **options) for n in (batch, 33)
     )
-    assert one.pop('cross_entropy') == pytest.approx(other.pop('cross_entropy'), rel=1e-12)
+    for name in ('cross_entropy', 'calibration_error'):
+        assert one.pop(name) == pytest.approx(other.pop(name), rel=1e-12)
     assert one == other
     assert one['top1'] == pytest.approx(0.82)  # 9 pictures of class 2 and 3 each, less than the 8 or 9 of the others
     assert (one['per_class'][NAMES[2]], one['per_class'][NAMES[4]]) == (0, 1)
@@ -80,11 +92,11 @@ def test_any_batch_size_gives_the_same_report(records, batch, crops):
 def test_the_text_is_short_unless_every_class_is_asked_for(records):
     found = evaluation.report(Model(order=[1, 0, *range(2, CLASSES)]), records, options=ONE)
     text = list(evaluation.lines(found))
-    assert len(text) == 17
+    assert len(text) == 18
     assert text[0] == f'--model made-up on {records}/cifar10_val.rec'
     assert '  top-1          82.00 %' in text
     assert text[-3:] == [f'    100.00 %  {NAMES[11]}', f'      0.00 %  {NAMES[0]}', f'      0.00 %  {NAMES[1]}']
-    assert text[11] == '    ...'
+    assert text[12] == '    ...'
     every = list(evaluation.lines(found, per_class=True))
     assert [line.split()[-1] for line in every[-CLASSES:]] == NAMES
 

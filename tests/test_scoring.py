@@ -127,3 +127,41 @@ def test_batches_without_a_picture_do_not_count():
     assert scoring.evaluate(lambda data: data, [empty, *full]).count == 3
     with pytest.raises(ValueError, match='none of the pictures could be read'):
         scoring.evaluate(lambda data: data, [empty])
+
+
+def result(logits, labels):
+    tally = scoring.Tally()
+    for first in range(0, len(labels), 7):
+        tally.add(logits[first : first + 7], labels[first : first + 7])
+    return tally.result()
+
+
+def test_calibration_is_the_mean_gap_between_confidence_and_accuracy():
+    draw = np.random.RandomState(0)
+    logits, labels = 2 * draw.randn(500, 6).astype('f'), draw.randint(0, 6, 500)
+    found = result(logits, labels)
+    chances = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(axis=1, keepdims=True)
+    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert found.calibration_error() == pytest.approx(expected, rel=1e-9)
+    assert 0.2 < expected < 0.8
+
+
+def test_a_network_that_is_as_sure_as_it_is_right_is_calibrated():
+    logits, labels = np.zeros((40, 4), 'f'), np.repeat(np.arange(4), 10)
+    assert result(logits, labels).calibration_error() == pytest.approx(0)  # a quarter right, a quarter sure
+    assert result(logits + 50 * np.eye(4, dtype='f')[0], labels).calibration_error() == pytest.approx(0.75)
+    logits[3] = np.nan
+    assert np.isnan(result(logits, labels).calibration_error())
+
+
+def test_confusion_counts_pictures_by_class_and_answer():
+    logits = np.eye(3, dtype='f')[[0, 0, 1, 2, 2, 2]]
+    logits[5] = np.nan
+    found = result(logits, np.array([0, 1, 1, 2, 0, 2]))
+    assert found.confusion().tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 1]]
+    assert result(np.zeros((2, 4), 'f'), np.array([1, 1])).confusion().tolist()[1] == [2, 0, 0, 0]

@@ -1,15 +1,23 @@
-"""evaluate.py DATA --prefix P --epoch N: top-1, top-5, cross entropy and the classes' accuracies of a network."""
+"""evaluate.py DATA --prefix P --epoch N: top-1, top-5, cross entropy, calibration and the classes' accuracies.
+
+Of a network on the pictures as they are, on shifted ones, or on several domains.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 
 from ibnnet_mx.cli import options, source
+from ibnnet_mx.shift import table
 
 EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
 with val/ or test/ above them). A crop larger than the pictures of a .rec enlarges them: add --resize to a folder of
-the pictures themselves instead."""
+the pictures themselves instead. SHIFTS: all (the 15 corruptions of arXiv:1903.12261), groups or names, separated by
+commas, each with or without a severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
+    f'{group}: {", ".join(names)}.' for group, names in table.GROUPS.items()
+)
 
 
 def make_parser():
@@ -19,6 +27,7 @@ def make_parser():
     source.add_options(add)
     add = parser.add_argument_group('pictures').add_argument
     add('--data-dir', help='another way to name DATA')
+    add('--domains', nargs='+', metavar='NAME=DATA', help='several in the place of DATA: a row each, mean and worst')
     add('--crop-size', type=int, help='side of what the network sees, such as 224 or 320; unset: as it was trained')
     add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, records as they are')
     add(
@@ -28,11 +37,22 @@ def make_parser():
         help='1: the centre; 10: corners, centre and their mirrors, probabilities averaged',
     )
     add('--batch-size', type=int, default=100, help='changes the speed only, never the result')
-    add('--threads', type=int, help='of the reader; unset: one for each core')
+    add('--threads', type=int, help='of the reader, and processes that shift pictures; unset: one for each core')
     add('--max-bad-records', type=int, default=0, help='damaged pictures that are skipped')
+    add = parser.add_argument_group('shifted pictures').add_argument
+    add('--shift', metavar='SHIFTS', help='errors on corrupted pictures too, and their mean')
+    add('--seed', type=int, default=0, help='of what the shifts draw (0)')
+    add('--baseline', metavar='PREFIX', help='a checkpoint to compare with: mCE and relative mCE, or domain by domain')
+    add('--baseline-epoch', type=int, help='of --baseline; unset: that of --epoch')
     add = parser.add_argument_group('run').add_argument
     add('--gpu', type=int, help='number of the GPU; the CPU where it is not given')
     add('--per-class', action='store_true', help='every class, not the best and worst alone')
+    add('--confusion', metavar='FILE', help='draw which class is taken for which: .png, .svg or .pdf')
+    add(
+        '--sheet',
+        metavar='FILE',
+        help='draw pictures as the network sees them; with --shift, the first one: .png, .jpg',
+    )
     add('--json', action='store_true', help='one JSON object')
     return parser
 
@@ -41,34 +61,106 @@ def warn(text):
     print(f'evaluate: {text}', file=sys.stderr)
 
 
-def evaluate(args):
-    from ibnnet_mx import distributed
-    from ibnnet_mx.cli import evaluation
-    from ibnnet_mx.recordio.reader import Options
+def check(args):
+    """ValueError: an option has a value that cannot be, or does not go with another."""
+    from ibnnet_mx.cli import drawings
 
-    path = args.data if args.data is not None else args.data_dir
-    if path is None or None not in (args.data, args.data_dir):
-        raise ValueError(f'DATA: name one place of pictures, {"none" if path is None else "two"} came')
     for option, value, least in (
         ('--batch-size', args.batch_size, 1),
         ('--threads', args.threads, 1),
         ('--max-bad-records', args.max_bad_records, 0),
+        ('--seed', args.seed, 0),
     ):
         if value is not None and value < least:
             raise ValueError(f'{option} {value} must be at least {least}')
+    if args.domains:
+        for option in ('shift', 'sheet', 'confusion'):
+            if getattr(args, option) is not None:
+                raise ValueError(f'--{option} is of one DATA: run it for each of --domains')
+    if args.shift is not None and args.crops != 1:
+        raise ValueError(f'--crops {args.crops}: --shift is of the centre, leave --crops out')
+    if args.baseline is not None and args.shift is None and not args.domains:
+        raise ValueError(f'--baseline {args.baseline} needs --shift or --domains')
+    if args.baseline_epoch is not None and args.baseline is None:
+        raise ValueError(f'--baseline-epoch {args.baseline_epoch} needs --baseline')
+    drawings.check(args.sheet, args.confusion)
+
+
+def place(args):
+    """DATA. ValueError: none or two of them."""
+    given = [path for path in (args.data, args.data_dir, args.domains) if path is not None]
+    if len(given) != 1:
+        raise ValueError(f'DATA: name one place of pictures, {"none" if not given else "two"} came')
+    return given[0]
+
+
+def networks(args, ctx):
+    """The network, and the baseline where there is one."""
+    found = [source.open_source(args, ctx)]
+    if args.baseline is not None:
+        epoch = args.baseline_epoch if args.baseline_epoch is not None else args.epoch or 0
+        found.append(source.open_checkpoint(args.baseline, epoch, ctx, ('--baseline', '--baseline-epoch')))
+    for model in found:
+        if model.fixed and args.crop_size not in (None, model.size):
+            raise ValueError(
+                f'--crop-size {args.crop_size}: {model.label} takes pictures of {model.size}x{model.size} alone'
+            )
+        if args.crop_size is not None:
+            model.size = args.crop_size
+    if args.shift is not None and len({(model.size, model.classes) for model in found}) > 1:
+        told = ' and '.join(f'{model.classes} classes of {model.size} pixels' for model in found)
+        raise ValueError(f'--baseline {args.baseline}: the networks are for {told}, so that they cannot be compared')
+    return found
+
+
+def shifted(args, models, path, wanted, reading):
+    """The part of the report under 'shift', None without --shift; draws --sheet."""
+    from ibnnet_mx import _env, data, shift
+    from ibnnet_mx.cli import drawings, evaluation, shifts
+
+    pictures = data.evaluation_iter(path, models[0].input, args.batch_size, args.resize, 1, reading, raw=True)
+    try:
+        if args.sheet is not None:
+            keys = evaluation.class_keys(models[0].classes, pictures.names or models[0].names)
+            drawings.draw_sheet(args.sheet, pictures, models[0], keys, wanted, args.seed)
+        if not wanted:
+            return None
+        with shift.Workers(args.threads or _env.usable_cores()) as workers:
+            found = shifts.measure(models, pictures, wanted, workers, args.seed)
+        return shifts.report(found, [model.label for model in models], args.seed)
+    finally:
+        pictures.close()
+
+
+def evaluate(args):
+    from ibnnet_mx import distributed, shift
+    from ibnnet_mx.cli import domains, drawings, evaluation, shifts
+    from ibnnet_mx.recordio.reader import Options
+
+    check(args)
+    path, wanted = place(args), shift.chosen(args.shift) if args.shift is not None else []
+    named = domains.read(args.domains) if args.domains else {}
     cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
-    model = source.open_source(args, cluster.contexts[0])
-    if model.fixed and args.crop_size not in (None, model.size):
-        raise ValueError(
-            f'--crop-size {args.crop_size}: {model.label} takes pictures of {model.size}x{model.size} alone'
-        )
+    models = networks(args, cluster.contexts[0])
     reading = Options(threads=args.threads, max_bad=args.max_bad_records, report=warn)
-    found = evaluation.report(model, path, args.crop_size, args.resize, args.crops, args.batch_size, reading)
-    if args.json:
-        print(json.dumps(found))
+    rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
+    if named:
+        reports = [{key: evaluation.report(model, data, *rest) for key, data in named.items()} for model in models]
+        found = domains.report(*reports)
+        remarks = {line: None for each in reports for one in each.values() for line in one['remarks']}
+        text = domains.lines(found)
     else:
-        print('\n'.join(evaluation.lines(found, args.per_class)))
-    for line in found['remarks']:
+        draw = functools.partial(drawings.draw_confusion, args.confusion) if args.confusion else None
+        found = evaluation.report(models[0], path, *rest, draw)
+        remarks = found['remarks']
+        text = [*evaluation.lines(found, args.per_class)]
+        if args.sheet is not None or wanted:
+            told = shifted(args, models, path, wanted, reading)
+            if told is not None:
+                found['shift'] = told
+                text += shifts.lines(told)
+    print(json.dumps(found) if args.json else '\n'.join(text))
+    for line in remarks:
         warn(line)
 
 

@@ -57,6 +57,11 @@ class Sample:
         return run
 
 
+def finite(value):
+    """None for what JSON has no number for."""
+    return value if np.isfinite(value) else None
+
+
 def class_keys(count, names):
     """A key for each class: its name, its number where it has none or others have the same."""
     held = Counter(names)
@@ -66,8 +71,10 @@ def class_keys(count, names):
     ]
 
 
-def report(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None):
+def report(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None, draw=None):
     """What `model` makes of the pictures of `path` (data.evaluation_iter), as the dict that --json prints.
+
+    draw: is called with the confusion matrix and the names of the classes.
 
     model: predict(NDArray (n, 3, S, S)) -> logits (n, classes), input (data.Input), names (or []), classes, label (what
     the user calls it). crop_size: unset, that of model.input. options: recordio.reader.Options. ValueError names the
@@ -89,13 +96,16 @@ def report(model, path, crop_size=None, resize=None, crops=1, batch_size=100, op
     finally:
         pictures.close()
     keys = class_keys(model.classes, pictures.names or model.names)
+    if draw is not None:
+        draw(result.confusion(), keys)
     return dict(
         model=model.label,
         data=pictures.path,
         count=result.count,
         top1=result.top1,
         top5=result.top5,
-        cross_entropy=result.cross_entropy if np.isfinite(result.cross_entropy) else None,  # JSON has no NaN
+        cross_entropy=finite(result.cross_entropy),
+        calibration_error=finite(result.calibration_error()),
         crop_size=source.size,
         resize=pictures.view.short,
         crops=crops,
@@ -113,8 +123,11 @@ def lines(found, per_class=False):
     yield f'  top-1          {100 * found["top1"]:.2f} %'
     if found['top5'] is not None:
         yield f'  top-5          {100 * found["top5"]:.2f} %'
-    nats = found['cross_entropy']
-    yield f'  cross entropy  {"not finite" if nats is None else format(nats, ".4f")}'
+    for title, value, form in (
+        ('cross entropy', found['cross_entropy'], '{:.4f}'),
+        ('calibration ', found['calibration_error'], '{:.2%}'),
+    ):
+        yield f'  {title}  {"not finite" if value is None else form.format(value).replace("%", " %")}'
     rows = list(found['per_class'].items())
     if not per_class and len(rows) > 2 * EXTREMES:
         ranked = sorted(rows, key=lambda row: -row[1])

@@ -103,15 +103,21 @@ def _gluon(net, ctx, label, classes):
 
 
 def _checkpoint(args, ctx):
-    """Without a .json: RGB, raw 0..255, plain resize to 224, or to 32 where the stem is a CIFAR net's 3x3."""
+    return open_checkpoint(args.prefix, args.epoch or 0, ctx)
+
+
+def open_checkpoint(prefix, epoch, ctx, options=('--prefix', '--epoch')):
+    """The network of a checkpoint, which the user named by these options.
+
+    Without a .json: RGB, raw 0..255, plain resize to 224, or to 32 where the stem is a CIFAR net's 3x3.
+    """
     from ibnnet_mx import checkpoint, convert
 
-    prefix, epoch = args.prefix, args.epoch or 0
     store = checkpoint.Store(prefix)
-    label = f'--prefix {prefix} --epoch {epoch}'
+    label = f'{options[0]} {prefix} {options[1]} {epoch}'
     if not store.path(epoch, 'params').is_file():
         there = ', '.join(map(str, store.epochs()))
-        hint = f'; there are epochs {there}: use --epoch' if there else ''
+        hint = f'; there are epochs {there}: use {options[1]}' if there else ''
         raise ValueError(f'{label}: {store.path(epoch, "params")} does not exist{hint}')
     facts = {}
     if store.path(epoch, 'json').is_file():

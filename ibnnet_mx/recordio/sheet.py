@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Iterable, NamedTuple, Sequence
 
 import cv2
 import numpy as np
@@ -77,26 +77,28 @@ def _label(label: np.ndarray, names: Sequence[str]) -> str:
     return ' '.join(f'{value:g}' for value in label[:8])
 
 
-class _Cell(NamedTuple):
+class Cell(NamedTuple):
+    """Tiles side by side, BGR uint8 (side, side, 3), and two lines of text below them."""
+
     tiles: list[np.ndarray]
     above: str
     below: str
 
 
-def _cell(records: RecordFile, position: int, side: int, names: Sequence[str], draws: Draws | None) -> _Cell:
+def _cell(records: RecordFile, position: int, side: int, names: Sequence[str], draws: Draws | None) -> Cell:
     number = f'#{position}'
     try:
         item = records.read(position)
         picture = open_picture(item.payload)
         tiles = _tiles(picture, position, side, draws)
-        return _Cell(tiles, _label(item.label, names), f'{number}  {picture.width}x{picture.height}')
+        return Cell(tiles, _label(item.label, names), f'{number}  {picture.width}x{picture.height}')
     except (RecordError, PictureError, cv2.error) as error:
         why = str(error) if isinstance(error, PictureError) else 'cannot be read'
         empty = np.full((side, side, 3), EMPTY, np.uint8)
-        return _Cell([empty] * (1 + (draws.often if draws else 0)), why, number)
+        return Cell([empty] * (1 + (draws.often if draws else 0)), why, number)
 
 
-def _joined(cell: _Cell, scale: int) -> np.ndarray:
+def _joined(cell: Cell, scale: int) -> np.ndarray:
     """The tiles of a record side by side, its texts below them."""
     shown = [cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) for tile in cell.tiles]
     side = len(shown[0])
@@ -120,22 +122,43 @@ def columns(count: int, width: int, height: int) -> int:
 
 def sheet(records: RecordFile, count: int, side: int, names: Sequence[str], draws: Draws | None = None) -> np.ndarray:
     """BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels. ValueError: too large a sheet."""
-    positions = spread(len(records), count)
+    positions = spread(len(records), count).tolist()
+    tiles = 1 + (draws.often if draws else 0)
+    _check(len(positions), tiles, side)
+    return _laid(len(positions), tiles, side, (_cell(records, place, side, names, draws) for place in positions))
+
+
+def of_cells(cells: Sequence[Cell]) -> np.ndarray:
+    """BGR uint8 (H, W, 3): cells of as many and as large tiles each. ValueError: too large a sheet."""
+    tiles, side = len(cells[0].tiles), len(cells[0].tiles[0])
+    _check(len(cells), tiles, side)
+    return _laid(len(cells), tiles, side, cells)
+
+
+def _size(tiles: int, side: int) -> tuple[int, int, int]:
+    """Enlargement of a tile, width and height of a cell with what lies between it and the next."""
     scale = -(-LEAST // side)
-    width = (1 + (draws.often if draws else 0)) * (side * scale + TIGHT) - TIGHT + GAP
-    height = side * scale + 2 * LINE + GAP
-    if len(positions) * width * height > MOST_PIXELS:
+    return scale, tiles * (side * scale + TIGHT) - TIGHT + GAP, side * scale + 2 * LINE + GAP
+
+
+def _check(count: int, tiles: int, side: int) -> None:
+    _, width, height = _size(tiles, side)
+    if count * width * height > MOST_PIXELS:
         raise ValueError(
-            f'a sheet of {len(positions)} records, {width}x{height} pixels each, is too large: '
+            f'a sheet of {count} records, {width}x{height} pixels each, is too large: '
             f'draw fewer (--count), smaller ones (--size) or fewer --draws'
         )
-    across = columns(len(positions), width, height)
-    down = -(-len(positions) // across)
+
+
+def _laid(count: int, tiles: int, side: int, cells: Iterable[Cell]) -> np.ndarray:
+    scale, width, height = _size(tiles, side)
+    across = columns(count, width, height)
+    down = -(-count // across)
     paper = np.full((down * height - GAP + 2 * MARGIN, across * width - GAP + 2 * MARGIN, 3), PAPER, np.uint8)
-    for number, position in enumerate(positions.tolist()):
-        cell = _joined(_cell(records, position, side, names, draws), scale)
+    for number, cell in enumerate(cells):
+        joined = _joined(cell, scale)
         top, left = MARGIN + number // across * height, MARGIN + number % across * width
-        paper[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+        paper[top : top + joined.shape[0], left : left + joined.shape[1]] = joined
     return paper
 
 

@@ -1,0 +1,57 @@
+"""A network on several data sets: a row each, their mean, and the worst."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+COLUMNS = (('top1', 'top-1, %', 100), ('cross_entropy', 'cross entropy', 1), ('calibration_error', 'ECE, %', 100))
+
+
+def read(words):
+    """{name: DATA} of NAME=DATA words. ValueError names --domains and the word."""
+    found = {}
+    for word in words:
+        name, equals, path = word.partition('=')
+        if not (name and equals and path):
+            raise ValueError(f'--domains {word}: write NAME=DATA, such as photo=photo.rec')
+        if name in found:
+            raise ValueError(f'--domains {word}: {name} is there twice')
+        found[name] = path
+    return found
+
+
+def report(reports, theirs=None):
+    """What --json prints: the report of each domain, the means over domains, and the domain of the lowest top-1.
+
+    reports: {name: dict of evaluation.report()}; theirs: the same of a baseline.
+    """
+    means = {}
+    for key, _, _ in COLUMNS:
+        values = [one[key] for one in reports.values()]
+        means[key] = None if None in values else mean(values)
+    worst = min(reports, key=lambda name: reports[name]['top1'])
+    found = dict(domains=reports, mean=means, worst=worst)
+    if theirs is not None:
+        found['baseline'] = report(theirs)
+    return found
+
+
+def lines(told):
+    """The text of a report."""
+    theirs, label = told.get('baseline'), next(iter(told['domains'].values()))['model']
+    wide = max(map(len, [*told['domains'], 'mean'])) + 2
+    heads = ''.join(f'{head:>15}' for _, head, _ in COLUMNS)
+    yield label
+    yield f'  {"domain":<{wide}}{"pictures":>10}{heads}' + ('  baseline, top-1' if theirs else '')
+    rows = [(name, one['count'], one) for name, one in told['domains'].items()]
+    for name, count, one in [*rows, ('mean', '', told['mean'])]:
+        cells = ''.join(
+            f'{"not finite" if one[key] is None else format(one[key] * times, ".2f" if times > 1 else ".4f"):>15}'
+            for key, _, times in COLUMNS
+        )
+        other = ''
+        if theirs:
+            own = theirs['mean'] if name == 'mean' and not count else theirs['domains'][name]
+            other = f'{100 * own["top1"]:17.2f}'
+        yield f'  {name:<{wide}}{count:>10}{cells}{other}'
+    yield f'  lowest: {told["worst"]}'

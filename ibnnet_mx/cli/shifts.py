@@ -1,0 +1,104 @@
+"""A network on shifted pictures: errors by shift and severity, as a dict for --json and as text."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+from tqdm import tqdm
+
+from ibnnet_mx import scoring, shift
+
+CLEAN = ('clean', 0)
+
+
+def measure(models, pictures, wanted, workers, seed=0):
+    """{(name, severity): scoring.Result of each model}, with that of CLEAN, the pictures as they are.
+
+    models: with predict and input as evaluation.report() has them, all of one size. pictures: data.Evaluation of raw
+    pixels. wanted: (name, severity) pairs. workers: shift.Workers. Every model sees the same pictures.
+    """
+    from ibnnet_mx import data
+
+    found = {}
+    with tqdm(total=(1 + len(wanted)) * pictures.steps, unit=' batches', disable=None) as bar:
+        for name, severity in [CLEAN, *wanted]:
+            batches = pictures.raw()
+            if (name, severity) != CLEAN:
+                batches = workers.over(batches, name, severity, seed)
+            tallies = [scoring.Tally() for _ in models]
+            for changed, _, labels in batches:
+                for model, tally in zip(models, tallies):
+                    tally.add(model.predict(data.normalised(changed, model.input)), labels)
+                bar.update()
+            found[name, severity] = [tally.result() for tally in tallies]
+    return found
+
+
+def _of_model(found, number):
+    """One model's part of the report: fractions of the pictures; means are over names of means over severities."""
+    errors = {}
+    for (name, severity), results in found.items():
+        errors.setdefault(name, {})[str(severity)] = 1 - results[number].top1
+    (clean,) = errors.pop('clean').values()
+    means = {name: mean(by_severity.values()) for name, by_severity in errors.items()}
+    groups = {}
+    for name, value in means.items():
+        groups.setdefault(shift.group_of(name), []).append(value)
+    gaps = [results[number].calibration_error() for key, results in found.items() if key != CLEAN]
+    return dict(
+        clean=clean,
+        error=errors,
+        groups={group: mean(values) for group, values in groups.items()},
+        mean=mean(means.values()),
+        calibration_error=mean(gaps),
+    )
+
+
+def _ratio(ours, theirs, less=(0.0, 0.0)):
+    """Mean over names of the sums over severities, less the clean errors, ours over theirs; None: theirs are 0."""
+    ratios = []
+    for name, errors in ours.items():
+        below = sum(value - less[1] for value in theirs[name].values())
+        if below <= 0:
+            return None
+        ratios.append(sum(value - less[0] for value in errors.values()) / below)
+    return mean(ratios)
+
+
+def report(found, labels, seed):
+    """What --json prints under 'shift'; found: of measure() for the model, and the baseline where there is one.
+
+    mean: the mean corruption error in fractions of the pictures, with a baseline also mCE and relative_mCE of
+    arXiv:1903.12261, as fractions of the baseline's.
+    """
+    ours, *others = [_of_model(found, number) for number in range(len(labels))]
+    ours['seed'] = seed
+    for label, theirs in zip(labels[1:], others):
+        ours['baseline'] = dict(theirs, model=label)
+        ours['mCE'] = _ratio(ours['error'], theirs['error'])
+        ours['relative_mCE'] = _ratio(ours['error'], theirs['error'], (ours['clean'], theirs['clean']))
+    return ours
+
+
+def lines(told):
+    """The text of a report: a row a shift, a column a severity, errors in percent."""
+    severities = sorted({severity for errors in told['error'].values() for severity in errors})
+    theirs = told.get('baseline')
+    head = ''.join(f'{severity:>7}' for severity in severities) + '   mean' + (' baseline' if theirs else '')
+    yield f'  error, %, by severity{head}'
+
+    def row(name, values, average, other):
+        cells = ''.join(f'{100 * values[s]:7.2f}' if s in values else '      -' for s in severities)
+        return f'    {name:<19}{cells}{100 * average:7.2f}' + (f'{100 * other:9.2f}' if theirs else '')
+
+    for name, errors in told['error'].items():
+        yield row(name, errors, mean(errors.values()), mean(theirs['error'][name].values()) if theirs else None)
+    for group, value in told['groups'].items():
+        yield row(f'all of {group}', {}, value, theirs['groups'][group] if theirs else None)
+    yield row('not shifted', {}, told['clean'], theirs['clean'] if theirs else None)
+    yield row('mean of the shifts', {}, told['mean'], theirs['mean'] if theirs else None)
+    yield f'  calibration error of the shifted {100 * told["calibration_error"]:.2f} %'
+    if theirs:
+        for key, what in (('mCE', 'mCE'), ('relative_mCE', 'relative mCE')):
+            value = 'not to be had: the baseline loses nothing' if told[key] is None else f'{100 * told[key]:.2f} %'
+            yield f'  {what} {value} (100 %: {theirs["model"]})'

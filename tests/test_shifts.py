@@ -1,0 +1,249 @@
+"""evaluate.py on shifted pictures and on several domains: exact numbers, the text, the drawings, and mistakes."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from ibnnet_mx import data, shift
+from ibnnet_mx.cli import domains, drawings, evaluate, evaluation, shifts
+from ibnnet_mx.recordio import sheet
+from ibnnet_mx.recordio.reader import Options
+from tests.record_sets import png, write
+
+CLASSES, ONE = 4, Options(threads=1)
+
+
+def picture(number):
+    """A gradient of a brightness that tells the class, number % CLASSES, and of a tint of its own."""
+    ramp = np.linspace(-12, 12, 32)[:, None, None] + np.random.default_rng(number).uniform(-6, 6, 3)
+    return np.clip(np.broadcast_to(40 + 50 * (number % CLASSES) + ramp, (32, 32, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope='module')
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('shifted')
+    write(folder / 'cifar10_val.rec', [png(picture(n)[..., ::-1]) for n in range(30)], [n % CLASSES for n in range(30)])
+    return folder
+
+
+class Model:
+    """Tells classes by brightness; what it is fed are values of this mean and std."""
+
+    names, classes, size, fixed = (), CLASSES, 32, False
+
+    def __init__(self, label='--model a', mean=0.0, std=1.0, offset=0.0):
+        self.label, self.offset, self.input = label, offset, data.Input(32, (mean,) * 3, (std,) * 3)
+
+    def predict(self, pictures):
+        bright = pictures.asnumpy().mean(axis=(1, 2, 3)) * self.input.std[0] + self.input.mean[0] + self.offset
+        return (-np.abs(bright[:, None] - 40 - 50 * np.arange(CLASSES)) / 10).astype(np.float32)
+
+
+def measured(records, models, wanted, batch_size=7, workers=1, seed=0):
+    pictures = data.evaluation_iter(records, models[0].input, batch_size, None, 1, ONE, raw=True)
+    try:
+        with shift.Workers(workers) as pool:
+            return shifts.measure(models, pictures, wanted, pool, seed)
+    finally:
+        pictures.close()
+
+
+def test_raw_pictures_become_what_the_reader_feeds(records):
+    """So that the errors of the clean pictures are those of an evaluation without shifts."""
+    for source in (data.Input(32, (124.0, 117.0, 104.0), (58.0, 57.0, 57.0)), data.Input(24, (0.0,) * 3, (1.0,) * 3)):
+        usual = data.evaluation_iter(records, source, 7, None, 1, ONE)
+        raw = data.evaluation_iter(records, source, 11, None, 1, ONE, raw=True)
+        fed = np.concatenate([batch.asnumpy()[:real] for batch, _, real in usual.epoch()])
+        made = np.concatenate([data.normalised(pictures, source).asnumpy() for pictures, _, _ in raw.raw()])
+        assert np.array_equal(fed, made)
+        positions = np.concatenate([places for _, places, _ in raw.raw()])
+        assert positions.tolist() == list(range(30))
+        usual.close()
+        raw.close()
+
+
+def test_the_clean_part_is_the_report_without_shifts(records):
+    for model in (Model(), Model(mean=120.0, std=60.0)):
+        found = shifts.report(measured(records, [model], [('fog', 1)]), ['a'], 0)
+        assert found['clean'] == pytest.approx(1 - evaluation.report(model, records, options=ONE)['top1'])
+
+
+@pytest.mark.parametrize('batch_size', [1, 30])
+def test_any_batch_size_and_number_of_processes_gives_the_same_errors(records, batch_size):
+    wanted = shift.chosen('gaussian_noise:5,exposure,color_cast:5')
+    expected = measured(records, [Model()], wanted)
+    other = measured(records, [Model()], wanted, batch_size, workers=2 if batch_size == 30 else 1)
+    assert list(expected) == list(other) == [('clean', 0), *wanted]
+    for key, (result,) in expected.items():
+        assert np.array_equal(result.predicted, other[key][0].predicted)
+        assert np.allclose(result.confidence, other[key][0].confidence)
+    assert not np.allclose(
+        expected['exposure', 5][0].confidence, measured(records, [Model()], wanted, seed=1)['exposure', 5][0].confidence
+    )
+
+
+def test_errors_are_means_over_severities_then_names(records):
+    wanted = shift.chosen('exposure:1,exposure:5,brightness:3')
+    found = measured(records, [Model()], wanted)
+    told = shifts.report(found, ['a'], 3)
+    errors = {key: 1 - result.top1 for key, (result,) in found.items()}
+    exposure = (errors['exposure', 1] + errors['exposure', 5]) / 2
+    assert told['error']['exposure'] == {'1': errors['exposure', 1], '5': errors['exposure', 5]}
+    assert told['mean'] == pytest.approx((exposure + errors['brightness', 3]) / 2)
+    assert told['groups'] == pytest.approx({'weather': errors['brightness', 3], 'appearance': exposure})
+    assert told['seed'] == 3
+    assert 'mCE' not in told
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_the_relative_numbers_are_those_of_the_paper(records):
+    """Sums over severities, ratios by name, then their mean; relative: what is lost beyond the clean error."""
+    wanted = shift.chosen('exposure,brightness')
+    found = measured(records, [Model(offset=8.0), Model(offset=20.0)], wanted)
+    told = shifts.report(found, ['a', 'b'], 0)
+    sums = {
+        name: [sum(1 - found[name, level][model].top1 for level in range(1, 6)) for model in range(2)]
+        for name in ('exposure', 'brightness')
+    }
+    clean = [1 - result.top1 for result in found['clean', 0]]
+    assert told['mCE'] == pytest.approx(np.mean([ours / theirs for ours, theirs in sums.values()]))
+    lost = [(ours - 5 * clean[0]) / (theirs - 5 * clean[1]) for ours, theirs in sums.values()]
+    assert told['relative_mCE'] == pytest.approx(np.mean(lost))
+    same = shifts.report(measured(records, [Model(), Model()], wanted), ['a', 'b'], 0)
+    assert (same['mCE'], same['relative_mCE']) == (1, 1)
+    assert same['baseline']['mean'] == same['mean']
+
+
+def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
+    told = shifts.report(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
+    assert (told['mCE'], told['relative_mCE']) == (None, None)
+    assert '  mCE not to be had: the baseline loses nothing (100 %: b)' in list(shifts.lines(told))
+
+
+def test_the_table_has_a_row_a_shift_and_a_column_a_severity(records):
+    told = shifts.report(measured(records, [Model()], shift.chosen('exposure:1,exposure:5,brightness:3')), ['a'], 0)
+    rows = list(shifts.lines(told))
+    assert rows[0].split()[-4:] == ['1', '3', '5', 'mean']
+    bright, exposed = (next(row.split() for row in rows if row.startswith(f'    {name}')) for name in ('bri', 'exp'))
+    assert [bright[1], bright[3]] == ['-', '-']
+    assert exposed[2] == '-'
+    assert exposed[3] == f'{100 * told["error"]["exposure"]["5"]:.2f}'
+
+
+def test_domains_have_a_row_each_and_a_mean(records):
+    reports = {name: evaluation.report(Model(offset=by), records, options=ONE) for name, by in (('a', 0), ('b', 30))}
+    told = domains.report(reports)
+    assert told['worst'] == 'b'
+    assert told['mean']['top1'] == pytest.approx((reports['a']['top1'] + reports['b']['top1']) / 2)
+    rows = list(domains.lines(told))
+    assert rows[2].split()[:3] == ['a', '30', '100.00']
+    assert rows[-1] == '  lowest: b'
+    theirs = dict(reports, b=reports['a'])
+    beside = list(domains.lines(domains.report(reports, theirs)))
+    assert [row.split()[-1] for row in beside[2:5]] == ['100.00', '100.00', '100.00']
+
+
+@pytest.mark.parametrize('word', ['a', '=x', 'a=', 'a=1'])
+def test_a_domain_needs_a_name_and_data(word):
+    with pytest.raises(ValueError, match=f'--domains {word}: (write NAME=DATA|a is there twice)'):
+        domains.read(['a=0', word])
+
+
+def tiles(path, down, across, wide):
+    """The tile in a row and column of cells of one tile of 128 pixels, or of `wide` of them."""
+    paper = cv2.imread(str(path))
+    height, width = 128 + 2 * sheet.LINE + sheet.GAP, wide * (128 + sheet.TIGHT) - sheet.TIGHT + sheet.GAP
+    top, left = sheet.MARGIN + down * height, sheet.MARGIN + across * width
+    return [paper[top : top + 128 : 4, left + i * (128 + sheet.TIGHT) :][:, :128:4][..., ::-1] for i in range(wide)]
+
+
+def sheet_of(records, path, wanted):
+    pictures = data.evaluation_iter(records, Model().input, 7, None, 1, ONE, raw=True)
+    try:
+        drawings.draw_sheet(str(path), pictures, Model(), list('abcd'), wanted, 0)
+    finally:
+        pictures.close()
+
+
+def test_a_sheet_shows_what_the_network_is_fed(records, tmp_path):
+    sheet_of(records, tmp_path / 'a.png', [])
+    assert np.array_equal(tiles(tmp_path / 'a.png', 0, 0, 1)[0], picture(0))
+    second = int(sheet.spread(30, drawings.MOST)[1])
+    assert np.array_equal(tiles(tmp_path / 'a.png', 0, 1, 1)[0], picture(second))
+
+
+def test_a_sheet_of_shifts_shows_the_first_picture(records, tmp_path):
+    sheet_of(records, tmp_path / 'a.png', shift.chosen('fog:1,fog:5,hue:5'))
+    clean, one, five = tiles(tmp_path / 'a.png', 0, 0, 3)
+    assert np.array_equal(clean, picture(0))
+    assert np.array_equal(one, shift.apply(picture(0)[None], [0], 'fog', 1)[0])
+    assert np.array_equal(five, shift.apply(picture(0)[None], [0], 'fog', 5)[0])
+
+
+@pytest.fixture(scope='module')
+def checkpoint(records, tmp_path_factory):
+    from ibnnet_mx.cli import train
+
+    path = tmp_path_factory.mktemp('shifts')
+    (path / 'data').mkdir()
+    for name in ('cifar10_val', 'cifar10_train'):
+        for end in ('.rec', '.idx'):
+            if (records / f'cifar10_val{end}').is_file():
+                (path / 'data' / f'{name}{end}').write_bytes((records / f'cifar10_val{end}').read_bytes())
+    words = ['--recipe', 'digits', '--depth', '8', '--epochs', '1', '--batch-size', '10', '--warmup-epochs', '0']
+    place = ['--data-dir', str(path / 'data'), '--model-prefix', str(path / 'net'), '--log-file', str(path / 'log')]
+    assert train.main([*words, *place]) == 0
+    return path / 'net'
+
+
+def run(checkpoint, capsys, *words):
+    code = evaluate.main(['--prefix', str(checkpoint), '--epoch', '1', '--threads', '1', *map(str, words)])
+    return code, capsys.readouterr()
+
+
+def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
+    drawn = ['--sheet', tmp_path / 's.png', '--confusion', tmp_path / 'c.png']
+    asked = ['--shift', 'noise:5,hue:1', '--baseline', checkpoint]
+    code, (out, err) = run(checkpoint, capsys, records, '--json', *asked, *drawn)
+    assert code == 0, err
+    found = json.loads(out)
+    assert list(found['shift']['error']) == ['gaussian_noise', 'shot_noise', 'impulse_noise', 'hue']
+    assert found['shift']['clean'] == pytest.approx(1 - found['top1'])
+    assert found['shift']['mCE'] in (1, None)
+    assert cv2.imread(str(tmp_path / 's.png')) is not None
+    assert cv2.imread(str(tmp_path / 'c.png')) is not None
+    code, (out, _) = run(checkpoint, capsys, records, *asked)
+    assert code == 0
+    assert 'mean of the shifts' in out
+    code, (out, _) = run(checkpoint, capsys, '--domains', f'a={records}', f'b={records}', '--baseline', checkpoint)
+    assert code == 0
+    assert [row.split()[0] for row in out.splitlines()[2:5]] == ['a', 'b', 'mean']
+
+
+def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
+    for words, text in (
+        ([records, '--shift', 'mist'], "--shift mist: there is no 'mist'"),
+        ([records, '--shift', 'fog:9'], "severity '9' of fog must be 1, 2, 3, 4 or 5"),
+        ([records, '--shift', 'fog', '--crops', '10'], '--crops 10: --shift is of the centre'),
+        ([records, '--baseline', checkpoint], 'needs --shift or --domains'),
+        ([records, '--baseline-epoch', '3'], '--baseline-epoch 3 needs --baseline'),
+        ([records, '--shift', 'fog', '--baseline', tmp_path / 'no'], f'--baseline {tmp_path}/no --baseline-epoch 1'),
+        ([records, '--shift', 'fog', '--baseline', checkpoint, '--baseline-epoch', '7'], 'use --baseline-epoch'),
+        ([records, '--sheet', 'a.txt'], '--sheet a.txt: the name must end in .png'),
+        ([records, '--confusion', 'a.jpg'], '--confusion a.jpg: the name must end in .png, .svg, .pdf'),
+        ([records, '--sheet', tmp_path / 'no' / 'a.png'], 'is no folder that can be written'),
+        ([records, '--seed', '-1'], '--seed -1 must be at least 0'),
+        ([records, '--domains', f'a={records}'], 'DATA: name one place of pictures, two came'),
+        (['--domains', 'a'], '--domains a: write NAME=DATA'),
+        (['--domains', f'a={records}', '--shift', 'fog'], '--shift is of one DATA'),
+        (['--domains', f'a={tmp_path}'], str(tmp_path)),
+    ):
+        code, (out, err) = run(checkpoint, capsys, *words)
+        assert code == 2, words
+        assert not out
+        assert text in err
+        assert len(err.strip().splitlines()) == 1, err
