@@ -108,13 +108,14 @@ class Evaluation:
     def raw(self):
         """(pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) of an Evaluation of raw pixels, no padding.
 
-        positions count the pictures that can be read, whatever the size of the batches.
+        positions count the pictures that can be read, whatever the size of the batches; where each so many-th alone is
+        read, they are what they would be among all.
         """
-        count = 0
+        count, every = 0, self._reader.options.every
         for batch in self._reader.epoch():
             if batch.real:
                 pictures = np.ascontiguousarray(batch.data[: batch.real].transpose(0, 2, 3, 1))
-                yield pictures, np.arange(count, count + batch.real), batch.label[: batch.real].astype(np.int64)
+                yield pictures, np.arange(count, count + batch.real) * every, batch.label[: batch.real].astype(np.int64)
                 count += batch.real
 
     def close(self):

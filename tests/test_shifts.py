@@ -86,6 +86,19 @@ def test_any_batch_size_and_number_of_processes_gives_the_same_errors(records, b
     )
 
 
+def test_a_part_of_the_pictures_sees_what_it_sees_among_all(records):
+    """--every 3: pictures 0, 3, 6 ..., each with the noise that it has in the whole."""
+    wanted = [('gaussian_noise', 5)]
+    whole = measured(records, [Model()], wanted)[wanted[0]][0]
+    pictures = data.evaluation_iter(records, Model().input, 4, None, 1, ONE._replace(every=3), raw=True)
+    with shift.Workers(1) as pool:
+        part = shifts.measure([Model()], pictures, wanted, pool)[wanted[0]][0]
+    pictures.close()
+    assert pictures.count == part.count == 10
+    assert np.allclose(part.confidence, whole.confidence[::3])
+    assert part.labels.tolist() == whole.labels[::3].tolist()
+
+
 def test_errors_are_means_over_severities_then_names(records):
     wanted = shift.chosen('exposure:1,exposure:5,brightness:3')
     found = measured(records, [Model()], wanted)
@@ -237,6 +250,7 @@ def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
         ([records, '--confusion', 'a.jpg'], '--confusion a.jpg: the name must end in .png, .svg, .pdf'),
         ([records, '--sheet', tmp_path / 'no' / 'a.png'], 'is no folder that can be written'),
         ([records, '--seed', '-1'], '--seed -1 must be at least 0'),
+        ([records, '--every', '0'], '--every 0 must be at least 1'),
         ([records, '--domains', f'a={records}'], 'DATA: name one place of pictures, two came'),
         (['--domains', 'a'], '--domains a: write NAME=DATA'),
         (['--domains', f'a={records}', '--shift', 'fog'], '--shift is of one DATA'),

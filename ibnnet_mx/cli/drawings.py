@@ -38,12 +38,13 @@ def check(sheet_file, confusion_file):
 
 def _taken(pictures, places):
     """The pictures (n, S, S, 3) at some places of an Evaluation, and their labels."""
-    kept, labels, wanted = [], [], set(places)
-    for batch, positions, own in pictures.raw():
-        for picture, position, label in zip(batch, positions.tolist(), own.tolist()):
-            if position in wanted:
-                kept.append(picture)
-                labels.append(label)
+    kept, labels, wanted, count = [], [], set(places), 0
+    for batch, _, own in pictures.raw():
+        for number in range(len(batch)):
+            if count + number in wanted:
+                kept.append(batch[number])
+                labels.append(int(own[number]))
+        count += len(batch)
     return np.stack(kept), labels
 
 

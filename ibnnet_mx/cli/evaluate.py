@@ -39,6 +39,7 @@ def make_parser():
     add('--batch-size', type=int, default=100, help='changes the speed only, never the result')
     add('--threads', type=int, help='of the reader, and processes that shift pictures; unset: one for each core')
     add('--max-bad-records', type=int, default=0, help='damaged pictures that are skipped')
+    add('--every', type=int, default=1, metavar='K', help='each K-th picture alone, for a faster answer')
     add = parser.add_argument_group('shifted pictures').add_argument
     add('--shift', metavar='SHIFTS', help='errors on corrupted pictures too, and their mean')
     add('--seed', type=int, default=0, help='of what the shifts draw (0)')
@@ -69,6 +70,7 @@ def check(args):
         ('--batch-size', args.batch_size, 1),
         ('--threads', args.threads, 1),
         ('--max-bad-records', args.max_bad_records, 0),
+        ('--every', args.every, 1),
         ('--seed', args.seed, 0),
     ):
         if value is not None and value < least:
@@ -142,7 +144,7 @@ def evaluate(args):
     named = domains.read(args.domains) if args.domains else {}
     cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
     models = networks(args, cluster.contexts[0])
-    reading = Options(threads=args.threads, max_bad=args.max_bad_records, report=warn)
+    reading = Options(threads=args.threads, max_bad=args.max_bad_records, every=args.every, report=warn)
     rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
     if named:
         reports = [{key: evaluation.report(model, data, *rest) for key, data in named.items()} for model in models]

@@ -52,7 +52,7 @@ class Options(NamedTuple):
     """How a Reader works, apart from what it reads. threads None: one for each usable core.
 
     part: this rank and how many ranks share the epoch; least: pictures of a last batch, one for each device. limit:
-    pictures of an epoch, None: all. max_bad: damaged records that are skipped, each told to `report`, before an error.
+    pictures of an epoch, None: all. every: each so many-th picture of the order alone. max_bad: damaged records that are skipped, each told to `report`, before an error.
     shuffle None: in training. label_width: labels of a record that are given, more than one as an array (n, width).
     native: whether pictures are made in C or by OpenCV, None: in C where it is built; they are the same to less than
     half a unit of 255 on average (a unit where colours are changed), and exactly so where nothing is resampled.
@@ -62,6 +62,7 @@ class Options(NamedTuple):
     part: tuple[int, int] = (0, 1)
     least: int = 1
     limit: int | None = None
+    every: int = 1
     threads: int | None = None
     max_bad: int = 0
     report: Callable[[str], None] = unsaid
@@ -136,8 +137,9 @@ class Reader:
     @property
     def count(self) -> int:
         """Pictures of an epoch, over all workers."""
+        held = -(-len(self.records) // self.options.every)
         limit = self.options.limit
-        return len(self.records) if limit is None else limit
+        return held if limit is None else limit
 
     @property
     def steps(self) -> int:
@@ -156,7 +158,7 @@ class Reader:
     def _plan(self, epoch: int) -> list[np.ndarray]:
         options, training = self.options, self.augment is not None
         shuffle = training if options.shuffle is None else options.shuffle
-        positions = sampler.order(len(self.records), shuffle, options.seed, epoch)[: self.count]
+        positions = sampler.order(len(self.records), shuffle, options.seed, epoch)[:: options.every][: self.count]
         # A last batch of validation is padded and so may hold any number of pictures.
         return sampler.batches(positions, self.batch_size, options.part, options.least if training else 1)
 
