@@ -59,6 +59,7 @@ class Recipe:
     zero_gamma: bool = False  # arXiv:1706.02677
     w_d: bool = False  # three 3x3 in the stem, 3x3 strided shortcuts, dropout of 0.2
     ibn_ratio: float | None = None  # InstanceNorm's share in IBN-a; None: the original's
+    ibn_stages: tuple[int, ...] | None = None  # stages that have IBN, from 1; None: the original's
     no_decay: tuple[str, ...] = ('beta', 'bias')
     freeze: tuple[str, ...] = ()  # parts of the network that stay as they start, their running statistics too
     lr_mult: tuple[tuple[str, float], ...] = ()  # (part, factor of the rate), a later one wins; finetune.py

@@ -317,6 +317,19 @@ def test_the_ratio_of_ibn_is_told_by_the_shapes(name, ratio):
     assert 'ibn_ratio' not in identify.options(usual)
 
 
+@pytest.mark.parametrize('name', ['cifar_resnet8_ibn_a', 'resnet18_ibn_b', 'resnet18_v2_ibn_a', 'densenet121_ibn_a'])
+@pytest.mark.parametrize('stages', [(1,), (2, 3), (1, 2, 3)])
+def test_the_stages_of_ibn_are_told_by_the_names(name, stages):
+    params = get_model(name, ibn_stages=stages).collect_params()
+    arrays = {n: np.zeros(p.shape) for n, p in params.items()}
+    for keys in (dict(zip(arrays, arrays)), names.torch_keys(list(params))):
+        model, told = identify.model_of({keys[n]: a for n, a in arrays.items()})
+        assert model.name == name
+        assert list(get_model(name, **told).collect_params()) == list(params)
+    usual = {n: np.zeros(p.shape) for n, p in get_model(name).collect_params().items()}
+    assert 'ibn_stages' not in identify.options(usual)
+
+
 def test_a_checkpoint_is_not_written_over(pth, tmp_path, capsys):
     assert run(pth, tmp_path / 'net-0001.params') == 0
     before = contents(tmp_path)

@@ -208,6 +208,22 @@ def test_ibn_takes_any_ratio(ratio):
     assert net(pictures()).shape == (4, 5)
 
 
+@pytest.mark.parametrize('stages', [(1,), (2, 3), (1, 2, 3)])
+def test_ibn_is_in_the_stages_that_are_named(stages):
+    own = {}
+    for ending in ('a', 'b'):
+        params = get_model(f'cifar_resnet20_ibn_{ending}', ibn_stages=stages).collect_params()
+        own[ending] = {
+            n[: n.rindex('_in1' if ending == 'a' else '_ibn1')] for n in params if '_in1_' in n or '_ibn1_' in n
+        }
+    assert own['a'] == {f'stage{s}_unit{u}' for s in stages for u in (1, 2, 3)}
+    assert own['b'] == {f'stage{s}_unit3' for s in stages}
+    dense = get_model('densenet121_ibn_a', ibn_stages=stages).collect_params()
+    assert {int(n[5]) for n in dense if n.endswith('_in1_gamma')} == set(stages)
+    usual = get_model('cifar_resnet20_ibn_a', ibn_stages=(1, 2)).collect_params()
+    assert list(usual) == list(get_model('cifar_resnet20_ibn_a').collect_params())
+
+
 def test_w_d_has_three_small_convolutions_and_larger_shortcuts():
     shapes = {n: p.shape for n, p in get_model('resnext50_ibn_a', w_d=True).collect_params().items()}
     assert [shapes[f'conv0{i}_weight'] for i in (1, 2, 3)] == [(64, 3, 3, 3), (64, 64, 3, 3), (64, 64, 3, 3)]

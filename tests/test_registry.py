@@ -151,6 +151,10 @@ def test_class_counts():
         ('cifar_resnet20_v1a', {'w_d': True}, '--w-d is about shortcuts with a convolution'),
         ('resnet18', {'ibn_ratio': 0.5}, '--ibn-ratio 0.5: resnet18 has no IBN-a; leave it out'),
         ('resnet18_ibn_a', {'ibn_ratio': 0.001}, '--ibn-ratio 0.001 leaves one side of 64 channels empty'),
+        ('resnet18', {'ibn_stages': (1,)}, '--ibn-stages 1: resnet18 is no IBN network; leave it out'),
+        ('cifar_resnet20_ibn_b', {'ibn_stages': (1, 4)}, '--ibn-stages 1,4: name some of the stages 1, 2, 3'),
+        ('densenet121_ibn_a', {'ibn_stages': (2, 1)}, '--ibn-stages 2,1: name some of the stages 1, 2, 3, 4, in their'),
+        ('resnet18_ibn_a', {'ibn_stages': ()}, '--ibn-stages without any: name some'),
         ('resnet18', {'last_stride': 3}, 'last_stride 3: use 1 or 2'),
         (
             'resnet18',

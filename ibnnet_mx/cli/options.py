@@ -69,6 +69,13 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f'{text!r} must be numbers with commas, such as 30,60,90') from None
 
 
+def _stages(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(',') if part.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} must be stages with commas, such as 1,2') from None
+
+
 def _level(text: str) -> int | str:
     levels = {str(level): level for level in AUGMENT}
     if text not in levels:
@@ -125,6 +132,9 @@ def _network(add: Callable[..., Any]) -> None:
     add('--workspace', type=int, default=512, help='convolution workspace in MB (GPU)')
     add('--zero-gamma', action='store_true', default=None, help="start the last norm's gamma of each unit at 0 (v1)")
     add('--w-d', action='store_true', default=None, help='three 3x3 in the stem, 3x3 strided shortcuts, dropout of 0.2')
+    add(
+        '--ibn-stages', type=_stages, metavar='1,2', help='which have IBN; unset: all but the last, IBN-b the first two'
+    )
     add('--ibn-ratio', type=float, help="InstanceNorm's share of the channels in IBN-a; unset: 0.5, DenseNet 0.4")
 
 

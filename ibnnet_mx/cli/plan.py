@@ -78,7 +78,7 @@ def rows_at_once(wanted, devices):
 
 
 def network(args, wanted, model, classes):
-    keys = ('norm', 'norm_batch_size', 'dtype', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio')
+    keys = ('norm', 'norm_batch_size', 'dtype', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio', 'ibn_stages')
     options, own = {key: getattr(wanted, key) for key in keys}, dict(wanted.norm_args)
     devices = max(len(args.gpus.split(',')) if args.gpus else args.cpus, 1) * job.workers(args.kv_store)
     size = wanted.norm_batch_size

@@ -101,9 +101,10 @@ class File:
             other = facts['model']
             hint = '; add --init-from-plain' if other == plain else f'; use --model {other}{_data_type(other)}'
             raise ValueError(f'--init {self._path} is a {facts["model"]}, not a {wanted}{hint}')
-        for key in ('w_d', 'ibn_ratio', 'norm'):
+        for key in ('w_d', 'ibn_ratio', 'ibn_stages', 'norm'):
             theirs, ours = facts['recipe'].get(key, getattr(recipe, key)), getattr(recipe, key)
-            if theirs != ours and not (key == 'ibn_ratio' and self._from_plain):
+            theirs = tuple(theirs) if isinstance(theirs, list) else theirs  # JSON has no tuples
+            if theirs != ours and not (key.startswith('ibn_') and self._from_plain):
                 raise ValueError(f'--init {self._path} has {key} {theirs}, not {ours}: see --{key.replace("_", "-")}')
         found = facts.get('pixels', {})
         ours = {'order': 'RGB', 'mean': list(model.pixels.mean), 'std': list(model.pixels.std)}

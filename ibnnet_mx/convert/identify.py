@@ -62,6 +62,9 @@ def options(arrays):
     ratio = _ratio(arrays)
     if ratio is not None:
         found['ibn_ratio'] = ratio
+    stages = _stages(arrays)
+    if stages is not None:
+        found['ibn_stages'] = stages
     for key, array in arrays.items():
         if re.search(HEAD, key) and array.ndim:
             found['classes'] = len(array)
@@ -84,6 +87,20 @@ def _norm(arrays):
     if not has['_mean']:
         return dict(norm='in')
     return dict(norm='brn') if has['iters'] else {}
+
+
+def _stages(arrays):
+    """Stages that have IBN, None where those are the usual ones, or none."""
+    every = len(_units(arrays))
+    for kind, usual in (('a', range(1, every)), ('b', range(1, 3))):
+        found = set()
+        for key in arrays:
+            place = next((m for m in (re.search(pattern, key) for pattern in PLACES) if m), None)
+            if place and re.search(SIGNS[kind], key):
+                found.add(int(place[1]))
+        if found and found != set(usual):
+            return tuple(sorted(found))
+    return None
 
 
 def _ratio(arrays):

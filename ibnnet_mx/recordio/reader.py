@@ -52,7 +52,8 @@ class Options(NamedTuple):
     """How a Reader works, apart from what it reads. threads None: one for each usable core.
 
     part: this rank and how many ranks share the epoch; least: pictures of a last batch, one for each device. limit:
-    pictures of an epoch, None: all. every: each so many-th picture of the order alone. max_bad: damaged records that are skipped, each told to `report`, before an error.
+    pictures of an epoch, None: all. every: each so many-th picture of the order alone. max_bad: damaged records that
+    are skipped, each told to `report`, before an error.
     shuffle None: in training. label_width: labels of a record that are given, more than one as an array (n, width).
     native: whether pictures are made in C or by OpenCV, None: in C where it is built; they are the same to less than
     half a unit of 255 on average (a unit where colours are changed), and exactly so where nothing is resampled.

@@ -119,6 +119,7 @@ OPTIONS = dict(  # of every network, beside what its row says
     workspace=512,  # MB for a convolution on a GPU
     zero_gamma=False,  # the last norm of each unit starts at zero, arXiv:1706.02677; v1 only
     ibn_ratio=None,  # InstanceNorm's share of the channels in IBN-a; None: as in the original, 0.5 (DenseNet 0.4)
+    ibn_stages=None,  # stages that have IBN, from 1; None: as in the original, all but the last, IBN-b the first two
     w_d=False,  # stem of three 3x3, 3x3 in the strided shortcuts, dropout of 0.2 before the classifier; residual nets
     dtype='float32',  # or 'bfloat16': convolutions and dense layers in training; parameters stay float32
     last_stride=2,  # 1: the last stage keeps the map of the one before, as re-identification has it; residual nets
@@ -236,6 +237,9 @@ def get_model(
         given['ibn_ratio'] = row.get('ibn_ratio', 0.5)
     elif row.get('ibn') != 'a':
         raise ValueError(f'--ibn-ratio {given["ibn_ratio"]}: {model.name} has no IBN-a; leave it out')
+    if given['ibn_stages'] is not None and not row.get('ibn'):
+        told = ','.join(map(str, given['ibn_stages']))
+        raise ValueError(f'--ibn-stages {told}: {model.name} is no IBN network; leave it out')
     net = nets.build(kind, model.shape, classes, {**row, **given}, features)
     net.model = model  # for what is written about it: its name, size and pixel convention
     if pretrained:
