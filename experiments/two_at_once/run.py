@@ -1,0 +1,153 @@
+"""Two at once: is an IBN network better on pictures as it was trained on, and on others, at the same time?
+
+Trains BN, IBN-a, IBN-b and IN networks with one recipe on CIFAR-10 and on three of the four domains of PACS, and tests
+them on corrupted pictures and on the fourth. Each finished run is a file of results/, written at once; a run that was
+interrupted goes on, one whose file is there is not made again. Tables and figures are made of all that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
+
+import pictures  # noqa: E402
+import plans  # noqa: E402
+import tables  # noqa: E402
+
+from ibnnet_mx import logs  # noqa: E402
+
+SHIFTS = 'all,appearance'
+EVERY = 2  # of CIFAR-10's test pictures, each second is shifted
+DIGITS = 5  # of a number in results/
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--cifar10', help='CIFAR-10: the archive, or the folder that tools/im2rec_wrapper.py made of it')
+    add('--pacs', help='pacs_96px.tar.gz, or another tar or folder with DOMAIN/CLASS folders')
+    add('--parts', nargs='+', choices=plans.RECIPES, help='unset: those whose pictures are given')
+    add('--out', type=Path, default=Path('two_at_once'), help='records, checkpoints and logs of the runs')
+    add('--results', type=Path, default=HERE / 'results')
+    add('--seeds', type=int, default=plans.SEEDS)
+    add('--jobs', type=int, default=2, help='runs beside each other, of one thread each')
+    add('--dtype', choices=('float32', 'bfloat16'), default='bfloat16', help='of the training steps')
+    add('--tables', action='store_true', help='only make tables and figures of the results that are there')
+    return parser
+
+
+def rounded(value: object) -> object:
+    """The numbers of a report, short enough to be kept."""
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def evaluate(run: plans.Run, prefix: Path, data: dict[str, Path]) -> dict:
+    """What evaluate.py finds: of the test pictures and shifted ones, or of the domains."""
+    network = ['--prefix', prefix, '--epoch', run.epochs, '--json', '--threads', 1]
+    if run.part in ('cifar10', 'equal'):
+        found = json.loads(pictures.call('evaluate.py', data['cifar10'], *network, OMP_NUM_THREADS='1'))
+        kept = {key: found[key] for key in ('count', 'top1', 'cross_entropy', 'calibration_error', 'per_class')}
+        if run.part == 'cifar10':
+            asked = ['--shift', SHIFTS, '--every', EVERY]
+            told = json.loads(pictures.call('evaluate.py', data['cifar10'], *network, *asked, OMP_NUM_THREADS='1'))
+            kept['shift'] = told['shift']
+        return kept
+    places = [f'{run.where}={data[run.where]}']
+    places += [f'{domain}={data[f"held/{domain}"]}' for domain in plans.DOMAINS if domain != run.where]
+    found = json.loads(pictures.call('evaluate.py', *network, '--domains', *places, OMP_NUM_THREADS='1'))
+    kept = ('count', 'top1', 'cross_entropy', 'calibration_error')
+    return {'domains': {name: {key: one[key] for key in kept} for name, one in found['domains'].items()}}
+
+
+def seconds(log: Path) -> int:
+    """That the epochs of a run took, their validation too; one that was begun again counts once."""
+    found: dict[tuple[str, str], float] = {}
+    for line in log.read_text().splitlines():
+        for kind in (logs.TIME, logs.VALIDATION_TIME):
+            if fields := kind.read(line):
+                found[kind.text, fields['epoch']] = float(fields['value'])
+    return round(sum(found.values()))
+
+
+def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dict:
+    """Trains and evaluates; writes the run's file of results."""
+    work = args.out / run.name
+    work.mkdir(parents=True, exist_ok=True)
+    words = run.words(args.dtype)
+    if not (work / f'model-{run.epochs:04d}.json').is_file():
+        records = data['cifar10'] if run.where in plans.VERSIONS else data[f'without/{run.where}']
+        place = ['--data-dir', records, '--model-prefix', work / 'model', '--log-file', work / 'log']
+        rest = ['--keep', 1, '--retrain', 'auto', '--threads', 1]
+        pictures.call('train_resnet.py', *words, *place, *rest, OMP_NUM_THREADS='1')
+    found = dict(
+        run._asdict(),
+        command=' '.join(['train_resnet.py', *words]),
+        seconds=seconds(work / 'log'),
+        machine=f'{platform.machine()}, one thread, {args.jobs} runs beside each other',
+        accuracy=list(logs.read(work / 'log').validation['accuracy'].values()),
+        **evaluate(run, work / 'model', data),
+    )
+    path = args.results / f'{run.name}.json'
+    path.with_suffix('.part').write_text(json.dumps(rounded(found), indent=1) + '\n')
+    path.with_suffix('.part').replace(path)
+    return found
+
+
+def say(text: str) -> None:
+    print(f'{time.strftime("%H:%M")} {text}', flush=True)
+
+
+def hours(missing: list[plans.Run], results: Path, jobs: int) -> float:
+    """That the missing runs will take, by those of their part that are there."""
+    total = 0.0
+    for run in missing:
+        there = [json.loads(path.read_text())['seconds'] for path in results.glob(f'{run.part}_*.json')]
+        total += sum(there) / len(there) * plans.EVALUATION if there else plans.SECONDS[run.part]
+    return total / jobs / 3600
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    given = {'cifar10': args.cifar10, 'equal': args.cifar10, 'pacs': args.pacs, 'placement': args.pacs}
+    parts = args.parts or [part for part, source in given.items() if source]
+    lacking = [part for part in parts if not given[part]]
+    if lacking:
+        option = '--cifar10' if lacking[0] in ('cifar10', 'equal') else '--pacs'
+        raise SystemExit(f'--parts {lacking[0]} needs {option}')
+    args.results.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    wanted = plans.runs(parts, args.seeds)
+    missing = [] if args.tables else [run for run in wanted if not (args.results / f'{run.name}.json').is_file()]
+    if missing:
+        left = hours(missing, args.results, args.jobs)
+        say(f'{len(missing)} of {len(wanted)} runs are to be made: about {left:.1f} h')
+        data = {'cifar10': pictures.cifar10(args.cifar10, args.out)} if args.cifar10 else {}
+        if args.pacs:
+            data.update(pictures.pacs(args.pacs, args.out, plans.DOMAINS))
+        with ThreadPoolExecutor(args.jobs) as pool:
+            works = {pool.submit(make, run, args, data): run for run in missing}
+            try:
+                for number, work in enumerate(as_completed(works), 1):
+                    right = work.result()['accuracy'][-1]
+                    say(f'{number} of {len(missing)}: {works[work].name}, validation error {100 * (1 - right):.2f} %')
+                    tables.write(args.results)
+            except BaseException:  # a run failed, or Ctrl-C, which has stopped the runs too
+                pool.shutdown(cancel_futures=True)
+                raise
+    print(tables.write(args.results))
+
+
+if __name__ == '__main__':
+    main()
