@@ -1,4 +1,4 @@
-"""predict.py --explain: what is drawn lies on what the network saw; mistakes are one line."""
+"""predict.py --explain and --compare: what is drawn lies on what the network saw; mistakes are one line."""
 
 from __future__ import annotations
 
@@ -88,14 +88,15 @@ def rows(capsys):
 
 @pytest.mark.parametrize('kind', ['png', 'svg', 'pdf'])
 def test_explanations_are_drawn(run, kind, tmp_path):
+    more = ('--compare', 'b') if kind == 'png' else ()
     words = ('--img', '0.png', '1.png', '--plot', f'new/p.{kind}', '--explain', f'new/e.{kind}')
-    assert run('a', *words) == 0
+    assert run('a', *words, *more) == 0
     for name in ('p', 'e'):
         assert (tmp_path / 'new' / f'{name}.{kind}').stat().st_size > 5000
     if kind == 'png':
         shapes = [cv2.imread(str(tmp_path / 'new' / f'{name}.png')).shape for name in ('p', 'e')]
         assert shapes[0][0] == shapes[1][0]
-        assert shapes[0][1] * 4 == shapes[1][1] * 3  # picture, bars; an overlay more
+        assert shapes[0][1] * 7 == shapes[1][1] * 5  # picture, bars, bars; two overlays more
 
 
 def test_the_heat_lies_where_the_network_looked(run, folder, drawn, tmp_path):
@@ -133,6 +134,33 @@ def test_the_class_that_is_explained(run, drawn):
     assert not np.array_equal(heats['0'], heats['1'])
 
 
+def test_a_checkpoint_beside_itself(run, folder, capsys, drawn):
+    assert run('a', '--img', '0.png', '1.png', '--compare', 'a', '--json', '--explain', 'e.png') == 0
+    for line in rows(capsys):
+        assert list(line) == ['image', 'top', 'compare']
+        assert line['compare'] == {'network': f'--compare {folder / "a"} --compare-epoch 0', 'top': line['top']}
+    for _, (one, other) in drawn['--explain'][0]:
+        np.testing.assert_array_equal(one.heat, other.heat)
+        np.testing.assert_array_equal(one.crop, other.crop)
+
+
+def test_two_networks_say_what_each_says_alone(run, folder, capsys):
+    """Their classes differ: the names are for the one that they fit."""
+    words = ('--img', '0.png', '--synset', 'four.txt', '--json', '--top', '3')
+    assert run('a', *words, '--compare', 'b') == 0
+    (both,) = rows(capsys)
+    assert run('a', *words) == 0
+    assert run('b', *words[:2], *words[4:]) == 0
+    one, other = rows(capsys)
+    assert (both['top'], both['compare']['top']) == (one['top'], other['top'])
+    assert {row['name'] for row in other['top']} == {'class 0', 'class 1', 'class 2'}
+    assert run('a', *words[:2], '--compare', 'b') == 0
+    told = capsys.readouterr().out
+    labels = [f'By --prefix {folder / "a"} --epoch 0:', f'By --compare {folder / "b"} --compare-epoch 0:']
+    assert [line for line in told.splitlines() if line.startswith('By ')] == labels
+    assert told.count('Top1 result is') == 2
+
+
 def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
     from ibnnet_mx.cli import convert
 
@@ -161,6 +189,14 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
         ),
         (('--explain', 'e.png', '--explain-class', 'bea'), '--explain-class bea: .* no such class; did you mean bee?'),
         (('--explain', 'e.png', '--explain-class', 'cat'), '--explain-class cat: 2 classes of .* have that name'),
+        (
+            ('--compare', 'b', '--explain', 'e.png', '--explain-class', '3'),
+            '--explain-class 3: --compare .*b --compare-epoch 0 has no such class',
+        ),
+        (('--compare', 'nowhere'), '--compare nowhere --compare-epoch 0: nowhere-0000.params does not exist'),
+        (('--compare', 'a', '--compare-epoch', '3'), '--compare .*a --compare-epoch 3: .*a-0003.params does not exist'),
+        (('--compare-epoch', '3'), '--compare-epoch 3 belongs to --compare'),
+        (('--compare', 'damaged'), '--compare damaged: damaged-0000.params '),
     ],
 )
 def test_mistakes_are_one_line(run, capsys, tmp_path, words, text):
@@ -170,3 +206,9 @@ def test_mistakes_are_one_line(run, capsys, tmp_path, words, text):
     err = capsys.readouterr().err
     assert len(err.strip().splitlines()) == 1
     assert re.search(text, err)
+
+
+def test_names_that_fit_neither_network(run, capsys, tmp_path):
+    (tmp_path / 'five.txt').write_text('1\n2\n3\n4\n5\n')
+    assert run('a', '--img', '0.png', '--compare', 'b', '--synset', 'five.txt') == 1
+    assert '--synset five.txt has 5 names, the networks 3 and 4 classes' in capsys.readouterr().err

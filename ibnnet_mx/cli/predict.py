@@ -27,11 +27,13 @@ def make_parser():
     add(
         '--features',
         metavar='FILE',
-        help='write what the classifier is fed, a row a picture, into this .npz',
+        help='write what the classifier is fed, a row a picture, into this .npz (not of --compare)',
     )
     add('--plot', metavar='FILE', help='draw the pictures and their probabilities: .png, .svg or .pdf')
     add('--explain', metavar='FILE', help='draw what speaks for the top class too (Grad-CAM): .png, .svg or .pdf')
     add('--explain-class', metavar='CLASS', help='name or number of the class to explain; unset: the most probable')
+    add('--compare', metavar='PREFIX', help='another checkpoint, side by side with the network')
+    add('--compare-epoch', type=int, help='of the checkpoint of --compare; unset: that of --epoch')
     return parser
 
 
@@ -79,11 +81,15 @@ def tell(path, views, as_json):
     """One picture's result on stdout. views: classifier.Seen of each network."""
     if as_json:
         line = {'image': path, 'top': _rows(views[0].top)}
+        for view in views[1:]:
+            line['compare'] = {'network': view.network, 'top': _rows(view.top)}
         print(json.dumps(line), flush=True)
         return
     print(path)
     for view in views:
         top = view.top
+        if len(views) > 1:
+            print(f'By {view.network}:')
         print(f'Top1 result is: {top[0][1]} ({top[0][2]:.4f})')
         print(f'Top{len(top)} result is:')
         for _, name, probability in top:
@@ -118,10 +124,10 @@ def crops_of(models, files, first, complain):
 
 
 def open_all(args, default_names, complain):
-    """The network, and all that it shall do with pictures."""
+    """The network, that of --compare after it, and all that they shall do with pictures."""
     device = _device(args.gpu)
-    found = [source.open_source(args, device)]
-    models = [Classifier(one, args.crop) for one in found]
+    found = [source.open_source(args, device), source.open_other(args, device)]
+    models = [Classifier(one, args.crop) for one in found if one is not None]
     for model, names in zip(models, class_names(args.synset, models, default_names, complain)):
         model.names = names
         if args.explain:
