@@ -1,4 +1,4 @@
-"""predict.py --explain and --compare: what is drawn lies on what the network saw; mistakes are one line."""
+"""predict.py --explain, --compare and --shift: what is drawn lies on what the network saw; mistakes are one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import data, get_model, ndfile
+from ibnnet_mx import data, get_model, ndfile, shift
 from ibnnet_mx.cli import bars, predict
 from tests.goldens.generate import fill
 
@@ -75,8 +75,8 @@ def drawn(monkeypatch):
     """What bars.draw() is asked for: {option: (results, seen, heat)}."""
     found = {}
 
-    def draw(option, path, results, explained):
-        found[option] = results, explained
+    def draw(option, path, results, seen, heat):
+        found[option] = results, seen, heat
 
     monkeypatch.setattr(bars, 'draw', draw)
     return found
@@ -106,8 +106,8 @@ def test_the_heat_lies_where_the_network_looked(run, folder, drawn, tmp_path):
     picture[:40, :50, 2] = 250  # red, out of sight
     cv2.imwrite(str(tmp_path / 'wide.png'), picture)
     assert run('corners', '--img', 'wide.png', '--explain', 'e.png', '--crop', 'center') == 0
-    ((_, (view,)),), explained = drawn['--explain']
-    assert (explained, view.top[0][0], view.why) == (True, 1, 'class 1')
+    ((_, (view,)),), seen, heat = drawn['--explain']
+    assert (seen, heat, view.top[0][0], view.why) == (True, True, 1, 'class 1')
     np.testing.assert_array_equal(view.crop, data.load_crop(tmp_path / 'wide.png', 224))
     np.testing.assert_allclose(view.heat, view.crop[:, :, 1] / (50 * 224 * 224), rtol=1e-5)
     moved = (bars.overlay(view.crop, view.heat) != view.crop).any(axis=2)
@@ -161,6 +161,20 @@ def test_two_networks_say_what_each_says_alone(run, folder, capsys):
     assert told.count('Top1 result is') == 2
 
 
+def test_a_shift_is_of_the_pixels_that_the_network_sees(run, folder, drawn, capsys, tmp_path):
+    """As of evaluate.py: of the crop, drawn from the place among the files, those that cannot be read included."""
+    words = ('--shift', 'gaussian_noise:3', '--json')
+    assert run('a', '--img', 'broken.jpg', '0.png', *words, '--plot', 'p.png') == 1
+    (shifted,) = rows(capsys)
+    ((_, (view,)),), seen, heat = drawn['--plot']
+    assert (seen, heat) == (True, False)
+    crop = data.load_crop(folder / '0.png', 32, 'resize')
+    np.testing.assert_array_equal(view.crop, shift.apply(crop[None], [1], 'gaussian_noise', 3)[0])
+    cv2.imwrite(str(tmp_path / 'noisy.png'), view.crop[:, :, ::-1])
+    assert run('a', '--img', 'noisy.png', '--json') == 0
+    assert rows(capsys)[0]['top'] == shifted['top']
+
+
 def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
     from ibnnet_mx.cli import convert
 
@@ -197,6 +211,10 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
         (('--compare', 'a', '--compare-epoch', '3'), '--compare .*a --compare-epoch 3: .*a-0003.params does not exist'),
         (('--compare-epoch', '3'), '--compare-epoch 3 belongs to --compare'),
         (('--compare', 'damaged'), '--compare damaged: damaged-0000.params '),
+        (('--shift', 'fog'), '--shift fog is 5 shifts: name one, with its severity, such as fog:3'),
+        (('--shift', 'fog:3,blur:1'), '--shift fog:3,blur:1 is 5 shifts: name one'),
+        (('--shift', 'fog:9'), "--shift fog:9: severity '9'"),
+        (('--shift', ''), '--shift '),
     ],
 )
 def test_mistakes_are_one_line(run, capsys, tmp_path, words, text):

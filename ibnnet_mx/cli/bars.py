@@ -37,24 +37,24 @@ def overlay(crop, heat):
     return np.rint(crop + STRONGEST * share * (colours - crop)).astype(np.uint8)
 
 
-def draw(option, path, results, explained=False):
+def draw(option, path, results, seen=False, heat=False):
     """Writes path. results: (picture file, [classifier.Seen of each network]), the first MOST of them are drawn.
 
-    explained: the pixels that the first network saw in the place of the file, and the overlay of each network.
+    seen: the pixels that the first network saw in the place of the file. heat: the overlay of each network too.
     ValueError names the option where the file cannot be written.
     """
     from matplotlib.figure import Figure
 
     shown = results[:MOST]
     several = len(shown[0][1]) > 1
-    kinds = [kind for _ in shown[0][1] for kind in (['heat', 'bars'] if explained else ['bars'])]
+    kinds = [kind for _ in shown[0][1] for kind in (['heat', 'bars'] if heat else ['bars'])]
     widths = [1, *(1 if kind == 'heat' else 2 for kind in kinds)]
     figure = Figure(figsize=(3 * sum(widths), 2.4 * len(shown)), layout='constrained')
     for row, (file, views) in zip(figure.subplots(len(shown), len(widths), squeeze=False, width_ratios=widths), shown):
-        _picture(row[0], views[0].crop if explained else _photograph(file), os.path.basename(file))
+        _picture(row[0], views[0].crop if seen else _photograph(file), os.path.basename(file))
         places = iter(row[1:])
         for view in views:
-            if explained:
+            if heat:
                 _picture(next(places), overlay(view.crop, view.heat), f'for {_short(view.why, 30)}')
             _bars(next(places), view.top, view.network if several else '')
     try:

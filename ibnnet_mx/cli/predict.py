@@ -34,6 +34,7 @@ def make_parser():
     add('--explain-class', metavar='CLASS', help='name or number of the class to explain; unset: the most probable')
     add('--compare', metavar='PREFIX', help='another checkpoint, side by side with the network')
     add('--compare-epoch', type=int, help='of the checkpoint of --compare; unset: that of --epoch')
+    add('--shift', metavar='NAME:SEVERITY', help='change what the network sees first, as evaluate.py does: fog:3')
     return parser
 
 
@@ -111,6 +112,16 @@ def _device(gpu):
     return mx.gpu(gpu)
 
 
+def shifts(text):
+    """(crops (n, S, S, 3), positions) -> the crops as --shift changes them. ValueError: not one shift."""
+    from ibnnet_mx import shift
+
+    found = [] if text is None else shift.chosen(text)
+    if text is not None and len(found) != 1:
+        raise ValueError(f'--shift {text} is {len(found)} shifts: name one, with its severity, such as fog:3')
+    return lambda crops, positions: shift.apply(crops, positions, *found[0]) if found else crops
+
+
 def crops_of(models, files, first, complain):
     """The next pictures that can be read: their positions among the files, and what each network sees of them."""
     positions, crops = [], []
@@ -139,6 +150,8 @@ def open_all(args, default_names, complain):
 
 def predict(args, default_names=None):
     """Classifies every picture that can be read; 1 where something could not be."""
+    import numpy as np
+
     from ibnnet_mx.cli import bars
 
     if args.top < 1:
@@ -148,7 +161,7 @@ def predict(args, default_names=None):
         bars.check(*drawing)
     if args.explain_class is not None and not args.explain:
         raise ValueError(f'--explain-class {args.explain_class} belongs to --explain: name a file by that')
-    complaints = []
+    shifted, complaints = shifts(args.shift), []
 
     def complain(text):
         complaints.append(text)
@@ -162,7 +175,9 @@ def predict(args, default_names=None):
         if not positions:
             continue
         paths, room = [files[i] for i in positions], bars.MOST - len(drawn)
-        views = [model.look(paths, seen, args.top, room) for model, seen in zip(models, crops)]
+        views = [
+            model.look(paths, shifted(np.stack(seen), positions), args.top, room) for model, seen in zip(models, crops)
+        ]
         for path, *seen in zip(paths, *views):
             for view in seen:
                 if any(p != p for _, _, p in view.top):
@@ -174,7 +189,8 @@ def predict(args, default_names=None):
     if models[0].features:
         models[0].features.write()
     for option, path in drawings if drawn else ():
-        bars.draw(option, path, drawn, option == '--explain')
+        explained = option == '--explain'
+        bars.draw(option, path, drawn, explained or args.shift is not None, explained)
     return 1 if complaints else 0
 
 
