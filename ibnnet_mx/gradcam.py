@@ -23,7 +23,7 @@ class GradCam:
     picture: of the registry's, what the global mean is fed, so behind the last ReLU (v2, DenseNet: that of the neck).
     The logit is that of one class before any softmax. Selvaraju et al., arXiv:1610.02391, equations 1 and 2.
     All is computed as a prediction; no parameter and no running statistic is moved.
-    size: the side of the pictures. ValueError: no such maps.
+    size: the side of the pictures. ValueError: no such maps, or no gradient of what follows them.
     """
 
     def __init__(self, net, size):
@@ -36,7 +36,12 @@ class GradCam:
         if maps is None:
             raise ValueError(f'no maps of several pixels lie between a convolution and its logits at {size}x{size}')
         number, body = maps
-        self._body, self._head = _Compiled(body), _Compiled(_from(graph, number))
+        context = next(iter(self._arrays.values())).context
+        try:
+            self._body, self._head = _Compiled(body), _Compiled(_from(graph, number))
+            self(mx.nd.zeros((1, 3, size, size), ctx=context), [0])
+        except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+            raise ValueError('mxnet has no gradient of a layer between its maps and its logits') from None
 
     def __call__(self, x, classes):
         """NDArray (n, 3, S, S) as the network is fed, numbers of a class each (n,) -> numpy float32 (n, h, w), >= 0.
@@ -68,10 +73,10 @@ def _last_maps(logits, graph, shapes):
     """(number of the node, its symbol) of what GradCam explains by; None where there is none."""
     internals = logits.get_internals()
     found = {}  # of each node the first output
-    for entry, shape in zip(internals, internals.infer_shape(**shapes)[1]):
+    for entry, shape in zip(internals, internals.infer_shape(**shapes)[1] or ()):  # none where some stay unknown
         found.setdefault(entry.name, (entry, shape))
     for number in reversed(_cuts(graph)):
-        entry, shape = found[graph['nodes'][number]['name']]
+        entry, shape = found.get(graph['nodes'][number]['name'], (None, ()))
         if len(shape) == 4 and math.prod(shape[2:]) > 1:
             return number, entry
     return None

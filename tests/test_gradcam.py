@@ -147,6 +147,12 @@ def test_what_lies_beside_the_maps_is_seen():
             gradcam.GradCam(block, 8)
 
 
+def test_a_layer_without_a_gradient():
+    x = mx.sym.random.shuffle(mx.sym.mean(pointwise(mx.sym.var('data')), axis=(2, 3)))
+    with pytest.raises(ValueError, match='mxnet has no gradient of a layer between its maps and its logits'):
+        gradcam.GradCam(block_of(x, **COLOURS), 8)
+
+
 def test_a_network_without_logits():
     net = get_model('cifar_resnet8', features=('stage2', 'embedding'))
     net.initialize()
