@@ -196,6 +196,7 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
     [
         (('--explain', 'e.bmp'), '--explain e.bmp: the name must end in .png, .svg, .pdf'),
         (('--explain', '/proc/e.png'), '--explain /proc/e.png cannot be written: '),
+        (('--explain', 'a.png', '--plot', 'a.png'), '--explain a.png is the file of --plot: name another'),
         (('--explain-class', '1'), '--explain-class 1 belongs to --explain'),
         (
             ('--explain', 'e.png', '--explain-class', '4'),

@@ -29,7 +29,7 @@ def make_parser():
         metavar='FILE',
         help='write what the classifier is fed, a row a picture, into this .npz (not of --compare)',
     )
-    add('--plot', metavar='FILE', help='draw the pictures and their probabilities: .png, .svg or .pdf')
+    add('--plot', metavar='FILE', help='draw the pictures and their probabilities, 12 at most: .png, .svg or .pdf')
     add('--explain', metavar='FILE', help='draw what speaks for the top class too (Grad-CAM): .png, .svg or .pdf')
     add('--explain-class', metavar='CLASS', help='name or number of the class to explain; unset: the most probable')
     add('--compare', metavar='PREFIX', help='another checkpoint, side by side with the network')
@@ -159,6 +159,8 @@ def predict(args, default_names=None):
     drawings = [(name, path) for name, path in (('--plot', args.plot), ('--explain', args.explain)) if path]
     for drawing in drawings:
         bars.check(*drawing)
+    if args.explain and args.explain == args.plot:
+        raise ValueError(f'--explain {args.explain} is the file of --plot: name another')
     if args.explain_class is not None and not args.explain:
         raise ValueError(f'--explain-class {args.explain_class} belongs to --explain: name a file by that')
     shifted, complaints = shifts(args.shift), []
