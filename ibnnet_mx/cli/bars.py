@@ -9,6 +9,7 @@ import numpy as np
 from ibnnet_mx.cli.plot import SUFFIXES
 
 MOST = 12  # pictures drawn; more would be too small to read
+RED = 0.88  # where 'turbo' is brightest red: the rest is darker than what is less hot
 STRONGEST = 0.65  # how much of the colour covers the picture where it is hottest
 
 
@@ -25,7 +26,7 @@ def check(option, path):
 def overlay(crop, heat):
     """uint8 (S, S, 3): a crop of that shape under the colours of its heat (h, w), enlarged to it.
 
-    The hottest place has the last of the colours; where there is no heat, or it is no number, the crop is as it was.
+    The hottest place is red; where there is no heat, or it is no number, the crop is as it was.
     """
     from matplotlib import colormaps
 
@@ -33,7 +34,7 @@ def overlay(crop, heat):
 
     large = gradcam.enlarged(np.nan_to_num(heat, nan=0, posinf=0), crop.shape[0])
     share = (large / (large.max() or 1))[:, :, None]
-    colours = 255 * colormaps['turbo'](share[:, :, 0])[:, :, :3]
+    colours = 255 * colormaps['turbo'](RED * share[:, :, 0])[:, :, :3]
     return np.rint(crop + STRONGEST * share * (colours - crop)).astype(np.uint8)
 
 
