@@ -254,8 +254,8 @@ def check_lists(list_dir, data_dir, data_type):
 
 
 def load_image(path, source, crop='center'):
-    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed: planes() of load_crop()."""
-    return planes(load_crop(path, source.size, crop), source)
+    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed; of load_crop()."""
+    return normalised(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
 
 
 def load_crop(path, size, crop='center'):
@@ -280,10 +280,3 @@ def load_crop(path, size, crop='center'):
         method = cv2.INTER_AREA if size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
         seen = cv2.resize(picture, (size, size), interpolation=method)
     return cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)
-
-
-def planes(crop, source):
-    """float32 (3, S, S) of uint8 (S, S, 3), RGB: (value - mean) / std, as source (Input) says."""
-    out = np.empty((3, *crop.shape[:2]), np.float32)
-    opencv.planes(cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), opencv.pixel_table(source.mean, source.std), out)
-    return out

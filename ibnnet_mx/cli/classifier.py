@@ -57,21 +57,17 @@ class Classifier:
         return data.load_crop(path, self.found.size, self.crop)
 
     def look(self, files, crops, top, explained=0):
-        """[Seen] of each crop; so many classes of each, and an explanation of so many of the first crops."""
-        import mxnet as mx
-        import numpy as np
-
+        """[Seen] of crops, uint8 (n, S, S, 3): so many classes of each, and an explanation of so many of the first."""
         from ibnnet_mx import data
 
-        x = np.stack([data.planes(crop, self.found.input) for crop in crops])
-        logits = self.features.logits(files, x) if self.features else self.found.predict(mx.nd.array(x))
+        x = data.normalised(crops, self.found.input)
+        logits = self.features.logits(files, x) if self.features else self.found.predict(x)
         rows = probabilities(logits)
         orders = [row.argsort()[::-1][:top] for row in rows]
         classes = [int(order[0]) if self._label is None else self._label for order in orders]
         heats = [None] * len(crops)
         if self._explainer and explained:
-            some = mx.nd.array(x[:explained], ctx=self.found.ctx)
-            heats[:explained] = self._explainer(some, classes[:explained])
+            heats[:explained] = self._explainer(x[:explained].as_in_context(self.found.ctx), classes[:explained])
         return [
             Seen(
                 self.found.label,
@@ -127,10 +123,8 @@ class Features:
         self._net.hybridize()
 
     def logits(self, files, x):
-        """numpy (n, classes) of float32 (n, 3, S, S)."""
-        import mxnet as mx
-
-        logits, rows = self._net(mx.nd.array(x, ctx=self._ctx))
+        """numpy (n, classes) of NDArray (n, 3, S, S)."""
+        logits, rows = self._net(x.as_in_context(self._ctx))
         self._files += files
         self._rows.append(rows.asnumpy())
         return logits.asnumpy()
