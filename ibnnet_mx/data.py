@@ -254,7 +254,12 @@ def check_lists(list_dir, data_dir, data_type):
 
 
 def load_image(path, source, crop='center'):
-    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed.
+    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed; of load_crop()."""
+    return normalised(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
+
+
+def load_crop(path, size, crop='center'):
+    """uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
 
     crop 'center': the short side to 256/224 of the size, then the centre, as validation does; 'resize': all of the
     picture, whatever its aspect. ValueError names the file and why it cannot be read.
@@ -264,16 +269,14 @@ def load_image(path, source, crop='center'):
         with verify.hushed() as (complaints, _):  # which tell of damage
             picture = decode(payload, complaints)
         if crop == 'center':
-            cut = view.View(view.usual_short(source.size))
-            (seen,) = opencv.windows(Pixels(picture), source.size, cut)
+            cut = view.View(view.usual_short(size))
+            (seen,) = opencv.windows(Pixels(picture), size, cut)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except PictureError as error:
         raise ValueError(f'{path} {error}') from None
     if crop != 'center':
-        shrinks = min(picture.shape[:2]) > source.size
-        method = cv2.INTER_AREA if source.size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
-        seen = cv2.resize(picture, (source.size, source.size), interpolation=method)
-    out = np.empty((3, source.size, source.size), np.float32)
-    opencv.planes(seen, opencv.pixel_table(source.mean, source.std), out)
-    return out
+        shrinks = min(picture.shape[:2]) > size
+        method = cv2.INTER_AREA if size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
+        seen = cv2.resize(picture, (size, size), interpolation=method)
+    return cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)

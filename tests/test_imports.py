@@ -39,6 +39,7 @@ MAY = {  # module: modules of this package that it may import
     'runstate': {'norm'},
     'trainer': {'agreement', 'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'runstate', 'scoring'},
     'convert': {'convert', 'registry', 'checkpoint', 'ndfile', 'norm'},
+    'gradcam': {'convert'},
     'weights': {'registry', 'convert', 'download', 'ndfile'},
 }
 LATE = {'registry': {'nets', 'weights'}}  # inside of functions only: get_model() is what the latter two are for

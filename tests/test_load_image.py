@@ -30,6 +30,20 @@ def test_a_picture_is_cut_as_validation_does(tmp_path):
     np.testing.assert_array_equal(next(val.epoch())[0][0].asnumpy(), seen)
 
 
+@pytest.mark.parametrize('crop', ['center', 'resize'])
+def test_the_pixels_that_a_network_sees(tmp_path, crop):
+    (tmp_path / 'a.png').write_bytes(png(scene(0, 60, 90)))
+    source = data.Input(32, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    pixels = data.load_crop(tmp_path / 'a.png', 32, crop)
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (32, 32, 3))
+    raw = data.load_image(tmp_path / 'a.png', RAW, crop)
+    np.testing.assert_array_equal(raw, pixels.transpose(2, 0, 1))
+    seen = data.load_image(tmp_path / 'a.png', source, crop)
+    np.testing.assert_allclose(
+        seen, (raw - np.reshape([1, 2, 3], (3, 1, 1))) / np.reshape([4, 5, 6], (3, 1, 1)), rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ('size', 'shape'), [(224, (300, 500)), (224, (50, 90)), (CIFAR_SIDE, (60, 50)), (64, (64, 64))]
 )

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ibnnet_mx import checkpoint, get_model, scoring, sidecar
-from ibnnet_mx.cli import predict
+from ibnnet_mx.cli import classifier, predict
 from tests.record_sets import png, scene
 
 FACTS = {
@@ -140,4 +140,4 @@ def test_infinite_logits_make_no_noise():
         warnings.simplefilter('error')
         scoring.scores(logits, np.array([0, 1]))
         scoring.over_crops(logits, 2)
-        predict.probabilities(logits)
+        classifier.probabilities(logits)

@@ -1,54 +1,103 @@
-"""The picture of predict.py --plot: each photograph beside bars of its most probable classes."""
+"""The pictures of predict.py --plot and --explain: each photograph beside what the networks make of it."""
 
 from __future__ import annotations
 
 import os
 
+import numpy as np
+
 from ibnnet_mx.cli.plot import SUFFIXES
 
 MOST = 12  # pictures drawn; more would be too small to read
+RED = 0.88  # where 'turbo' is brightest red: the rest is darker than what is less hot
+STRONGEST = 0.65  # how much of the colour covers the picture where it is hottest
 
 
-def check(path):
-    """ValueError names --plot where the file's kind cannot be drawn or matplotlib is missing."""
+def check(option, path):
+    """ValueError names the option where the file's kind cannot be drawn or matplotlib is missing."""
     if os.path.splitext(path)[1].lower() not in SUFFIXES:
-        raise ValueError(f'--plot {path}: the name must end in {", ".join(SUFFIXES)}')
+        raise ValueError(f'{option} {path}: the name must end in {", ".join(SUFFIXES)}')
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ValueError('--plot needs matplotlib: pip install matplotlib') from None
+        raise ValueError(f'{option} needs matplotlib: pip install matplotlib') from None
 
 
-def draw(results, path):
-    """results: (picture file, rows of (label, name, probability)); writes path."""
-    import cv2
+def overlay(crop, heat):
+    """uint8 (S, S, 3): a crop of that shape under the colours of its heat (h, w), enlarged to it.
+
+    The hottest place is red; where there is no heat, or it is no number, the crop is as it was.
+    """
+    from matplotlib import colormaps
+
+    from ibnnet_mx import gradcam
+
+    large = gradcam.enlarged(np.nan_to_num(heat, nan=0, posinf=0), crop.shape[0])
+    share = (large / (large.max() or 1))[:, :, None]
+    colours = 255 * colormaps['turbo'](RED * share[:, :, 0])[:, :, :3]
+    return np.rint(crop + STRONGEST * share * (colours - crop)).astype(np.uint8)
+
+
+def draw(option, path, results, seen=False, heat=False):
+    """Writes path. results: (picture file, [classifier.Seen of each network]), the first MOST of them are drawn.
+
+    seen: the pixels that the first network saw in the place of the file. heat: the overlay of each network too.
+    ValueError names the option where the file cannot be written.
+    """
     from matplotlib.figure import Figure
 
     shown = results[:MOST]
-    figure = Figure(figsize=(9, 2.4 * len(shown)), layout='constrained')
-    axes = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 2))
-    for (left, right), (file, top) in zip(axes, shown):
-        left.imshow(cv2.imread(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[:, :, ::-1])
-        left.set_title(os.path.basename(file), fontsize=9)
-        left.axis('off')
-        names = [name if len(name) <= 40 else name[:39] + '…' for _, name, _ in top]
-        values = [p for _, _, p in top]
-        places = range(len(top))
-        right.barh(places, values, color=['tab:blue'] + ['tab:gray'] * (len(top) - 1))
-        right.set_yticks(places, names, fontsize=9)
-        right.invert_yaxis()
-        right.set_xlim(0, 1)
-        for place, value in zip(places, values):
-            inside = value > 0.85
-            right.text(
-                value,
-                place,
-                f' {value:.1%} ',
-                va='center',
-                ha='right' if inside else 'left',
-                fontsize=8,
-                color='white' if inside else 'black',
-            )
-        right.set_xlabel('probability', fontsize=8)
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    figure.savefig(path, dpi=110)
+    several = len(shown[0][1]) > 1
+    kinds = [kind for _ in shown[0][1] for kind in (['heat', 'bars'] if heat else ['bars'])]
+    widths = [1, *(1 if kind == 'heat' else 2 for kind in kinds)]
+    figure = Figure(figsize=(3 * sum(widths), 2.4 * len(shown)), layout='constrained')
+    for row, (file, views) in zip(figure.subplots(len(shown), len(widths), squeeze=False, width_ratios=widths), shown):
+        _picture(row[0], views[0].crop if seen else _photograph(file), os.path.basename(file))
+        places = iter(row[1:])
+        for view in views:
+            if heat:
+                _picture(next(places), overlay(view.crop, view.heat), f'for {_short(view.why, 30)}')
+            _bars(next(places), view.top, view.network if several else '')
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise ValueError(f'{option} {path} cannot be written: {error.strerror}; name another file') from None
+
+
+def _photograph(file):
+    import cv2
+
+    return cv2.imread(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[:, :, ::-1]
+
+
+def _short(text, most=40):
+    return text if len(text) <= most else text[: most - 1] + '…'
+
+
+def _picture(axes, pixels, title):
+    axes.imshow(pixels)
+    axes.set_title(title, fontsize=9)
+    axes.axis('off')
+
+
+def _bars(axes, top, title):
+    values = [p for _, _, p in top]
+    places = range(len(top))
+    axes.barh(places, values, color=['tab:blue'] + ['tab:gray'] * (len(top) - 1))
+    axes.set_yticks(places, [_short(name) for _, name, _ in top], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    for place, value in zip(places, values):
+        inside = value > 0.85
+        axes.text(
+            value,
+            place,
+            f' {value:.1%} ',
+            va='center',
+            ha='right' if inside else 'left',
+            fontsize=8,
+            color='white' if inside else 'black',
+        )
+    axes.set_xlabel('probability', fontsize=8)
+    axes.set_title(title if len(title) <= 60 else f'…{title[-59:]}', fontsize=8)

@@ -1,4 +1,4 @@
-"""predict.py --img FILE... --prefix P --epoch N: the classes of pictures, by a checkpoint or other weights."""
+"""predict.py --img FILE... --prefix P --epoch N: the classes of pictures, by a checkpoint or other weights, and why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ibnnet_mx.cli import options, source
+from ibnnet_mx.cli.classifier import Classifier, Features
 from ibnnet_mx.recordio.pictures import SUFFIXES
 
 BATCH = 16
@@ -23,43 +24,18 @@ def make_parser():
     add('--top', type=int, default=5, help='classes that are named (5)')
     add('--json', action='store_true', help='one JSON line a picture')
     add('--crop', choices=('center', 'resize'), help='centre of the picture, or all of it; unset: as in training')
-    add('--features', metavar='FILE', help='write what the classifier is fed, a row a picture, into this .npz')
-    add('--plot', metavar='FILE', help='draw the pictures and their probabilities: .png, .svg or .pdf')
+    add(
+        '--features',
+        metavar='FILE',
+        help='write what the classifier is fed, a row a picture, into this .npz (not of --compare)',
+    )
+    add('--plot', metavar='FILE', help='draw the pictures and their probabilities, 12 at most: .png, .svg or .pdf')
+    add('--explain', metavar='FILE', help='draw what speaks for the top class too (Grad-CAM): .png, .svg or .pdf')
+    add('--explain-class', metavar='CLASS', help='name or number of the class to explain; unset: the most probable')
+    add('--compare', metavar='PREFIX', help='another checkpoint, side by side with the network')
+    add('--compare-epoch', type=int, help='of the checkpoint of --compare; unset: that of --epoch')
+    add('--shift', metavar='NAME:SEVERITY', help='change what the network sees first, as evaluate.py does: fog:3')
     return parser
-
-
-class Classifier:
-    """A network ready to classify picture files.
-
-    crop: 'center', or 'resize' for all of the picture; unset: as in training, resize where that is not known.
-    """
-
-    def __init__(self, found, crop=None):
-        self.found, self.crop = found, crop or ('center' if found.centred else 'resize')
-        self.names, self.classes = found.names, found.classes
-
-    def load(self, path):
-        """float32 (3, size, size) of a picture file."""
-        from ibnnet_mx import data
-
-        return data.load_image(path, self.found.input, self.crop)
-
-    def logits(self, pictures):
-        """numpy (n, classes)."""
-        import mxnet as mx
-        import numpy as np
-
-        return self.found.predict(mx.nd.array(np.stack(pictures)))
-
-
-def probabilities(logits):
-    """float64 (n, classes)."""
-    import numpy as np
-
-    values = logits.astype(np.float64)
-    with np.errstate(invalid='ignore'):  # logits may be infinite; NaN is told later
-        values = np.exp(values - values.max(axis=1, keepdims=True))
-        return values / values.sum(axis=1, keepdims=True)
 
 
 def files_of(names):
@@ -76,18 +52,19 @@ def files_of(names):
     return files
 
 
-def class_names(given, model, default, complain):
-    """Names of the classes: --synset, else the checkpoint's, else the default file's where its length fits."""
-    if given is not None:
-        names = _lines(given, complain)
-        if names is not None and len(names) == model.classes:
-            return names
-        if names is not None:
-            complain(f'--synset {given} has {len(names)} names, the network {model.classes} classes')
-    for names in (model.names, _lines(default, None) if default and os.path.isfile(default) else None):
-        if names is not None and len(names) == model.classes:
-            return names
-    return [f'class {i}' for i in range(model.classes)]
+def class_names(given, models, default, complain):
+    """Names of each network's classes: --synset, else its own, else the default file's, where their number fits."""
+    lines = None if given is None else _lines(given, complain)
+    counts = sorted({model.classes for model in models})
+    if lines is not None and len(lines) not in counts:
+        kinds = f'network {counts[0]}' if len(counts) == 1 else f'networks {" and ".join(map(str, counts))}'
+        complain(f'--synset {given} has {len(lines)} names, the {kinds} classes')
+    usual = _lines(default, None) if default and os.path.isfile(default) else None
+    found = []
+    for model in models:
+        fitting = [names for names in (lines, model.names, usual) if names is not None and len(names) == model.classes]
+        found.append(fitting[0] if fitting else [f'class {i}' for i in range(model.classes)])
+    return found
 
 
 def _lines(path, complain):
@@ -101,17 +78,27 @@ def _lines(path, complain):
         return None
 
 
-def tell(path, top, as_json):
-    """One picture's result on stdout; top: rows of (label, name, probability)."""
+def tell(path, views, as_json):
+    """One picture's result on stdout. views: classifier.Seen of each network."""
     if as_json:
-        rows = [{'label': label, 'name': name, 'probability': None if p != p else p} for label, name, p in top]
-        print(json.dumps({'image': path, 'top': rows}), flush=True)
+        line = {'image': path, 'top': _rows(views[0].top)}
+        for view in views[1:]:
+            line['compare'] = {'network': view.network, 'top': _rows(view.top)}
+        print(json.dumps(line), flush=True)
         return
     print(path)
-    print(f'Top1 result is: {top[0][1]} ({top[0][2]:.4f})')
-    print(f'Top{len(top)} result is:')
-    for _, name, probability in top:
-        print(f'  {probability:.4f}  {name}', flush=True)
+    for view in views:
+        top = view.top
+        if len(views) > 1:
+            print(f'By {view.network}:')
+        print(f'Top1 result is: {top[0][1]} ({top[0][2]:.4f})')
+        print(f'Top{len(top)} result is:')
+        for _, name, probability in top:
+            print(f'  {probability:.4f}  {name}', flush=True)
+
+
+def _rows(top):
+    return [{'label': label, 'name': name, 'probability': None if p != p else p} for label, name, p in top]
 
 
 def _device(gpu):
@@ -125,86 +112,87 @@ def _device(gpu):
     return mx.gpu(gpu)
 
 
-class Features:
-    """What --features collects: the embedding of every picture that could be read."""
+def shifts(text):
+    """(crops (n, S, S, 3), positions) -> the crops as --shift changes them. ValueError: not one shift."""
+    from ibnnet_mx import shift
 
-    def __init__(self, path, found):
-        from ibnnet_mx import convert
+    found = [] if text is None else shift.chosen(text)
+    if text is not None and len(found) != 1:
+        raise ValueError(f'--shift {text} is {len(found)} shifts: name one, with its severity, such as fog:3')
+    return lambda crops, positions: shift.apply(crops, positions, *found[0]) if found else crops
 
-        if not path.endswith('.npz'):
-            raise ValueError(f'--features {path}: the name must end in .npz')
-        if found.net is None:
-            raise ValueError(f'--features: {found.label} gives logits alone; use --prefix or --weights')
-        folder = os.path.dirname(os.path.abspath(path))
-        if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-            raise ValueError(f'--features {path}: {folder} is no folder that can be written')
-        self._path, self._model, self._ctx = path, found.model, found.ctx
-        self._net, self._files, self._rows = convert.with_embedding(found.net), [], []
-        self._net.hybridize()
 
-    def logits(self, files, pictures):
-        import mxnet as mx
-        import numpy as np
+def crops_of(models, files, first, complain):
+    """The next pictures that can be read: their positions among the files, and what each network sees of them."""
+    positions, crops = [], []
+    for position, path in enumerate(files[first : first + BATCH], first):
+        try:
+            crops.append([model.load(path) for model in models])
+            positions.append(position)
+        except ValueError as error:
+            complain(f'--img {error}')
+    return positions, list(zip(*crops))
 
-        logits, rows = self._net(mx.nd.array(np.stack(pictures), ctx=self._ctx))
-        self._files += files
-        self._rows.append(rows.asnumpy())
-        return logits.asnumpy()
 
-    def write(self):
-        """embedding float32 (n, C), files (n,), model."""
-        import io
-
-        import numpy as np
-
-        from ibnnet_mx import ndfile
-
-        data = io.BytesIO()
-        rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 0), np.float32)
-        np.savez(data, embedding=rows, files=np.array(self._files), model=self._model)
-        ndfile.write(self._path, data.getvalue())
+def open_all(args, default_names, complain):
+    """The network, that of --compare after it, and all that they shall do with pictures."""
+    device = _device(args.gpu)
+    found = [source.open_source(args, device), source.open_other(args, device)]
+    models = [Classifier(one, args.crop) for one in found if one is not None]
+    for model, names in zip(models, class_names(args.synset, models, default_names, complain)):
+        model.names = names
+        if args.explain:
+            model.explain(args.explain_class)
+    if args.features:
+        models[0].features = Features(args.features, found[0])
+    return models
 
 
 def predict(args, default_names=None):
     """Classifies every picture that can be read; 1 where something could not be."""
+    import numpy as np
+
     from ibnnet_mx.cli import bars
 
     if args.top < 1:
         raise ValueError(f'--top {args.top} must be at least 1')
-    if args.plot:
-        bars.check(args.plot)
-    complaints = []
+    drawings = [(name, path) for name, path in (('--plot', args.plot), ('--explain', args.explain)) if path]
+    for drawing in drawings:
+        bars.check(*drawing)
+    if args.explain and args.explain == args.plot:
+        raise ValueError(f'--explain {args.explain} is the file of --plot: name another')
+    if args.explain_class is not None and not args.explain:
+        raise ValueError(f'--explain-class {args.explain_class} belongs to --explain: name a file by that')
+    shifted, complaints = shifts(args.shift), []
 
     def complain(text):
         complaints.append(text)
         print(f'predict: {text}', file=sys.stderr)
 
     files = files_of(args.img)
-    model = Classifier(source.open_source(args, _device(args.gpu)), args.crop)
-    features = Features(args.features, model.found) if args.features else None
-    names = class_names(args.synset, model, default_names, complain)
-    results = []
+    models = open_all(args, default_names, complain)
+    drawn = []
     for first in range(0, len(files), BATCH):
-        loaded = []
-        for path in files[first : first + BATCH]:
-            try:
-                loaded.append((path, model.load(path)))
-            except ValueError as error:
-                complain(f'--img {error}')
-        if not loaded:
+        positions, crops = crops_of(models, files, first, complain)
+        if not positions:
             continue
-        paths, pictures = map(list, zip(*loaded))
-        logits = features.logits(paths, pictures) if features else model.logits(pictures)
-        for path, row in zip(paths, probabilities(logits)):
-            if (row != row).any():
-                complain(f'--img {path}: the network gives no numbers (NaN): its weights are damaged or diverged')
-            order = row.argsort()[::-1][: args.top]
-            results.append((path, [(int(i), names[i], float(row[i])) for i in order]))
-            tell(*results[-1], args.json)
-    if features:
-        features.write()
-    if args.plot and results:
-        bars.draw(results, args.plot)
+        paths, room = [files[i] for i in positions], bars.MOST - len(drawn)
+        views = [
+            model.look(paths, shifted(np.stack(seen), positions), args.top, room) for model, seen in zip(models, crops)
+        ]
+        for path, *seen in zip(paths, *views):
+            for view in seen:
+                if any(p != p for _, _, p in view.top):
+                    whose = 'the network' if len(seen) == 1 else view.network
+                    complain(f'--img {path}: {whose} gives no numbers (NaN): its weights are damaged or diverged')
+            tell(path, seen, args.json)
+            if drawings and len(drawn) < bars.MOST:
+                drawn.append((path, seen))
+    if models[0].features:
+        models[0].features.write()
+    for option, path in drawings if drawn else ():
+        explained = option == '--explain'
+        bars.draw(option, path, drawn, explained or args.shift is not None, explained)
     return 1 if complaints else 0
 
 

@@ -84,6 +84,23 @@ def open_source(args, ctx):
     return source
 
 
+def open_other(args, ctx):
+    """The checkpoint of --compare, None where it is not given. ValueError names the option."""
+    if args.compare is None:
+        if args.compare_epoch is not None:
+            raise ValueError(f'--compare-epoch {args.compare_epoch} belongs to --compare: name a checkpoint by that')
+        return None
+    epoch = args.epoch or 0 if args.compare_epoch is None else args.compare_epoch
+    try:
+        source = open_checkpoint(args.compare, epoch, ctx, ('--compare', '--compare-epoch'))
+    except ValueError as error:
+        told = str(error)
+        raise ValueError(told if told.startswith('--compare') else f'--compare {args.compare}: {told}') from None
+    if args.pixels:
+        source.pixels = PIXELS[args.pixels]
+    return source
+
+
 def _gluon(net, ctx, label, classes):
     import mxnet as mx
 

@@ -26,6 +26,7 @@ __all__ = [
     'load_safetensors',
     'load_symbol',
     'load_torch',
+    'prediction',
     'read',
     'save_safetensors',
     'to_onnx',
@@ -180,15 +181,19 @@ def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pix
     facts = dict(_facts(net), size=str(size), pixels=json.dumps(told))
     if class_names:
         facts['class_names'] = json.dumps(list(class_names))
+    preprocess = pixels if with_preprocess and pixels != registry.RAW else None
+    onnxfile.export(*prediction(net), path, size, facts, dynamic_batch, preprocess)
+
+
+def prediction(net):
+    """(symbol from 'data' to logits, {name: NDArray} of its other inputs) of what a network predicts with.
+
+    Of the registry's networks that is their inference form, of a SymbolBlock what it is.
+    """
     if hasattr(net, 'inference_form'):
         net = net.inference_form()
     arrays = {name: param.data(param.list_ctx()[0]) for name, param in net.collect_params().items()}
-    preprocess = pixels if with_preprocess and pixels != registry.RAW else None
-    onnxfile.export(_prediction(net), arrays, path, size, facts, dynamic_batch, preprocess)
-
-
-def _prediction(net):
-    return net.symbol() if hasattr(net, 'symbol') else net(mx.sym.var('data'))
+    return (net.symbol() if hasattr(net, 'symbol') else net(mx.sym.var('data'))), arrays
 
 
 def load_symbol(prefix, epoch=0, ctx=None):
@@ -231,11 +236,10 @@ def _symbol_block(symbol, arrays, ctx):
 
 def with_embedding(net):
     """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: it has none."""
-    logits = _prediction(net)
+    logits, arrays = prediction(net)
     if isinstance(logits, list) or logits.attr('num_hidden') is None:
         raise ValueError('the network does not end in a dense layer: there is no embedding before it')
     both = mx.sym.Group([logits, mx.sym.Flatten(logits.get_children()[0])])
-    arrays = {name: param.data(param.list_ctx()[0]) for name, param in net.collect_params().items()}
     return _symbol_block(both, arrays, next(iter(arrays.values())).context)
 
 

@@ -73,6 +73,7 @@ WRITTEN = (
     '--out',
     '--features',
     '--plot',
+    '--explain',
     '--sheet',
     '--profile',
     '--tensorboard',

@@ -1,0 +1,115 @@
+"""Which part of a picture speaks for a class: Grad-CAM, of any network that convert.prediction() can trace."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import cv2
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+
+from ibnnet_mx import convert
+
+CONVOLUTIONS = ('Convolution', 'Deconvolution')
+MAPS = 'gradcam_maps'
+
+
+class GradCam:
+    """heat = relu(sum over k of w_k A_k), w_k = mean over (i, j) of d logit / d A_k[i, j].
+
+    A: the last maps of the network that have more than one pixel and through which alone its logits come from the
+    picture: of the registry's, what the global mean is fed, so behind the last ReLU (v2, DenseNet: that of the neck).
+    The logit is that of one class before any softmax. Selvaraju et al., arXiv:1610.02391, equations 1 and 2.
+    All is computed as a prediction; no parameter and no running statistic is moved.
+    size: the side of the pictures. ValueError: no such maps, or no gradient of what follows them.
+    """
+
+    def __init__(self, net, size):
+        logits, self._arrays = convert.prediction(net)
+        if isinstance(logits, list):
+            raise ValueError('logits alone can be explained: the network gives several results')
+        graph = json.loads(logits.tojson(remove_amp_cast=False))
+        shapes = {name: array.shape for name, array in self._arrays.items()}
+        maps = _last_maps(logits, graph, dict(shapes, data=(1, 3, size, size)))
+        if maps is None:
+            raise ValueError(f'no maps of several pixels lie between a convolution and its logits at {size}x{size}')
+        number, body = maps
+        context = next(iter(self._arrays.values())).context
+        try:
+            self._body, self._head = _Compiled(body), _Compiled(_from(graph, number))
+            self(mx.nd.zeros((1, 3, size, size), ctx=context), [0])
+        except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+            raise ValueError('mxnet has no gradient of a layer between its maps and its logits') from None
+
+    def __call__(self, x, classes):
+        """NDArray (n, 3, S, S) as the network is fed, numbers of a class each (n,) -> numpy float32 (n, h, w), >= 0.
+
+        h, w: of the maps. A value is a part of the logit: their sum over a picture is the part of the maps that speak
+        for the class, times their pixels.
+        """
+        maps = self._body(dict(self._arrays, data=x)).detach()
+        maps.attach_grad()
+        with autograd.record(train_mode=False):
+            logits = self._head({**self._arrays, MAPS: maps})
+            chosen = logits.pick(mx.nd.array(classes, ctx=logits.context)).sum()
+        (slopes,) = autograd.grad(chosen, [maps], train_mode=False)
+        weights = slopes.mean(axis=(2, 3), keepdims=True)
+        return mx.nd.relu((weights * maps).sum(axis=1)).asnumpy()
+
+
+class _Compiled:
+    """{input's name: NDArray} -> the result of a symbol; what is not MAPS is taken as a constant."""
+
+    def __init__(self, symbol):
+        self._names, self._operator = symbol.list_inputs(), mx.nd.CachedOp(symbol)
+
+    def __call__(self, arrays):
+        return self._operator(*(arrays[name] if name == MAPS else arrays[name].detach() for name in self._names))
+
+
+def _last_maps(logits, graph, shapes):
+    """(number of the node, its symbol) of what GradCam explains by; None where there is none."""
+    internals = logits.get_internals()
+    found = {}  # of each node the first output
+    for entry, shape in zip(internals, internals.infer_shape(**shapes)[1] or ()):  # none where some stay unknown
+        found.setdefault(entry.name, (entry, shape))
+    for number in reversed(_cuts(graph)):
+        entry, shape = found.get(graph['nodes'][number]['name'], (None, ()))
+        if len(shape) == 4 and math.prod(shape[2:]) > 1:
+            return number, entry
+    return None
+
+
+def _cuts(graph):
+    """Numbers of the nodes behind a convolution whose first output alone connects the data with the head."""
+    nodes, last = graph['nodes'], {}
+    for number, node in enumerate(nodes):
+        last.update((given[0], number) for given in node['inputs'])
+    beside = {given[0] for node in nodes for given in node['inputs'] if given[1] != 0}
+    seen, convolved, live, cuts = set(), set(), set(), []
+    for number, node in enumerate(nodes):
+        inputs = {given[0] for given in node['inputs']}
+        if node['name'] != 'data' and not seen & inputs:
+            continue
+        seen.add(number)
+        if node['op'] in CONVOLUTIONS or convolved & inputs:
+            convolved.add(number)
+        live = {i for i in live if last[i] > number} | ({number} if number in last else set())
+        if live == {number} and number in convolved and number not in beside:
+            cuts.append(number)
+    return cuts
+
+
+def _from(graph, number):
+    """The symbol from MAPS, in the place of a node, to the head."""
+    nodes = [dict(op='null', name=MAPS, inputs=[]) if i == number else node for i, node in enumerate(graph['nodes'])]
+    variables = [i for i, node in enumerate(nodes) if node['op'] == 'null']
+    whole = {key: value for key, value in graph.items() if key != 'node_row_ptr'}
+    return mx.sym.load_json(json.dumps(dict(whole, nodes=nodes, arg_nodes=variables)))
+
+
+def enlarged(heat, size):
+    """float32 (h, w) -> (size, size), bilinear: each value at the centre of the square that its map's pixel covers."""
+    return cv2.resize(np.asarray(heat, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
