@@ -193,7 +193,10 @@ def test_smoothing_mirrors_at_the_edges():
     assert np.allclose(digital._smoothing(32, 40.0).sum(axis=1), 1, atol=1e-5)  # many times mirrored
 
 
-@pytest.mark.parametrize(('side', 'share'), [(32, 0.95), (32, 0.65), (224, 0.6), (224, 0.25)])
+@pytest.mark.parametrize(
+    ('side', 'share'),
+    [(side, share) for number, side in enumerate((32, 224)) for share in table.CONSTANTS['pixelate'][number]],
+)
 def test_pixels_are_those_of_pillows_box(side, share):
     image = pytest.importorskip('PIL.Image')
     x = pictures(1, side)[0]
