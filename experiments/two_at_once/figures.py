@@ -32,6 +32,11 @@ def _bars(axes: Any, groups: dict[str, dict[str, list[float]]], label: str) -> N
     axes.spines[['top', 'right']].set_visible(False)
 
 
+def _legend(axes: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)
+
+
 def _cifar10(found: dict, version: str) -> dict[str, dict[str, list[float]]]:
     columns = {'clean': 'clean', **{group: group for group in tables.GROUPS}}
     errors = {net: [tables.cifar10_errors(run) for run in found.get(('cifar10', version, net), [])] for net in MAIN}
@@ -48,7 +53,7 @@ def main_figure(found: dict, path: Path) -> None:
     for axes, version in ((left, 'v1'), (right, 'v2')):
         _bars(axes, _cifar10(found, version), 'error, %')
         axes.set_title(f'CIFAR-10, ResNet-20 {version}: lower is better', fontsize=9)
-    left.legend(fontsize=8, frameon=False)
+    _legend(left)
     axes = below.subplots()
     groups: dict[str, dict[str, list[float]]] = {}
     for place, title in ((0, '{} left out'), (1, 'others, held out')):
@@ -77,7 +82,7 @@ def curves(found: dict, path: Path) -> None:
         axes.set_yticks([15, 20, 30, 50, 80], ['15', '20', '30', '50', '80'])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, frameon=False)
+        _legend(axes)
     figure.axes[0].set_ylabel('validation error, %')
     figure.savefig(path, dpi=110)
 

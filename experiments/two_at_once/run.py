@@ -95,7 +95,7 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
         run._asdict(),
         command=' '.join(['train_resnet.py', *words]),
         seconds=seconds(work / 'log'),
-        machine=f'{platform.machine()}, one thread, {args.jobs} runs beside each other',
+        machine=f'{processor()}, one thread, {args.jobs} runs beside each other',
         accuracy=list(logs.read(work / 'log').validation['accuracy'].values()),
         **evaluate(run, work / 'model', data),
     )
@@ -103,6 +103,14 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
     path.with_suffix('.part').write_text(json.dumps(rounded(found), indent=1) + '\n')
     path.with_suffix('.part').replace(path)
     return found
+
+
+def processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.machine())
 
 
 def say(text: str) -> None:

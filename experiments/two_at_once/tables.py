@@ -99,7 +99,8 @@ def name_table(found: dict, version: str) -> str:
     """Every shift by itself."""
     runs = {net: found.get(('cifar10', version, net), []) for net in MAIN}
     rows: list[list[object]] = []
-    for name in shift.NAMES:
+    there = {name for net in MAIN for run in runs[net] for name in run['shift']['error']}
+    for name in filter(there.__contains__, shift.NAMES):
         values = {net: [mean(run['shift']['error'][name].values()) for run in runs[net]] for net in MAIN}
         gaps = [difference(values[net], values['bn']) for net in ('ibn_a', 'ibn_b')]
         rows.append([name, *(spread(values[net]) for net in MAIN), *gaps])

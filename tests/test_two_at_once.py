@@ -1,0 +1,101 @@
+"""experiments/two_at_once: one small run of it, from the training to the tables, and what it makes of numbers."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ibnnet_mx import shift
+
+HERE = Path(__file__).resolve().parents[1] / 'experiments' / 'two_at_once'
+SMALL = ['--recipe', 'digits', '--depth', '8', '--epochs', '1', '--batch-size', '16']
+
+
+@pytest.fixture(scope='module')
+def parts():
+    """The modules of the experiment."""
+    sys.path.insert(0, str(HERE))
+    try:
+        import figures
+        import plans
+        import run
+        import tables
+    finally:
+        sys.path.remove(str(HERE))
+    return SimpleNamespace(figures=figures, plans=plans, run=run, tables=tables)
+
+
+def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(parts.plans.RECIPES, 'cifar10', SMALL)
+    monkeypatch.setattr(parts.run, 'SHIFTS', 'noise,zoom_blur,fog,pixelate,hue')
+    monkeypatch.setattr(parts.plans, 'MAIN', ('bn',))
+    monkeypatch.setattr(parts.plans, 'VERSIONS', {'v1': 'resnet'})
+    words = ['--cifar10', tiny_data, '--parts', 'cifar10', '--seeds', '1', '--jobs', '1', '--dtype', 'float32']
+    words += ['--out', tmp_path / 'out', '--results', tmp_path / 'results']
+    monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, words)])
+    parts.run.main()
+    told = capsys.readouterr().out
+    assert '2 of 2 runs are to be made: about' in told.splitlines()[0]
+    found = json.loads((tmp_path / 'results' / 'cifar10_v1_bn_seed0.json').read_text())
+    assert found['shift']['groups'].keys() == {'noise', 'blur', 'weather', 'digital', 'appearance'}
+    assert len(found['accuracy']) == 1
+    assert found['top1'] == pytest.approx(found['accuracy'][0], abs=1e-4)
+    assert (tmp_path / 'results' / 'two_at_once.png').is_file()
+    row = next(line for line in told.splitlines() if line.startswith('| BN |'))
+    assert row.split(' | ')[1] == f'{100 * (1 - found["top1"]):.2f}'
+    (tmp_path / 'out').rename(tmp_path / 'gone')
+    parts.run.main()  # nothing is trained or evaluated again
+    assert 'to be made' not in capsys.readouterr().out
+
+
+def test_every_pair_of_nets_has_the_same_seeds_and_recipe(parts):
+    runs = parts.plans.runs(['cifar10', 'pacs'], 3)
+    names = [run.name for run in runs]
+    assert len(set(names)) == len(names)
+    for part, wheres in (('cifar10', ('v1', 'v2')), ('pacs', parts.plans.DOMAINS)):
+        for where in wheres:
+            for net in ('bn', 'ibn_a', 'ibn_b'):
+                own = [run for run in runs if (run.part, run.where, run.net) == (part, where, net)]
+                assert [run.seed for run in own] == [0, 1, 2]
+    plain = parts.plans.Run('cifar10', 'v1', 'bn', 0).words('float32')
+    other = parts.plans.Run('cifar10', 'v1', 'ibn_a', 0).words('float32')
+    assert [a for a, b in zip(plain, other) if a != b] == ['resnet']
+
+
+def made_up(errors, part='cifar10', where='v1', net='bn', seed=0, top1=0.8):
+    return dict(
+        part=part,
+        where=where,
+        net=net,
+        seed=seed,
+        top1=top1,
+        accuracy=[0.5, top1],
+        shift=dict(
+            error={name: {str(level): errors for level in range(1, 6)} for name in shift.NAMES},
+            groups=dict.fromkeys(shift.GROUPS, errors),
+        ),
+    )
+
+
+def test_differences_have_the_standard_error_of_two_means(parts, tmp_path):
+    for seed, (bn, ibn) in enumerate([(0.30, 0.25), (0.32, 0.27), (0.34, 0.26)]):
+        for net, value in (('bn', bn), ('ibn_a', ibn)):
+            run = made_up(value, net=net, seed=seed)
+            (tmp_path / f'cifar10_v1_{net}_seed{seed}.json').write_text(json.dumps(run))
+    text = parts.tables.write(tmp_path)
+    rows = [line.split(' | ') for line in text.splitlines() if line.startswith('| IBN-a minus BN')]
+    assert rows[0][2] == '-6.00 ± 1.29'  # 2 and 1 points of deviation over three seeds each: sqrt(4/3 + 1/3)
+    assert '32.00 ± 2.00' in text
+    assert '| IBN-b' not in text.split('PACS')[0].split('by severity')[0]
+
+
+def test_a_domain_that_was_left_out_is_not_among_the_others(parts, tmp_path):
+    for where in parts.plans.DOMAINS:
+        domains = {name: dict(top1=0.4 if name == where else 0.8) for name in parts.plans.DOMAINS}
+        for net in ('bn', 'ibn_a'):
+            run = dict(part='pacs', where=where, net=net, seed=0, domains=domains)
+            (tmp_path / f'pacs_{where}_{net}_seed0.json').write_text(json.dumps(run))
+    row = next(line for line in parts.tables.write(tmp_path).splitlines() if line.startswith('| BN'))
+    assert row == '| BN | 40.00 | 40.00 | 40.00 | 40.00 | 40.00 | 80.00 | 1 |'
