@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from ibnnet_mx import shift
@@ -18,13 +19,14 @@ def parts():
     """The modules of the experiment."""
     sys.path.insert(0, str(HERE))
     try:
+        import distance
         import figures
         import plans
         import run
         import tables
     finally:
         sys.path.remove(str(HERE))
-    return SimpleNamespace(figures=figures, plans=plans, run=run, tables=tables)
+    return SimpleNamespace(distance=distance, figures=figures, plans=plans, run=run, tables=tables)
 
 
 def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, monkeypatch, capsys):
@@ -43,6 +45,9 @@ def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, mon
     assert len(found['accuracy']) == 1
     assert found['top1'] == pytest.approx(found['accuracy'][0], abs=1e-4)
     assert (tmp_path / 'results' / 'two_at_once.png').is_file()
+    apart = json.loads((tmp_path / 'results' / 'distances' / 'cifar10_v1_bn_seed0.json').read_text())['distance']
+    assert set(apart) == {'style', 'contrast', 'gaussian_noise'}
+    assert list(apart['style']) == ['stage1_unit1', 'stage2_unit1', 'stage3_unit1']
     row = next(line for line in told.splitlines() if line.startswith('| BN |'))
     assert row.split(' | ')[1] == f'{100 * (1 - found["top1"]):.2f}'
     (tmp_path / 'out').rename(tmp_path / 'gone')
@@ -99,3 +104,39 @@ def test_a_domain_that_was_left_out_is_not_among_the_others(parts, tmp_path):
             (tmp_path / f'pacs_{where}_{net}_seed0.json').write_text(json.dumps(run))
     row = next(line for line in parts.tables.write(tmp_path).splitlines() if line.startswith('| BN'))
     assert row == '| BN | 40.00 | 40.00 | 40.00 | 40.00 | 40.00 | 80.00 | 1 |'
+
+
+def test_the_distance_is_the_symmetric_divergence_of_gaussians(parts):
+    draw = np.random.default_rng(0)
+    a, b = draw.normal(0.0, 1.0, (200_000, 1)), draw.normal(1.0, 2.0, (200_000, 1))
+    one_way = np.log(2 / 1) + (1 + 1) / (2 * 4) - 0.5
+    other_way = np.log(1 / 2) + (4 + 1) / 2 - 0.5
+    assert parts.distance.divergence(a, b) == pytest.approx(one_way + other_way, rel=0.02)
+    assert parts.distance.divergence(a, a) == 0
+    dead = np.concatenate([a, np.zeros_like(a)], axis=1), np.concatenate([b, np.zeros_like(b)], axis=1)
+    assert parts.distance.divergence(*dead) == pytest.approx(parts.distance.divergence(a, b))
+
+
+@pytest.mark.parametrize('name', ['cifar_resnet8', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_b'])
+def test_blocks_are_looked_at_behind_their_last_layer(parts, name, tmp_path):
+    import mxnet as mx
+
+    import ibnnet_mx
+    from ibnnet_mx import data
+
+    net = ibnnet_mx.get_model(name, classes=4)
+    net.initialize()
+    net.hybridize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.export(str(tmp_path / 'net'))
+    blocks = parts.distance.Blocks(tmp_path / 'net', 0)
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    found = dict(zip(blocks.names, blocks([pictures[:4], pictures[4:]])))
+    maps = ibnnet_mx.get_model(name, classes=4, features=('stage1', 'stage2', 'stage3'))
+    maps.initialize()
+    for key, param in maps.collect_params().items():
+        param.set_data(net.collect_params()[key].data())
+    source = data.Input(32, net.model.pixels.mean, net.model.pixels.std)
+    for stage, result in enumerate(maps(data.normalised(pictures, source)), 1):
+        expected = mx.nd.mean(result, axis=(2, 3)).asnumpy()
+        assert np.allclose(found[f'stage{stage}_unit1'], expected, atol=1e-5)

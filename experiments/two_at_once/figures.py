@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from statistics import mean, stdev
@@ -87,6 +88,40 @@ def curves(found: dict, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def distances(found: list[dict], path: Path) -> None:
+    """The distance between two domains, block by block: a line a network, over seeds and domains in the mean."""
+    from matplotlib.figure import Figure
+
+    kinds = list(dict.fromkeys((run['part'], kind) for run in found for kind in run['distance']))
+    titles = {'domain': 'PACS: a new domain and the known ones', 'style': 'CIFAR-10: other statistics of the planes'}
+    titles.update(contrast='CIFAR-10: less contrast', gaussian_noise='CIFAR-10: noise')
+    figure = Figure(figsize=(3.2 * len(kinds), 3.2), layout='constrained')
+    for axes, (part, kind) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds):
+        for net in (*MAIN, 'in'):
+            wheres = ('v1',) if part == 'cifar10' else DOMAINS
+            rows = [
+                run['distance'][kind]
+                for run in found
+                if (run['part'], run['net']) == (part, net) and run['where'] in wheres
+            ]
+            if rows:
+                blocks = list(rows[0])
+                means = [mean(row[block] for row in rows) for block in blocks]
+                axes.plot(
+                    range(1, len(blocks) + 1), means, marker='o', markersize=3, color=COLOURS[net], label=NETS[net][0]
+                )
+        axes.set_title(titles[kind], fontsize=9)
+        axes.set_yscale('log')
+        axes.set_xlabel('block')
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel('symmetric KL divergence')
+    _legend(figure.axes[0])
+    figure.savefig(path, dpi=110)
+
+
 def draw(found: dict, results: Path) -> None:
     main_figure(found, results / 'two_at_once.png')
     curves(found, results / 'curves.png')
+    apart = [json.loads(path.read_text()) for path in sorted((results / 'distances').glob('*.json'))]
+    if apart:
+        distances(apart, results / 'distances.png')

@@ -105,6 +105,24 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
     return found
 
 
+def measure(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> None:
+    """Writes how far the domains lie apart in a finished run's network, where its checkpoint is there."""
+    path, prefix = args.results / 'distances' / f'{run.name}.json', args.out / run.name / 'model'
+    if path.is_file() or not Path(f'{prefix}-{run.epochs:04d}.params').is_file():
+        return
+    import distance
+
+    blocks = distance.Blocks(prefix, run.epochs)
+    if run.part == 'cifar10':
+        found = distance.of_cifar10(blocks, data['cifar10'])
+    else:
+        known = [data[f'held/{domain}'] for domain in plans.DOMAINS if domain != run.where]
+        found = distance.of_pacs(blocks, data[run.where], known)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(rounded(dict(run._asdict(), distance=found)), indent=1) + '\n')
+    say(f'distances of {run.name}')
+
+
 def processor() -> str:
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
@@ -154,6 +172,9 @@ def main() -> None:
             except BaseException:  # a run failed, or Ctrl-C, which has stopped the runs too
                 pool.shutdown(cancel_futures=True)
                 raise
+        for run in wanted:
+            if run.part in ('cifar10', 'pacs'):
+                measure(run, args, data)
     print(tables.write(args.results))
 
 
