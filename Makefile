@@ -1,13 +1,14 @@
 PYTHON_BIN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test clean
+.PHONY: help setup demo lint test two-at-once clean
 
 help:
 	@echo 'make setup   .venv with the project and all that its tests need (PYTHON=... chooses the interpreter)'
 	@echo 'make demo    pack, train, interrupt, retrain, predict and plot on real handwritten digits'
 	@echo 'make test    lint, format check, types and tests'
 	@echo 'make lint    the first three of these'
+	@echo 'make two-at-once CIFAR10=... PACS=...  does IBN generalise? trains some 60 networks; goes on where it was'
 	@echo 'make clean   remove .venv, caches and the files of the demo'
 
 setup:
@@ -23,6 +24,10 @@ lint: setup
 
 test: lint
 	@$(PYTHON_BIN) -m pytest
+
+# Either of the two may be left out: an archive, or what tools/im2rec_wrapper.py made of it (PACS: DOMAIN/CLASS folders).
+two-at-once: setup
+	@$(PYTHON_BIN) experiments/two_at_once/run.py $(if $(CIFAR10),--cifar10 $(CIFAR10)) $(if $(PACS),--pacs $(PACS))
 
 clean:
 	rm -rf .venv build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

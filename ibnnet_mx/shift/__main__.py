@@ -1,0 +1,90 @@
+"""python -m ibnnet_mx.shift PICTURE SHEET: what shifts make of a picture, a row a shift and a column a severity."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import cv2
+import numpy as np
+
+from ibnnet_mx.shift import NAMES, apply, chosen
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
+BESIDE = 3  # rows' names stand in so many columns
+LEAST = 96  # pixels; smaller tiles are enlarged
+LINE, GAP = 18, 4  # pixels of a text, and between tiles
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='python -m ibnnet_mx.shift', description=__doc__)
+    add = parser.add_argument
+    add('picture', metavar='PICTURE')
+    add('sheet', metavar='SHEET', help=', '.join(SUFFIXES))
+    add('--shift', metavar='SHIFTS', help='such as fog:3,noise; unset: all at severities 1, 3 and 5')
+    add('--size', type=int, default=224, help='side of the central square (224); up to 48 it is as for CIFAR-10')
+    add('--seed', type=int, default=0)
+    return parser
+
+
+def square(path: str, size: int) -> np.ndarray:
+    """uint8 (size, size, 3), RGB: the middle of a picture file. ValueError names it."""
+    try:
+        with open(path, 'rb') as file:
+            picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise ValueError(f'{path} is no picture that can be read')
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    small = cv2.resize(picture[top : top + side, left : left + side], (size, size), interpolation=method)
+    return np.ascontiguousarray(small[:, :, ::-1])
+
+
+def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.ndarray:
+    """uint8 (H, W, 3), RGB: for each name a row of the picture at its severities, names in BESIDE columns."""
+    size, times = len(picture), -(-LEAST // len(picture))
+    names, levels = list(dict.fromkeys(name for name, _ in wanted)), sorted({level for _, level in wanted})
+    step, across = size * times + GAP, min(BESIDE, len(names))
+    wide, high, down = step * len(levels) + 2 * GAP, step + LINE, -(-len(names) // across)
+    paper = np.full((down * high, across * wide, 3), 255, np.uint8)
+    for number, name in enumerate(names):
+        top, left = number % down * high, number // down * wide
+        cv2.putText(paper, name, (left, top + LINE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+        for place, level in enumerate(levels):
+            if (name, level) in wanted:
+                tile = apply(picture[None], [0], name, level, seed)[0].repeat(times, axis=0).repeat(times, axis=1)
+                start = left + place * step
+                paper[top + LINE : top + LINE + len(tile), start : start + len(tile)] = tile
+    return paper
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    try:
+        if os.path.splitext(args.sheet)[1].lower() not in SUFFIXES:
+            raise ValueError(f'SHEET {args.sheet}: the name must end in {", ".join(SUFFIXES)}')
+        if not 8 <= args.size <= 1024:
+            raise ValueError(f'--size {args.size} must be from 8 to 1024')
+        if args.seed < 0:
+            raise ValueError(f'--seed {args.seed} must not be below 0')
+        usual = [(name, level) for name in NAMES for level in (1, 3, 5)]
+        wanted = usual if args.shift is None else chosen(args.shift)
+        paper = drawn(square(args.picture, args.size), wanted, args.seed)
+        if not cv2.imwrite(args.sheet, paper[:, :, ::-1]):
+            raise ValueError(f'SHEET {args.sheet} cannot be written')
+    except (ValueError, cv2.error) as error:
+        print(f'shift: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
