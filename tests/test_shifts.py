@@ -157,7 +157,7 @@ def test_domains_have_a_row_each_and_a_mean(records):
     assert rows[-1] == '  lowest: b'
     theirs = dict(reports, b=reports['a'])
     beside = list(domains.lines(domains.report(reports, theirs)))
-    assert [row.split()[-1] for row in beside[2:5]] == ['100.00', '100.00', '100.00']
+    assert [row.split()[-1] for row in beside[3:6]] == ['100.00', '100.00', '100.00']
 
 
 @pytest.mark.parametrize('word', ['a', '=x', 'a=', 'a=1'])
@@ -234,7 +234,7 @@ def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
     assert 'mean of the shifts' in out
     code, (out, _) = run(checkpoint, capsys, '--domains', f'a={records}', f'b={records}', '--baseline', checkpoint)
     assert code == 0
-    assert [row.split()[0] for row in out.splitlines()[2:5]] == ['a', 'b', 'mean']
+    assert [row.split()[0] for row in out.splitlines()[3:6]] == ['a', 'b', 'mean']
 
 
 def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):

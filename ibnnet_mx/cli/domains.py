@@ -42,6 +42,8 @@ def lines(told):
     wide = max(map(len, [*told['domains'], 'mean'])) + 2
     heads = ''.join(f'{head:>15}' for _, head, _ in COLUMNS)
     yield label
+    if theirs:
+        yield f'  baseline: {next(iter(theirs["domains"].values()))["model"]}'
     yield f'  {"domain":<{wide}}{"pictures":>10}{heads}' + ('  baseline, top-1' if theirs else '')
     rows = [(name, one['count'], one) for name, one in told['domains'].items()]
     for name, count, one in [*rows, ('mean', '', told['mean'])]:

@@ -9,6 +9,7 @@ import sys
 import cv2
 import numpy as np
 
+from ibnnet_mx.cli.options import Parser, run
 from ibnnet_mx.shift import NAMES, apply, chosen
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
@@ -17,8 +18,9 @@ LEAST = 96  # pixels; smaller tiles are enlarged
 LINE, GAP = 18, 4  # pixels of a text, and between tiles
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='python -m ibnnet_mx.shift', description=__doc__)
+def make_parser() -> Parser:
+    usage = 'python -m %(prog)s PICTURE SHEET [options]'
+    parser = Parser(prog='ibnnet_mx.shift', usage=usage, description=__doc__)
     add = parser.add_argument
     add('picture', metavar='PICTURE')
     add('sheet', metavar='SHEET', help=', '.join(SUFFIXES))
@@ -65,25 +67,22 @@ def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.n
     return paper
 
 
+def draw(args: argparse.Namespace) -> None:
+    if os.path.splitext(args.sheet)[1].lower() not in SUFFIXES:
+        raise ValueError(f'SHEET {args.sheet}: the name must end in {", ".join(SUFFIXES)}')
+    if not 8 <= args.size <= 1024:
+        raise ValueError(f'--size {args.size} must be from 8 to 1024')
+    if args.seed < 0:
+        raise ValueError(f'--seed {args.seed} must not be below 0')
+    usual = [(name, level) for name in NAMES for level in (1, 3, 5)]
+    wanted = usual if args.shift is None else chosen(args.shift)
+    paper = drawn(square(args.picture, args.size), wanted, args.seed)
+    if not cv2.imwrite(args.sheet, paper[:, :, ::-1]):
+        raise ValueError(f'SHEET {args.sheet} cannot be written')
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = make_parser()
-    args = parser.parse_args(argv)
-    try:
-        if os.path.splitext(args.sheet)[1].lower() not in SUFFIXES:
-            raise ValueError(f'SHEET {args.sheet}: the name must end in {", ".join(SUFFIXES)}')
-        if not 8 <= args.size <= 1024:
-            raise ValueError(f'--size {args.size} must be from 8 to 1024')
-        if args.seed < 0:
-            raise ValueError(f'--seed {args.seed} must not be below 0')
-        usual = [(name, level) for name in NAMES for level in (1, 3, 5)]
-        wanted = usual if args.shift is None else chosen(args.shift)
-        paper = drawn(square(args.picture, args.size), wanted, args.seed)
-        if not cv2.imwrite(args.sheet, paper[:, :, ::-1]):
-            raise ValueError(f'SHEET {args.sheet} cannot be written')
-    except (ValueError, cv2.error) as error:
-        print(f'shift: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return run(draw, make_parser(), argv)
 
 
 if __name__ == '__main__':

@@ -64,6 +64,7 @@ MAKERS = {  # command: function of its module that makes its parser
     'plot': ('ibnnet_mx.cli.plot', 'make_parser'),
     'im2rec': ('ibnnet_mx.cli.im2rec', 'parser'),
     'recordio': ('ibnnet_mx.recordio.__main__', 'parser'),
+    'shift': ('ibnnet_mx.shift.__main__', 'make_parser'),
 }
 NEVER = ('--help', '--download', '--gpus', '--gpu', '--pretrained')  # a network, or another machine
 SMALL = {'--epochs': 1, '--threads': 1, '--jobs': 1, '--depth': 8}  # what a run here can afford
@@ -75,6 +76,7 @@ WRITTEN = (
     '--plot',
     '--explain',
     '--sheet',
+    '--confusion',
     '--profile',
     '--tensorboard',
     '--model-prefix',
@@ -164,6 +166,7 @@ def _usual(random, place, name):
         'plot': ('--logs', whole.log, '--out', 'out.png'),
         'im2rec': (place.write('case.lst', whole.lst), 'out', '--list', '--jobs', 1),
         'recordio': (records, '--threads', 1),
+        'shift': (picture, 'out.png', '--size', 32),
     }[name]
 
 
