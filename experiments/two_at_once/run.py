@@ -25,7 +25,7 @@ import tables  # noqa: E402
 from ibnnet_mx import logs  # noqa: E402
 
 SHIFTS = 'all,appearance'
-EVERY = 2  # of CIFAR-10's test pictures, each second is shifted
+EVERY = 4  # of CIFAR-10's test pictures, each fourth is shifted
 DIGITS = 5  # of a number in results/
 
 
