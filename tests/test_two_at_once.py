@@ -100,7 +100,7 @@ def test_a_domain_that_was_left_out_is_not_among_the_others(parts, tmp_path):
     for where in parts.plans.DOMAINS:
         domains = {name: dict(top1=0.4 if name == where else 0.8) for name in parts.plans.DOMAINS}
         for net in ('bn', 'ibn_a'):
-            run = dict(part='pacs', where=where, net=net, seed=0, domains=domains)
+            run = dict(part='pacs', where=where, net=net, seed=0, domains=domains, accuracy=[0.5, 0.8])
             (tmp_path / f'pacs_{where}_{net}_seed0.json').write_text(json.dumps(run))
     row = next(line for line in parts.tables.write(tmp_path).splitlines() if line.startswith('| BN'))
     assert row == '| BN | 40.00 | 40.00 | 40.00 | 40.00 | 40.00 | 80.00 | 1 |'

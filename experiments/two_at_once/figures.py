@@ -22,12 +22,13 @@ def _bars(axes: Any, groups: dict[str, dict[str, list[float]]], label: str) -> N
         places = [place + (number - (len(nets) - 1) / 2) * wide for place in range(len(groups))]
         values = [100 * mean(group[net]) if group.get(net) else 0 for group in groups.values()]
         errors = [
-            100 * stdev(group[net]) / math.sqrt(len(group[net])) if len(group.get(net, [])) > 1 else 0
+            100 * stdev(group[net]) / math.sqrt(len(group[net])) if len(group.get(net, [])) > 1 else math.nan
             for group in groups.values()
         ]
         axes.bar(places, values, wide, yerr=errors, capsize=2, color=COLOURS[net], label=NETS[net][0])
-        for place, value in zip(places, values):
-            axes.text(place, value + 0.4, f'{value:.1f}', ha='center', va='bottom', fontsize=6)
+        for place, value, error in zip(places, values, errors):
+            top = value + (0 if math.isnan(error) else error)
+            axes.text(place, top + 0.4, f'{value:.1f}', ha='center', va='bottom', fontsize=6)
     axes.set_xticks(range(len(groups)), list(groups), fontsize=8)
     axes.set_ylabel(label)
     axes.spines[['top', 'right']].set_visible(False)
@@ -44,25 +45,38 @@ def _cifar10(found: dict, version: str) -> dict[str, dict[str, list[float]]]:
     return {title: {net: [one[column] for one in errors[net]] for net in MAIN} for title, column in columns.items()}
 
 
+def _pacs(found: dict) -> dict[str, dict[str, list[float]]]:
+    """Accuracies on each domain that was left out, and on the held-out pictures of the others."""
+    new, own = ({net: tables.pacs_by_domain(found, 'pacs', net, place) for net in MAIN} for place in (0, 1))
+    groups = {f'{domain} left out': {net: new[net][domain] for net in MAIN} for domain in DOMAINS}
+    groups['mean of the four'] = {net: new[net]['mean'] for net in MAIN}
+    groups['the three it knows'] = {net: own[net]['mean'] for net in MAIN}
+    return {title: values for title, values in groups.items() if any(values.values())}
+
+
 def main_figure(found: dict, path: Path) -> None:
     """Errors on CIFAR-10 as it is and shifted, and accuracies on the domains that PACS's networks have not seen."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6.2), layout='constrained')
-    above, below = figure.subfigures(2, 1)
-    left, right = above.subplots(1, 2, sharey=True)
-    for axes, version in ((left, 'v1'), (right, 'v2')):
-        _bars(axes, _cifar10(found, version), 'error, %')
-        axes.set_title(f'CIFAR-10, ResNet-20 {version}: lower is better', fontsize=9)
-    _legend(left)
-    axes = below.subplots()
-    groups: dict[str, dict[str, list[float]]] = {}
-    for place, title in ((0, '{} left out'), (1, 'others, held out')):
-        for domain in DOMAINS if place == 0 else ('mean',):
-            values = {net: tables.pacs_by_domain(found, 'pacs', net, place)[domain] for net in MAIN}
-            groups[title.format(domain)] = values
-    _bars(axes, groups, 'accuracy, %')
-    axes.set_title('PACS, trained on three domains, tested on the fourth: higher is better', fontsize=9)
+    versions = [version for version in VERSIONS if any(key[:2] == ('cifar10', version) for key in found)]
+    domains = _pacs(found)
+    rows = bool(versions) + bool(domains)
+    if not rows:
+        return
+    figure = Figure(figsize=(10, 3.1 * rows), layout='constrained')
+    parts = list(figure.subfigures(rows, 1, squeeze=False)[:, 0])
+    if versions:
+        every = parts.pop(0).subplots(1, len(versions), sharey=True, squeeze=False)[0]
+        for axes, version in zip(every, versions):
+            _bars(axes, _cifar10(found, version), 'error, %')
+            axes.set_title(f'CIFAR-10, ResNet-20 {version}: lower is better', fontsize=9)
+        _legend(every[0])
+    if domains:
+        axes = parts.pop(0).subplots()
+        _bars(axes, domains, 'accuracy, %')
+        axes.set_title('PACS, trained on three domains, tested on the fourth: higher is better', fontsize=9)
+        if not versions:
+            _legend(axes)
     figure.savefig(path, dpi=130)
 
 
@@ -70,21 +84,31 @@ def curves(found: dict, path: Path) -> None:
     """Validation error by epoch, each run a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.4), layout='constrained')
-    for axes, version in zip(figure.subplots(1, 2, sharey=True), VERSIONS):
+    wheres = [('cifar10', version, f'CIFAR-10, ResNet-20 {version}') for version in VERSIONS]
+    wheres += [('pacs', domain, f'PACS without {domain}, held out') for domain in DOMAINS]
+    wheres = [where for where in wheres if any(key[:2] == where[:2] for key in found)]
+    if not wheres:
+        return
+    across = min(len(wheres), 3)
+    down = -(-len(wheres) // across)
+    figure = Figure(figsize=(3.6 * across, 3.0 * down), layout='constrained')
+    every = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in every[len(wheres) :]:
+        axes.set_axis_off()
+    for axes, (part, where, title) in zip(every, wheres):
         for net in (*MAIN, 'in'):
-            for number, run in enumerate(found.get(('cifar10', version, net), [])):
+            for number, run in enumerate(found.get((part, where, net), [])):
                 errors = [100 * (1 - value) for value in run['accuracy']]
                 label = NETS[net][0] if not number else None
                 axes.plot(range(1, len(errors) + 1), errors, color=COLOURS[net], linewidth=1, label=label)
-        axes.set_title(f'CIFAR-10, ResNet-20 {version}', fontsize=9)
+        axes.set_title(title, fontsize=9)
         axes.set_xlabel('epoch')
+        axes.set_ylabel('validation error, %')
         axes.set_yscale('log')
-        axes.set_yticks([15, 20, 30, 50, 80], ['15', '20', '30', '50', '80'])
+        axes.set_yticks([10, 15, 20, 30, 50, 80], ['10', '15', '20', '30', '50', '80'])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         _legend(axes)
-    figure.axes[0].set_ylabel('validation error, %')
     figure.savefig(path, dpi=110)
 
 
