@@ -23,12 +23,12 @@ class Conv(NamedTuple):
 class Style(NamedTuple):
     """What all units of a network share. se: reduction of squeeze-and-excitation, 0: none; pad: option A shortcuts.
 
-    ibn_stages: stages that have IBN, from 1; None: those of the original.
+    ibn_stages: stages that have IBN, from 1.
     """
 
     preact: bool = False
     ibn: str | None = None
-    ibn_stages: tuple[int, ...] | None = None
+    ibn_stages: tuple[int, ...] = ()
     groups: int = 1
     se: int = 0
     pad: bool = False

@@ -108,15 +108,12 @@ class Evaluation:
     def raw(self):
         """(pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) of an Evaluation of raw pixels, no padding.
 
-        positions count the pictures that can be read, whatever the size of the batches; where each so many-th alone is
-        read, they are what they would be among all.
+        positions: those in the file, whichever pictures are read.
         """
-        count, every = 0, self._reader.options.every
-        for batch in self._reader.epoch():
+        for batch, positions in self._reader.placed():
             if batch.real:
                 pictures = np.ascontiguousarray(batch.data[: batch.real].transpose(0, 2, 3, 1))
-                yield pictures, np.arange(count, count + batch.real) * every, batch.label[: batch.real].astype(np.int64)
-                count += batch.real
+                yield pictures, positions, batch.label[: batch.real].astype(np.int64)
 
     def close(self):
         self._reader.close()
@@ -167,6 +164,9 @@ def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None
     pixels, pictures = None if raw else (source.mean, source.std), -(-batch_size // crops)
     try:
         reader = Reader(path, source.size, pictures, None, pixels, options, chosen)
+        if reader.count < pictures:  # a batch is padded to its size, which may be all of the memory
+            reader.close()
+            reader = Reader(path, source.size, max(reader.count, 1), None, pixels, options, chosen)
     except SourceError as error:
         looked_for = ' or '.join(FILES[kind, 'val'][0] for kind in kinds)
         raise ValueError(f'{error}; and no validation records ({looked_for})') from None

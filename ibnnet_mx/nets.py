@@ -166,15 +166,13 @@ class ResNet(Network):
     def __init__(self, shape, classes, layers, style, taps=()):
         super().__init__(prefix='')
         with self.name_scope():
-            cin, last, stages = shape.widths[0], len(shape.units), style.ibn_stages
-            if stages is None:
-                stages = range(1, last) if style.ibn == 'a' else (1, 2)
+            cin, last = shape.widths[0], len(shape.units)
             parts = {'stem': stem(shape.stem, cin, layers, style)}
             for s, (units, cout) in enumerate(zip(shape.units, shape.widths[1:]), 1):
                 parts[f'stage{s}'] = stage = chain()
                 for u in range(1, units + 1):
                     stride = 1 if s == 1 or u > 1 else style.last_stride if s == last else 2
-                    there = s in stages and (style.ibn == 'a' or u == units)
+                    there = s in style.ibn_stages and (style.ibn == 'a' or u == units)
                     stage.add(
                         ResidualUnit(
                             ROWS[shape.unit](cin, cout, stride, style.groups),
@@ -203,7 +201,6 @@ class DenseNet(Network):
         super().__init__(prefix='')
         with self.name_scope():
             width, growth = shape.widths
-            stages = style.ibn_stages or range(1, len(shape.units))
             parts = {'stem': stem(shape.stem, width, layers, style)}
             for s, units in enumerate(shape.units, 1):
                 parts[f'stage{s}'] = stage = chain()
@@ -211,7 +208,7 @@ class DenseNet(Network):
                     stage.add(transition(width, layers, f'transition{s - 1}_'))
                     width //= 2
                 for u in range(units):
-                    ibn = style.ibn == 'a' and s in stages and u % 3 == 0
+                    ibn = s in style.ibn_stages and u % 3 == 0
                     stage.add(DenseUnit(width, growth, layers, ibn, prefix=f'stage{s}_unit{u + 1}_'))
                     width += growth
             parts['neck'] = chain(layers.norm(width, prefix='bn1_'), nn.Activation('relu'))
@@ -264,7 +261,7 @@ def build(kind, shape, classes, options, features=None):
     if style.w_d and style.pad:
         raise ValueError('--w-d is about shortcuts with a convolution: a v1a network has none, use a v1 or v2 one')
     there, wanted = range(1, len(shape.units) + 1), style.ibn_stages
-    if wanted is not None and (not wanted or list(wanted) != sorted(set(wanted)) or not set(wanted) <= set(there)):
+    if style.ibn and (not wanted or list(wanted) != sorted(set(wanted)) or not set(wanted) <= set(there)):
         told = ','.join(map(str, wanted)) or 'without any'
         raise ValueError(f'--ibn-stages {told}: name some of the stages {", ".join(map(str, there))}, in their order')
     if style.last_stride not in (1, 2):

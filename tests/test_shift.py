@@ -1,5 +1,10 @@
 """Shifted pictures: what each name does, against its formula, and what holds for all of them."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -103,6 +108,51 @@ def test_several_processes_give_what_one_gives():
             assert all(np.array_equal(a, b) for (a, *_), (b, *_) in zip(alone, together))
 
 
+SCRIPT = """
+import sys, time, numpy
+from ibnnet_mx import shift
+if __name__ == '__main__':
+    with shift.Workers(2) as workers:
+        batches = ((numpy.zeros((2, 32, 32, 3), 'uint8'), range(2)) for _ in iter(int, 1))
+        for count, _ in enumerate(workers.over(batches, 'fog', 1)):
+            if count == 5:
+                print(*workers._pool._processes, flush=True)
+"""
+
+
+def _shifting(tmp_path):
+    """A process that shifts for ever, and the numbers of its two."""
+    (tmp_path / 'script.py').write_text(SCRIPT)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / 'script.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    return parent, list(map(int, parent.stdout.readline().split()))
+
+
+def test_processes_end_with_who_started_them(tmp_path):
+    parent, children = _shifting(tmp_path)
+    assert len(children) == 2
+    parent.kill()
+    parent.communicate(timeout=20)  # whoever holds its output is waited for
+    assert not any(os.path.exists(f'/proc/{child}/cmdline') and _command(child) for child in children)
+
+
+def _command(process):
+    try:
+        with open(f'/proc/{process}/cmdline') as file:
+            return 'multiprocessing' in file.read()
+    except OSError:
+        return False
+
+
+def test_a_killed_process_is_told_of(tmp_path):
+    parent, children = _shifting(tmp_path)
+    os.kill(children[0], signal.SIGKILL)
+    _, err = parent.communicate(timeout=20)
+    assert 'ValueError: a process that shifts pictures was killed' in err
+    assert parent.returncode == 1
+
+
 def test_noise_has_the_strength_of_its_constants():
     x = np.full((4, 32, 32, 3), 0.5, np.float32)
     assert noise.gaussian_noise(x, draws(4), 0.1).std() == pytest.approx(0.1, rel=0.03)
@@ -124,8 +174,7 @@ def test_glass_is_the_sweep_from_the_last_pixel_to_the_first(reach, rounds):
             steps = draw.integers(-reach, reach, (2, side, side), np.int8)
             for row in range(side - reach, reach, -1):
                 for column in range(side - reach, reach, -1):
-                    if row < side and column < side:
-                        one[row, column] = one[row + steps[0, row, column], column + steps[1, row, column]]
+                    one[row, column] = one[row + steps[0, row, column], column + steps[1, row, column]]
     assert np.allclose(found * 255, expected, atol=1e-4)
 
 
@@ -255,11 +304,14 @@ def test_an_option_that_names_none_says_what_there_is(text, told):
         (dict(severity=0), 'severity 0 must be 1, 2, 3, 4 or 5'),
         (dict(pictures=np.zeros((1, 32, 24, 3), np.uint8)), r'uint8 \(n, S, S, 3\).*\(1, 32, 24, 3\) came'),
         (dict(pictures=np.zeros((1, 32, 32, 3), np.float32)), 'float32'),
+        (dict(severity=3.0), 'severity 3.0 must be 1, 2, 3, 4 or 5'),
+        (dict(positions=[1.5]), 'positions 1.5: whole numbers that are not below 0'),
+        (dict(seed=-1), 'seed -1: whole numbers'),
         (dict(positions=[1, 2]), 'positions: 2 of them came for 1 pictures'),
     ],
 )
 def test_arguments_that_cannot_be(change, told):
-    given = dict(pictures=np.zeros((1, 32, 32, 3), np.uint8), positions=[0], name='fog', severity=1, **{})
+    given = dict(pictures=np.zeros((1, 32, 32, 3), np.uint8), positions=[0], name='fog', severity=1)
     with pytest.raises(ValueError, match=told):
         shift.apply(**{**given, **change})
 

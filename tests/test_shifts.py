@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ibnnet_mx import data, shift
+from ibnnet_mx import data, scoring, shift
 from ibnnet_mx.cli import domains, drawings, evaluate, evaluation, shifts
 from ibnnet_mx.recordio import sheet
 from ibnnet_mx.recordio.reader import Options
@@ -99,6 +99,24 @@ def test_a_part_of_the_pictures_sees_what_it_sees_among_all(records):
     assert part.labels.tolist() == whole.labels[::3].tolist()
 
 
+def test_a_damaged_picture_changes_no_other(tmp_path):
+    payloads = [png(picture(n)[..., ::-1]) for n in range(12)]
+    write(tmp_path / 'whole.rec', payloads, [0] * 12)
+    write(tmp_path / 'hurt.rec', [*payloads[:4], payloads[4][:50], *payloads[5:]], [0] * 12)
+    found = {}
+    for name, every in (('whole', 1), ('hurt', 1), ('hurt', 2)):
+        options = ONE._replace(every=every, max_bad=1)
+        pictures = data.evaluation_iter(tmp_path / f'{name}.rec', Model().input, 5, None, 1, options, raw=True)
+        with shift.Workers(1) as pool:
+            batches = list(pool.over(pictures.raw(), 'gaussian_noise', 5))
+        found[name, every] = {int(at): one.sum() for seen, places, _ in batches for one, at in zip(seen, places)}
+        pictures.close()
+    assert list(found['hurt', 1]) == [0, 1, 2, 3, *range(5, 12)]
+    assert list(found['hurt', 2]) == [0, 2, 6, 8, 10]
+    for part in (found['hurt', 1], found['hurt', 2]):
+        assert part.items() <= found['whole', 1].items()
+
+
 def test_errors_are_means_over_severities_then_names(records):
     wanted = shift.chosen('exposure:1,exposure:5,brightness:3')
     found = measured(records, [Model()], wanted)
@@ -115,18 +133,17 @@ def test_errors_are_means_over_severities_then_names(records):
 
 def test_the_relative_numbers_are_those_of_the_paper(records):
     """Sums over severities, ratios by name, then their mean; relative: what is lost beyond the clean error."""
-    wanted = shift.chosen('exposure,brightness')
-    found = measured(records, [Model(offset=8.0), Model(offset=20.0)], wanted)
+    names = ('impulse_noise', 'brightness', 'snow')
+    found = measured(records, [Model(offset=18.0), Model(offset=22.0)], shift.chosen(','.join([*names, 'exposure'])))
     told = shifts.report(found, ['a', 'b'], 0)
     sums = {
-        name: [sum(1 - found[name, level][model].top1 for level in range(1, 6)) for model in range(2)]
-        for name in ('exposure', 'brightness')
+        name: [sum(1 - found[name, level][model].top1 for level in range(1, 6)) for model in range(2)] for name in names
     }
     clean = [1 - result.top1 for result in found['clean', 0]]
     assert told['mCE'] == pytest.approx(np.mean([ours / theirs for ours, theirs in sums.values()]))
     lost = [(ours - 5 * clean[0]) / (theirs - 5 * clean[1]) for ours, theirs in sums.values()]
     assert told['relative_mCE'] == pytest.approx(np.mean(lost))
-    same = shifts.report(measured(records, [Model(), Model()], wanted), ['a', 'b'], 0)
+    same = shifts.report(measured(records, [Model(), Model()], shift.chosen('brightness')), ['a', 'b'], 0)
     assert (same['mCE'], same['relative_mCE']) == (1, 1)
     assert same['baseline']['mean'] == same['mean']
 
@@ -134,7 +151,10 @@ def test_the_relative_numbers_are_those_of_the_paper(records):
 def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
     told = shifts.report(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
     assert (told['mCE'], told['relative_mCE']) == (None, None)
-    assert '  mCE not to be had: the baseline loses nothing (100 %: b)' in list(shifts.lines(told))
+    lines = list(shifts.lines(told))
+    assert '  mCE not to be had: the baseline loses nothing by jpeg_compression (100 %: b)' in lines
+    told = shifts.report(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
+    assert told['why_not'] == 'none of the shifts is one of the 15 corruptions'
 
 
 def test_the_table_has_a_row_a_shift_and_a_column_a_severity(records):
@@ -213,6 +233,22 @@ def checkpoint(records, tmp_path_factory):
     return path / 'net'
 
 
+def exported(prefix, classes, value=None):
+    """The prefix of a network without a .json, at epoch 1; value: of all weights."""
+    import mxnet as mx
+
+    import ibnnet_mx
+
+    net = ibnnet_mx.get_model('cifar_resnet8', classes=classes)
+    net.initialize()
+    if value is not None:
+        net.collect_params()['fc1_weight'].set_data(mx.nd.full((classes, 64), value))
+    net.hybridize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.export(str(prefix), 1)
+    return prefix
+
+
 def run(checkpoint, capsys, *words):
     code = evaluate.main(['--prefix', str(checkpoint), '--epoch', '1', '--threads', '1', *map(str, words)])
     return code, capsys.readouterr()
@@ -226,7 +262,7 @@ def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
     found = json.loads(out)
     assert list(found['shift']['error']) == ['gaussian_noise', 'shot_noise', 'impulse_noise', 'hue']
     assert found['shift']['clean'] == pytest.approx(1 - found['top1'])
-    assert found['shift']['mCE'] in (1, None)
+    assert found['shift']['mCE'] == 1
     assert cv2.imread(str(tmp_path / 's.png')) is not None
     assert cv2.imread(str(tmp_path / 'c.png')) is not None
     code, (out, _) = run(checkpoint, capsys, records, *asked)
@@ -237,19 +273,58 @@ def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
     assert [row.split()[0] for row in out.splitlines()[3:6]] == ['a', 'b', 'mean']
 
 
+def test_a_network_of_no_numbers_gives_valid_json(records, tmp_path, capsys):
+    code, (out, _) = run(
+        exported(tmp_path / 'nan', CLASSES, np.nan), capsys, records, '--crop-size', 32, '--shift', 'fog:1', '--json'
+    )
+    assert code == 0
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(f'{word} is no JSON'))
+    assert found['shift']['calibration_error'] is None
+    assert found['shift']['mean'] == 1
+    code, (out, _) = run(tmp_path / 'nan', capsys, records, '--crop-size', 32, '--shift', 'fog:1')
+    assert 'calibration error of the shifted not finite' in out
+
+
+def test_numbers_are_told_before_a_drawing_fails(checkpoint, records, tmp_path, capsys):
+    (tmp_path / 'file').write_text('no folder')
+    for option, name in (('--confusion', 'c.png'), ('--sheet', 's.png')):
+        code, (out, err) = run(checkpoint, capsys, records, option, tmp_path / 'file' / name)
+        assert code == 2
+        assert 'top-1' in out
+        assert f'{option} {tmp_path}/file/{name} cannot be written' in err
+
+
+def test_names_of_classes_may_hold_what_letters_there_are(records, tmp_path, recwarn):
+    tally = scoring.Tally()
+    tally.add(np.eye(CLASSES, dtype='f'), np.arange(CLASSES))
+    drawings.draw_confusion(str(tmp_path / 'c.png'), tally.result(), ['$\\foo{$', 'a$b$c', '漢', 'd'])
+    assert cv2.imread(str(tmp_path / 'c.png')) is not None
+    assert not [warning for warning in recwarn if 'Glyph' in str(warning.message)]
+
+
 def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
+    (tmp_path / 'dir.png').mkdir()
+    other = exported(tmp_path / 'other', 5)
     for words, text in (
         ([records, '--shift', 'mist'], "--shift mist: there is no 'mist'"),
         ([records, '--shift', 'fog:9'], "severity '9' of fog must be 1, 2, 3, 4 or 5"),
         ([records, '--shift', 'fog', '--crops', '10'], '--crops 10: --shift is of the centre'),
         ([records, '--baseline', checkpoint], 'needs --shift or --domains'),
-        ([records, '--baseline-epoch', '3'], '--baseline-epoch 3 needs --baseline'),
+        ([records, '--baseline-epoch', '3'], '--baseline-epoch 3 belongs to --baseline: name a checkpoint'),
         ([records, '--shift', 'fog', '--baseline', tmp_path / 'no'], f'--baseline {tmp_path}/no --baseline-epoch 1'),
         ([records, '--shift', 'fog', '--baseline', checkpoint, '--baseline-epoch', '7'], 'use --baseline-epoch'),
         ([records, '--sheet', 'a.txt'], '--sheet a.txt: the name must end in .png'),
         ([records, '--confusion', 'a.jpg'], '--confusion a.jpg: the name must end in .png, .svg, .pdf'),
-        ([records, '--sheet', tmp_path / 'no' / 'a.png'], 'is no folder that can be written'),
-        ([records, '--seed', '-1'], '--seed -1 must be at least 0'),
+        ([records, '--sheet', tmp_path / 'dir.png'], 'dir.png is a folder: name a file'),
+        ([records, '--confusion', tmp_path / 'dir.png'], 'dir.png is a folder: name a file'),
+        ([records, '--sheet', 'a.png', '--confusion', './a.png'], 'is the file of --confusion: name another'),
+        ([records, '--shift', 'fog', '--crop-size', '7'], '--shift fog: 7 pixels came, 8 at least'),
+        ([records, '--threads', '5000'], '--threads 5000 must be at most 1024'),
+        ([records, '--seed', '3'], '--seed 3 is of what --shift draws'),
+        ([records, '--shift', 'fog', '--baseline', other], 'the networks are for 4 classes of 32 pixels and 5 classes'),
+        (['--domains', f'a={records}', '--per-class'], '--per-class is of one DATA'),
+        (['--domains', f'mean={records}'], 'the last row is called mean'),
+        ([records, '--shift', 'fog', '--seed', '-1'], '--seed -1 must be at least 0'),
         ([records, '--every', '0'], '--every 0 must be at least 1'),
         ([records, '--domains', f'a={records}'], 'DATA: name one place of pictures, two came'),
         (['--domains', 'a'], '--domains a: write NAME=DATA'),

@@ -15,13 +15,13 @@ import numpy as np
 
 from ibnnet_mx import shift
 
-LEAST = 1e-12  # of a variance: a channel that is 0 everywhere tells nothing
+LEAST = 1e-12  # of a variance: a channel that is the same in all pictures of a domain is left out
 SHIFTS = ('style', 'contrast', 'gaussian_noise')  # of CIFAR-10's test pictures, at the last severity
 EVERY = 5  # of CIFAR-10's test pictures, each fifth is looked at
 
 
 def divergence(a: np.ndarray, b: np.ndarray) -> float:
-    """a, b: (pictures, channels), what F is for each picture of two domains."""
+    """a, b: (pictures, channels), what F is for each picture of two domains. Channels without variance are left out."""
     means, variances = (np.stack([f(x.astype(np.float64), axis=0) for x in (a, b)]) for f in (np.mean, np.var))
     kept = (variances > LEAST).all(axis=0)
     if not kept.any():
@@ -32,7 +32,7 @@ def divergence(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Blocks:
-    """The channel means behind the stem and each unit of a checkpoint's network."""
+    """The channel means behind each unit of a checkpoint's network."""
 
     def __init__(self, prefix: Path, epoch: int) -> None:
         import mxnet as mx

@@ -12,13 +12,26 @@ ROOT = Path(__file__).resolve().parents[2]
 EACH = 10  # of the pictures of a class in a domain, every tenth is held out
 
 
+RUNNING: list[subprocess.Popen] = []
+
+
 def call(script: str, *words: object, **environment: str) -> str:
     """What a script of the project prints. SystemExit: it failed, with its last word."""
     command = [sys.executable, str(ROOT / script), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    if done.returncode:
-        raise SystemExit(f'{script} ended with {done.returncode}: {(done.stderr.splitlines() or ["no word"])[-1]}')
-    return done.stdout
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **environment}) as process:
+        RUNNING.append(process)
+        out, err = process.communicate()
+        RUNNING.remove(process)
+    if process.returncode:
+        raise SystemExit(f'{script} ended with {process.returncode}: {(err.splitlines() or ["no word"])[-1]}')
+    return out
+
+
+def stop() -> None:
+    """Asks what is running to end; trainings save first."""
+    for process in list(RUNNING):
+        process.terminate()
 
 
 def cifar10(source: str, out: Path) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -99,27 +100,41 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
         accuracy=list(logs.read(work / 'log').validation['accuracy'].values()),
         **evaluate(run, work / 'model', data),
     )
-    path = args.results / f'{run.name}.json'
-    path.with_suffix('.part').write_text(json.dumps(rounded(found), indent=1) + '\n')
-    path.with_suffix('.part').replace(path)
+    write(args.results / f'{run.name}.json', found)
     return found
 
 
+def write(path: Path, found: dict) -> None:
+    """A file of results: all of it, or none."""
+    path.parent.mkdir(exist_ok=True)
+    path.with_suffix('.part').write_text(json.dumps(rounded(found), indent=1) + '\n')
+    path.with_suffix('.part').replace(path)
+
+
+def lies(run: plans.Run, args: argparse.Namespace) -> tuple[Path, Path]:
+    """The file of a run's distances, and the prefix of its checkpoint."""
+    return args.results / 'distances' / f'{run.name}.json', args.out / run.name / 'model'
+
+
+def unmeasured(run: plans.Run, args: argparse.Namespace) -> bool:
+    """Whether the distances of a run are to be measured and can be."""
+    path, prefix = lies(run, args)
+    there = Path(f'{prefix}-{run.epochs:04d}.params').is_file()
+    return run.part in ('cifar10', 'pacs') and there and not path.is_file()
+
+
 def measure(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> None:
-    """Writes how far the domains lie apart in a finished run's network, where its checkpoint is there."""
-    path, prefix = args.results / 'distances' / f'{run.name}.json', args.out / run.name / 'model'
-    if path.is_file() or not Path(f'{prefix}-{run.epochs:04d}.params').is_file():
-        return
+    """Writes how far the domains lie apart in a finished run's network."""
     import distance
 
+    path, prefix = lies(run, args)
     blocks = distance.Blocks(prefix, run.epochs)
     if run.part == 'cifar10':
         found = distance.of_cifar10(blocks, data['cifar10'])
     else:
         known = [data[f'held/{domain}'] for domain in plans.DOMAINS if domain != run.where]
         found = distance.of_pacs(blocks, data[run.where], known)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(rounded(dict(run._asdict(), distance=found)), indent=1) + '\n')
+    write(path, dict(run._asdict(), distance=found))
     say(f'distances of {run.name}')
 
 
@@ -144,36 +159,46 @@ def hours(missing: list[plans.Run], results: Path, jobs: int) -> float:
     return total / jobs / 3600
 
 
+def make_all(missing: list[plans.Run], args: argparse.Namespace, data: dict[str, Path]) -> None:
+    """Makes the runs, beside each other; SystemExit: one of them failed, or Ctrl-C came. The others save and end."""
+    with ThreadPoolExecutor(args.jobs) as pool:
+        works = {pool.submit(make, run, args, data): run for run in missing}
+        try:
+            for number, work in enumerate(as_completed(works), 1):
+                right = work.result()['accuracy'][-1]
+                say(f'{number} of {len(missing)}: {works[work].name}, validation error {100 * (1 - right):.2f} %')
+                tables.write(args.results)
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            pictures.stop()
+            why = str(error) if isinstance(error, SystemExit) else ''
+            if why or isinstance(error, KeyboardInterrupt):
+                raise SystemExit(f'{why or "interrupted"}; the same command goes on') from None
+            raise
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     args = make_parser().parse_args()
     given = {'cifar10': args.cifar10, 'equal': args.cifar10, 'pacs': args.pacs, 'placement': args.pacs}
     parts = args.parts or [part for part, source in given.items() if source]
-    lacking = [part for part in parts if not given[part]]
+    lacking = [] if args.tables else [part for part in parts if not given[part]]
     if lacking:
         option = '--cifar10' if lacking[0] in ('cifar10', 'equal') else '--pacs'
         raise SystemExit(f'--parts {lacking[0]} needs {option}')
     args.results.mkdir(parents=True, exist_ok=True)
     args.out.mkdir(parents=True, exist_ok=True)
-    wanted = plans.runs(parts, args.seeds)
-    missing = [] if args.tables else [run for run in wanted if not (args.results / f'{run.name}.json').is_file()]
-    if missing:
+    wanted = [] if args.tables else plans.runs(parts, args.seeds)
+    missing = [run for run in wanted if not (args.results / f'{run.name}.json').is_file()]
+    if missing or any(unmeasured(run, args) for run in wanted):
         left = hours(missing, args.results, args.jobs)
         say(f'{len(missing)} of {len(wanted)} runs are to be made: about {left:.1f} h')
         data = {'cifar10': pictures.cifar10(args.cifar10, args.out)} if args.cifar10 else {}
         if args.pacs:
             data.update(pictures.pacs(args.pacs, args.out, plans.DOMAINS))
-        with ThreadPoolExecutor(args.jobs) as pool:
-            works = {pool.submit(make, run, args, data): run for run in missing}
-            try:
-                for number, work in enumerate(as_completed(works), 1):
-                    right = work.result()['accuracy'][-1]
-                    say(f'{number} of {len(missing)}: {works[work].name}, validation error {100 * (1 - right):.2f} %')
-                    tables.write(args.results)
-            except BaseException:  # a run failed, or Ctrl-C, which has stopped the runs too
-                pool.shutdown(cancel_futures=True)
-                raise
+        make_all(missing, args, data)
         for run in wanted:
-            if run.part in ('cifar10', 'pacs'):
+            if unmeasured(run, args):
                 measure(run, args, data)
     print(tables.write(args.results))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import numpy as np
 
@@ -14,9 +15,11 @@ STRONGEST = 0.65  # how much of the colour covers the picture where it is hottes
 
 
 def check(option, path):
-    """ValueError names the option where the file's kind cannot be drawn or matplotlib is missing."""
+    """ValueError names the option where the file's kind cannot be drawn, or is a folder, or matplotlib is missing."""
     if os.path.splitext(path)[1].lower() not in SUFFIXES:
         raise ValueError(f'{option} {path}: the name must end in {", ".join(SUFFIXES)}')
+    if os.path.isdir(path):
+        raise ValueError(f'{option} {path} is a folder: name a file')
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -58,9 +61,16 @@ def draw(option, path, results, seen=False, heat=False):
             if heat:
                 _picture(next(places), overlay(view.crop, view.heat), f'for {_short(view.why, 30)}')
             _bars(next(places), view.top, view.network if several else '')
+    save(option, path, figure)
+
+
+def save(option, path, figure):
+    """Writes a figure, its folder too. ValueError names the option where it cannot be written."""
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        figure.savefig(path, dpi=110)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Glyph')  # names of classes in letters that the font has not
+            figure.savefig(path, dpi=110)
     except OSError as error:
         raise ValueError(f'{option} {path} cannot be written: {error.strerror}; name another file') from None
 
@@ -77,7 +87,7 @@ def _short(text, most=40):
 
 def _picture(axes, pixels, title):
     axes.imshow(pixels)
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=9, parse_math=False)  # names may hold $
     axes.axis('off')
 
 
@@ -85,7 +95,7 @@ def _bars(axes, top, title):
     values = [p for _, _, p in top]
     places = range(len(top))
     axes.barh(places, values, color=['tab:blue'] + ['tab:gray'] * (len(top) - 1))
-    axes.set_yticks(places, [_short(name) for _, name, _ in top], fontsize=9)
+    axes.set_yticks(places, [_short(name) for _, name, _ in top], fontsize=9, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     for place, value in zip(places, values):
@@ -100,4 +110,4 @@ def _bars(axes, top, title):
             color='white' if inside else 'black',
         )
     axes.set_xlabel('probability', fontsize=8)
-    axes.set_title(title if len(title) <= 60 else f'…{title[-59:]}', fontsize=8)
+    axes.set_title(title if len(title) <= 60 else f'…{title[-59:]}', fontsize=8, parse_math=False)

@@ -14,6 +14,8 @@ def read(words):
         name, equals, path = word.partition('=')
         if not (name and equals and path):
             raise ValueError(f'--domains {word}: write NAME=DATA, such as photo=photo.rec')
+        if name == 'mean':
+            raise ValueError(f'--domains {word}: the last row is called mean, give it another name')
         if name in found:
             raise ValueError(f'--domains {word}: {name} is there twice')
         found[name] = path
@@ -53,7 +55,7 @@ def lines(told):
         )
         other = ''
         if theirs:
-            own = theirs['mean'] if name == 'mean' and not count else theirs['domains'][name]
+            own = theirs['mean'] if name == 'mean' else theirs['domains'][name]
             other = f'{100 * own["top1"]:17.2f}'
         yield f'  {name:<{wide}}{count:>10}{cells}{other}'
     yield f'  lowest: {told["worst"]}'

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from ibnnet_mx import shift
-from ibnnet_mx.cli import plot
+from ibnnet_mx.cli import bars
 from ibnnet_mx.recordio import sheet
 
 MOST = 24  # pictures of a sheet
@@ -17,23 +17,16 @@ COUNTED = 15  # classes up to which it has the numbers in its cells
 
 
 def check(sheet_file, confusion_file):
-    """ValueError names the option whose file is of a kind that cannot be drawn, or lies in no folder."""
-    for option, path, suffixes in (
-        ('--sheet', sheet_file, sheet.SUFFIXES),
-        ('--confusion', confusion_file, plot.SUFFIXES),
-    ):
-        if path is None:
-            continue
-        if os.path.splitext(path)[1].lower() not in suffixes:
-            raise ValueError(f'{option} {path}: the name must end in {", ".join(suffixes)}')
-        folder = os.path.dirname(os.path.abspath(path))
-        if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-            raise ValueError(f'{option} {path}: {folder} is no folder that can be written')
+    """ValueError names the option whose file is of a kind that cannot be drawn, or that is not its own."""
+    if sheet_file is not None:
+        if os.path.splitext(sheet_file)[1].lower() not in sheet.SUFFIXES:
+            raise ValueError(f'--sheet {sheet_file}: the name must end in {", ".join(sheet.SUFFIXES)}')
+        if os.path.isdir(sheet_file):
+            raise ValueError(f'--sheet {sheet_file} is a folder: name a file')
     if confusion_file is not None:
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            raise ValueError('--confusion needs matplotlib: pip install matplotlib') from None
+        bars.check('--confusion', confusion_file)
+        if sheet_file is not None and os.path.abspath(sheet_file) == os.path.abspath(confusion_file):
+            raise ValueError(f'--sheet {sheet_file} is the file of --confusion: name another')
 
 
 def _taken(pictures, places):
@@ -45,6 +38,8 @@ def _taken(pictures, places):
                 kept.append(batch[number])
                 labels.append(int(own[number]))
         count += len(batch)
+        if len(kept) == len(wanted):
+            break
     return np.stack(kept), labels
 
 
@@ -80,17 +75,22 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
             words = ', '.join(f'{level}: {name(one)}' for level, one in zip(['clean', *there], told))
             tiles = [seen[0], *(changed.get(level, empty) for level in severities)]
             cells.append(sheet.Cell([tile[..., ::-1] for tile in tiles], which, words))
-    if not cv2.imwrite(path, sheet.of_cells(cells)):
-        raise ValueError(f'--sheet {path} cannot be written')
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        written = cv2.imwrite(path, sheet.of_cells(cells))
+    except OSError:
+        written = False
+    if not written:
+        raise ValueError(f'--sheet {path} cannot be written: name another file')
     print(f'evaluate: --sheet {path} is written', file=sys.stderr)
 
 
-def draw_confusion(path, counts, keys):
-    """counts: int (classes, classes), rows the pictures' classes. Each row is coloured by its shares."""
+def draw_confusion(path, result, keys):
+    """result: scoring.Result. Rows are the pictures' classes, coloured by shares of the class."""
     from matplotlib.figure import Figure
 
-    classes = len(counts)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    counts, classes = result.confusion(), result.classes
+    shares = counts / np.maximum(np.bincount(result.labels, minlength=classes), 1)[:, None]
     side = min(max(4.0, 0.45 * classes + 2.5), 14.0)
     figure = Figure(figsize=(side + 0.8, side), layout='constrained')
     axes = figure.subplots()
@@ -99,11 +99,11 @@ def draw_confusion(path, counts, keys):
     axes.set_ylabel('class of the picture')
     if classes <= NAMED:
         names = [key if len(key) <= 24 else key[:23] + '…' for key in keys]
-        axes.set_xticks(range(classes), names, rotation=90, fontsize=8)
-        axes.set_yticks(range(classes), names, fontsize=8)
+        axes.set_xticks(range(classes), names, rotation=90, fontsize=8, parse_math=False)  # names may hold $
+        axes.set_yticks(range(classes), names, fontsize=8, parse_math=False)
     for row, column in np.argwhere(counts) if classes <= COUNTED else ():
         colour = 'white' if shares[row, column] > 0.5 else 'black'
         axes.text(column, row, counts[row, column], ha='center', va='center', fontsize=7, color=colour)
     figure.colorbar(image, label='% of the class', shrink=0.8)
-    figure.savefig(path, dpi=110)
+    bars.save('--confusion', path, figure)
     print(f'evaluate: --confusion {path} is written', file=sys.stderr)

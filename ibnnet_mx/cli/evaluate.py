@@ -5,7 +5,7 @@ Of a network on the pictures as they are, on shifted ones, or on several domains
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import json
 import sys
 
@@ -18,6 +18,9 @@ the pictures themselves instead. SHIFTS: all (the 15 corruptions of arXiv:1903.1
 commas, each with or without a severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
     f'{group}: {", ".join(names)}.' for group, names in table.GROUPS.items()
 )
+
+
+MOST_THREADS = 1024  # of the reader
 
 
 def make_parser():
@@ -42,7 +45,7 @@ def make_parser():
     add('--every', type=int, default=1, metavar='K', help='each K-th picture alone, for a faster answer')
     add = parser.add_argument_group('shifted pictures').add_argument
     add('--shift', metavar='SHIFTS', help='errors on corrupted pictures too, and their mean')
-    add('--seed', type=int, default=0, help='of what the shifts draw (0)')
+    add('--seed', type=int, help='of what the shifts draw; unset: 0')
     add('--baseline', metavar='PREFIX', help='a checkpoint to compare with: mCE and relative mCE, or domain by domain')
     add('--baseline-epoch', type=int, help='of --baseline; unset: that of --epoch')
     add = parser.add_argument_group('run').add_argument
@@ -75,16 +78,19 @@ def check(args):
     ):
         if value is not None and value < least:
             raise ValueError(f'{option} {value} must be at least {least}')
+    if args.threads is not None and args.threads > MOST_THREADS:
+        raise ValueError(f'--threads {args.threads} must be at most {MOST_THREADS}')
     if args.domains:
-        for option in ('shift', 'sheet', 'confusion'):
-            if getattr(args, option) is not None:
-                raise ValueError(f'--{option} is of one DATA: run it for each of --domains')
+        for option in ('shift', 'sheet', 'confusion', 'per_class'):
+            if getattr(args, option):
+                told = option.replace('_', '-')
+                raise ValueError(f'--{told} is of one DATA: run it for each of --domains')
+    if args.seed is not None and args.shift is None:
+        raise ValueError(f'--seed {args.seed} is of what --shift draws: name shifts by that')
     if args.shift is not None and args.crops != 1:
         raise ValueError(f'--crops {args.crops}: --shift is of the centre, leave --crops out')
     if args.baseline is not None and args.shift is None and not args.domains:
         raise ValueError(f'--baseline {args.baseline} needs --shift or --domains')
-    if args.baseline_epoch is not None and args.baseline is None:
-        raise ValueError(f'--baseline-epoch {args.baseline_epoch} needs --baseline')
     drawings.check(args.sheet, args.confusion)
 
 
@@ -98,10 +104,10 @@ def place(args):
 
 def networks(args, ctx):
     """The network, and the baseline where there is one."""
-    found = [source.open_source(args, ctx)]
-    if args.baseline is not None:
-        epoch = args.baseline_epoch if args.baseline_epoch is not None else args.epoch or 0
-        found.append(source.open_checkpoint(args.baseline, epoch, ctx, ('--baseline', '--baseline-epoch')))
+    from ibnnet_mx.shift import LEAST
+
+    other = source.open_other(args, ctx, 'baseline')
+    found = [source.open_source(args, ctx), *([other] if other else [])]
     for model in found:
         if model.fixed and args.crop_size not in (None, model.size):
             raise ValueError(
@@ -109,61 +115,66 @@ def networks(args, ctx):
             )
         if args.crop_size is not None:
             model.size = args.crop_size
+        if args.shift is not None and model.size < LEAST:
+            raise ValueError(f'--shift {args.shift}: {model.size} pixels came, {LEAST} at least can be shifted')
     if args.shift is not None and len({(model.size, model.classes) for model in found}) > 1:
         told = ' and '.join(f'{model.classes} classes of {model.size} pixels' for model in found)
         raise ValueError(f'--baseline {args.baseline}: the networks are for {told}, so that they cannot be compared')
     return found
 
 
-def shifted(args, models, path, wanted, reading):
-    """The part of the report under 'shift', None without --shift; draws --sheet."""
-    from ibnnet_mx import _env, data, shift
-    from ibnnet_mx.cli import drawings, evaluation, shifts
+def raw(args, model, path, reading):
+    """The data.Evaluation of the same pictures, to be changed before the network sees them."""
+    from ibnnet_mx import data
+    from ibnnet_mx.recordio.reader import unsaid
 
-    pictures = data.evaluation_iter(path, models[0].input, args.batch_size, args.resize, 1, reading, raw=True)
-    try:
-        if args.sheet is not None:
-            keys = evaluation.class_keys(models[0].classes, pictures.names or models[0].names)
-            drawings.draw_sheet(args.sheet, pictures, models[0], keys, wanted, args.seed)
-        if not wanted:
-            return None
-        with shift.Workers(args.threads or _env.usable_cores()) as workers:
-            found = shifts.measure(models, pictures, wanted, workers, args.seed)
-        return shifts.report(found, [model.label for model in models], args.seed)
-    finally:
-        pictures.close()
+    quiet = reading._replace(report=unsaid)  # what is skipped has been told
+    return contextlib.closing(data.evaluation_iter(path, model.input, args.batch_size, args.resize, 1, quiet, raw=True))
+
+
+def over_domains(args, models, named, rest):
+    """The report of --domains, its text and the remarks."""
+    from ibnnet_mx.cli import domains, evaluation
+
+    reports, remarks = [], []
+    for model in models:
+        reports.append({key: evaluation.report(model, data, *rest) for key, data in named.items()})
+        remarks += [f'{key}: {line}' for key, one in reports[-1].items() for line in one['remarks']]
+    found = domains.report(*reports)
+    return found, list(domains.lines(found)), list(dict.fromkeys(remarks))
 
 
 def evaluate(args):
-    from ibnnet_mx import distributed, shift
+    from ibnnet_mx import _env, distributed, shift
     from ibnnet_mx.cli import domains, drawings, evaluation, shifts
     from ibnnet_mx.recordio.reader import Options
 
     check(args)
     path, wanted = place(args), shift.chosen(args.shift) if args.shift is not None else []
-    named = domains.read(args.domains) if args.domains else {}
+    named, seed = domains.read(args.domains) if args.domains else {}, args.seed or 0
     cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
     models = networks(args, cluster.contexts[0])
     reading = Options(threads=args.threads, max_bad=args.max_bad_records, every=args.every, report=warn)
     rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
     if named:
-        reports = [{key: evaluation.report(model, data, *rest) for key, data in named.items()} for model in models]
-        found = domains.report(*reports)
-        remarks = {line: None for each in reports for one in each.values() for line in one['remarks']}
-        text = domains.lines(found)
+        found, text, remarks = over_domains(args, models, named, rest)
     else:
-        draw = functools.partial(drawings.draw_confusion, args.confusion) if args.confusion else None
-        found = evaluation.report(models[0], path, *rest, draw)
-        remarks = found['remarks']
-        text = [*evaluation.lines(found, args.per_class)]
-        if args.sheet is not None or wanted:
-            told = shifted(args, models, path, wanted, reading)
-            if told is not None:
-                found['shift'] = told
-                text += shifts.lines(told)
-    print(json.dumps(found) if args.json else '\n'.join(text))
+        found, result, keys = evaluation.measure(models[0], path, *rest)
+        text, remarks = list(evaluation.lines(found, args.per_class)), found['remarks']
+        if wanted:
+            count = args.threads or _env.usable_cores()
+            with raw(args, models[0], path, reading) as pictures, shift.Workers(count) as workers:
+                measured = shifts.measure(models, pictures, wanted, workers, seed)
+            found['shift'] = shifts.report(measured, [model.label for model in models], seed)
+            text += shifts.lines(found['shift'])
+    print(json.dumps(found, allow_nan=False) if args.json else '\n'.join(text), flush=True)
     for line in remarks:
         warn(line)
+    if args.confusion:
+        drawings.draw_confusion(args.confusion, result, keys)
+    if args.sheet:
+        with raw(args, models[0], path, reading) as pictures:
+            drawings.draw_sheet(args.sheet, pictures, models[0], keys, wanted, seed)
 
 
 def main(argv=None):

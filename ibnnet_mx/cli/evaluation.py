@@ -71,10 +71,13 @@ def class_keys(count, names):
     ]
 
 
-def report(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None, draw=None):
-    """What `model` makes of the pictures of `path` (data.evaluation_iter), as the dict that --json prints.
+def report(*args, **rest):
+    """What --json prints: measure() alone with the numbers."""
+    return measure(*args, **rest)[0]
 
-    draw: is called with the confusion matrix and the names of the classes.
+
+def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None):
+    """What `model` makes of the pictures of `path` (data.evaluation_iter): what --json prints, Result, class names.
 
     model: predict(NDArray (n, 3, S, S)) -> logits (n, classes), input (data.Input), names (or []), classes, label (what
     the user calls it). crop_size: unset, that of model.input. options: recordio.reader.Options. ValueError names the
@@ -96,9 +99,7 @@ def report(model, path, crop_size=None, resize=None, crops=1, batch_size=100, op
     finally:
         pictures.close()
     keys = class_keys(model.classes, pictures.names or model.names)
-    if draw is not None:
-        draw(result.confusion(), keys)
-    return dict(
+    told = dict(
         model=model.label,
         data=pictures.path,
         count=result.count,
@@ -113,6 +114,7 @@ def report(model, path, crop_size=None, resize=None, crops=1, batch_size=100, op
         per_class={keys[label]: right / held for label, held, right in result.per_class()},
         remarks=remarks,
     )
+    return told, result, keys
 
 
 def lines(found, per_class=False):

@@ -43,7 +43,12 @@ def make(args, facts=None):
         raise ValueError(f'--pretrained {args.pretrained} contradicts --model and --depth, which name a {model.name}')
     if facts is not None and model.name != facts['model']:
         raise ValueError(f'--model {model.name}: the checkpoint holds a {facts["model"]}')
-    return replace(wanted, depth=model.depth), model
+    usual = registry.usual_ibn_stages(registry.MODELS[model.family][1].get('ibn'), len(model.shape.units))
+    stages = None if wanted.ibn_stages == usual else wanted.ibn_stages
+    if facts is not None and stages != base.ibn_stages:
+        told, there = (','.join(map(str, some or usual)) for some in (stages, base.ibn_stages))
+        raise ValueError(f'--ibn-stages {told}: the checkpoint has {there}; leave it out')
+    return replace(wanted, depth=model.depth, ibn_stages=stages), model
 
 
 def check_dtype(args, wanted):

@@ -137,7 +137,7 @@ def crops_of(models, files, first, complain):
 def open_all(args, default_names, complain):
     """The network, that of --compare after it, and all that they shall do with pictures."""
     device = _device(args.gpu)
-    found = [source.open_source(args, device), source.open_other(args, device)]
+    found = [source.open_source(args, device), source.open_other(args, device, 'compare')]
     models = [Classifier(one, args.crop) for one in found if one is not None]
     for model, names in zip(models, class_names(args.synset, models, default_names, complain)):
         model.names = names
@@ -159,7 +159,7 @@ def predict(args, default_names=None):
     drawings = [(name, path) for name, path in (('--plot', args.plot), ('--explain', args.explain)) if path]
     for drawing in drawings:
         bars.check(*drawing)
-    if args.explain and args.explain == args.plot:
+    if args.explain and args.plot and os.path.abspath(args.explain) == os.path.abspath(args.plot):
         raise ValueError(f'--explain {args.explain} is the file of --plot: name another')
     if args.explain_class is not None and not args.explain:
         raise ValueError(f'--explain-class {args.explain_class} belongs to --explain: name a file by that')

@@ -7,6 +7,7 @@ from statistics import mean
 from tqdm import tqdm
 
 from ibnnet_mx import scoring, shift
+from ibnnet_mx.cli.evaluation import finite
 
 CLEAN = ('clean', 0)
 
@@ -34,49 +35,58 @@ def measure(models, pictures, wanted, workers, seed=0):
     return found
 
 
+def _by_name(found, number, of):
+    """{name: {severity: of(Result)}} of one model."""
+    values = {}
+    for (name, severity), results in found.items():
+        values.setdefault(name, {})[str(severity)] = of(results[number])
+    return values
+
+
 def _of_model(found, number):
     """One model's part of the report: fractions of the pictures; means are over names of means over severities."""
-    errors = {}
-    for (name, severity), results in found.items():
-        errors.setdefault(name, {})[str(severity)] = 1 - results[number].top1
+    errors = _by_name(found, number, lambda result: 1 - result.top1)
+    gaps = _by_name(found, number, lambda result: result.calibration_error())
     (clean,) = errors.pop('clean').values()
+    gaps.pop('clean')
     means = {name: mean(by_severity.values()) for name, by_severity in errors.items()}
     groups = {}
     for name, value in means.items():
         groups.setdefault(shift.group_of(name), []).append(value)
-    gaps = [results[number].calibration_error() for key, results in found.items() if key != CLEAN]
     return dict(
         clean=clean,
         error=errors,
         groups={group: mean(values) for group, values in groups.items()},
         mean=mean(means.values()),
-        calibration_error=mean(gaps),
+        calibration_error=finite(mean(mean(by_severity.values()) for by_severity in gaps.values())),
     )
 
 
 def _ratio(ours, theirs, less=(0.0, 0.0)):
-    """Mean over names of the sums over severities, less the clean errors, ours over theirs; None: theirs are 0."""
+    """(mean over the corruptions of ours over theirs, sums over severities less the clean errors; None and why not)."""
     ratios = []
-    for name, errors in ours.items():
+    for name in filter(shift.CORRUPTIONS.__contains__, ours):
         below = sum(value - less[1] for value in theirs[name].values())
         if below <= 0:
-            return None
-        ratios.append(sum(value - less[0] for value in errors.values()) / below)
-    return mean(ratios)
+            return None, f'the baseline loses nothing by {name}'
+        ratios.append(sum(value - less[0] for value in ours[name].values()) / below)
+    return (mean(ratios), None) if ratios else (None, 'none of the shifts is one of the 15 corruptions')
 
 
 def report(found, labels, seed):
     """What --json prints under 'shift'; found: of measure() for the model, and the baseline where there is one.
 
-    mean: the mean corruption error in fractions of the pictures, with a baseline also mCE and relative_mCE of
-    arXiv:1903.12261, as fractions of the baseline's.
+    mean: over all names; with a baseline also mCE and relative_mCE of arXiv:1903.12261 over the corruptions among them,
+    as fractions of the baseline's, None with a reason in why_not.
     """
     ours, *others = [_of_model(found, number) for number in range(len(labels))]
     ours['seed'] = seed
     for label, theirs in zip(labels[1:], others):
         ours['baseline'] = dict(theirs, model=label)
-        ours['mCE'] = _ratio(ours['error'], theirs['error'])
-        ours['relative_mCE'] = _ratio(ours['error'], theirs['error'], (ours['clean'], theirs['clean']))
+        clean = ours['clean'], theirs['clean']
+        ours['mCE'], why = _ratio(ours['error'], theirs['error'])
+        ours['relative_mCE'], why_relative = _ratio(ours['error'], theirs['error'], clean)
+        ours['why_not'] = why or why_relative
     return ours
 
 
@@ -97,8 +107,9 @@ def lines(told):
         yield row(f'all of {group}', {}, value, theirs['groups'][group] if theirs else None)
     yield row('not shifted', {}, told['clean'], theirs['clean'] if theirs else None)
     yield row('mean of the shifts', {}, told['mean'], theirs['mean'] if theirs else None)
-    yield f'  calibration error of the shifted {100 * told["calibration_error"]:.2f} %'
+    gap = told['calibration_error']
+    yield f'  calibration error of the shifted {"not finite" if gap is None else f"{100 * gap:.2f} %"}'
     if theirs:
         for key, what in (('mCE', 'mCE'), ('relative_mCE', 'relative mCE')):
-            value = 'not to be had: the baseline loses nothing' if told[key] is None else f'{100 * told[key]:.2f} %'
+            value = f'not to be had: {told["why_not"]}' if told[key] is None else f'{100 * told[key]:.2f} %'
             yield f'  {what} {value} (100 %: {theirs["model"]})'

@@ -84,21 +84,22 @@ def open_source(args, ctx):
     return source
 
 
-def open_other(args, ctx):
-    """The checkpoint of --compare, None where it is not given. ValueError names the option."""
-    if args.compare is None:
-        if args.compare_epoch is not None:
-            raise ValueError(f'--compare-epoch {args.compare_epoch} belongs to --compare: name a checkpoint by that')
+def open_other(args, ctx, name):
+    """The checkpoint of --NAME and --NAME-epoch ('compare', 'baseline'), None where it is not given.
+
+    Its pixels are its own, whatever --pixels says. ValueError names the option.
+    """
+    prefix, epoch, option = getattr(args, name), getattr(args, f'{name}_epoch'), f'--{name}'
+    if prefix is None:
+        if epoch is not None:
+            raise ValueError(f'{option}-epoch {epoch} belongs to {option}: name a checkpoint by that')
         return None
-    epoch = args.epoch or 0 if args.compare_epoch is None else args.compare_epoch
+    epoch = args.epoch or 0 if epoch is None else epoch
     try:
-        source = open_checkpoint(args.compare, epoch, ctx, ('--compare', '--compare-epoch'))
+        return open_checkpoint(prefix, epoch, ctx, (option, f'{option}-epoch'))
     except ValueError as error:
         told = str(error)
-        raise ValueError(told if told.startswith('--compare') else f'--compare {args.compare}: {told}') from None
-    if args.pixels:
-        source.pixels = PIXELS[args.pixels]
-    return source
+        raise ValueError(told if told.startswith(option) else f'{option} {prefix}: {told}') from None
 
 
 def _gluon(net, ctx, label, classes):

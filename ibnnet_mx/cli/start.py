@@ -104,6 +104,8 @@ class File:
         for key in ('w_d', 'ibn_ratio', 'ibn_stages', 'norm'):
             theirs, ours = facts['recipe'].get(key, getattr(recipe, key)), getattr(recipe, key)
             theirs = tuple(theirs) if isinstance(theirs, list) else theirs  # JSON has no tuples
+            if theirs != ours and key == 'ibn_stages' and not self._from_plain:
+                raise ValueError(f'--init {self._path} has IBN in other stages: {_stages_option(theirs)}')
             if theirs != ours and not (key.startswith('ibn_') and self._from_plain):
                 raise ValueError(f'--init {self._path} has {key} {theirs}, not {ours}: see --{key.replace("_", "-")}')
         found = facts.get('pixels', {})
@@ -136,11 +138,17 @@ class File:
         except ValueError as error:
             found = identify.model_of(arrays)
             fits = f' fits {found[0].name}: use --model {found[0].name}{_data_type(found[0].name)}' if found else ''
+            if found and 'ibn_stages' in found[1]:
+                fits += f' and {_stages_option(found[1]["ibn_stages"])}'
             raise ValueError(f'--init {self._path}{fits}: {error}') from None
 
 
 def _data_type(model):
     return ' --data-type cifar10' if model.startswith('cifar_') else ''
+
+
+def _stages_option(stages):
+    return 'leave --ibn-stages out' if stages is None else f'--ibn-stages {",".join(map(str, stages))}'
 
 
 def plain_of(model):

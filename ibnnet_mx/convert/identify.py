@@ -92,13 +92,13 @@ def _norm(arrays):
 def _stages(arrays):
     """Stages that have IBN, None where those are the usual ones, or none."""
     every = len(_units(arrays))
-    for kind, usual in (('a', range(1, every)), ('b', range(1, 3))):
+    for kind in 'ab':
         found = set()
         for key in arrays:
             place = next((m for m in (re.search(pattern, key) for pattern in PLACES) if m), None)
             if place and re.search(SIGNS[kind], key):
                 found.add(int(place[1]))
-        if found and found != set(usual):
+        if found and tuple(sorted(found)) != registry.usual_ibn_stages(kind, every):
             return tuple(sorted(found))
     return None
 

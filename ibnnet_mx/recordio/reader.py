@@ -28,8 +28,6 @@ SLICE = 8, 32  # pictures at least and at most that a thread is given at a time,
 COLD = 256  # records that the kernel is told to fetch before they are read
 CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory,
 CACHED_BYTES = 1 << 31  # where all of them fit in
-
-
 RAW = ((0.0,) * 3, (1.0,) * 3)
 
 
@@ -199,6 +197,13 @@ class Reader:
 
     def numbered(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
         """The same with their steps; a step of training without a picture that can be read is left out."""
+        return ((step, batch) for step, batch, _ in self._made(epoch, start))
+
+    def placed(self, epoch: int = 0) -> Iterator[tuple[Batch, np.ndarray]]:
+        """The batches of an epoch, and of each the positions (real,) of its pictures in the file."""
+        return ((batch, positions) for _, batch, positions in self._made(epoch, 0))
+
+    def _made(self, epoch: int, start: int) -> Iterator[tuple[int, Batch, np.ndarray]]:
         if self._closed:
             raise ValueError(f'{self.records.path}: its reader is closed')
         works: deque[Work] = deque()
@@ -257,8 +262,8 @@ class Reader:
         done.set_result(run(part))
         return done
 
-    def _finish(self, work: Work) -> list[tuple[int, Batch]]:
-        """The step and its batch; none where every picture of a training batch is damaged."""
+    def _finish(self, work: Work) -> list[tuple[int, Batch, np.ndarray]]:
+        """The step, its batch and positions; none where every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
         why = {k: text for future in work.futures for k, text in sorted(future.result().items())}
         bad = list(why)
@@ -275,7 +280,8 @@ class Reader:
             return []
         else:
             data, label = data[: len(good)], label[: len(good)]
-        return [(work.step, Batch(data.reshape(-1, *data.shape[2:]), label, len(good)))]
+        batch = Batch(data.reshape(-1, *data.shape[2:]), label, len(good))
+        return [(work.step, batch, positions[good])]
 
     def _count_bad(self, bad: list[int]) -> None:
         new = [position for position in bad if position not in self._bad]

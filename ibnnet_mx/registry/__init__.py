@@ -126,6 +126,11 @@ OPTIONS = dict(  # of every network, beside what its row says
 )
 
 
+def usual_ibn_stages(ibn: str | None, stages: int) -> tuple[int, ...]:
+    """Stages that have IBN in the original (arXiv:1807.09441, 4.1), from 1: IBN-a all but the last, IBN-b two."""
+    return {'a': tuple(range(1, stages)), 'b': (1, 2)}.get(ibn or '', ())
+
+
 def base_of(family: str) -> str:
     """The row of a family: 'se_resnet_v2_ibn_a' -> 'se_resnet'."""
     return next(base for base in ROWS if re.fullmatch(f'{base}(_v.*|_ibn_.*)?', family))
@@ -237,7 +242,9 @@ def get_model(
         given['ibn_ratio'] = row.get('ibn_ratio', 0.5)
     elif row.get('ibn') != 'a':
         raise ValueError(f'--ibn-ratio {given["ibn_ratio"]}: {model.name} has no IBN-a; leave it out')
-    if given['ibn_stages'] is not None and not row.get('ibn'):
+    if given['ibn_stages'] is None:
+        given['ibn_stages'] = usual_ibn_stages(row.get('ibn'), len(model.shape.units))
+    elif not row.get('ibn'):
         told = ','.join(map(str, given['ibn_stages']))
         raise ValueError(f'--ibn-stages {told}: {model.name} is no IBN network; leave it out')
     net = nets.build(kind, model.shape, classes, {**row, **given}, features)

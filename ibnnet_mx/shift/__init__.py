@@ -3,7 +3,7 @@
 shift.apply(pictures, positions, 'fog', 3) changes uint8 (n, S, S, 3); shift.chosen('noise,fog:3') reads an option.
 """
 
-from ibnnet_mx.shift.run import Workers, apply
+from ibnnet_mx.shift.run import LEAST, Workers, apply
 from ibnnet_mx.shift.table import CORRUPTIONS, GROUPS, NAMES, SEVERITIES, chosen, group_of
 
-__all__ = ['CORRUPTIONS', 'GROUPS', 'NAMES', 'SEVERITIES', 'Workers', 'apply', 'chosen', 'group_of']
+__all__ = ['CORRUPTIONS', 'GROUPS', 'LEAST', 'NAMES', 'SEVERITIES', 'Workers', 'apply', 'chosen', 'group_of']

@@ -39,7 +39,6 @@ def _waves(side: int, reach: int) -> list[tuple[np.ndarray, np.ndarray]]:
     comes before a pixel and is looked at by it, or looks at it, is in an earlier group.
     """
     line = np.arange(side - reach, reach, -1)
-    line = line[line < side]
     rows, columns = np.meshgrid(line, line, indexing='ij')
     turn = ((side - rows) * 2 * reach + side - columns).ravel()
     order = np.argsort(turn, kind='stable')

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 import zlib
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from numbers import Integral
 from typing import Any, Callable, Iterable, Iterator
 
 import cv2
@@ -15,16 +20,16 @@ from ibnnet_mx.shift import appearance, blur, digital, noise, table, weather
 
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     name: getattr(room, name)
-    for room, groups in (
-        (noise, ('noise',)),
-        (blur, ('blur',)),
-        (weather, ('weather',)),
-        (digital, ('digital',)),
-        (appearance, ('appearance',)),
+    for room, group in (
+        (noise, 'noise'),
+        (blur, 'blur'),
+        (weather, 'weather'),
+        (digital, 'digital'),
+        (appearance, 'appearance'),
     )
-    for group in groups
     for name in table.GROUPS[group]
 }
+LEAST = 8  # pixels of a side
 CHUNK = 1 << 20  # values that are worked on at a time, so that they stay in the caches
 AHEAD = 2  # batches in work for each process
 
@@ -43,14 +48,17 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
     """
     if name not in FUNCTIONS:
         raise ValueError(f'name {name!r} is no shift: there are {", ".join(table.NAMES)}')
-    if severity not in table.SEVERITIES:
+    if severity not in table.SEVERITIES or not isinstance(severity, Integral):
         raise ValueError(f'severity {severity!r} must be 1, 2, 3, 4 or 5')
-    square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2] >= 8 and pictures.shape[3] == 3
+    square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2] >= LEAST and pictures.shape[3] == 3
     if pictures.dtype != np.uint8 or not square:
         what = f'{pictures.dtype} {pictures.shape}'
-        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least 8, {what} came')
+        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least {LEAST}, {what} came')
     if len(positions) != len(pictures):
         raise ValueError(f'positions: {len(positions)} of them came for {len(pictures)} pictures')
+    for what, value in (('seed', seed), *(('positions', position) for position in positions)):
+        if not isinstance(value, Integral) or value < 0:
+            raise ValueError(f'{what} {value!r}: whole numbers that are not below 0 are needed')
     values, function = table.constants(name, severity, pictures.shape[1]), FUNCTIONS[name]
     rows, found = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
     for first in range(0, len(pictures), rows):
@@ -63,10 +71,21 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
 
 def _prepare() -> None:
     cv2.setNumThreads(1)  # there is a process for each core
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to tell of
+    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)  # who would take the batches is gone
 
 
 class Workers:
-    """Processes that shift batches ahead of who takes them; 1: this process does it. Use it in a `with`."""
+    """Processes that shift batches ahead of who takes them; 1: this process does it. Use it in a `with`.
+
+    They import the main module: a script of its own needs the usual if __name__ == '__main__'. They end with this
+    process, however it ends. ValueError: one of them was killed.
+    """
 
     def __init__(self, processes: int) -> None:
         self._count = processes
@@ -81,14 +100,20 @@ class Workers:
             for pictures, positions, *rest in batches:
                 yield (apply(pictures, positions, name, severity, seed), positions, *rest)
             return
-        waiting: deque = deque()
-        for pictures, positions, *rest in batches:
-            waiting.append((self._pool.submit(apply, pictures, positions, name, severity, seed), positions, rest))
-            if len(waiting) > AHEAD * self._count:
-                done, where, what = waiting.popleft()
+        waiting: deque[tuple[Future, Any, list]] = deque()
+        try:
+            for pictures, positions, *rest in batches:
+                waiting.append((self._pool.submit(apply, pictures, positions, name, severity, seed), positions, rest))
+                if len(waiting) > AHEAD * self._count:
+                    done, where, what = waiting.popleft()
+                    yield (done.result(), where, *what)
+            for done, where, what in waiting:
                 yield (done.result(), where, *what)
-        for done, where, what in waiting:
-            yield (done.result(), where, *what)
+        except BrokenProcessPool:
+            raise ValueError(
+                'a process that shifts pictures was killed, perhaps for want of memory: use --threads 1 or a smaller '
+                '--batch-size'
+            ) from None
 
     def __enter__(self) -> Workers:
         return self
