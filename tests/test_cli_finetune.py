@@ -132,6 +132,23 @@ def test_another_model_is_refused_and_other_pixels_are_told(run, source, tmp_pat
     assert warning.startswith(f"--init {source} was trained on pixels {{'order': 'RGB', 'mean': [1, 2, 3], 'std': [")
 
 
+def test_the_stages_of_ibn_are_those_of_the_start(run, tmp_path):
+    ibn = ['--model', 'resnet_ibn_a', '--epochs', '1', '--num-examples', '16']
+    run(*ibn, '--ibn-stages', '1', prefix='base')
+    said = run(*ibn, '--init', 'base-0001.params', code=2).splitlines()[-1]
+    assert said == 'train_resnet: --init base-0001.params has IBN in other stages: --ibn-stages 1'
+    convert.save_safetensors(convert.load_symbol('base', 1), 'base.safetensors')
+    said = run(*ibn, '--init', 'base.safetensors', code=2).splitlines()[-1]
+    assert 'fits cifar_resnet8_ibn_a: use --model cifar_resnet8_ibn_a --data-type cifar10 and --ibn-stages 1: ' in said
+    again = [*ibn, '--retrain', '--epochs', '2']
+    said = run(*again, '--ibn-stages', '2', prefix='base', code=2).splitlines()[-1]
+    assert said == 'train_resnet: --ibn-stages 2: the checkpoint has 1; leave it out'
+    run(*again, prefix='base')
+    run(*ibn, '--ibn-stages', '1,2', prefix='usual')  # which cifar_resnet8_ibn_a has anyway
+    assert Store('usual').facts(1)['recipe']['ibn_stages'] is None
+    run(*ibn, '--init', 'usual-0001.params')
+
+
 def test_a_damaged_checkpoint_is_no_start(run, source, tmp_path):
     data = bytearray((tmp_path / source).read_bytes())
     data[-1] ^= 1

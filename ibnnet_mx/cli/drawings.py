@@ -77,7 +77,9 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
             cells.append(sheet.Cell([tile[..., ::-1] for tile in tiles], which, words))
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        written = cv2.imwrite(path, sheet.of_cells(cells))
+        written = cv2.imwrite(path, sheet.of_cells(cells, 'use a smaller --crop-size or fewer of --shift'))
+    except ValueError as error:
+        raise ValueError(f'--sheet {path}: {error}') from None
     except OSError:
         written = False
     if not written:

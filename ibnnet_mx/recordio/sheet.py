@@ -124,14 +124,14 @@ def sheet(records: RecordFile, count: int, side: int, names: Sequence[str], draw
     """BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels. ValueError: too large a sheet."""
     positions = spread(len(records), count).tolist()
     tiles = 1 + (draws.often if draws else 0)
-    _check(len(positions), tiles, side)
+    _check(len(positions), tiles, side, 'draw fewer (--count), smaller ones (--size) or fewer --draws')
     return _laid(len(positions), tiles, side, (_cell(records, place, side, names, draws) for place in positions))
 
 
-def of_cells(cells: Sequence[Cell]) -> np.ndarray:
-    """BGR uint8 (H, W, 3): cells of as many and as large tiles each. ValueError: too large a sheet."""
+def of_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
+    """BGR uint8 (H, W, 3): cells of as many and as large tiles each. ValueError: too large a sheet, and the way out."""
     tiles, side = len(cells[0].tiles), len(cells[0].tiles[0])
-    _check(len(cells), tiles, side)
+    _check(len(cells), tiles, side, way_out)
     return _laid(len(cells), tiles, side, cells)
 
 
@@ -141,13 +141,10 @@ def _size(tiles: int, side: int) -> tuple[int, int, int]:
     return scale, tiles * (side * scale + TIGHT) - TIGHT + GAP, side * scale + 2 * LINE + GAP
 
 
-def _check(count: int, tiles: int, side: int) -> None:
+def _check(count: int, tiles: int, side: int, way_out: str) -> None:
     _, width, height = _size(tiles, side)
     if count * width * height > MOST_PIXELS:
-        raise ValueError(
-            f'a sheet of {count} records, {width}x{height} pixels each, is too large: '
-            f'draw fewer (--count), smaller ones (--size) or fewer --draws'
-        )
+        raise ValueError(f'a sheet of {count} records, {width}x{height} pixels each, is too large: {way_out}')
 
 
 def _laid(count: int, tiles: int, side: int, cells: Iterable[Cell]) -> np.ndarray:
