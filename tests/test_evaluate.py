@@ -62,7 +62,7 @@ def test_mistakes_are_one_line(checkpoint, tiny_data, tmp_path, capsys):
         (tiny_data, [str(tiny_data)], 'DATA: name one place of pictures, two came'),
         (tiny_data, ['--crops', '3'], '--crops 3'),
         (tiny_data, ['--batch-size', '0'], '--batch-size 0 must be at least 1'),
-        (tiny_data, ['--gpu', '0'], '--gpus 0: this machine'),
+        (tiny_data, ['--gpu', '0'], '--gpu 0: this machine'),
     ):
         code, (out, err) = run(checkpoint, data, capsys, *words)
         assert code == 2

@@ -152,7 +152,10 @@ def evaluate(args):
     check(args)
     path, wanted = place(args), shift.chosen(args.shift) if args.shift is not None else []
     named, seed = domains.read(args.domains) if args.domains else {}, args.seed or 0
-    cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
+    try:
+        cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
+    except ValueError as error:  # which speaks of training's option
+        raise ValueError(str(error).replace('--gpus', '--gpu')) from None
     models = networks(args, cluster.contexts[0])
     reading = Options(threads=args.threads, max_bad=args.max_bad_records, every=args.every, report=warn)
     rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
