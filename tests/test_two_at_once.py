@@ -89,7 +89,7 @@ def test_differences_have_the_standard_error_of_two_means(parts, tmp_path):
         for net, value in (('bn', bn), ('ibn_a', ibn)):
             run = made_up(value, net=net, seed=seed)
             (tmp_path / f'cifar10_v1_{net}_seed{seed}.json').write_text(json.dumps(run))
-    text = parts.tables.write(tmp_path)
+    text = parts.run.tell(tmp_path)
     rows = [line.split(' | ') for line in text.splitlines() if line.startswith('| IBN-a minus BN')]
     assert rows[0][2] == '-6.00 ± 1.29'  # 2 and 1 points of deviation over three seeds each: sqrt(4/3 + 1/3)
     assert '32.00 ± 2.00' in text
@@ -102,7 +102,7 @@ def test_a_domain_that_was_left_out_is_not_among_the_others(parts, tmp_path):
         for net in ('bn', 'ibn_a'):
             run = dict(part='pacs', where=where, net=net, seed=0, domains=domains, accuracy=[0.5, 0.8])
             (tmp_path / f'pacs_{where}_{net}_seed0.json').write_text(json.dumps(run))
-    row = next(line for line in parts.tables.write(tmp_path).splitlines() if line.startswith('| BN'))
+    row = next(line for line in parts.run.tell(tmp_path).splitlines() if line.startswith('| BN'))
     assert row == '| BN | 40.00 | 40.00 | 40.00 | 40.00 | 40.00 | 80.00 | 1 |'
 
 

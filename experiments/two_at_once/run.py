@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
+import figures  # noqa: E402
 import pictures  # noqa: E402
 import plans  # noqa: E402
 import tables  # noqa: E402
@@ -146,6 +147,15 @@ def processor() -> str:
     return next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.machine())
 
 
+def tell(results: Path) -> str:
+    """Writes table.md and the figures of the results that are there; the tables as text."""
+    found = tables.load(results)
+    text = tables.text_of(found)
+    (results / 'table.md').write_text(text)
+    figures.draw(found, results)
+    return text
+
+
 def say(text: str) -> None:
     print(f'{time.strftime("%H:%M")} {text}', flush=True)
 
@@ -167,7 +177,7 @@ def make_all(missing: list[plans.Run], args: argparse.Namespace, data: dict[str,
             for number, work in enumerate(as_completed(works), 1):
                 right = work.result()['accuracy'][-1]
                 say(f'{number} of {len(missing)}: {works[work].name}, validation error {100 * (1 - right):.2f} %')
-                tables.write(args.results)
+                tell(args.results)
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             pictures.stop()
@@ -200,7 +210,7 @@ def main() -> None:
         for run in wanted:
             if unmeasured(run, args):
                 measure(run, args, data)
-    print(tables.write(args.results))
+    print(tell(args.results))
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Tables and figures of the results that are there."""
+"""Tables of the results that are there."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ def equal_table(found: dict) -> str:
     return markdown(['seed', 'accuracy, %'], rows)
 
 
-def write(results: Path) -> str:
-    """Writes table.md and the figures; the tables as text."""
-    found, text = load(results), []
+def text_of(found: dict) -> str:
+    """All tables, each under its title."""
+    text = []
     parts = {part for part, _, _ in found}
     if 'cifar10' in parts:
         for version in VERSIONS:
@@ -173,8 +173,4 @@ def write(results: Path) -> str:
     if 'placement' in parts:
         nets = {'bn': 'pacs', 'ibn_a': 'pacs', **dict.fromkeys(PLACED, 'placement')}
         text += ['PACS: where InstanceNorm is, and how much of it\n', pacs_table(found, nets)]
-    (results / 'table.md').write_text('\n'.join(text))
-    import figures
-
-    figures.draw(found, results)
     return '\n'.join(text)
