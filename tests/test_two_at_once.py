@@ -55,6 +55,24 @@ def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, mon
     assert 'to be made' not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ('words', 'told'),
+    [
+        ([], 'nothing to train: name --cifar10 or --pacs'),
+        (['--parts', 'pacs'], '--parts pacs needs --pacs'),
+        (['--parts', 'equal', '--pacs', '.'], '--parts equal needs --cifar10'),
+        (['--pacs', '{empty}'], 'there is no folder photo in'),
+    ],
+)
+def test_what_is_lacking_is_named(parts, words, told, tmp_path, monkeypatch):
+    (tmp_path / 'empty').mkdir()
+    words = [word.format(empty=tmp_path / 'empty') for word in words]
+    places = ['--out', str(tmp_path / 'out'), '--results', str(tmp_path / 'results')]
+    monkeypatch.setattr(sys, 'argv', ['run.py', *words, *places])
+    with pytest.raises(SystemExit, match=told):
+        parts.run.main()
+
+
 def test_every_pair_of_nets_has_the_same_seeds_and_recipe(parts):
     runs = parts.plans.runs(['cifar10', 'pacs'], 3)
     names = [run.name for run in runs]

@@ -192,6 +192,10 @@ def main() -> None:
     args = make_parser().parse_args()
     given = {'cifar10': args.cifar10, 'equal': args.cifar10, 'pacs': args.pacs, 'placement': args.pacs}
     parts = args.parts or [part for part, source in given.items() if source]
+    if not parts and not args.tables:
+        raise SystemExit(
+            'nothing to train: name --cifar10 or --pacs (make two-at-once CIFAR10=... PACS=...), or --tables'
+        )
     lacking = [] if args.tables else [part for part in parts if not given[part]]
     if lacking:
         option = '--cifar10' if lacking[0] in ('cifar10', 'equal') else '--pacs'
