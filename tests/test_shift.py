@@ -78,9 +78,22 @@ def test_the_effect_grows_with_the_severity(name, side):
         # snow and fog of 224 pixels stay about where they are from severity 2 to 3
         assert all(after > 0.97 * before for before, after in zip(effect, effect[1:])), effect
         assert effect[4] > 1.2 * effect[0]
+    elif name == 'glass_blur':  # the last two have more rounds, or reach farther, than the first two
+        assert min(effect[3:]) > max(effect[:2])
     elif name == 'frost':  # the first severity lays least over a picture, the last most
         assert effect[0] == min(effect)
         assert effect[4] == max(effect)
+
+
+@pytest.mark.parametrize(('side', 'first'), [(32, 1), (96, 3)])
+def test_the_waves_of_elastic_transform_grow(side, first):
+    """Without the stretching, which falls as they grow; of 224 pixels the first two severities have large waves."""
+    x = pictures(24, side).astype(np.float32) / 255
+    rows = [table.constants('elastic_transform', severity, side) for severity in range(first, 6)]
+    effect = [np.abs(digital.elastic_transform(x, draws(24), *row[:2], 0.0) - x).mean() for row in rows]
+    assert all(after > before for before, after in zip(effect, effect[1:])), effect
+    stretched = digital.elastic_transform(x, draws(24), 0.0, 0.0, 0.1)
+    assert np.abs(stretched - x).mean() > np.abs(digital.elastic_transform(x, draws(24), 0.0, 0.0, 0.03) - x).mean()
 
 
 @pytest.mark.parametrize('name', shift.NAMES)
