@@ -303,7 +303,7 @@ def test_files_of_no_kind_are_refused(tmp_path):
 
 
 def check_told(name, option, value):
-    """Arrays of a network with an option are taken for that, under our names and PyTorch's; those without it are not."""
+    """Arrays of a network with an option are taken for that, under our names and PyTorch's; those without are not."""
     params = get_model(name, **{option: value}).collect_params()
     arrays = {n: np.zeros(p.shape) for n, p in params.items()}
     for keys in (dict(zip(arrays, arrays)), names.torch_keys(list(params))):
