@@ -68,28 +68,25 @@ def numbers(batches):
     count=st.integers(1, 200),
     batch=st.integers(1, 64),
     workers=st.integers(1, 5),
-    least=st.integers(1, 8),
     shuffle=st.booleans(),
     epoch=st.integers(0, 3),
 )
-def test_every_picture_once_and_equal_steps(count, batch, workers, least, shuffle, epoch):
+def test_every_picture_once_and_equal_steps(count, batch, workers, shuffle, epoch):
     positions = sampler.order(count, shuffle, 7, epoch)
-    parts = [sampler.batches(positions, batch, (rank, workers), least) for rank in range(workers)]
+    parts = [sampler.batches(positions, batch, (rank, workers)) for rank in range(workers)]
     assert len({len(part) for part in parts}) == 1
     together = [np.concatenate(step) for step in zip(*parts)]
     np.testing.assert_array_equal(np.concatenate(together), positions)
     assert sorted(positions) == list(range(count))
-    assert all(len(step) == batch for step in together[:-2])
-    if len(together) > 1 and least <= batch:
-        assert min(map(len, together)) >= min(least, count)
-        assert all(len(step) >= least // workers for part in parts for step in part)
+    assert all(len(step) == batch for step in together[:-1])
+    assert all(max(map(len, step)) - min(map(len, step)) <= 1 for step in zip(*parts))
 
 
 @pytest.mark.parametrize('changes', [PLAIN, None])
 @pytest.mark.parametrize('workers', [1, 2, 3])
 @pytest.mark.parametrize('batch', [1, 4, 23, 50])
 def test_the_reader_gives_every_picture_once(numbered, changes, workers, batch):
-    parts = [stream(numbered, changes, batch, part=(rank, workers), least=workers) for rank in range(workers)]
+    parts = [stream(numbered, changes, batch, part=(rank, workers)) for rank in range(workers)]
     assert len({len(part) for part in parts}) == 1
     assert Counter(i for part in parts for i in numbers(part)) == Counter(range(COUNT))
 
@@ -116,14 +113,8 @@ def test_the_stream_is_the_same_for_any_threads_and_start(photographs, level):
 
 
 def test_steps_and_count_are_those_of_the_epoch(numbered):
-    for batch, least, limit, steps in (
-        (5, 1, None, 5),
-        (5, 4, None, 4),
-        (23, 1, None, 1),
-        (5, 1, 11, 3),
-        (50, 9, 1, 1),
-    ):
-        reader = Reader(numbered, 8, batch, PLAIN, options=Options(threads=1, least=least, limit=limit))
+    for batch, limit, steps in ((5, None, 5), (23, None, 1), (5, 11, 3), (50, 1, 1)):
+        reader = Reader(numbered, 8, batch, PLAIN, options=Options(threads=1, limit=limit))
         batches = list(reader.epoch(0))
         assert reader.steps == steps == len(batches)
         assert reader.count == (limit or COUNT) == sum(batch.real for batch in batches)
@@ -134,7 +125,7 @@ def test_validation_keeps_the_order_and_does_not_count_padding(numbered):
     for workers in (1, 2):
         seen = []
         for rank in range(workers):
-            batches = stream(numbered, None, 10, part=(rank, workers), least=8)
+            batches = stream(numbered, None, 10, part=(rank, workers))
             assert all(len(b.data) == len(b.label) == 10 // workers for b in batches)
             assert [b.real for b in batches[:2]] == [10 // workers] * 2
             assert np.isfinite(np.concatenate([b.data for b in batches])).all()

@@ -85,7 +85,7 @@ def options(given: Any) -> None:
         raise ValueError(f'part {given.part!r}: a pair is needed, this rank and how many there are')
     whole('part: how many', given.part[1], 1)
     whole('part: rank', given.part[0], 0, given.part[1] - 1)
-    for name, low in (('least', 1), ('every', 1), ('max_bad', 0), ('label_width', 1)):
+    for name, low in (('every', 1), ('max_bad', 0), ('label_width', 1)):
         whole(name, getattr(given, name), low)
     if given.threads is not None:
         whole('threads', given.threads, 1, 1024)

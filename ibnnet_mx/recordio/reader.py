@@ -49,9 +49,8 @@ def unsaid(text: str) -> None:
 class Options(NamedTuple):
     """How a Reader works, apart from what it reads. threads None: one for each usable core.
 
-    part: this rank and how many ranks share the epoch; least: pictures of a last batch, one for each device. limit:
-    pictures of an epoch, None: all. every: each so many-th picture of the order alone. max_bad: damaged records that
-    are skipped, each told to `report`, before an error.
+    part: this rank and how many ranks share the epoch. limit: pictures of an epoch, None: all. every: each so many-th
+    picture of the order alone. max_bad: damaged records that are skipped, each told to `report`, before an error.
     shuffle None: in training. label_width: labels of a record that are given, more than one as an array (n, width).
     native: whether pictures are made in C or by OpenCV, None: in C where it is built; they are the same to less than
     half a unit of 255 on average (a unit where colours are changed), and exactly so where nothing is resampled.
@@ -59,7 +58,6 @@ class Options(NamedTuple):
 
     seed: int = 0
     part: tuple[int, int] = (0, 1)
-    least: int = 1
     limit: int | None = None
     every: int = 1
     threads: int | None = None
@@ -86,7 +84,6 @@ class Reader:
     augment None: validation, in the file's order, as `view` says (unset: central crop), the last batch padded to the
     full size. Else training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch,
     not on threads.
-    part: (rank, workers); least: pictures that a last batch needs (devices). limit: pictures of an epoch (all: None).
     The label is the first of a record's labels. RecordError names the file and the record that cannot be read, once
     there are more than max_bad of them. OpenCV's own threads are switched off, in the whole process.
     """
@@ -155,11 +152,10 @@ class Reader:
         return held[:, 0] if width == 1 else held[:, :width]
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
-        options, training = self.options, self.augment is not None
-        shuffle = training if options.shuffle is None else options.shuffle
+        options = self.options
+        shuffle = self.augment is not None if options.shuffle is None else options.shuffle
         positions = sampler.order(len(self.records), shuffle, options.seed, epoch)[:: options.every][: self.count]
-        # A last batch of validation is padded and so may hold any number of pictures.
-        return sampler.batches(positions, self.batch_size, options.part, options.least if training else 1)
+        return sampler.batches(positions, self.batch_size, options.part)
 
     def _slices(self, count: int) -> list[slice]:
         most, least = (-(-count // pictures) for pictures in SLICE)

@@ -13,14 +13,12 @@ def order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
     return positions
 
 
-def batches(positions: np.ndarray, batch_size: int, part: tuple[int, int] = (0, 1), least: int = 1) -> list[np.ndarray]:
+def batches(positions: np.ndarray, batch_size: int, part: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
     """One worker's positions of each step; part is (rank, workers), batch_size is that of all workers together.
 
-    All workers get the same number of steps. The last batch is smaller where the count asks for it; a rest of fewer
-    than `least` pictures (one for each device) joins the batch before it, so that no device is left without a picture.
+    All workers get the same number of steps. The last batch is smaller where the count asks for it, and holds nothing
+    for a worker where there are more of them than pictures left.
     """
     rank, workers = part
-    cuts = list(range(batch_size, len(positions), batch_size))
-    if cuts and len(positions) - cuts[-1] < least:
-        cuts.pop()
+    cuts = range(batch_size, len(positions), batch_size)
     return [np.array_split(step, workers)[rank] for step in np.split(positions, cuts)]
