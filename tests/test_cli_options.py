@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import sys
 
 import pytest
 
@@ -313,6 +315,22 @@ def test_what_a_user_can_cure_is_one_line(capsys):
     assert ends(capsys, KeyboardInterrupt(), 'stopped; go on') == (130, 'tool: stopped; go on\n')
     with pytest.raises(RuntimeError):
         ends(capsys, RuntimeError('a mistake of ours keeps its traceback'))
+
+
+@pytest.mark.parametrize('lines', [1, 5000])
+def test_a_reader_that_has_ended_is_no_mistake(capsys, monkeypatch, lines):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, 'w') as gone:
+        monkeypatch.setattr(sys, 'stdout', gone)
+        code = options.run(lambda args: print('a table\n' * lines), options.Parser(prog='tool'), [])
+        gone.write('more')  # and is dropped, as is what the interpreter writes at its end
+    monkeypatch.undo()
+    assert (code, capsys.readouterr().err) == (141, '')
+
+
+def test_a_broken_pipe_that_is_not_ours_is_told(capfd):
+    assert ends(capfd, BrokenPipeError('a worker has ended')) == (2, 'tool: a worker has ended\n')
 
 
 @pytest.mark.parametrize(

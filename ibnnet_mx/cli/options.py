@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
+import signal
 import sys
 from typing import Any, Callable, NoReturn, Sequence
 
@@ -40,6 +43,16 @@ def one_line(text: str) -> str:
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())
 
 
+def _reader_gone() -> bool:
+    """Whether who read what is printed has ended, as `head` does; what is left to print is then dropped."""
+    paper = select.poll()
+    paper.register(sys.stdout.fileno(), select.POLLOUT)
+    gone = any(event & select.POLLERR for _, event in paper.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
+
+
 def run(
     command: Callable[[argparse.Namespace], int | None],
     parser: Parser,
@@ -49,7 +62,13 @@ def run(
     """The exit code of `command(options)`; a mistake, a file's trouble or a missing package is one line and 2."""
     options = parser.parse_args(argv)
     try:
-        return command(options) or 0
+        code = command(options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError as error:
+        if _reader_gone():
+            return 128 + signal.SIGPIPE  # as a shell says it of a program in C
+        code, text = 2, str(error)
     except KeyboardInterrupt:
         code, text = 130, interrupted
     except Stopped as stopped:
