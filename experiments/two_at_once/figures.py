@@ -39,12 +39,6 @@ def _legend(axes: Any) -> None:
         axes.legend(fontsize=8, frameon=False)
 
 
-def _cifar10(found: dict, version: str) -> dict[str, dict[str, list[float]]]:
-    columns = {'clean': 'clean', **{group: group for group in tables.GROUPS}}
-    errors = {net: [tables.cifar10_errors(run) for run in found.get(('cifar10', version, net), [])] for net in MAIN}
-    return {title: {net: [one[column] for one in errors[net]] for net in MAIN} for title, column in columns.items()}
-
-
 def _pacs(found: dict) -> dict[str, dict[str, list[float]]]:
     """Accuracies on each domain that was left out, and on the held-out pictures of the others."""
     new, own = ({net: tables.pacs_by_domain(found, 'pacs', net, place) for net in MAIN} for place in (0, 1))
@@ -68,7 +62,9 @@ def main_figure(found: dict, path: Path) -> None:
     if versions:
         every = parts.pop(0).subplots(1, len(versions), sharey=True, squeeze=False)[0]
         for axes, version in zip(every, versions):
-            _bars(axes, _cifar10(found, version), 'error, %')
+            columns = tables.cifar10_columns(found, version)
+            columns.pop('all 15 corruptions')  # the four groups are there
+            _bars(axes, columns, 'error, %')
             axes.set_title(f'CIFAR-10, ResNet-20 {version}: lower is better', fontsize=9)
         _legend(every[0])
     if domains:

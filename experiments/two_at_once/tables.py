@@ -11,9 +11,6 @@ from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS
 
 from ibnnet_mx import shift
 
-GROUPS = ('noise', 'blur', 'weather', 'digital', 'appearance')
-CORRUPTIONS = GROUPS[:4]
-
 
 def load(results: Path) -> dict[tuple[str, str, str], list[dict]]:
     """{(part, where, net): runs}, by seed."""
@@ -47,30 +44,48 @@ def markdown(heads: list[str], rows: list[list[object]]) -> str:
     return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines) + '\n'
 
 
+def compared(columns: dict[str, dict[str, list[float]]], nets: list[str]) -> str:
+    """A row for each net, then one for what it is more or less than BN. columns: {head: {net: values by seed}}."""
+    rows: list[list[object]] = []
+    for net in nets:
+        if any(values[net] for values in columns.values()):
+            cells = [spread(values[net]) for values in columns.values()]
+            rows.append([NETS[net][0], *cells, max(len(values[net]) for values in columns.values())])
+    for net in nets:
+        gaps = [difference(values[net], values['bn']) for values in columns.values()]
+        if net != 'bn' and any(gaps):
+            rows.append([f'{NETS[net][0]} minus BN', *gaps, ''])
+    return markdown(['network', *columns, 'seeds'], rows)
+
+
 def cifar10_errors(run: dict) -> dict[str, float]:
     """{column: error}: clean, each group, and all fifteen corruptions."""
     told = run['shift']
     corrupted = [mean(errors.values()) for name, errors in told['error'].items() if name in shift.CORRUPTIONS]
-    return {'clean': 1 - run['top1'], **told['groups'], 'corruptions': mean(corrupted)}
+    groups = dict(told['groups'])
+    appearance = groups.pop('appearance')
+    return {'clean': 1 - run['top1'], **groups, 'all 15 corruptions': mean(corrupted), 'appearance': appearance}
 
 
-def cifar10_table(found: dict, version: str) -> str:
-    columns = ['clean', *CORRUPTIONS, 'corruptions', 'appearance']
-    heads = ['network', 'clean', *CORRUPTIONS, 'all 15 corruptions', 'appearance', 'seeds']
+def cifar10_columns(found: dict, version: str) -> dict[str, dict[str, list[float]]]:
+    """{column: {net: errors by seed}}."""
     errors = {net: [cifar10_errors(run) for run in found.get(('cifar10', version, net), [])] for net in NETS}
-    rows: list[list[object]] = []
-    for net in (*MAIN, 'in'):
-        if errors[net]:
-            cells = [spread([one[column] for one in errors[net]]) for column in columns]
-            rows.append([NETS[net][0], *cells, len(errors[net])])
-    for net in ('ibn_a', 'ibn_b'):
-        if errors[net] and errors['bn']:
-            gaps = [
-                difference([one[column] for one in errors[net]], [one[column] for one in errors['bn']])
-                for column in columns
-            ]
-            rows.append([f'{NETS[net][0]} minus BN', *gaps, ''])
-    return markdown(heads, rows)
+    columns = next((runs[0] for runs in errors.values() if runs), {})
+    return {column: {net: [one[column] for one in runs] for net, runs in errors.items()} for column in columns}
+
+
+def summary_table(found: dict) -> str:
+    """Errors on pictures like those that a network was trained on beside those on others."""
+    columns = {}
+    for version in VERSIONS:
+        there = cifar10_columns(found, version)
+        for column in ('clean', 'all 15 corruptions', 'appearance') if there else ():
+            columns[f'CIFAR-10, {version}, {column}'] = there[column]
+    for title, place in (('PACS, the three known domains', 1), ('PACS, the new domain', 0)):
+        values = {net: pacs_by_domain(found, 'pacs', net, place)['mean'] for net in NETS}
+        if any(values.values()):
+            columns[title] = {net: [1 - value for value in by_seed] for net, by_seed in values.items()}
+    return compared(columns, [*MAIN, 'in'])
 
 
 def severity_table(found: dict) -> str:
@@ -126,20 +141,11 @@ def pacs_by_domain(found: dict, part: str, net: str, place: int) -> dict[str, li
 
 def pacs_table(found: dict, nets: dict[str, str]) -> str:
     """nets: {net: part}; accuracies."""
-    columns = [*DOMAINS, 'mean']
-    new = {net: pacs_by_domain(found, part, net, 0) for net, part in nets.items()}
-    own = {net: pacs_by_domain(found, part, net, 1) for net, part in nets.items()}
-    rows: list[list[object]] = []
-    for net in nets:
-        if any(new[net].values()):
-            cells = [spread(new[net][column]) for column in columns]
-            rows.append([NETS[net][0], *cells, spread(own[net]['mean']), max(len(v) for v in new[net].values())])
-    for net in nets:
-        if net != 'bn' and len(new[net]['photo']) > 1:
-            gaps = [difference(new[net][column], new['bn'][column]) for column in columns]
-            rows.append([f'{NETS[net][0]} minus BN', *gaps, difference(own[net]['mean'], own['bn']['mean']), ''])
-    heads = ['network', *(f'on {domain}' for domain in DOMAINS), 'mean', 'on the three it was trained on', 'seeds']
-    return markdown(heads, rows)
+    new, own = ({net: pacs_by_domain(found, part, net, place) for net, part in nets.items()} for place in (0, 1))
+    columns = {f'on {domain}': {net: new[net][domain] for net in nets} for domain in DOMAINS}
+    columns['mean'] = {net: new[net]['mean'] for net in nets}
+    columns['on the three it was trained on'] = {net: own[net]['mean'] for net in nets}
+    return compared(columns, list(nets))
 
 
 def equal_table(found: dict) -> str:
@@ -149,13 +155,16 @@ def equal_table(found: dict) -> str:
 
 def text_of(found: dict) -> str:
     """All tables, each under its title."""
-    text = []
+    text = [
+        'Error, %, mean ± standard deviation over seeds; differences ± their standard error\n',
+        summary_table(found),
+    ]
     parts = {part for part, _, _ in found}
     if 'cifar10' in parts:
         for version in VERSIONS:
             text += [
-                f'CIFAR-10, ResNet-20 {version}: error, %, mean ± standard deviation over seeds\n',
-                cifar10_table(found, version),
+                f'CIFAR-10, ResNet-20 {version}: error, %\n',
+                compared(cifar10_columns(found, version), [*MAIN, 'in']),
             ]
         text += ['CIFAR-10: error, %, by severity\n', severity_table(found)]
         for version in VERSIONS:
