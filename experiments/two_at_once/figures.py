@@ -135,7 +135,7 @@ def distances(found: list[dict], path: Path) -> None:
         axes.set_xlabel('block')
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel('symmetric KL divergence')
-    _legend(figure.axes[0])
+    _legend(max(figure.axes, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
     figure.savefig(path, dpi=110)
 
 
