@@ -329,8 +329,10 @@ def test_a_reader_that_has_ended_is_no_mistake(capsys, monkeypatch, lines):
     assert (code, capsys.readouterr().err) == (141, '')
 
 
-def test_a_broken_pipe_that_is_not_ours_is_told(capfd):
-    assert ends(capfd, BrokenPipeError('a worker has ended')) == (2, 'tool: a worker has ended\n')
+@pytest.mark.parametrize('capture', ['capfd', 'capsys'])  # a file, a stream in memory
+def test_a_broken_pipe_that_is_not_ours_is_told(request, capture):
+    captured = request.getfixturevalue(capture)
+    assert ends(captured, BrokenPipeError('a worker has ended')) == (2, 'tool: a worker has ended\n')
 
 
 @pytest.mark.parametrize(

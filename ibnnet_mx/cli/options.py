@@ -46,7 +46,10 @@ def one_line(text: str) -> str:
 def _reader_gone() -> bool:
     """Whether who read what is printed has ended, as `head` does; what is left to print is then dropped."""
     paper = select.poll()
-    paper.register(sys.stdout.fileno(), select.POLLOUT)
+    try:
+        paper.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):  # a stream in memory, which nobody can leave
+        return False
     gone = any(event & select.POLLERR for _, event in paper.poll(0))
     if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
