@@ -4,7 +4,7 @@ __version__ = '0.2.0.dev0'
 
 from ibnnet_mx import _env
 
-_env.prepare()
+_env.begin()
 
 from ibnnet_mx.registry import get_model, list_models  # noqa: E402  (mxnet may come in from here on)
 

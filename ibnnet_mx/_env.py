@@ -37,6 +37,18 @@ def prepare() -> None:
     _lines.extend(lines)
 
 
+def begin() -> None:
+    """prepare(); what is wrong ends `python -m ibnnet_mx...` and the ibnnet- commands with a line and code 2."""
+    try:
+        prepare()
+    except (ImportError, ValueError) as error:
+        name = Path(sys.argv[0]).name if sys.argv else ''  # of `python -m`, which is looking for the module, it is -m
+        if name != '-m' and not name.startswith('ibnnet-'):
+            raise
+        print(f'ibnnet_mx: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 def report() -> list[str]:
     """The lines that a run's log starts with: versions, threads, AMX."""
     versions = [f'Python {platform.python_version()}', f'numpy {_numpy_version() or "missing"}', _mxnet_wheel()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -95,3 +96,12 @@ def test_a_mistake_is_one_line(capsys):
     with pytest.raises(SystemExit, match='2'):
         doctor.main(['--nothing'])
     assert capsys.readouterr().err == 'python -m ibnnet_mx.doctor: unrecognized arguments: --nothing\n'
+
+
+def test_a_reader_that_has_ended_is_no_mistake():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, 'w') as gone:
+        words = [sys.executable, '-m', 'ibnnet_mx.doctor']
+        done = subprocess.run(words, stdout=gone, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, '')

@@ -6,6 +6,7 @@ import types
 import pytest
 
 from ibnnet_mx import _env
+from tests.conftest import ROOT
 
 VARIABLES = ('OMP_NUM_THREADS', 'DNNL_MAX_CPU_ISA', 'DMLC_ROLE', 'IBNNET_MX_TUNE')
 SHOW = "import os, ibnnet_mx; print(*(os.environ.get(v) for v in ('OMP_NUM_THREADS', 'DNNL_MAX_CPU_ISA')))"
@@ -65,6 +66,20 @@ def test_unknown_role_is_refused(role):
         last
         == f'ValueError: DMLC_ROLE={role!r} makes mxnet wait for ever: use worker, server or scheduler, or unset it'
     )
+
+
+@pytest.mark.parametrize('words', [['-m', 'ibnnet_mx.registry'], ['ibnnet-models']])
+def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
+    (tmp_path / 'numpy.py').write_text("__version__ = '2.1.0'")
+    (tmp_path / 'ibnnet-models').write_text('from ibnnet_mx.cli.models import main\nmain()')
+    found = [str(tmp_path / word) if word == 'ibnnet-models' else word for word in words]
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, *found], env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.startswith('ibnnet_mx: numpy 2.1.0 is too new for mxnet 1.9.1: ')
+    assert done.stderr.count('\n') == 1
 
 
 @pytest.mark.parametrize('role', ['worker', 'server', 'scheduler'])
