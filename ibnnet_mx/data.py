@@ -93,17 +93,25 @@ class Evaluation:
     def __init__(self, reader, path):
         records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
         self.names = records.classes if isinstance(records, FolderRecords) else lists.synset(Path(path).parent)
+        self._order = None
         self.classes = count_classes(self, self, self.names)
         self.count, self.steps = reader.count, reader.steps
 
     def labels(self):
         """{path: float32 (n,)}."""
-        return {self.path: self._reader.labels()}
+        return {self.path: self._own(self._reader.labels())}
+
+    def follow(self, order, names):
+        """From here on labels are classes of a network that has these names; order: (classes,), the class of each."""
+        self._order, self.names, self.classes = np.array(order, np.float32), names, len(names)
+
+    def _own(self, labels):
+        return labels if self._order is None else self._order[labels.astype(np.int64)]
 
     def epoch(self):
         """(data NDArray (n x crops, 3, S, S), label float32 (n,), real): n beyond real are padding."""
         for batch in self._reader.epoch():
-            yield mx.nd.from_numpy(batch.data, zero_copy=True), batch.label, batch.real
+            yield mx.nd.from_numpy(batch.data, zero_copy=True), self._own(batch.label), batch.real
 
     def raw(self):
         """(pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) of an Evaluation of raw pixels, no padding.
@@ -113,7 +121,7 @@ class Evaluation:
         for batch, positions in self._reader.placed():
             if batch.real:
                 pictures = np.ascontiguousarray(batch.data[: batch.real].transpose(0, 2, 3, 1))
-                yield pictures, positions, batch.label[: batch.real].astype(np.int64)
+                yield pictures, positions, self._own(batch.label[: batch.real]).astype(np.int64)
 
     def close(self):
         self._reader.close()

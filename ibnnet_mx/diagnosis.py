@@ -71,6 +71,33 @@ def _key(name: str) -> str:
     return found.group() if found else name.strip().lower()
 
 
+def order(names: Names) -> list[int] | None:
+    """The network's class of each label of the data, by their names; None where a name is unknown, or there twice."""
+    places = {_key(name): number for number, name in enumerate(names.network)}
+    found = [places[_key(name)] for name in names.data if _key(name) in places]
+    whole = len(found) == len(set(found)) == len(names.data) and len(places) == len(names.network)
+    return found if found and whole else None
+
+
+def matching(names: Names) -> str:
+    """What to tell of how the labels are had: '' where they are the network's classes as they are, or names lack."""
+    if not (names.data and names.network) or list(names.data) == list(names.network):
+        return ''
+    found, known = order(names), {_key(name) for name in names.network}
+    if found is None:
+        strange = [name for name in names.data if _key(name) not in known]
+        unknown = f'the network knows no {strange[0].strip()!r}, nor {len(strange) - 1} others' if strange else ''
+        return f'labels count as classes of the network whatever their names: {unknown or "some are there twice"}'
+    moved = [(label, place) for label, place in enumerate(found) if label != place]
+    if not moved:
+        return ''
+    label, place = moved[0]
+    return (
+        f'classes are matched by their names: {len(moved)} of the {len(found)} labels are others of the network, such '
+        f'as label {_called(label, names.data)}, its class {place}'
+    )
+
+
 def by_names(names: Names) -> str:
     """Whether most classes of the data are, by their names, other classes of the network."""
     places = {_key(name): number for number, name in enumerate(names.network)}

@@ -67,6 +67,28 @@ def test_names_tell_the_order_before_the_pictures_do():
     assert diagnosis.by_names(Names(['cat', 'dog'], ['Dog', 'Cat']))
 
 
+def test_labels_are_matched_to_classes_by_names():
+    network = [f'{name} some, thing' for name in WNIDS]
+    assert diagnosis.order(Names(WNIDS, network)) == list(range(100))
+    assert diagnosis.order(Names(WNIDS[90:0:-10], network)) == list(range(90, 0, -10))
+    assert diagnosis.matching(Names(WNIDS, network)) == diagnosis.matching(Names([], network)) == ''
+    line = diagnosis.matching(Names([WNIDS[0], WNIDS[7]], network))
+    assert '1 of the 2 labels are others of the network, such as label 1 (n00000007), its class 7' in line
+
+
+@pytest.mark.parametrize(
+    ('names', 'told'),
+    [
+        (Names(['cat', 'cow', 'pig'], ['cat', 'dog', 'pig']), "knows no 'cow', nor 0 others"),
+        (Names(['cat', 'cat'], ['cat', 'dog']), 'some are there twice'),
+        (Names(['dog', 'crane'], ['crane', 'dog', 'crane']), 'some are there twice'),
+    ],
+)
+def test_names_that_do_not_match_are_told(names, told):
+    assert diagnosis.order(names) is None
+    assert told in diagnosis.matching(names)
+
+
 def test_a_class_more_is_named():
     lines = said(made_up(lambda label: label + 1, classes=101, top=100))
     assert 'the label + 1' in lines[0]

@@ -108,6 +108,34 @@ def test_a_folder_of_a_few_classes_is_told_in_full(tmp_path):
     assert list(evaluation.lines(found))[-3:] == [f'    100.00 %  {name}' for name in NAMES[:3]]
 
 
+@pytest.mark.parametrize('crops', [1, 10])
+def test_a_folder_without_a_class_is_matched_by_names(tmp_path, crops):
+    """As with the folders of torchvision, whose numbers move when one is missing."""
+    files = {f'{name}/{n}.png': payload(i) for i, name in enumerate(NAMES) if i not in (2, 5) for n in range(3)}
+    folder = tree(tmp_path / 'in', files)
+    model = Model(names=[f'{name} some, thing' for name in NAMES])
+    found, result, keys = evaluation.measure(model, folder, crops=crops, options=ONE)
+    assert (found['count'], found['top1']) == (30, 1.0)
+    assert list(found['per_class']) == [name for i, name in enumerate(model.names) if i not in (2, 5)]
+    assert result.confusion().diagonal().tolist() == [0 if i in (2, 5) else 3 for i in range(CLASSES)]
+    assert keys == model.names
+    (line,) = found['remarks']
+    assert '8 of the 10 labels are others of the network, such as label 2 (n00000003), its class 3' in line
+    pictures, remarks = evaluation.open_pictures(model, folder, model.input, 7, options=ONE, raw=True)
+    assert np.concatenate([labels for _, _, labels in pictures.raw()]).tolist() == result.labels.tolist()
+    assert remarks == [line]
+    pictures.close()
+
+
+def test_names_that_the_network_does_not_know_are_told(tmp_path):
+    folder = tree(tmp_path / 'in', {f'{name}/a.png': payload(i) for i, name in enumerate(['a', *NAMES[1:]])})
+    found = evaluation.report(Model(names=NAMES), folder, options=ONE)
+    assert found['top1'] == 1
+    assert found['remarks'] == [
+        "labels count as classes of the network whatever their names: the network knows no 'a', nor 0 others"
+    ]
+
+
 def test_a_network_of_few_classes_has_no_top5(tmp_path):
     class Two(Model):
         def predict(self, pictures):

@@ -30,7 +30,13 @@ def make_parser():
     source.add_options(add)
     add = parser.add_argument_group('pictures').add_argument
     add('--data-dir', help='another way to name DATA')
-    add('--domains', nargs='+', metavar='NAME=DATA', help='several in the place of DATA: a row each, mean and worst')
+    add(
+        '--domains',
+        nargs='+',
+        action='extend',
+        metavar='NAME=DATA',
+        help='several in the place of DATA: a row each, mean and worst',
+    )
     add('--crop-size', type=int, help='side of what the network sees, such as 224 or 320; unset: as it was trained')
     add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, records as they are')
     add(
@@ -92,6 +98,8 @@ def check(args):
     if args.baseline is not None and args.shift is None and not args.domains:
         raise ValueError(f'--baseline {args.baseline} needs --shift or --domains')
     drawings.check(args.sheet, args.confusion)
+    given = [path for path in (args.data, args.data_dir) if path is not None]
+    options.spare(given, {'--sheet': args.sheet, '--confusion': args.confusion})
 
 
 def place(args):
@@ -117,19 +125,27 @@ def networks(args, ctx):
             model.size = args.crop_size
         if args.shift is not None and model.size < LEAST:
             raise ValueError(f'--shift {args.shift}: {model.size} pixels came, {LEAST} at least can be shifted')
-    if args.shift is not None and len({(model.size, model.classes) for model in found}) > 1:
+    shifted = args.shift is not None
+    if len({(model.classes, model.size if shifted else 0) for model in found}) > 1:
         told = ' and '.join(f'{model.classes} classes of {model.size} pixels' for model in found)
         raise ValueError(f'--baseline {args.baseline}: the networks are for {told}, so that they cannot be compared')
+    ours, theirs = (model.names if shifted else sorted(model.names) for model in (found[0], found[-1]))
+    if ours and theirs and ours != theirs:
+        one, other = next((pair for pair in zip(ours, theirs) if pair[0] != pair[1]), (ours[-1], theirs[-1]))
+        raise ValueError(
+            f'--baseline {args.baseline}: its classes are others, such as {other!r} in the place of {one!r}'
+        )
     return found
 
 
 def raw(args, model, path, reading):
     """The data.Evaluation of the same pictures, to be changed before the network sees them."""
-    from ibnnet_mx import data
+    from ibnnet_mx.cli import evaluation
     from ibnnet_mx.recordio.reader import unsaid
 
     quiet = reading._replace(report=unsaid)  # what is skipped has been told
-    return contextlib.closing(data.evaluation_iter(path, model.input, args.batch_size, args.resize, 1, quiet, raw=True))
+    opened = evaluation.open_pictures(model, path, model.input, args.batch_size, args.resize, 1, quiet, raw=True)
+    return contextlib.closing(opened[0])
 
 
 def over_domains(args, models, named, rest):
@@ -139,7 +155,8 @@ def over_domains(args, models, named, rest):
     reports, remarks = [], []
     for model in models:
         reports.append({key: evaluation.report(model, data, *rest) for key, data in named.items()})
-        remarks += [f'{key}: {line}' for key, one in reports[-1].items() for line in one['remarks']]
+        whose = 'the baseline on ' if len(reports) > 1 else ''
+        remarks += [f'{whose}{key}: {line}' for key, one in reports[-1].items() for line in one['remarks']]
     found = domains.report(*reports)
     return found, list(domains.lines(found)), list(dict.fromkeys(remarks))
 

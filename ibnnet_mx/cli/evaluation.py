@@ -71,6 +71,18 @@ def class_keys(count, names):
     ]
 
 
+def open_pictures(model, path, source, batch_size, resize=None, crops=1, options=None, raw=False):
+    """data.Evaluation whose labels are classes of the network, by their names where both sides have them; remarks."""
+    from ibnnet_mx import data
+
+    pictures = data.evaluation_iter(path, source, batch_size, resize, crops, options, raw)
+    names = diagnosis.Names(pictures.names if pictures.classes == len(pictures.names) else (), model.names)
+    order = diagnosis.order(names)
+    if order is not None:
+        pictures.follow(order, model.names)
+    return pictures, list(filter(None, [diagnosis.matching(names)]))
+
+
 def report(*args, **rest):
     """What --json prints: measure() alone with the numbers."""
     return measure(*args, **rest)[0]
@@ -83,10 +95,8 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
     the user calls it). crop_size: unset, that of model.input. options: recordio.reader.Options. ValueError names the
     option, or labels that the network has no class for.
     """
-    from ibnnet_mx import data
-
     source = model.input if crop_size is None else model.input._replace(size=crop_size)
-    pictures = data.evaluation_iter(path, source, batch_size, resize, crops, options)
+    pictures, remarks = open_pictures(model, path, source, batch_size, resize, crops, options)
     try:
         labels = np.concatenate(list(pictures.labels().values()))
         diagnosis.refuse_labels(labels, model.classes, model.label, pictures.path)
@@ -95,7 +105,7 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         result = scoring.evaluate(model.predict, batches, crops)
         names = diagnosis.Names(pictures.names, model.names)
         measure, now = sample.measure(model, source), convention(source)
-        remarks = diagnosis.diagnose(result, pictures.classes, names, measure, now)
+        remarks += diagnosis.diagnose(result, pictures.classes, names, measure, now)
     finally:
         pictures.close()
     keys = class_keys(model.classes, pictures.names or model.names)
