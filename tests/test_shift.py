@@ -1,5 +1,6 @@
 """Shifted pictures: what each name does, against its formula, and what holds for all of them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from ibnnet_mx import shift
 from ibnnet_mx.shift import __main__ as command
 from ibnnet_mx.shift import blur, digital, noise, run, table, weather
+from tests.goldens import shifts as goldens
 
 # Their published constants do not rise in every step, or what they do to a pixel does not: glass_blur at 32 pixels goes
 # from sigma 0.4 and one round to 0.25 and two, elastic_transform trades stretching for smaller waves, frost at 224 dims
@@ -65,6 +67,15 @@ def lost(x, y):
     a, b = (np.moveaxis(values.astype(float), 3, 1).reshape(len(x) * 3, -1) for values in (x, y))
     a, b = (values - values.mean(axis=1, keepdims=True) for values in (a, b))
     return 1 - ((a * b).sum(axis=1) ** 2 / ((a**2).sum(axis=1) * (b**2).sum(axis=1))).mean()
+
+
+@pytest.mark.parametrize('side', goldens.SIDES)
+@pytest.mark.parametrize('name', shift.NAMES)
+def test_it_does_what_it_did_when_it_was_held_against_its_sources(name, side):
+    """Half a unit of 255 is what rounding in the place of cutting would change."""
+    expected = json.loads(goldens.PATH.read_text())[name][str(side)]
+    for severity, values in zip(shift.SEVERITIES, expected):
+        assert np.allclose(goldens.measures(name, severity, side), values, atol=0.1), severity
 
 
 @pytest.mark.parametrize('side', [32, 96])
@@ -350,7 +361,8 @@ def test_the_command_draws_a_row_a_shift(tmp_path, capsys):
         (['{text}', 's.png', '--size', '7'], '--size 7 must be from 8 to 1024'),
         (['{text}', 's.png', '--seed', '-1'], '--seed -1 must not be below 0'),
         (['{text}', 's.png', '--shift', 'mist'], "there is no 'mist'"),
-        (['{picture}', '{folder}/no/s.png'], 'cannot be written'),
+        (['{picture}', '{text}/s.png'], 'cannot be written'),
+        (['{picture}', '{picture}'], 'would replace what is read from'),
     ],
 )
 def test_mistakes_of_the_command_are_one_line(words, told, tmp_path, capfd):
