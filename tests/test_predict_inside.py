@@ -134,6 +134,11 @@ def test_the_class_that_is_explained(run, drawn):
     assert not np.array_equal(heats['0'], heats['1'])
 
 
+def test_img_given_twice_is_all_of_them(run, capsys):
+    assert run('a', '--img', '0.png', '--img', '1.png', '--json') == 0
+    assert len(rows(capsys)) == 2
+
+
 def test_a_checkpoint_beside_itself(run, folder, capsys, drawn):
     assert run('a', '--img', '0.png', '1.png', '--compare', 'a', '--json', '--explain', 'e.png') == 0
     for line in rows(capsys):
@@ -225,6 +230,14 @@ def test_mistakes_are_one_line(run, capsys, tmp_path, words, text):
     err = capsys.readouterr().err
     assert len(err.strip().splitlines()) == 1
     assert re.search(text, err)
+
+
+@pytest.mark.parametrize('option', ['--explain', '--plot'])
+def test_a_drawing_replaces_no_picture(run, folder, capsys, option):
+    before = (folder / '0.png').read_bytes()
+    assert run('a', '--img', '0.png', option, str(folder / '.' / '0.png')) == 2
+    assert 'would replace what is read from' in capsys.readouterr().err
+    assert (folder / '0.png').read_bytes() == before
 
 
 def test_names_that_fit_neither_network(run, capsys, tmp_path):

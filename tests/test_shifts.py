@@ -167,8 +167,32 @@ def test_the_table_has_a_row_a_shift_and_a_column_a_severity(records):
     assert exposed[3] == f'{100 * told["error"]["exposure"]["5"]:.2f}'
 
 
-def test_domains_have_a_row_each_and_a_mean(records):
-    reports = {name: evaluation.report(Model(offset=by), records, options=ONE) for name, by in (('a', 0), ('b', 30))}
+@pytest.mark.parametrize(
+    ('asked', 'titles'),
+    [
+        ('fog,noise', ['all of noise']),
+        ('fog,snow:2', ['2 of 4 of weather']),
+        ('hue:1', []),
+    ],
+)
+def test_a_group_has_a_row_that_says_how_much_of_it_there_is(records, asked, titles):
+    told = shifts.report(measured(records, [Model()], shift.chosen(asked)), ['a'], 0)
+    first = [line[4:23].strip() for line in shifts.lines(told)]
+    assert [title for title in first if ' of ' in title and 'mean' not in title and 'error' not in title] == titles
+
+
+def test_the_calibration_error_is_of_shifted_pictures_alone(records):
+    found = measured(records, [Model(offset=20.0)], shift.chosen('exposure:1,exposure:5,brightness:3'))
+    gaps = {key: result.calibration_error() for key, (result,) in found.items()}
+    expected = (gaps['brightness', 3] + (gaps['exposure', 1] + gaps['exposure', 5]) / 2) / 2
+    assert shifts.report(found, ['a'], 0)['calibration_error'] == pytest.approx(expected)
+    assert gaps['clean', 0] != pytest.approx(expected)
+
+
+def test_domains_have_a_row_each_and_a_mean(records, tmp_path):
+    write(tmp_path / 'few.rec', [png(picture(n)[..., ::-1]) for n in range(7)], [n % CLASSES for n in range(7)])
+    places = {'a': (0, records), 'b': (30, tmp_path / 'few.rec')}
+    reports = {name: evaluation.report(Model(offset=by), path, options=ONE) for name, (by, path) in places.items()}
     told = domains.report(reports)
     assert told['worst'] == 'b'
     assert told['mean']['top1'] == pytest.approx((reports['a']['top1'] + reports['b']['top1']) / 2)
@@ -207,6 +231,19 @@ def test_a_sheet_shows_what_the_network_is_fed(records, tmp_path):
     assert np.array_equal(tiles(tmp_path / 'a.png', 0, 0, 1)[0], picture(0))
     second = int(sheet.spread(30, drawings.MOST)[1])
     assert np.array_equal(tiles(tmp_path / 'a.png', 0, 1, 1)[0], picture(second))
+
+
+def test_a_sheet_of_shifts_shows_what_a_picture_has_among_all(tmp_path):
+    """The first that can be read, with the noise of its place in the file, and of --seed."""
+    payloads = [png(picture(n)[..., ::-1]) for n in range(4)]
+    write(tmp_path / 'hurt.rec', [payloads[0][:50], payloads[1][:50], *payloads[2:]], [0] * 4)
+    options = ONE._replace(max_bad=2)
+    pictures = data.evaluation_iter(tmp_path / 'hurt.rec', Model().input, 7, None, 1, options, raw=True)
+    drawings.draw_sheet(str(tmp_path / 'a.png'), pictures, Model(), list('abcd'), [('gaussian_noise', 5)], 3)
+    pictures.close()
+    clean, noisy = tiles(tmp_path / 'a.png', 0, 0, 2)
+    assert np.array_equal(clean, picture(2))
+    assert np.array_equal(noisy, shift.apply(picture(2)[None], [2], 'gaussian_noise', 5, seed=3)[0])
 
 
 def test_a_sheet_of_shifts_shows_the_first_picture(records, tmp_path):
@@ -268,9 +305,38 @@ def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
     code, (out, _) = run(checkpoint, capsys, records, *asked)
     assert code == 0
     assert 'mean of the shifts' in out
-    code, (out, _) = run(checkpoint, capsys, '--domains', f'a={records}', f'b={records}', '--baseline', checkpoint)
-    assert code == 0
-    assert [row.split()[0] for row in out.splitlines()[3:6]] == ['a', 'b', 'mean']
+    for domains_of in (
+        ['--domains', f'a={records}', f'b={records}'],
+        [f'--domains=a={records}', f'--domains=b={records}'],
+    ):
+        code, (out, err) = run(checkpoint, capsys, *domains_of, '--baseline', checkpoint)
+        assert code == 0
+        assert [row.split()[0] for row in out.splitlines()[3:6]] == ['a', 'b', 'mean']
+    assert all(
+        line.startswith(('evaluate: a: ', 'evaluate: b: ', 'evaluate: the baseline on ')) for line in err.splitlines()
+    )
+
+
+def test_the_seed_is_that_of_what_is_drawn(checkpoint, records, capsys):
+    told = [
+        json.loads(run(checkpoint, capsys, records, '--json', '--shift', 'appearance', '--seed', seed)[1].out)['shift']
+        for seed in (0, 0, 1)
+    ]
+    assert told[0] == told[1]
+    assert told[0]['calibration_error'] != told[2]['calibration_error']
+
+
+def test_a_drawing_replaces_no_picture(checkpoint, records, tmp_path, capsys):
+    (tmp_path / 'in' / '0').mkdir(parents=True)
+    path = tmp_path / 'in' / '0' / 'a.png'
+    path.write_bytes(png(picture(0)))
+    for option in ('--sheet', '--confusion'):
+        code, (out, err) = run(checkpoint, capsys, tmp_path / 'in', option, path)
+        assert (code, out) == (2, '')
+        assert f'{option} {path} would replace what is read from {tmp_path}/in: name another file' in err
+    assert path.read_bytes() == png(picture(0))
+    for _ in range(2):  # beside class folders, or among records, a drawing may be drawn again
+        assert run(checkpoint, capsys, tmp_path / 'in', '--sheet', tmp_path / 'in' / 's.png')[0] == 0
 
 
 def test_a_network_of_no_numbers_gives_valid_json(records, tmp_path, capsys):
@@ -324,6 +390,11 @@ def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
         ([records, '--shift', 'fog', '--baseline', other], 'the networks are for 4 classes of 32 pixels and 5 classes'),
         (['--domains', f'a={records}', '--per-class'], '--per-class is of one DATA'),
         (['--domains', f'mean={records}'], 'the last row is called mean'),
+        (['--domains', f'a={records}', f'--domains=a={records}'], 'a is there twice'),
+        (
+            ['--domains', f'a={records}', '--baseline', other],
+            'the networks are for 4 classes of 32 pixels and 5 classes',
+        ),
         ([records, '--shift', 'fog', '--seed', '-1'], '--seed -1 must be at least 0'),
         ([records, '--every', '0'], '--every 0 must be at least 1'),
         ([records, '--domains', f'a={records}'], 'DATA: name one place of pictures, two came'),

@@ -30,17 +30,18 @@ def check(sheet_file, confusion_file):
 
 
 def _taken(pictures, places):
-    """The pictures (n, S, S, 3) at some places of an Evaluation, and their labels."""
-    kept, labels, wanted, count = [], [], set(places), 0
-    for batch, _, own in pictures.raw():
+    """The pictures (n, S, S, 3) at some places of an Evaluation, their labels, and their positions in the file."""
+    kept, labels, found, wanted, count = [], [], [], set(places), 0
+    for batch, positions, own in pictures.raw():
         for number in range(len(batch)):
             if count + number in wanted:
                 kept.append(batch[number])
                 labels.append(int(own[number]))
+                found.append(int(positions[number]))
         count += len(batch)
         if len(kept) == len(wanted):
             break
-    return np.stack(kept), labels
+    return np.stack(kept), labels, found
 
 
 def draw_sheet(path, pictures, model, keys, wanted, seed):
@@ -59,18 +60,18 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
         return 'NaN' if number < 0 else keys[number]
 
     if not wanted:
-        seen, labels = _taken(pictures, sheet.spread(pictures.count, MOST).tolist())
+        seen, labels, _ = _taken(pictures, sheet.spread(pictures.count, MOST).tolist())
         cells = [
             sheet.Cell([picture[..., ::-1]], name(label), f'says {name(told)}')
             for picture, label, told in zip(seen, labels, said(seen))
         ]
     else:
-        seen, labels = _taken(pictures, [0])
+        seen, _, position = _taken(pictures, [0])
         severities = sorted({severity for _, severity in wanted})
         empty, cells = np.full_like(seen[0], sheet.EMPTY), []
         for which in dict.fromkeys(one for one, _ in wanted):
             there = [level for level in severities if (which, level) in wanted]
-            changed = {level: shift.apply(seen, [0], which, level, seed)[0] for level in there}
+            changed = {level: shift.apply(seen, position, which, level, seed)[0] for level in there}
             told = said(np.stack([seen[0], *changed.values()]))
             words = ', '.join(f'{level}: {name(one)}' for level, one in zip(['clean', *there], told))
             tiles = [seen[0], *(changed.get(level, empty) for level in severities)]

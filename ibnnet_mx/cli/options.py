@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import select
 import signal
 import sys
-from typing import Any, Callable, NoReturn, Sequence
+from typing import Any, Callable, Mapping, NoReturn, Sequence
 
 from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
 from ibnnet_mx.registry import NORMS, SMALL
@@ -41,6 +42,25 @@ class Parser(argparse.ArgumentParser):
 def one_line(text: str) -> str:
     """A text in which names of files or words of libraries may end lines."""
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())
+
+
+def spare(given: Sequence[str], written: Mapping[str, str | None]) -> None:
+    """ValueError: a file that an option is to write is one of those that are read, or a picture in their class folders.
+
+    given: files and folders that are read. written: {option: file}, None for what is not asked for.
+    """
+    for option, path in written.items():
+        if path is None or not os.path.isfile(path):
+            continue
+        above = [os.path.dirname(os.path.realpath(path))]
+        while above[-1] != os.path.dirname(above[-1]):
+            above.append(os.path.dirname(above[-1]))
+        for one in given:
+            among = (
+                os.path.isdir(one) and os.path.realpath(one) in above[1:] and not glob.glob(f'{glob.escape(one)}/*.rec')
+            )
+            if among or os.path.isfile(one) and os.path.samefile(one, path):
+                raise ValueError(f'{option} {path} would replace what is read from {one}: name another file')
 
 
 def _reader_gone() -> bool:

@@ -26,7 +26,14 @@ FEW = 15  # epochs up to which each is marked: one alone has no line
 def make_parser() -> options.Parser:
     parser = options.Parser(prog='plot_curve', description=__doc__)
     add = parser.add_argument
-    add('--logs', nargs='+', required=True, metavar='A.log,B.log.gz', help='separated by commas or spaces')
+    add(
+        '--logs',
+        nargs='+',
+        action='extend',
+        required=True,
+        metavar='A.log,B.log.gz',
+        help='separated by commas or spaces',
+    )
     add('--out', metavar='FILE', help='.png, .svg or .pdf; unset: a .png beside the first log, named after it')
     add('--metric', choices=METRICS, default='accuracy', help='accuracy (default) and top5 are drawn as errors')
     add('--title', default='', help='text above the curves')

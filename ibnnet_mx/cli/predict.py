@@ -17,7 +17,7 @@ BATCH = 16
 def make_parser():
     parser = options.Parser(prog='predict', description=__doc__)
     add = parser.add_argument
-    add('--img', nargs='+', required=True, metavar='FILE', help='pictures, or folders of pictures')
+    add('--img', nargs='+', action='extend', required=True, metavar='FILE', help='pictures, or folders of pictures')
     source.add_options(add)
     add('--gpu', type=int, help='number of the GPU; the CPU where it is not given or there is none')
     add('--synset', metavar='FILE', help='class names, one a line; unset: those of the checkpoint')
@@ -170,6 +170,7 @@ def predict(args, default_names=None):
         print(f'predict: {text}', file=sys.stderr)
 
     files = files_of(args.img)
+    options.spare(files, {**dict(drawings), '--features': args.features})
     models = open_all(args, default_names, complain)
     drawn = []
     for first in range(0, len(files), BATCH):

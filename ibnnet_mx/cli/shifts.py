@@ -104,7 +104,10 @@ def lines(told):
     for name, errors in told['error'].items():
         yield row(name, errors, mean(errors.values()), mean(theirs['error'][name].values()) if theirs else None)
     for group, value in told['groups'].items():
-        yield row(f'all of {group}', {}, value, theirs['groups'][group] if theirs else None)
+        there, every = sum(name in told['error'] for name in shift.GROUPS[group]), len(shift.GROUPS[group])
+        if there > 1:  # else it is the row of the one
+            title = f'all of {group}' if there == every else f'{there} of {every} of {group}'
+            yield row(title, {}, value, theirs['groups'][group] if theirs else None)
     yield row('not shifted', {}, told['clean'], theirs['clean'] if theirs else None)
     yield row('mean of the shifts', {}, told['mean'], theirs['mean'] if theirs else None)
     gap = told['calibration_error']
