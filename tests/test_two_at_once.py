@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import shift
+from ibnnet_mx.recordio.format import RecordFile
+from tests.record_sets import png
 
 HERE = Path(__file__).resolve().parents[1] / 'experiments' / 'two_at_once'
 SMALL = ['--recipe', 'digits', '--depth', '8', '--epochs', '1', '--batch-size', '16']
@@ -53,6 +56,53 @@ def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, mon
     (tmp_path / 'out').rename(tmp_path / 'gone')
     parts.run.main()  # nothing is trained or evaluated again
     assert 'to be made' not in capsys.readouterr().out
+    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--dtype', 'bfloat16'])
+    with pytest.raises(SystemExit, match='was made by `.*float32`, not by `.*bfloat16`: name another --results'):
+        parts.run.main()
+    (tmp_path / 'results' / 'cifar10_v1_bn_seed0.json').write_text('{"part": ')
+    with pytest.raises(SystemExit, match='cifar10_v1_bn_seed0.json is damaged'):
+        parts.run.main()
+
+
+@pytest.fixture
+def pacs(tmp_path):
+    """A tar of four domains of two classes, dark and bright, which the domains colour."""
+    draw, number = np.random.default_rng(0), 0
+    for domain, tint in (('photo', 0), ('art_painting', 20), ('cartoon', 40), ('sketch', 60)):
+        for name, value in (('dark', 30), ('bright', 170)):
+            for number in range(20):
+                picture = np.clip(value + tint + draw.normal(0, 10, (32, 32, 3)), 0, 255).astype(np.uint8)
+                place = tmp_path / 'pacs' / domain / name
+                place.mkdir(parents=True, exist_ok=True)
+                (place / f'{number}.png').write_bytes(png(picture))
+    with tarfile.open(tmp_path / 'pacs.tar', 'w') as tar:
+        tar.add(tmp_path / 'pacs', 'pacs')
+    return tmp_path / 'pacs.tar'
+
+
+@pytest.mark.filterwarnings('ignore:Data has no positive values')  # nothing is wrong that a curve could show
+def test_a_domain_is_left_out_and_a_tenth_of_the_others_held_out(parts, pacs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(parts.plans.RECIPES, 'pacs', SMALL)
+    monkeypatch.setattr(parts.plans, 'runs', lambda *_: [parts.plans.Run('pacs', 'sketch', 'bn', 0)])
+    words = ['--pacs', str(pacs), '--jobs', '1', '--dtype', 'float32', '--out', str(tmp_path / 'out')]
+    monkeypatch.setattr(sys, 'argv', ['run.py', *words])
+    parts.run.main()
+    found = json.loads((tmp_path / 'out' / 'results' / 'pacs_sketch_bn_seed0.json').read_text())
+    counts = {domain: one['count'] for domain, one in found['domains'].items()}
+    assert counts == {'sketch': 40, 'photo': 4, 'art_painting': 4, 'cartoon': 4}
+    with RecordFile(tmp_path / 'out' / 'pacs' / 'sketch' / 'cifar10_train.rec') as records:
+        assert len(records) == 3 * 36
+    with RecordFile(tmp_path / 'out' / 'pacs' / 'sketch' / 'cifar10_val.rec') as records:
+        assert len(records) == 3 * 4
+    told = json.loads((tmp_path / 'out' / 'results' / 'distances' / 'pacs_sketch_bn_seed0.json').read_text())
+    blocks = parts.distance.Blocks(tmp_path / 'out' / 'pacs_sketch_bn_seed0' / 'model', 1)
+    held = [tmp_path / 'out' / 'pacs_held' / domain for domain in ('photo', 'art_painting', 'cartoon')]
+    expected = parts.distance.of_pacs(blocks, tmp_path / 'pacs' / 'sketch', held)['domain']
+    assert told['distance']['domain'] == pytest.approx(expected, rel=1e-3)
+    pacs.write_bytes(b'another')
+    (tmp_path / 'out' / 'results' / 'pacs_sketch_bn_seed0.json').unlink()
+    with pytest.raises(SystemExit, match='holds what was made of other pictures: name another --out'):
+        parts.run.main()
 
 
 @pytest.mark.parametrize(
@@ -62,13 +112,21 @@ def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, mon
         (['--parts', 'pacs'], '--parts pacs needs --pacs'),
         (['--parts', 'equal', '--pacs', '.'], '--parts equal needs --cifar10'),
         (['--pacs', '{empty}'], 'there is no folder photo in'),
+        (['--pacs', 'none.tar'], '--pacs none.tar does not exist'),
+        (['--cifar10', 'none.tar'], '--cifar10 none.tar does not exist'),
+        (['--pacs', '{file}'], '--pacs .*file cannot be unpacked'),
+        (['--pacs', '{empty}', '--jobs', '0'], '--jobs 0 must be at least 1'),
+        (['--pacs', '{empty}', '--seeds', '0'], '--seeds 0 must be at least 1'),
+        (['--pacs', '{empty}', '--out', '{file}/out'], '--out .*file/out cannot be made'),
+        (['--tables'], '--results .* is no folder'),
     ],
 )
 def test_what_is_lacking_is_named(parts, words, told, tmp_path, monkeypatch):
     (tmp_path / 'empty').mkdir()
-    words = [word.format(empty=tmp_path / 'empty') for word in words]
-    places = ['--out', str(tmp_path / 'out'), '--results', str(tmp_path / 'results')]
-    monkeypatch.setattr(sys, 'argv', ['run.py', *words, *places])
+    (tmp_path / 'file').write_text('no pictures')
+    words = [word.format(empty=tmp_path / 'empty', file=tmp_path / 'file') for word in words]
+    places = ['--out', str(tmp_path / 'out')]  # the last --out counts
+    monkeypatch.setattr(sys, 'argv', ['run.py', *places, *words])
     with pytest.raises(SystemExit, match=told):
         parts.run.main()
 
@@ -112,11 +170,13 @@ def test_differences_have_the_standard_error_of_two_means(parts, tmp_path):
     assert rows[0][2] == '-6.00 ± 1.29'  # 2 and 1 points of deviation over three seeds each: sqrt(4/3 + 1/3)
     assert '32.00 ± 2.00' in text
     assert '| IBN-b' not in text.split('PACS')[0].split('by severity')[0]
+    assert parts.tables.difference([0.1, 0.2, 0.3], [0.1, 0.3]) == '+0.00 ± 11.55'  # sqrt(100 / 3 + 200 / 2)
 
 
 def test_a_domain_that_was_left_out_is_not_among_the_others(parts, tmp_path):
     for where in parts.plans.DOMAINS:
-        domains = {name: dict(top1=0.4 if name == where else 0.8) for name in parts.plans.DOMAINS}
+        others = iter((0.6, 0.8, 1.0))  # whose mean counts, not the best
+        domains = {name: dict(top1=0.4 if name == where else next(others)) for name in parts.plans.DOMAINS}
         for net in ('bn', 'ibn_a'):
             run = dict(part='pacs', where=where, net=net, seed=0, domains=domains, accuracy=[0.5, 0.8])
             (tmp_path / f'pacs_{where}_{net}_seed0.json').write_text(json.dumps(run))

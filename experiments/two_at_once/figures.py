@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from statistics import mean, stdev
@@ -142,6 +141,6 @@ def distances(found: list[dict], path: Path) -> None:
 def draw(found: dict, results: Path) -> None:
     main_figure(found, results / 'two_at_once.png')
     curves(found, results / 'curves.png')
-    apart = [json.loads(path.read_text()) for path in sorted((results / 'distances').glob('*.json'))]
+    apart = [tables.read(path) for path in sorted((results / 'distances').glob('*.json'))]
     if apart:
         distances(apart, results / 'distances.png')

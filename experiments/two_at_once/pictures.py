@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -42,6 +43,12 @@ def cifar10(source: str, out: Path) -> Path:
     return out / 'cifar10'
 
 
+def _identity(source: str) -> str:
+    """Of a folder or a file of pictures."""
+    path = Path(source).resolve()
+    return str(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _unpacked(source: str, out: Path) -> Path:
     """The folder that holds DOMAIN/CLASS folders, out of a tar where it is one."""
     if Path(source).is_dir():
@@ -49,8 +56,11 @@ def _unpacked(source: str, out: Path) -> Path:
     place = out / 'pacs_pictures'
     if not place.is_dir():
         part = out / 'pacs_pictures.part'
-        with tarfile.open(source) as tar:
-            tar.extractall(part, filter='data')
+        try:
+            with tarfile.open(source) as tar:
+                tar.extractall(part, filter='data')
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise SystemExit(f'--pacs {source} cannot be unpacked: {error}') from None
         part.rename(place)
     inside = [path for path in place.iterdir() if path.is_dir()]
     return inside[0] if len(inside) == 1 else place
@@ -61,7 +71,11 @@ def pacs(source: str, out: Path, domains: tuple[str, ...]) -> dict[str, Path]:
 
     Records 'without' a domain hold the pictures of the others, those held out as their validation side.
     """
+    own, note = _identity(source), out / 'pacs_source'
+    if note.is_file() and note.read_text() != own:
+        raise SystemExit(f'--pacs {source}: {out} holds what was made of other pictures: name another --out')
     folder = _unpacked(source, out)
+    note.write_text(own)
     for domain in domains:
         if not (folder / domain).is_dir():
             raise SystemExit(f'--pacs {source}: there is no folder {domain} in {folder}')

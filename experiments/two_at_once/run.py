@@ -1,7 +1,7 @@
 """Two at once: is an IBN network better on pictures as it was trained on, and on others, at the same time?
 
 Trains BN, IBN-a, IBN-b and IN networks with one recipe on CIFAR-10 and on three of the four domains of PACS, and tests
-them on corrupted pictures and on the fourth. Each finished run is a file of results/, written at once; a run that was
+them on corrupted pictures and on the fourth. Each finished run is a file of --results, written at once; a run that was
 interrupted goes on, one whose file is there is not made again. Tables and figures are made of all that are there.
 """
 
@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--pacs', help='pacs_96px.tar.gz, or another tar or folder with DOMAIN/CLASS folders')
     add('--parts', nargs='+', choices=plans.RECIPES, help='unset: those whose pictures are given')
     add('--out', type=Path, default=Path('two_at_once'), help='records, checkpoints and logs of the runs')
-    add('--results', type=Path, default=HERE / 'results')
+    add('--results', type=Path, help='unset: OUT/results')
     add('--seeds', type=int, default=plans.SEEDS)
     add('--jobs', type=int, default=2, help='runs beside each other, of one thread each')
     add('--dtype', choices=('float32', 'bfloat16'), default='bfloat16', help='of the training steps')
@@ -95,7 +95,7 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
         pictures.call('train_resnet.py', *words, *place, *rest, OMP_NUM_THREADS='1')
     found = dict(
         run._asdict(),
-        command=' '.join(['train_resnet.py', *words]),
+        command=command_of(run, args),
         seconds=seconds(work / 'log'),
         machine=f'{processor()}, one thread, {args.jobs} runs beside each other',
         accuracy=list(logs.read(work / 'log').validation['accuracy'].values()),
@@ -164,7 +164,7 @@ def hours(missing: list[plans.Run], results: Path, jobs: int) -> float:
     """That the missing runs will take, by those of their part that are there."""
     total = 0.0
     for run in missing:
-        there = [json.loads(path.read_text())['seconds'] for path in results.glob(f'{run.part}_*.json')]
+        there = [tables.read(path)['seconds'] for path in results.glob(f'{run.part}_*.json')]
         total += sum(there) / len(there) * plans.EVALUATION if there else plans.SECONDS[run.part]
     return total / jobs / 3600
 
@@ -187,23 +187,56 @@ def make_all(missing: list[plans.Run], args: argparse.Namespace, data: dict[str,
             raise
 
 
+def check(args: argparse.Namespace, parts: list[str], given: dict[str, str | None]) -> None:
+    """SystemExit: an option that cannot be, or pictures that are not there."""
+    for option, value in (('--jobs', args.jobs), ('--seeds', args.seeds)):
+        if value < 1:
+            raise SystemExit(f'{option} {value} must be at least 1')
+    for option, source in (('--cifar10', args.cifar10), ('--pacs', args.pacs)):
+        if source and not Path(source).exists():
+            raise SystemExit(f'{option} {source} does not exist')
+    if args.tables:
+        if not args.results.is_dir():
+            raise SystemExit(f'--results {args.results} is no folder; the published ones are in {HERE / "results"}')
+        return
+    if not parts:
+        raise SystemExit(
+            'nothing to train: name --cifar10 or --pacs (make two-at-once CIFAR10=... PACS=...), or --tables'
+        )
+    for part in parts:
+        if not given[part]:
+            raise SystemExit(f'--parts {part} needs {"--cifar10" if part in ("cifar10", "equal") else "--pacs"}')
+
+
+def made(run: plans.Run, args: argparse.Namespace) -> bool:
+    """Whether a run's results are there. SystemExit: they are those of other options, such as another --dtype."""
+    path, command = args.results / f'{run.name}.json', command_of(run, args)
+    if not path.is_file():
+        return False
+    found = tables.read(path)['command']
+    if found != command:
+        raise SystemExit(f'{path} was made by `{found}`, not by `{command}`: name another --results and --out')
+    return True
+
+
+def command_of(run: plans.Run, args: argparse.Namespace) -> str:
+    return ' '.join(['train_resnet.py', *run.words(args.dtype)])
+
+
 def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     args = make_parser().parse_args()
     given = {'cifar10': args.cifar10, 'equal': args.cifar10, 'pacs': args.pacs, 'placement': args.pacs}
     parts = args.parts or [part for part, source in given.items() if source]
-    if not parts and not args.tables:
-        raise SystemExit(
-            'nothing to train: name --cifar10 or --pacs (make two-at-once CIFAR10=... PACS=...), or --tables'
-        )
-    lacking = [] if args.tables else [part for part in parts if not given[part]]
-    if lacking:
-        option = '--cifar10' if lacking[0] in ('cifar10', 'equal') else '--pacs'
-        raise SystemExit(f'--parts {lacking[0]} needs {option}')
-    args.results.mkdir(parents=True, exist_ok=True)
-    args.out.mkdir(parents=True, exist_ok=True)
+    args.results = args.results or args.out / 'results'
+    check(args, parts, given)
+    for option, folder in (('--out', args.out), ('--results', args.results)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f'{option} {folder} cannot be made: {error.strerror}') from None
     wanted = [] if args.tables else plans.runs(parts, args.seeds)
-    missing = [run for run in wanted if not (args.results / f'{run.name}.json').is_file()]
+    missing = [run for run in wanted if not made(run, args)]
     if missing or any(unmeasured(run, args) for run in wanted):
         left = hours(missing, args.results, args.jobs)
         say(f'{len(missing)} of {len(wanted)} runs are to be made: about {left:.1f} h')

@@ -12,11 +12,19 @@ from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS
 from ibnnet_mx import shift
 
 
+def read(path: Path) -> dict:
+    """A file of results. SystemExit names one that is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise SystemExit(f'{path} is damaged ({error}): remove it, so that its run is made again') from None
+
+
 def load(results: Path) -> dict[tuple[str, str, str], list[dict]]:
     """{(part, where, net): runs}, by seed."""
     found: dict[tuple[str, str, str], list[dict]] = {}
     for path in sorted(results.glob('*_seed*.json')):
-        run = json.loads(path.read_text())
+        run = read(path)
         found.setdefault((run['part'], run['where'], run['net']), []).append(run)
     return found
 
@@ -50,7 +58,8 @@ def compared(columns: dict[str, dict[str, list[float]]], nets: list[str]) -> str
     for net in nets:
         if any(values[net] for values in columns.values()):
             cells = [spread(values[net]) for values in columns.values()]
-            rows.append([NETS[net][0], *cells, max(len(values[net]) for values in columns.values())])
+            seeds = sorted({len(values[net]) for values in columns.values() if values[net]})
+            rows.append([NETS[net][0], *cells, ' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))])
     for net in nets:
         gaps = [difference(values[net], values['bn']) for values in columns.values()]
         if net != 'bn' and any(gaps):
