@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 import select
 import signal
 import sys
+from pathlib import Path
 from typing import Any, Callable, Mapping, NoReturn, Sequence
 
 from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
@@ -52,14 +52,11 @@ def spare(given: Sequence[str], written: Mapping[str, str | None]) -> None:
     for option, path in written.items():
         if path is None or not os.path.isfile(path):
             continue
-        above = [os.path.dirname(os.path.realpath(path))]
-        while above[-1] != os.path.dirname(above[-1]):
-            above.append(os.path.dirname(above[-1]))
+        file = Path(path).resolve()
         for one in given:
-            among = (
-                os.path.isdir(one) and os.path.realpath(one) in above[1:] and not glob.glob(f'{glob.escape(one)}/*.rec')
-            )
-            if among or os.path.isfile(one) and os.path.samefile(one, path):
+            place = Path(one).resolve()
+            pictures = place.is_dir() and not any(place.glob('*.rec'))
+            if place == file or pictures and place in file.parent.parents:
                 raise ValueError(f'{option} {path} would replace what is read from {one}: name another file')
 
 
