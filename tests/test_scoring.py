@@ -151,6 +151,12 @@ def test_calibration_is_the_mean_gap_between_confidence_and_accuracy():
     assert 0.2 < expected < 0.8
 
 
+def test_a_confidence_at_the_edge_of_two_intervals_is_of_the_lower_one():
+    logits = np.array([[0, 0], [np.log(9), 0]], 'f')  # sure to 0.5 and 0.9
+    expected = (abs(1 - 0.5) + abs(0 - 0.9)) / 2  # (0, 0.5] and (0.5, 1] hold one each: right, wrong
+    assert result(logits, np.array([0, 1])).calibration_error(bins=2) == pytest.approx(expected)
+
+
 def test_a_network_that_is_as_sure_as_it_is_right_is_calibrated():
     logits, labels = np.zeros((40, 4), 'f'), np.repeat(np.arange(4), 10)
     assert result(logits, labels).calibration_error() == pytest.approx(0)  # a quarter right, a quarter sure

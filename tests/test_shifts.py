@@ -309,12 +309,21 @@ def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
         ['--domains', f'a={records}', f'b={records}'],
         [f'--domains=a={records}', f'--domains=b={records}'],
     ):
-        code, (out, err) = run(checkpoint, capsys, *domains_of, '--baseline', checkpoint)
+        code, (out, _) = run(checkpoint, capsys, *domains_of, '--baseline', checkpoint)
         assert code == 0
         assert [row.split()[0] for row in out.splitlines()[3:6]] == ['a', 'b', 'mean']
-    assert all(
-        line.startswith(('evaluate: a: ', 'evaluate: b: ', 'evaluate: the baseline on ')) for line in err.splitlines()
-    )
+
+
+def test_a_remark_says_whose_it_is(checkpoint, records, tmp_path, capsys):
+    damaged = exported(tmp_path / 'nan', CLASSES, np.nan)
+    words = ['--domains', f'a={records}', '--crop-size', 32, '--baseline']
+    told = {}
+    for network, baseline in ((damaged, checkpoint), (checkpoint, damaged)):
+        code, (_, err) = run(network, capsys, *words, baseline)
+        assert code == 0
+        (told[network],) = (line for line in err.splitlines() if 'hold NaN' in line)
+    assert told[damaged].startswith('evaluate: a: ')
+    assert told[checkpoint].startswith('evaluate: the baseline on a: ')
 
 
 def test_the_seed_is_that_of_what_is_drawn(checkpoint, records, capsys):

@@ -67,7 +67,7 @@ def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, mon
 @pytest.fixture
 def pacs(tmp_path):
     """A tar of four domains of two classes, dark and bright, which the domains colour."""
-    draw, number = np.random.default_rng(0), 0
+    draw = np.random.default_rng(0)
     for domain, tint in (('photo', 0), ('art_painting', 20), ('cartoon', 40), ('sketch', 60)):
         for name, value in (('dark', 30), ('bright', 170)):
             for number in range(20):

@@ -230,7 +230,7 @@ def main() -> None:
     parts = args.parts or [part for part, source in given.items() if source]
     args.results = args.results or args.out / 'results'
     check(args, parts, given)
-    for option, folder in (('--out', args.out), ('--results', args.results)):
+    for option, folder in () if args.tables else (('--out', args.out), ('--results', args.results)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
