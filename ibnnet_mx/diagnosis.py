@@ -86,8 +86,10 @@ def matching(names: Names) -> str:
     found, known = order(names), {_key(name) for name in names.network}
     if found is None:
         strange = [name for name in names.data if _key(name) not in known]
-        unknown = f'the network knows no {strange[0].strip()!r}, nor {len(strange) - 1} others' if strange else ''
-        return f'labels count as classes of the network whatever their names: {unknown or "some are there twice"}'
+        told = (
+            f'the network does not know {len(strange)}, such as {strange[0]!r}' if strange else 'some are there twice'
+        )
+        return f'labels count as classes of the network whatever their names: {told}'
     moved = [(label, place) for label, place in enumerate(found) if label != place]
     if not moved:
         return ''

@@ -132,7 +132,7 @@ def test_names_that_the_network_does_not_know_are_told(tmp_path):
     found = evaluation.report(Model(names=NAMES), folder, options=ONE)
     assert found['top1'] == 1
     assert found['remarks'] == [
-        "labels count as classes of the network whatever their names: the network knows no 'a', nor 0 others"
+        "labels count as classes of the network whatever their names: the network does not know 1, such as 'a'"
     ]
 
 

@@ -314,6 +314,22 @@ def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
         assert [row.split()[0] for row in out.splitlines()[3:6]] == ['a', 'b', 'mean']
 
 
+def test_a_baseline_of_other_classes_is_refused(checkpoint, records, tmp_path, capsys):
+    """In another order too where both see one stream of labels, and not where each has them matched by its names."""
+    for name, classes in (('ours', 'abcd'), ('moved', 'acbd'), ('others', 'abce')):
+        for end in ('symbol.json', '0001.params', '0001.states', '0001.json'):
+            content = checkpoint.with_name(f'net-{end}').read_bytes()
+            if end == '0001.json':
+                content = json.dumps(dict(json.loads(content), class_names=list(classes))).encode()
+            (tmp_path / f'{name}-{end}').write_bytes(content)
+    domain = ['--domains', f'a={records}']
+    for other, words in (('moved', [records, '--shift', 'fog:1']), ('others', domain)):
+        code, (out, err) = run(tmp_path / 'ours', capsys, *words, '--baseline', tmp_path / other)
+        assert (code, out) == (2, '')
+        assert f'--baseline {tmp_path / other}: its classes are others, such as ' in err
+    assert run(tmp_path / 'ours', capsys, *domain, '--baseline', tmp_path / 'moved')[0] == 0
+
+
 def test_a_remark_says_whose_it_is(checkpoint, records, tmp_path, capsys):
     damaged = exported(tmp_path / 'nan', CLASSES, np.nan)
     words = ['--domains', f'a={records}', '--crop-size', 32, '--baseline']
