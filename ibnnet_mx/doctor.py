@@ -56,9 +56,7 @@ def environment() -> Iterator[Finding]:
     for line in _env.report():
         missing = 'mxnet missing' in line
         lost = line.startswith('CUDA libraries: not found')
-        way_out = (
-            "pip install -e '.[cpu]', or '.[gpu]'" if missing else "pip install -e '.[gpu]' brings them" if lost else ''
-        )
+        way_out = _env.MXNET if missing else "pip install -e '.[gpu]' brings them" if lost else ''
         yield Finding(line, way_out, missing or lost)
     kinds = {
         'fast': ('bfloat16: in hardware', ''),

@@ -310,7 +310,10 @@ def test_what_a_user_can_cure_is_one_line(capsys):
     full = OSError(errno.ENOSPC, 'cannot be written: No space left on device', 'a.params')
     assert ends(capsys, full) == (2, 'tool: a.params: cannot be written: No space left on device\n')
     assert ends(capsys, OSError('odd')) == (2, 'tool: odd\n')
-    assert ends(capsys, ModuleNotFoundError("No module named 'mxnet'")) == (2, "tool: No module named 'mxnet'\n")
+    onnx = ends(capsys, ModuleNotFoundError("No module named 'onnx'", name='onnx'))
+    assert onnx == (2, "tool: No module named 'onnx'\n")
+    missing = ends(capsys, ModuleNotFoundError("No module named 'mxnet'", name='mxnet'))
+    assert missing == (2, "tool: No module named 'mxnet': pip install -e '.[cpu]', or '.[gpu]'\n")
     assert ends(capsys, KeyboardInterrupt()) == (130, 'tool: interrupted\n')
     assert ends(capsys, KeyboardInterrupt(), 'stopped; go on') == (130, 'tool: stopped; go on\n')
     with pytest.raises(RuntimeError):

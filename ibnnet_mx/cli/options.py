@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Mapping, NoReturn, Sequence
 
+from ibnnet_mx import _env
 from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
 from ibnnet_mx.registry import NORMS, SMALL
 
@@ -95,7 +96,9 @@ def run(
         code, text = stopped.code, str(stopped)
     except OSError as error:
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
-    except (ValueError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        code, text = 2, f'{error}: {_env.MXNET}' if error.name == 'mxnet' else str(error)
+    except ValueError as error:
         code, text = 2, str(error)
     print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)
     return code
