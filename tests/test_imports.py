@@ -59,6 +59,7 @@ NO_MXNET = {
     'shift',
 }
 FILES = sorted(ROOT.rglob('*.py'))
+CPP = sorted(path for path in ROOT.rglob('*') if path.suffix in ('.c', '.cc', '.h', '.hpp'))
 
 
 def room(path):
@@ -120,9 +121,14 @@ def test_files_and_functions_stay_short(path):
     assert len(text.splitlines()) <= 300
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 62, node.name
+            assert node.end_lineno - node.lineno < 50, node.name
             args = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
             assert len([a for a in args if a.arg not in ('self', 'cls')]) <= 8, node.name
+
+
+@pytest.mark.parametrize('path', CPP, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_in_c_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 300
 
 
 def test_no_layer_names_a_norm_or_convolution_outside_norm_py():

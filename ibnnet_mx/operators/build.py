@@ -1,7 +1,7 @@
 """Compiles the operators of cpp/ for the mxnet that is installed:  python -m ibnnet_mx.operators.build
 
-All but MABN's talk to mxnet's insides, which another build of it may have elsewhere. So what was built is tried in a
-process of its own before it takes its place; where it does not work, the library is built without.
+All but those with steps.h talk to mxnet's insides, which another build of it may have elsewhere. So what was built is
+tried in a process of its own before it takes its place; where it does not work, the library is built without.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def build():
         raise ValueError(f'{interface} is missing: this mxnet comes without the interface for operators')
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         part = Path(folder) / LIBRARY.name
-        basic = [(OPS / 'mabn.cc', 'mabn', []), (OPS / 'library.cc', 'library', []), (interface, 'lib_api', [])]
+        basic = [(OPS / f'{name}.cc', name, []) for name in ('mabn', 'renorm', 'library')]
+        basic.append((interface, 'lib_api', []))
         notes = []
         try:
             _link(compiler, root, [*basic, *_inside(root)], part)

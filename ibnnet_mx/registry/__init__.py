@@ -238,15 +238,7 @@ def get_model(
     from ibnnet_mx import nets  # late: tables are read without mxnet
 
     kind, row = MODELS[model.family]
-    if given['ibn_ratio'] is None:
-        given['ibn_ratio'] = row.get('ibn_ratio', 0.5)
-    elif row.get('ibn') != 'a':
-        raise ValueError(f'--ibn-ratio {given["ibn_ratio"]}: {model.name} has no IBN-a; leave it out')
-    if given['ibn_stages'] is None:
-        given['ibn_stages'] = usual_ibn_stages(row.get('ibn'), len(model.shape.units))
-    elif not row.get('ibn'):
-        told = ','.join(map(str, given['ibn_stages']))
-        raise ValueError(f'--ibn-stages {told}: {model.name} is no IBN network; leave it out')
+    given.update(_placement(model, row, given['ibn_ratio'], given['ibn_stages']))
     net = nets.build(kind, model.shape, classes, {**row, **given}, features)
     net.model = model  # for what is written about it: its name, size and pixel convention
     if pretrained:
@@ -254,6 +246,18 @@ def get_model(
 
         weights.load(net, model.name, pretrained, root)
     return net
+
+
+def _placement(model: Model, row: dict[str, Any], ratio: float | None, stages: Any) -> dict[str, Any]:
+    """Where IBN stands in a network: as asked for, or, where nothing is, as in the original."""
+    if ratio is not None and row.get('ibn') != 'a':
+        raise ValueError(f'--ibn-ratio {ratio}: {model.name} has no IBN-a; leave it out')
+    if stages is not None and not row.get('ibn'):
+        raise ValueError(f'--ibn-stages {",".join(map(str, stages))}: {model.name} is no IBN network; leave it out')
+    return {
+        'ibn_ratio': row.get('ibn_ratio', 0.5) if ratio is None else ratio,
+        'ibn_stages': usual_ibn_stages(row.get('ibn'), len(model.shape.units)) if stages is None else stages,
+    }
 
 
 def _check_published(model: Model, classes: int) -> None:
