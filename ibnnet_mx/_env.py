@@ -6,11 +6,13 @@ variables set here, but exec drops the kernel's permission for AMX: a child must
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -38,15 +40,21 @@ def prepare() -> None:
     _lines.extend(lines)
 
 
-def begin() -> None:
-    """prepare(); what is wrong ends `python -m ibnnet_mx...` and the ibnnet- commands with a line and code 2."""
+def said(error: Exception) -> str:
+    """Its text, and the way out where mxnet is missing."""
+    return f'{error}: {MXNET}' if getattr(error, 'name', None) == 'mxnet' else str(error)
+
+
+@contextlib.contextmanager
+def terse() -> Iterator[None]:
+    """What cannot be imported or set ends `python -m ibnnet_mx...` and the ibnnet- commands with a line and code 2."""
     try:
-        prepare()
+        yield
     except (ImportError, ValueError) as error:
         name = Path(sys.argv[0]).name if sys.argv else ''  # of `python -m`, which is looking for the module, it is -m
         if name != '-m' and not name.startswith('ibnnet-'):
             raise
-        print(f'ibnnet_mx: {error}', file=sys.stderr)
+        print(f'ibnnet_mx: {said(error)}', file=sys.stderr)
         raise SystemExit(2) from None
 
 

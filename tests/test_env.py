@@ -82,6 +82,27 @@ def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
     assert done.stderr.count('\n') == 1
 
 
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['-m', 'ibnnet_mx.registry'],
+        ['-m', 'ibnnet_mx.convert', 'a.pth', 'b.params'],
+        ['-m', 'ibnnet_mx.operators.build'],
+        [str(ROOT / 'evaluate.py'), 'a.rec', '--prefix', 'p'],
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_command_names_the_extras_where_mxnet_is_missing(words, tmp_path):
+    (tmp_path / 'mxnet.py').write_text("raise ModuleNotFoundError(\"No module named 'mxnet'\", name='mxnet')")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, *words], env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(": No module named 'mxnet': pip install -e '.[cpu]', or '.[gpu]'\n")
+    assert done.stderr.count('\n') == 1
+
+
 @pytest.mark.parametrize('role', ['worker', 'server', 'scheduler'])
 def test_known_role_stays(monkeypatch, role):
     monkeypatch.setenv('DMLC_ROLE', role)

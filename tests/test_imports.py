@@ -15,7 +15,7 @@ MAY = {  # module: modules of this package that it may import
     'blocks': {'norm'},
     'passes': {'passes'},
     'compiled': {'norm'},
-    'operators': {'operators'},
+    'operators': {'operators', '_env'},
     'nets': {'norm', 'blocks', 'compiled', 'operators', 'passes'},
     'download': set(),
     'recordio': {'recordio', 'download'},
@@ -38,7 +38,7 @@ MAY = {  # module: modules of this package that it may import
     'optim': {'operators'},
     'runstate': {'norm'},
     'trainer': {'agreement', 'finetune', 'memonger', 'norm', 'optim', 'profiling', 'recipe', 'runstate', 'scoring'},
-    'convert': {'convert', 'registry', 'checkpoint', 'ndfile', 'norm'},
+    'convert': {'convert', 'registry', 'checkpoint', 'ndfile', 'norm', '_env'},
     'gradcam': {'convert'},
     'weights': {'registry', 'convert', 'download', 'ndfile'},
 }

@@ -97,7 +97,7 @@ def run(
     except OSError as error:
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except ModuleNotFoundError as error:
-        code, text = 2, f'{error}: {_env.MXNET}' if error.name == 'mxnet' else str(error)
+        code, text = 2, _env.said(error)
     except ValueError as error:
         code, text = 2, str(error)
     print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)

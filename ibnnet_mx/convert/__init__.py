@@ -11,7 +11,11 @@ import os
 import warnings
 from pathlib import Path
 
-import mxnet as mx
+from ibnnet_mx import _env
+
+with _env.terse():
+    import mxnet as mx
+
 import numpy as np
 
 from ibnnet_mx import ndfile, registry

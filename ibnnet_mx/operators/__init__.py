@@ -10,7 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-import mxnet as mx
+from ibnnet_mx import _env
+
+with _env.terse():
+    import mxnet as mx
+
 from mxnet import library
 from mxnet.base import MXNetError
 
