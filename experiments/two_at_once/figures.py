@@ -40,7 +40,7 @@ def _legend(axes: Any) -> None:
 
 def _pacs(found: dict) -> dict[str, dict[str, list[float]]]:
     """Accuracies on each domain that was left out, and on the held-out pictures of the others."""
-    new, own = ({net: tables.pacs_by_domain(found, 'pacs', net, place) for net in MAIN} for place in (0, 1))
+    new, own = ({net: tables.pacs_by_domain(found, net, place) for net in MAIN} for place in (0, 1))
     groups = {f'{domain} left out': {net: new[net][domain] for net in MAIN} for domain in DOMAINS}
     groups['mean of the four'] = {net: new[net]['mean'] for net in MAIN}
     groups['the three it knows'] = {net: own[net]['mean'] for net in MAIN}

@@ -58,10 +58,10 @@ def rounded(value: object) -> object:
 def evaluate(run: plans.Run, prefix: Path, data: dict[str, Path]) -> dict:
     """What evaluate.py finds: of the test pictures and shifted ones, or of the domains."""
     network = ['--prefix', prefix, '--epoch', run.epochs, '--json', '--threads', 1]
-    if run.part in ('cifar10', 'equal'):
+    if plans.PICTURES[run.part] == 'cifar10':
         found = json.loads(pictures.call('evaluate.py', data['cifar10'], *network, OMP_NUM_THREADS='1'))
         kept = {key: found[key] for key in ('count', 'top1', 'cross_entropy', 'calibration_error', 'per_class')}
-        if run.part == 'cifar10':
+        if run.part != 'equal':
             asked = ['--shift', SHIFTS, '--every', EVERY]
             told = json.loads(pictures.call('evaluate.py', data['cifar10'], *network, *asked, OMP_NUM_THREADS='1'))
             kept['shift'] = told['shift']
@@ -89,7 +89,7 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
     work.mkdir(parents=True, exist_ok=True)
     words = run.words(args.dtype)
     if not (work / f'model-{run.epochs:04d}.json').is_file():
-        records = data['cifar10'] if run.where in plans.VERSIONS else data[f'without/{run.where}']
+        records = data[{'cifar10': 'cifar10', 'pacs': f'without/{run.where}'}[plans.PICTURES[run.part]]]
         place = ['--data-dir', records, '--model-prefix', work / 'model', '--log-file', work / 'log']
         rest = ['--keep', 1, '--retrain', 'auto', '--threads', 1]
         pictures.call('train_resnet.py', *words, *place, *rest, OMP_NUM_THREADS='1')
@@ -163,8 +163,9 @@ def say(text: str) -> None:
 def hours(missing: list[plans.Run], results: Path, jobs: int) -> float:
     """That the missing runs will take, by those of their part that are there."""
     total = 0.0
+    found = tables.load(results)
     for run in missing:
-        there = [tables.read(path)['seconds'] for path in results.glob(f'{run.part}_*.json')]
+        there = [one['seconds'] for key, ones in found.items() if key[0] == run.part for one in ones]
         total += sum(there) / len(there) * plans.EVALUATION if there else plans.SECONDS[run.part]
     return total / jobs / 3600
 
@@ -205,7 +206,7 @@ def check(args: argparse.Namespace, parts: list[str], given: dict[str, str | Non
         )
     for part in parts:
         if not given[part]:
-            raise SystemExit(f'--parts {part} needs {"--cifar10" if part in ("cifar10", "equal") else "--pacs"}')
+            raise SystemExit(f'--parts {part} needs --{plans.PICTURES[part]}')
 
 
 def made(run: plans.Run, args: argparse.Namespace) -> bool:
@@ -226,7 +227,7 @@ def command_of(run: plans.Run, args: argparse.Namespace) -> str:
 def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     args = make_parser().parse_args()
-    given = {'cifar10': args.cifar10, 'equal': args.cifar10, 'pacs': args.pacs, 'placement': args.pacs}
+    given = {part: getattr(args, source) for part, source in plans.PICTURES.items()}
     parts = args.parts or [part for part, source in given.items() if source]
     args.results = args.results or args.out / 'results'
     check(args, parts, given)

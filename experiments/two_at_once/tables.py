@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from statistics import mean, stdev
 
-from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS
+from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS, part_of
 
 from ibnnet_mx import shift
 
@@ -78,7 +78,8 @@ def cifar10_errors(run: dict) -> dict[str, float]:
 
 def cifar10_columns(found: dict, version: str) -> dict[str, dict[str, list[float]]]:
     """{column: {net: errors by seed}}."""
-    errors = {net: [cifar10_errors(run) for run in found.get(('cifar10', version, net), [])] for net in NETS}
+    runs = {net: found.get((part_of('cifar10', net), version, net), []) for net in NETS}
+    errors = {net: [cifar10_errors(run) for run in runs[net]] for net in NETS}
     columns = next((runs[0] for runs in errors.values() if runs), {})
     return {column: {net: [one[column] for one in runs] for net, runs in errors.items()} for column in columns}
 
@@ -91,7 +92,7 @@ def summary_table(found: dict) -> str:
         for column in ('clean', 'all 15 corruptions', 'appearance') if there else ():
             columns[f'CIFAR-10, {version}, {column}'] = there[column]
     for title, place in (('PACS, the three known domains', 1), ('PACS, the new domain', 0)):
-        values = {net: pacs_by_domain(found, 'pacs', net, place)['mean'] for net in NETS}
+        values = {net: pacs_by_domain(found, net, place)['mean'] for net in NETS}
         if any(values.values()):
             columns[title] = {net: [1 - value for value in by_seed] for net, by_seed in values.items()}
     return compared(columns, [*MAIN, 'in'])
@@ -137,10 +138,10 @@ def pacs_values(run: dict) -> tuple[float, float]:
     return run['domains'][run['where']]['top1'], mean(others)
 
 
-def pacs_by_domain(found: dict, part: str, net: str, place: int) -> dict[str, list[float]]:
+def pacs_by_domain(found: dict, net: str, place: int) -> dict[str, list[float]]:
     """{domain: values by seed, 'mean': means over domains of the seeds that have all}."""
     values = {
-        domain: {run['seed']: pacs_values(run)[place] for run in found.get((part, domain, net), [])}
+        domain: {run['seed']: pacs_values(run)[place] for run in found.get((part_of('pacs', net), domain, net), [])}
         for domain in DOMAINS
     }
     whole = set.intersection(*(set(by_seed) for by_seed in values.values()))
@@ -148,13 +149,13 @@ def pacs_by_domain(found: dict, part: str, net: str, place: int) -> dict[str, li
     return {**{domain: list(by_seed.values()) for domain, by_seed in values.items()}, 'mean': means}
 
 
-def pacs_table(found: dict, nets: dict[str, str]) -> str:
-    """nets: {net: part}; accuracies."""
-    new, own = ({net: pacs_by_domain(found, part, net, place) for net, part in nets.items()} for place in (0, 1))
+def pacs_table(found: dict, nets: list[str]) -> str:
+    """Accuracies."""
+    new, own = ({net: pacs_by_domain(found, net, place) for net in nets} for place in (0, 1))
     columns = {f'on {domain}': {net: new[net][domain] for net in nets} for domain in DOMAINS}
     columns['mean'] = {net: new[net]['mean'] for net in nets}
     columns['on the three it was trained on'] = {net: own[net]['mean'] for net in nets}
-    return compared(columns, list(nets))
+    return compared(columns, nets)
 
 
 def equal_table(found: dict) -> str:
@@ -186,9 +187,11 @@ def text_of(found: dict) -> str:
     if 'pacs' in parts:
         text += [
             'PACS, ResNet-20 v1: accuracy, %, on the domain that was left out\n',
-            pacs_table(found, dict.fromkeys((*MAIN, 'in'), 'pacs')),
+            pacs_table(found, [*MAIN, 'in']),
         ]
-    if 'placement' in parts:
-        nets = {'bn': 'pacs', 'ibn_a': 'pacs', **dict.fromkeys(PLACED, 'placement')}
-        text += ['PACS: where InstanceNorm is, and how much of it\n', pacs_table(found, nets)]
+    placed, title = ['bn', 'ibn_a', *PLACED], 'where InstanceNorm is, and how much of it'
+    if 'cifar10_placement' in parts:
+        text += [f'CIFAR-10, v1, {title}: error, %\n', compared(cifar10_columns(found, 'v1'), placed)]
+    if 'pacs_placement' in parts:
+        text += [f'PACS, {title}: accuracy, %\n', pacs_table(found, placed)]
     return '\n'.join(text)
