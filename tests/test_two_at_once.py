@@ -140,6 +140,11 @@ def test_every_pair_of_nets_has_the_same_seeds_and_recipe(parts):
             for net in ('bn', 'ibn_a', 'ibn_b'):
                 own = [run for run in runs if (run.part, run.where, run.net) == (part, where, net)]
                 assert [run.seed for run in own] == [0, 1, 2]
+    placed = parts.plans.runs(['cifar10_placement', 'pacs_placement'], 3)
+    assert [run.net for run in placed if run.part == 'cifar10_placement'] == list(parts.plans.PLACED)
+    assert {(run.where, run.net, run.seed) for run in placed if run.part == 'pacs_placement'} == {
+        (where, net, 0) for where in parts.plans.DOMAINS for net in parts.plans.PLACED
+    }
     plain = parts.plans.Run('cifar10', 'v1', 'bn', 0).words('float32')
     other = parts.plans.Run('cifar10', 'v1', 'ibn_a', 0).words('float32')
     assert [a for a, b in zip(plain, other) if a != b] == ['resnet']
@@ -171,6 +176,25 @@ def test_differences_have_the_standard_error_of_two_means(parts, tmp_path):
     assert '32.00 ± 2.00' in text
     assert '| IBN-b' not in text.split('PACS')[0].split('by severity')[0]
     assert parts.tables.difference([0.1, 0.2, 0.3], [0.1, 0.3]) == '+0.00 ± 11.55'  # sqrt(100 / 3 + 200 / 2)
+
+
+def test_a_placement_has_a_table_of_its_own_beside_bn_and_ibn_a(parts, tmp_path):
+    for part, net, value in (
+        ('cifar10', 'bn', 0.3),
+        ('cifar10', 'ibn_a', 0.2),
+        ('cifar10_placement', 'ibn_a_quarter', 0.25),
+    ):
+        assert parts.plans.part_of('cifar10', net) == part
+        (tmp_path / f'{part}_v1_{net}_seed0.json').write_text(json.dumps(made_up(value, part, net=net)))
+    text = parts.run.tell(tmp_path)
+    before, after = text.split('where InstanceNorm is, and how much of it')
+    assert 'a quarter' not in before
+    rows = dict(line.strip('| ').split(' | ', 1) for line in after.splitlines() if line.startswith('| '))
+    assert set(rows) == {'network', '---', 'BN', 'IBN-a', 'IBN-a, a quarter IN'} | {
+        f'{name} minus BN' for name in ('IBN-a', 'IBN-a, a quarter IN')
+    }
+    assert rows['IBN-a, a quarter IN minus BN'].split(' | ')[1] == '-5.00'
+    assert (tmp_path / 'placements.png').is_file()
 
 
 def test_a_domain_that_was_left_out_is_not_among_the_others(parts, tmp_path):

@@ -8,9 +8,14 @@ from statistics import mean, stdev
 from typing import Any
 
 import tables
-from plans import DOMAINS, MAIN, NETS, VERSIONS
+from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS
 
 COLOURS = {'bn': 'tab:gray', 'ibn_a': 'tab:blue', 'ibn_b': 'tab:orange', 'in': 'tab:green'}
+
+
+def _error(values: list[float]) -> float:
+    """The standard error of their mean."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 def _bars(axes: Any, groups: dict[str, dict[str, list[float]]], label: str) -> None:
@@ -20,10 +25,7 @@ def _bars(axes: Any, groups: dict[str, dict[str, list[float]]], label: str) -> N
     for number, net in enumerate(nets):
         places = [place + (number - (len(nets) - 1) / 2) * wide for place in range(len(groups))]
         values = [100 * mean(group[net]) if group.get(net) else 0 for group in groups.values()]
-        errors = [
-            100 * stdev(group[net]) / math.sqrt(len(group[net])) if len(group.get(net, [])) > 1 else math.nan
-            for group in groups.values()
-        ]
+        errors = [100 * _error(group.get(net, [])) for group in groups.values()]
         axes.bar(places, values, wide, yerr=errors, capsize=2, color=COLOURS[net], label=NETS[net][0])
         for place, value, error in zip(places, values, errors):
             top = value + (0 if math.isnan(error) else error)
@@ -107,6 +109,45 @@ def curves(found: dict, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def placements(found: dict, path: Path) -> None:
+    """Each net a point: across what it gets wrong on known pictures, upwards on others. Lines are standard errors."""
+    from matplotlib.figure import Figure
+
+    columns = tables.cifar10_columns(found, 'v1')
+    panels = {
+        'CIFAR-10, ResNet-20 v1': {name: columns.get(name, {}) for name in ('clean', 'all 15 corruptions')},
+        'PACS': {
+            name: {net: [1 - value for value in tables.pacs_by_domain(found, net, place)['mean']] for net in NETS}
+            for name, place in (('the three known domains', 1), ('the new domain', 0))
+        },
+    }
+    panels = {
+        title: panel
+        for title, panel in panels.items()
+        if any(by_net.get(net) for by_net in panel.values() for net in PLACED)
+    }
+    if not panels:
+        return
+    figure = Figure(figsize=(5 * len(panels), 3.6), layout='constrained')
+    every = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, panel) in zip(every, panels.items()):
+        for net in NETS:
+            values = [by_net[net] for by_net in panel.values()]
+            if all(values):
+                across, upwards = (100 * mean(by_seed) for by_seed in values)
+                wide, high = (100 * _error(by_seed) for by_seed in values)
+                axes.errorbar(across, upwards, high, wide, 'o', markersize=4, color=COLOURS.get(net, 'tab:purple'))
+                name = NETS[net][0].split(', ')[-1]
+                axes.annotate(name, (across, upwards), (4, 4), textcoords='offset points', fontsize=7)
+        known, new = panel
+        axes.set_title(f'{title}: lower and more to the left is better', fontsize=9)
+        axes.set_xlabel(f'error, %, {known}')
+        axes.set_ylabel(f'error, %, {new}')
+        axes.margins(0.2)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
 def distances(found: list[dict], path: Path) -> None:
     """The distance between two domains, block by block: a line a network, over seeds and domains in the mean."""
     from matplotlib.figure import Figure
@@ -141,6 +182,7 @@ def distances(found: list[dict], path: Path) -> None:
 def draw(found: dict, results: Path) -> None:
     main_figure(found, results / 'two_at_once.png')
     curves(found, results / 'curves.png')
+    placements(found, results / 'placements.png')
     apart = [tables.read(path) for path in sorted((results / 'distances').glob('*.json'))]
     if apart:
         distances(apart, results / 'distances.png')
