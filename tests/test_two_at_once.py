@@ -1,6 +1,7 @@
 """experiments/two_at_once: one small run of it, from the training to the tables, and what it makes of numbers."""
 
 import json
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -56,6 +57,14 @@ def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, mon
     (tmp_path / 'out').rename(tmp_path / 'gone')
     parts.run.main()  # nothing is trained or evaluated again
     assert 'to be made' not in capsys.readouterr().out
+    (tmp_path / 'results' / 'cifar10_v1_in_seed0.json').rename(tmp_path / 'in')
+    shutil.copytree(tiny_data, tmp_path / 'other')
+    shutil.copyfile(tmp_path / 'other' / 'cifar10_train.rec', tmp_path / 'other' / 'cifar10_val.rec')
+    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--cifar10', str(tmp_path / 'other')])
+    with pytest.raises(
+        SystemExit, match=r'bn_seed0.json was made of other pictures than --cifar10 gives: name another'
+    ):
+        parts.run.main()
     monkeypatch.setattr(sys, 'argv', [*sys.argv, '--dtype', 'bfloat16'])
     with pytest.raises(SystemExit, match='was made by `.*float32`, not by `.*bfloat16`: name another --results'):
         parts.run.main()
@@ -216,6 +225,7 @@ def test_the_distance_is_the_symmetric_divergence_of_gaussians(parts):
     other_way = np.log(1 / 2) + (4 + 1) / 2 - 0.5
     assert parts.distance.divergence(a, b) == pytest.approx(one_way + other_way, rel=0.02)
     assert parts.distance.divergence(a, a) == 0
+    assert parts.distance.divergence(np.ones_like(a), b) is None
     dead = np.concatenate([a, np.zeros_like(a)], axis=1), np.concatenate([b, np.zeros_like(b)], axis=1)
     assert parts.distance.divergence(*dead) == pytest.approx(parts.distance.divergence(a, b))
 

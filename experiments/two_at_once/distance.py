@@ -20,12 +20,15 @@ SHIFTS = ('style', 'contrast', 'gaussian_noise')  # of CIFAR-10's test pictures,
 EVERY = 5  # of CIFAR-10's test pictures, each fifth is looked at
 
 
-def divergence(a: np.ndarray, b: np.ndarray) -> float:
-    """a, b: (pictures, channels), what F is for each picture of two domains. Channels without variance are left out."""
+def divergence(a: np.ndarray, b: np.ndarray) -> float | None:
+    """a, b: (pictures, channels), what F is for each picture of two domains. Channels without variance are left out.
+
+    None: there are no others, as right behind an InstanceNorm, which gives each picture's channels the same mean.
+    """
     means, variances = (np.stack([f(x.astype(np.float64), axis=0) for x in (a, b)]) for f in (np.mean, np.var))
     kept = (variances > LEAST).all(axis=0)
     if not kept.any():
-        return 0.0
+        return None
     (m_a, m_b), (v_a, v_b) = means[:, kept], variances[:, kept]
     gap = (m_a - m_b) ** 2
     return float(np.mean((v_a + gap) / (2 * v_b) + (v_b + gap) / (2 * v_a) - 1))  # the logarithms cancel
@@ -77,7 +80,7 @@ def raw(path: Any, every: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
         iterator.close()
 
 
-def of_cifar10(blocks: Blocks, records: Path) -> dict[str, dict[str, float]]:
+def of_cifar10(blocks: Blocks, records: Path) -> dict[str, dict[str, float | None]]:
     """{shift: {block: distance between the test pictures as they are and shifted}}."""
     batches = raw(records, EVERY)
     clean, found = blocks([pictures for pictures, _ in batches]), {}
@@ -87,7 +90,7 @@ def of_cifar10(blocks: Blocks, records: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def of_pacs(blocks: Blocks, new: Path, known: list[Path]) -> dict[str, dict[str, float]]:
+def of_pacs(blocks: Blocks, new: Path, known: list[Path]) -> dict[str, dict[str, float | None]]:
     """{'domain': {block: distance between the domain that was left out and held-out pictures of the others}}."""
     there = blocks([pictures for pictures, _ in raw(new)])
     here = blocks([pictures for path in known for pictures, _ in raw(path)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import geometric_mean, mean, stdev
 from typing import Any
 
 import tables
@@ -149,7 +149,7 @@ def placements(found: dict, path: Path) -> None:
 
 
 def distances(found: list[dict], path: Path) -> None:
-    """The distance between two domains, block by block: a line a network, over seeds and domains in the mean."""
+    """The distance between two domains, block by block: a line a network, the geometric mean over seeds and domains."""
     from matplotlib.figure import Figure
 
     kinds = list(dict.fromkeys((run['part'], kind) for run in found for kind in run['distance']))
@@ -166,7 +166,7 @@ def distances(found: list[dict], path: Path) -> None:
             ]
             if rows:
                 blocks = list(rows[0])
-                means = [mean(row[block] for row in rows) for block in blocks]
+                means = [geometric_mean(row[block] for row in rows) for block in blocks]
                 axes.plot(
                     range(1, len(blocks) + 1), means, marker='o', markersize=3, color=COLOURS[net], label=NETS[net][0]
                 )

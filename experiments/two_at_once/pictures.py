@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -41,6 +42,15 @@ def cifar10(source: str, out: Path) -> Path:
         return Path(source)
     call('tools/im2rec_wrapper.py', source, out / 'cifar10', '--data-type', 'cifar10')
     return out / 'cifar10'
+
+
+@functools.lru_cache(maxsize=None)
+def fingerprint(records: Path) -> str:
+    """Of what a folder's training and validation records hold."""
+    found = hashlib.sha256()
+    for name in ('cifar10_train.rec', 'cifar10_val.rec'):
+        found.update((records / name).read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _identity(source: str) -> str:

@@ -73,6 +73,11 @@ def evaluate(run: plans.Run, prefix: Path, data: dict[str, Path]) -> dict:
     return {'domains': {name: {key: one[key] for key in kept} for name, one in found['domains'].items()}}
 
 
+def records_of(run: plans.Run, data: dict[str, Path]) -> Path:
+    """The folder of those that a run is trained on."""
+    return data[{'cifar10': 'cifar10', 'pacs': f'without/{run.where}'}[plans.PICTURES[run.part]]]
+
+
 def seconds(log: Path) -> int:
     """That the epochs of a run took, their validation too; one that was begun again counts once."""
     found: dict[tuple[str, str], float] = {}
@@ -89,8 +94,7 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
     work.mkdir(parents=True, exist_ok=True)
     words = run.words(args.dtype)
     if not (work / f'model-{run.epochs:04d}.json').is_file():
-        records = data[{'cifar10': 'cifar10', 'pacs': f'without/{run.where}'}[plans.PICTURES[run.part]]]
-        place = ['--data-dir', records, '--model-prefix', work / 'model', '--log-file', work / 'log']
+        place = ['--data-dir', records_of(run, data), '--model-prefix', work / 'model', '--log-file', work / 'log']
         rest = ['--keep', 1, '--retrain', 'auto', '--threads', 1]
         pictures.call('train_resnet.py', *words, *place, *rest, OMP_NUM_THREADS='1')
     found = dict(
@@ -98,6 +102,7 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
         command=command_of(run, args),
         seconds=seconds(work / 'log'),
         machine=f'{processor()}, one thread, {args.jobs} runs beside each other',
+        pictures=pictures.fingerprint(records_of(run, data)),
         accuracy=list(logs.read(work / 'log').validation['accuracy'].values()),
         **evaluate(run, work / 'model', data),
     )
@@ -209,6 +214,15 @@ def check(args: argparse.Namespace, parts: list[str], given: dict[str, str | Non
             raise SystemExit(f'--parts {part} needs --{plans.PICTURES[part]}')
 
 
+def check_pictures(runs: list[plans.Run], args: argparse.Namespace, data: dict[str, Path]) -> None:
+    """SystemExit: the results of one of these runs are those of other pictures than are given."""
+    for run in runs:
+        path = args.results / f'{run.name}.json'
+        if path.is_file() and tables.read(path)['pictures'] != pictures.fingerprint(records_of(run, data)):
+            option = f'--{plans.PICTURES[run.part]}'
+            raise SystemExit(f'{path} was made of other pictures than {option} gives: name another --results and --out')
+
+
 def made(run: plans.Run, args: argparse.Namespace) -> bool:
     """Whether a run's results are there. SystemExit: they are those of other options, such as another --dtype."""
     path, command = args.results / f'{run.name}.json', command_of(run, args)
@@ -244,6 +258,7 @@ def main() -> None:
         data = {'cifar10': pictures.cifar10(args.cifar10, args.out)} if args.cifar10 else {}
         if args.pacs:
             data.update(pictures.pacs(args.pacs, args.out, plans.DOMAINS))
+        check_pictures(wanted, args, data)
         make_all(missing, args, data)
         for run in wanted:
             if unmeasured(run, args):
