@@ -151,6 +151,7 @@ def placements(found: dict, path: Path) -> None:
 def distances(found: list[dict], path: Path) -> None:
     """The distance between two domains, block by block: a line a network, the geometric mean over seeds and domains."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     kinds = list(dict.fromkeys((run['part'], kind) for run in found for kind in run['distance']))
     titles = {'domain': 'PACS: a new domain and the known ones', 'style': 'CIFAR-10: other statistics of the planes'}
@@ -172,6 +173,9 @@ def distances(found: list[dict], path: Path) -> None:
                 )
         axes.set_title(titles[kind], fontsize=9)
         axes.set_yscale('log')
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlabel('block')
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel('symmetric KL divergence')
