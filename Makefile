@@ -8,7 +8,7 @@ help:
 	@echo 'make demo    pack, train, interrupt, retrain, predict and plot on real handwritten digits'
 	@echo 'make test    lint, format check, types and tests'
 	@echo 'make lint    the first three of these'
-	@echo 'make two-at-once CIFAR10=... PACS=...  does IBN generalise? trains 82 networks; goes on where it was'
+	@echo 'make two-at-once CIFAR10=... PACS=...  does IBN generalise? trains 66 networks; goes on where it was'
 	@echo 'make clean   remove .venv, caches and the files of the demo'
 
 setup:

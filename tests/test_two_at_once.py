@@ -149,11 +149,8 @@ def test_every_pair_of_nets_has_the_same_seeds_and_recipe(parts):
             for net in ('bn', 'ibn_a', 'ibn_b'):
                 own = [run for run in runs if (run.part, run.where, run.net) == (part, where, net)]
                 assert [run.seed for run in own] == [0, 1, 2]
-    placed = parts.plans.runs(['cifar10_placement', 'pacs_placement'], 3)
-    assert [run.net for run in placed if run.part == 'cifar10_placement'] == list(parts.plans.PLACED)
-    assert {(run.where, run.net, run.seed) for run in placed if run.part == 'pacs_placement'} == {
-        (where, net, 0) for where in parts.plans.DOMAINS for net in parts.plans.PLACED
-    }
+    placed = parts.plans.runs(['placement'], 3)
+    assert [(run.where, run.net, run.seed) for run in placed] == [('v1', net, 0) for net in parts.plans.PLACED]
     plain = parts.plans.Run('cifar10', 'v1', 'bn', 0).words('float32')
     other = parts.plans.Run('cifar10', 'v1', 'ibn_a', 0).words('float32')
     assert [a for a, b in zip(plain, other) if a != b] == ['resnet']
@@ -191,9 +188,8 @@ def test_a_placement_has_a_table_of_its_own_beside_bn_and_ibn_a(parts, tmp_path)
     for part, net, value in (
         ('cifar10', 'bn', 0.3),
         ('cifar10', 'ibn_a', 0.2),
-        ('cifar10_placement', 'ibn_a_quarter', 0.25),
+        ('placement', 'ibn_a_quarter', 0.25),
     ):
-        assert parts.plans.part_of('cifar10', net) == part
         (tmp_path / f'{part}_v1_{net}_seed0.json').write_text(json.dumps(made_up(value, part, net=net)))
     text = parts.run.tell(tmp_path)
     before, after = text.split('where InstanceNorm is, and how much of it')

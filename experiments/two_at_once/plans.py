@@ -19,21 +19,14 @@ PLACED = ('ibn_a_stage1', 'ibn_a_stages123', 'ibn_a_quarter', 'ibn_a_three_quart
 VERSIONS = {'v1': 'resnet', 'v2': 'resnet_v2'}
 DOMAINS = ('photo', 'art_painting', 'cartoon', 'sketch')
 SEEDS = 3
-PICTURES = {  # part: those that it needs; a placement varies where IBN is
-    'cifar10': 'cifar10',
-    'cifar10_placement': 'cifar10',
-    'equal': 'cifar10',
-    'pacs': 'pacs',
-    'pacs_placement': 'pacs',
-}
+PICTURES = {'cifar10': 'cifar10', 'placement': 'cifar10', 'equal': 'cifar10', 'pacs': 'pacs'}  # part: those it needs
 RECIPES = {  # part: options of train_resnet.py
     'cifar10': ['--recipe', 'cifar10_fast', '--depth', '20', '--epochs', '20'],
     'equal': ['--recipe', 'cifar10_fast', '--depth', '20', '--epochs', '12'],
     'pacs': ['--recipe', 'cifar10_fast', '--depth', '20', '--epochs', '30', '--batch-size', '64', '--lr', '0.1'],
 }
-RECIPES.update({f'{data}_placement': RECIPES[data] for data in ('cifar10', 'pacs')})
-SECONDS = {'cifar10': 2200, 'cifar10_placement': 2200, 'equal': 1100}  # of a run, where none is known
-SECONDS.update(pacs=420, pacs_placement=420)
+RECIPES['placement'] = RECIPES['cifar10']
+SECONDS = {'cifar10': 2200, 'placement': 2200, 'equal': 1100, 'pacs': 420}  # of a run, where none is known
 EVALUATION = 1.2  # a training and its evaluation take so many times the training
 
 
@@ -62,11 +55,6 @@ class Run(NamedTuple):
         return [*RECIPES[self.part], '--model', family + ending, *options, *seed]
 
 
-def part_of(pictures: str, net: str) -> str:
-    """The part that has a net's runs on these pictures."""
-    return f'{pictures}_placement' if net in PLACED else pictures
-
-
 def runs(parts: list[str], seeds: int = SEEDS) -> list[Run]:
     """Of some parts; seed by seed, so that whatever is there when it ends early can be compared."""
     found = []
@@ -75,8 +63,8 @@ def runs(parts: list[str], seeds: int = SEEDS) -> list[Run]:
             wheres = {'cifar10': tuple(VERSIONS), 'equal': ('v2',)}.get(part, DOMAINS)
             nets = {'equal': ('bn',), 'cifar10': MAIN, 'pacs': MAIN}.get(part, ())
             found += [Run(part, where, net, seed) for where in wheres for net in nets]
-            if not seed and part != 'equal':  # InstanceNorm alone and the placements once
-                once = PLACED if part.endswith('_placement') else ('in',)
-                places = DOMAINS if PICTURES[part] == 'pacs' else ('v1',)
+            if not seed:  # InstanceNorm alone and the placements, once
+                once = {'equal': (), 'placement': PLACED}.get(part, ('in',))
+                places = DOMAINS if part == 'pacs' else ('v1',)
                 found += [Run(part, where, net, 0) for where in places for net in once]
     return found

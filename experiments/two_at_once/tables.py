@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from statistics import mean, stdev
 
-from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS, part_of
+from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS
 
 from ibnnet_mx import shift
 
@@ -78,7 +78,8 @@ def cifar10_errors(run: dict) -> dict[str, float]:
 
 def cifar10_columns(found: dict, version: str) -> dict[str, dict[str, list[float]]]:
     """{column: {net: errors by seed}}."""
-    runs = {net: found.get((part_of('cifar10', net), version, net), []) for net in NETS}
+    parts = {net: 'placement' if net in PLACED else 'cifar10' for net in NETS}
+    runs = {net: found.get((part, version, net), []) for net, part in parts.items()}
     errors = {net: [cifar10_errors(run) for run in runs[net]] for net in NETS}
     columns = next((runs[0] for runs in errors.values() if runs), {})
     return {column: {net: [one[column] for one in runs] for net, runs in errors.items()} for column in columns}
@@ -141,7 +142,7 @@ def pacs_values(run: dict) -> tuple[float, float]:
 def pacs_by_domain(found: dict, net: str, place: int) -> dict[str, list[float]]:
     """{domain: values by seed, 'mean': means over domains of the seeds that have all}."""
     values = {
-        domain: {run['seed']: pacs_values(run)[place] for run in found.get((part_of('pacs', net), domain, net), [])}
+        domain: {run['seed']: pacs_values(run)[place] for run in found.get(('pacs', domain, net), [])}
         for domain in DOMAINS
     }
     whole = set.intersection(*(set(by_seed) for by_seed in values.values()))
@@ -182,6 +183,11 @@ def text_of(found: dict) -> str:
                 f'CIFAR-10, ResNet-20 {version}: error, %, mean over the five severities\n',
                 name_table(found, version),
             ]
+    if 'placement' in parts:
+        text += [
+            'CIFAR-10, ResNet-20 v1, where InstanceNorm is, and how much of it: error, %\n',
+            compared(cifar10_columns(found, 'v1'), ['bn', 'ibn_a', *PLACED]),
+        ]
     if 'equal' in parts:
         text += ['CIFAR-10, ResNet-20 v2, BN, 12 epochs\n', equal_table(found)]
     if 'pacs' in parts:
@@ -189,9 +195,4 @@ def text_of(found: dict) -> str:
             'PACS, ResNet-20 v1: accuracy, %, on the domain that was left out\n',
             pacs_table(found, [*MAIN, 'in']),
         ]
-    placed, title = ['bn', 'ibn_a', *PLACED], 'where InstanceNorm is, and how much of it'
-    if 'cifar10_placement' in parts:
-        text += [f'CIFAR-10, v1, {title}: error, %\n', compared(cifar10_columns(found, 'v1'), placed)]
-    if 'pacs_placement' in parts:
-        text += [f'PACS, {title}: accuracy, %\n', pacs_table(found, placed)]
     return '\n'.join(text)
