@@ -12,6 +12,7 @@ from ibnnet_mx.scoring import Result
 
 CONVENTIONS = ('raw', False), ('imagenet', False), ('raw', True), ('imagenet', True)  # --pixels, planes as BGR
 WAY_OUT = 'compare the synset of the network with the class names of the data (synset.txt, folder names)'
+FEW = 10  # pictures, too few to tell
 Measure = Callable[[str, bool], 'tuple[int, int]']  # a convention -> right pictures, all pictures of a sample
 
 
@@ -31,14 +32,24 @@ def limit(count: int, classes: int) -> float:
     return chance + 0.05 + 2 * math.sqrt(chance * (1 - chance) / count)
 
 
+def near_chance(result: Result) -> bool:
+    """Whether a network knows nothing, as far as so many pictures can tell.
+
+    Of a few, a good network may have none right, or no more than chance and its spread allow; twice chance is not near.
+    """
+    chance = 1 / result.classes
+    most = min(limit(result.count, result.classes), max(2 * chance, chance + 0.05))
+    return result.count >= FEW and result.top1 <= most
+
+
 def diagnose(result: Result, held: int, names: Names, measure: Measure | None = None, now: str = 'raw') -> list[str]:
     """Lines that say what is wrong with a top-1 near chance, and what would do; none where it is above that.
 
     held: classes of the data. measure: right pictures of a sample by convention, where `now` is what was used.
     """
-    if result.top1 > limit(result.count, result.classes):
-        return []
     broken = float((result.predicted < 0).mean())
+    if broken <= 0.5 and not near_chance(result):
+        return []
     if broken > 0.5:
         found = [f'the logits of {100 * broken:.0f} % of the pictures hold NaN: the weights are damaged or diverged']
     else:
@@ -59,6 +70,23 @@ def refuse_labels(labels: np.ndarray, classes: int, network: str, data: str) -> 
     else:
         way_out = f'a network of at least {high + 1} classes is needed, or records of fewer'
     raise ValueError(f'{network} has {classes} classes, {data} holds labels {low} to {high}: {way_out}')
+
+
+def refuse_names(names: Names, network: str, data: str) -> None:
+    """ValueError where some of the data's classes are the network's by their names and others unknown to it.
+
+    Its labels are then no classes of the network, but for classes that have other names in the same places.
+    """
+    places = {_key(name): number for number, name in enumerate(names.network)}
+    strange = [name for name in names.data if _key(name) not in places]
+    moved = [name for label, name in enumerate(names.data) if places.get(_key(name), label) != label]
+    if not strange or len(strange) == len(names.data) or not (moved or len(names.data) > len(names.network)):
+        return
+    more = f' and {len(strange) - 1} others' if len(strange) > 1 else ''
+    raise ValueError(
+        f'{data}: {network} does not know the class {strange[0]!r}{more}, but {len(names.data) - len(strange)} of '
+        'its classes by their names: leave out those that it does not know, or name them as it does'
+    )
 
 
 def _called(number: int, names: Sequence[str]) -> str:

@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import subprocess
 import sys
 
 import pytest
 
 from ibnnet_mx.cli import options, train
+from tests.conftest import ROOT
 from tests.record_sets import png, scene, write
 
 TINY = ['--data-type', 'cifar10', '--model', 'resnet_v2', '--depth', '8', '--batch-size', '16', '--epochs', '2']
@@ -318,6 +320,32 @@ def test_what_a_user_can_cure_is_one_line(capsys):
     assert ends(capsys, KeyboardInterrupt(), 'stopped; go on') == (130, 'tool: stopped; go on\n')
     with pytest.raises(RuntimeError):
         ends(capsys, RuntimeError('a mistake of ours keeps its traceback'))
+
+
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '<&- >&- 2>&-'])
+def test_a_closed_stream_is_not_taken_by_a_file(closed, tmp_path):
+    (tmp_path / 'tool.py').write_text(
+        'import sys\n'
+        'from ibnnet_mx.cli import options\n'
+        'def command(args):\n'
+        "    file = open('made', 'w')\n"
+        '    print("a")\n'
+        '    print("b", file=sys.stderr)\n'
+        '    file.write(str(file.fileno()))\n'
+        "sys.exit(options.run(command, options.Parser(prog='tool')))\n"
+    )
+    done = subprocess.run(
+        f'{sys.executable} tool.py {closed}',
+        shell=True,
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert int((tmp_path / 'made').read_text()) > 2
+    assert done.stdout == ('' if '>&-' in closed.replace('2>&-', '') else 'a\n')
+    assert done.stderr == ('' if '2>&-' in closed else 'b\n')
 
 
 @pytest.mark.parametrize('lines', [1, 5000])

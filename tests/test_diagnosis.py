@@ -89,6 +89,17 @@ def test_names_that_do_not_match_are_told(names, told):
     assert told in diagnosis.matching(names)
 
 
+def test_a_few_pictures_are_not_near_chance():
+    labels = np.arange(10) % 7
+    for right, near in ((0, True), (3, False)):  # 3 of 10 may be chance, but are more than twice of it
+        predicted = np.where(np.arange(10) < right, labels, (labels + 1) % 7)
+        top1 = float((labels == predicted).mean())
+        result = Result(labels, predicted, 7, top1, None, 4.0, np.ones(10))
+        assert diagnosis.near_chance(result) is near
+        assert bool(said(result)) is near
+    assert not diagnosis.near_chance(Result(labels[:9], labels[1:], 7, 0.0, None, 4.0, np.ones(9)))
+
+
 def test_a_class_more_is_named():
     lines = said(made_up(lambda label: label + 1, classes=101, top=100))
     assert 'the label + 1' in lines[0]

@@ -56,6 +56,7 @@ def test_a_report_holds_what_json_needs(records):
             'model',
             'data',
             'count',
+            'every',
             'top1',
             'top5',
             'cross_entropy',
@@ -134,6 +135,43 @@ def test_names_that_the_network_does_not_know_are_told(tmp_path):
     assert found['remarks'] == [
         "labels count as classes of the network whatever their names: the network does not know 1, such as 'a'"
     ]
+
+
+def test_a_class_that_the_network_does_not_know_among_others_is_refused(tmp_path):
+    folder = tree(tmp_path / 'in', {f'{name}/a.png': payload(i) for i, name in enumerate(['house', *NAMES[3:6]])})
+    with pytest.raises(
+        ValueError, match=r"in: --model made-up does not know the class 'house', but 3 of its classes by their"
+    ):
+        evaluation.report(Model(names=NAMES), folder, options=ONE)
+    (tmp_path / 'in' / 'house').rename(tmp_path / 'in' / '.house')
+    told = []
+    found = evaluation.report(Model(names=NAMES), folder, options=ONE._replace(report=told.append))
+    assert found['count'] == 3
+    assert list(found['per_class']) == NAMES[3:6]
+    assert told == [f'{folder}: the folder .house is hidden: it is no class']
+
+
+def test_names_that_are_none_of_the_network_do_not_name_its_classes(tmp_path):
+    folder = tree(tmp_path / 'in', {f'{name}/a.png': payload(i) for i, name in enumerate(['x', 'y'])})
+    _, _, keys = evaluation.measure(Model(names=NAMES), folder, options=ONE)
+    assert keys == NAMES
+
+
+def test_a_part_of_the_pictures_is_told(records):
+    found = evaluation.report(Model(), records, options=ONE._replace(every=7))
+    assert found['every'] == 7
+    assert next(line for line in evaluation.lines(found) if 'pictures' in line).startswith(
+        f'  {found["count"]} pictures, 1 of 7 alone'
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'told'), [('a.lst', 'is a list of pictures: name the .rec'), ('a.JPG', 'is a picture')]
+)
+def test_what_are_no_records_is_told_by_its_kind(tmp_path, name, told):
+    (tmp_path / name).write_text('0\t0\ta.jpg\n')
+    with pytest.raises(ValueError, match=told):
+        evaluation.report(Model(), tmp_path / name, options=ONE)
 
 
 def test_a_network_of_few_classes_has_no_top5(tmp_path):

@@ -75,7 +75,7 @@ def drawn(monkeypatch):
     """What bars.draw() is asked for: {option: (results, seen, heat)}."""
     found = {}
 
-    def draw(option, path, results, seen, heat):
+    def draw(option, path, results, seen, heat, shift):
         found[option] = results, seen, heat
 
     monkeypatch.setattr(bars, 'draw', draw)
@@ -171,6 +171,7 @@ def test_a_shift_is_of_the_pixels_that_the_network_sees(run, folder, drawn, caps
     words = ('--shift', 'gaussian_noise:3', '--json')
     assert run('a', '--img', 'broken.jpg', '0.png', *words, '--plot', 'p.png') == 1
     (shifted,) = rows(capsys)
+    assert shifted['shift'] == 'gaussian_noise:3'
     ((_, (view,)),), seen, heat = drawn['--plot']
     assert (seen, heat) == (True, False)
     crop = data.load_crop(folder / '0.png', 32, 'resize')

@@ -152,7 +152,9 @@ def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
     told = shifts.report(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
     assert (told['mCE'], told['relative_mCE']) == (None, None)
     lines = list(shifts.lines(told))
-    assert '  mCE not to be had: the baseline loses nothing by jpeg_compression (100 %: b)' in lines
+    assert (
+        '  mCE of these shifts alone not to be had: the baseline loses nothing by jpeg_compression (100 %: b)' in lines
+    )
     told = shifts.report(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
     assert told['why_not'] == 'none of the shifts is one of the 15 corruptions'
 
@@ -198,7 +200,7 @@ def test_domains_have_a_row_each_and_a_mean(records, tmp_path):
     assert told['mean']['top1'] == pytest.approx((reports['a']['top1'] + reports['b']['top1']) / 2)
     rows = list(domains.lines(told))
     assert rows[2].split()[:3] == ['a', '30', '100.00']
-    assert rows[-1] == '  lowest: b'
+    assert rows[-1] == '  worst: b'
     theirs = dict(reports, b=reports['a'])
     beside = list(domains.lines(domains.report(reports, theirs)))
     assert [row.split()[-1] for row in beside[3:6]] == ['100.00', '100.00', '100.00']
@@ -376,13 +378,26 @@ def test_a_network_of_no_numbers_gives_valid_json(records, tmp_path, capsys):
     assert 'calibration error of the shifted not finite' in out
 
 
-def test_numbers_are_told_before_a_drawing_fails(checkpoint, records, tmp_path, capsys):
+def test_a_drawing_that_cannot_be_written_is_told_before_the_work(checkpoint, records, tmp_path, capsys):
     (tmp_path / 'file').write_text('no folder')
     for option, name in (('--confusion', 'c.png'), ('--sheet', 's.png')):
         code, (out, err) = run(checkpoint, capsys, records, option, tmp_path / 'file' / name)
-        assert code == 2
-        assert 'top-1' in out
-        assert f'{option} {tmp_path}/file/{name} cannot be written' in err
+        assert (code, out) == (2, '')
+        assert f'{option} {tmp_path}/file/{name} cannot be written: {tmp_path}/file is no folder; name another' in err
+    code, (out, err) = run(checkpoint, capsys, records, '--sheet', '/proc/none/s.png')
+    assert (code, out) == (2, '')
+    assert '--sheet /proc/none/s.png cannot be written: No such file or directory; name another file' in err
+
+
+def test_a_part_of_the_corruptions_is_no_whole_mce(checkpoint, records, capsys):
+    words = ['--shift', 'fog:3', '--shift', 'noise:1,hue:1', '--baseline', checkpoint]
+    text = run(checkpoint, capsys, records, *words)[1].out
+    assert '  mCE of these shifts alone 100.00 %' in text
+    found = json.loads(run(checkpoint, capsys, records, '--json', *words)[1].out)['shift']
+    assert found['whole'] is False
+    assert set(found['error']) == {'fog', 'gaussian_noise', 'shot_noise', 'impulse_noise', 'hue'}
+    rows = [line for line in text.splitlines() if line.startswith(('    fog', '    all of noise', '    not shifted'))]
+    assert len({len(row) for row in rows}) == 1  # columns stand below each other
 
 
 def test_names_of_classes_may_hold_what_letters_there_are(records, tmp_path, recwarn):
@@ -422,7 +437,7 @@ def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
         ),
         ([records, '--shift', 'fog', '--seed', '-1'], '--seed -1 must be at least 0'),
         ([records, '--every', '0'], '--every 0 must be at least 1'),
-        ([records, '--domains', f'a={records}'], 'DATA: name one place of pictures, two came'),
+        ([records, '--domains', f'a={records}'], f'DATA: name one place of pictures, {records} and --domains came'),
         (['--domains', 'a'], '--domains a: write NAME=DATA'),
         (['--domains', f'a={records}', '--shift', 'fog'], '--shift is of one DATA'),
         (['--domains', f'a={tmp_path}'], str(tmp_path)),

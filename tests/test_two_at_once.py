@@ -171,6 +171,22 @@ def made_up(errors, part='cifar10', where='v1', net='bn', seed=0, top1=0.8):
     )
 
 
+@pytest.mark.parametrize(
+    'text', ['{}', 'null', '"x"', 'NaN', '{"part": "equal", "where": "v2", "net": "bn", "seed": 0}']
+)
+def test_a_damaged_file_of_results_is_named(parts, tmp_path, text):
+    (tmp_path / 'equal_v2_bn_seed0.json').write_text(text)
+    with pytest.raises(SystemExit, match='equal_v2_bn_seed0.json is damaged'):
+        parts.run.tell(tmp_path)
+
+
+def test_a_copy_of_a_result_does_not_count_twice(parts, tmp_path):
+    for name in ('cifar10_v1_bn_seed0', 'cifar10_v1_bn_seed0 (1)'):
+        (tmp_path / f'{name}.json').write_text(json.dumps(made_up(0.3)))
+    with pytest.raises(SystemExit, match=r'seed0 \(1\).json holds the run cifar10_v1_bn_seed0: remove it'):
+        parts.run.tell(tmp_path)
+
+
 def test_differences_have_the_standard_error_of_two_means(parts, tmp_path):
     for seed, (bn, ibn) in enumerate([(0.30, 0.25), (0.32, 0.27), (0.34, 0.26)]):
         for net, value in (('bn', bn), ('ibn_a', ibn)):

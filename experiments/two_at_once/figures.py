@@ -68,6 +68,7 @@ def main_figure(found: dict, path: Path) -> None:
             _bars(axes, columns, 'error, %')
             axes.set_title(f'CIFAR-10, ResNet-20 {version}: lower is better', fontsize=9)
         _legend(every[0])
+        every[0].set_xlabel('lines on bars: standard errors over seeds', fontsize=7)
     if domains:
         axes = parts.pop(0).subplots()
         _bars(axes, domains, 'accuracy, %')
@@ -172,6 +173,6 @@ def draw(found: dict, results: Path) -> None:
     main_figure(found, results / 'two_at_once.png')
     curves(found, results / 'curves.png')
     placements(found, results / 'placements.png')
-    apart = [tables.read(path) for path in sorted((results / 'distances').glob('*.json'))]
+    apart = [tables.read(path, ['distance']) for path in sorted((results / 'distances').glob('*.json'))]
     if apart:
         distances(apart, results / 'distances.png')

@@ -218,7 +218,9 @@ def check_pictures(runs: list[plans.Run], args: argparse.Namespace, data: dict[s
     """SystemExit: the results of one of these runs are those of other pictures than are given."""
     for run in runs:
         path = args.results / f'{run.name}.json'
-        if path.is_file() and tables.read(path)['pictures'] != pictures.fingerprint(records_of(run, data)):
+        if not path.is_file():
+            continue
+        if tables.read(path, ['pictures'])['pictures'] != pictures.fingerprint(records_of(run, data)):
             option = f'--{plans.PICTURES[run.part]}'
             raise SystemExit(f'{path} was made of other pictures than {option} gives: name another --results and --out')
 
@@ -228,7 +230,7 @@ def made(run: plans.Run, args: argparse.Namespace) -> bool:
     path, command = args.results / f'{run.name}.json', command_of(run, args)
     if not path.is_file():
         return False
-    found = tables.read(path)['command']
+    found = tables.read(path, ['command'])['command']
     if found != command:
         raise SystemExit(f'{path} was made by `{found}`, not by `{command}`: name another --results and --out')
     return True
@@ -263,7 +265,10 @@ def main() -> None:
         for run in wanted:
             if unmeasured(run, args):
                 measure(run, args, data)
-    print(tell(args.results))
+    try:
+        print(tell(args.results), flush=True)
+    except OSError as error:
+        raise SystemExit(f'{error.filename or "what is printed"} cannot be written: {error.strerror}') from None
 
 
 if __name__ == '__main__':

@@ -6,18 +6,33 @@ import json
 import math
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Iterable
 
 from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS
 
 from ibnnet_mx import shift
 
+KEYS = {'part', 'where', 'net', 'seed'}
+MEASURED = {  # part: what the file of a run holds beside
+    'cifar10': {'accuracy', 'top1', 'shift'},
+    'placement': {'accuracy', 'top1', 'shift'},
+    'equal': {'accuracy', 'top1'},
+    'pacs': {'accuracy', 'domains'},
+}
 
-def read(path: Path) -> dict:
-    """A file of results. SystemExit names one that is damaged."""
+
+def read(path: Path, needed: Iterable[str] = ()) -> dict:
+    """A file of results. SystemExit names one that is damaged, or lacks a key."""
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError('it holds no object')
+        lacks = {*KEYS, *(needed or MEASURED.get(found.get('part'), ()))} - found.keys()
+        if lacks:
+            raise ValueError(f'it lacks {", ".join(sorted(lacks))}')
     except ValueError as error:
         raise SystemExit(f'{path} is damaged ({error}): remove it, so that its run is made again') from None
+    return found
 
 
 def load(results: Path) -> dict[tuple[str, str, str], list[dict]]:
@@ -25,6 +40,9 @@ def load(results: Path) -> dict[tuple[str, str, str], list[dict]]:
     found: dict[tuple[str, str, str], list[dict]] = {}
     for path in sorted(results.glob('*_seed*.json')):
         run = read(path)
+        name = '{part}_{where}_{net}_seed{seed}'.format_map(run)
+        if path.stem != name:
+            raise SystemExit(f'{path} holds the run {name}: remove it, lest one run counts twice')
         found.setdefault((run['part'], run['where'], run['net']), []).append(run)
     return found
 

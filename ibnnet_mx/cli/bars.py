@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 
+from ibnnet_mx.cli import outputs
 from ibnnet_mx.cli.plot import SUFFIXES
 
 MOST = 12  # pictures drawn; more would be too small to read
@@ -15,11 +16,10 @@ STRONGEST = 0.65  # how much of the colour covers the picture where it is hottes
 
 
 def check(option, path):
-    """ValueError names the option where the file's kind cannot be drawn, or is a folder, or matplotlib is missing."""
+    """ValueError names the option where a file of this kind cannot be drawn or written, or matplotlib is missing."""
     if os.path.splitext(path)[1].lower() not in SUFFIXES:
         raise ValueError(f'{option} {path}: the name must end in {", ".join(SUFFIXES)}')
-    if os.path.isdir(path):
-        raise ValueError(f'{option} {path} is a folder: name a file')
+    outputs.writable(option, path)
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -41,10 +41,11 @@ def overlay(crop, heat):
     return np.rint(crop + STRONGEST * share * (colours - crop)).astype(np.uint8)
 
 
-def draw(option, path, results, seen=False, heat=False):
+def draw(option, path, results, seen=False, heat=False, shift=None):
     """Writes path. results: (picture file, [classifier.Seen of each network]), the first MOST of them are drawn.
 
-    seen: the pixels that the first network saw in the place of the file. heat: the overlay of each network too.
+    seen: the pixels that the first network saw in the place of the file. heat: the overlay of each network too. shift:
+    what was made of the pictures, to be told beside their names.
     ValueError names the option where the file cannot be written.
     """
     from matplotlib.figure import Figure
@@ -55,7 +56,8 @@ def draw(option, path, results, seen=False, heat=False):
     widths = [1, *(1 if kind == 'heat' else 2 for kind in kinds)]
     figure = Figure(figsize=(3 * sum(widths), 2.4 * len(shown)), layout='constrained')
     for row, (file, views) in zip(figure.subplots(len(shown), len(widths), squeeze=False, width_ratios=widths), shown):
-        _picture(row[0], views[0].crop if seen else _photograph(file), os.path.basename(file))
+        title = ', '.join(filter(None, [os.path.basename(file), shift]))
+        _picture(row[0], views[0].crop if seen else _photograph(file), title)
         places = iter(row[1:])
         for view in views:
             if heat:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ibnnet_mx import __version__
 from ibnnet_mx.cli import options, source
+from ibnnet_mx.recordio.pictures import MAX_SIDE
 
 LARGEST = 1e-4  # difference of the logits, of the largest of them, that --check lets pass
 EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (of this project or the 2016 code), a .pth,
@@ -74,8 +75,8 @@ def _check_options(args):
         raise ValueError('--new-head needs --classes: how many the new classifier has')
     if args.init_from_plain and (args.model is None or args.src == 'published'):
         raise ValueError('--init-from-plain: SRC is a file of the plain network, and --model names the IBN network')
-    if args.size is not None and args.size < 1:
-        raise ValueError(f'--size {args.size} must be at least 1')
+    if args.size is not None and not 1 <= args.size <= MAX_SIDE:
+        raise ValueError(f'--size {args.size} must be from 1 to {MAX_SIDE}')
     if Path(args.src).exists() and Path(args.dst).exists() and Path(args.src).samefile(args.dst):
         raise ValueError(f'DST {args.dst} is SRC: name another file')
 

@@ -58,4 +58,4 @@ def lines(told):
             own = theirs['mean'] if name == 'mean' else theirs['domains'][name]
             other = f'{100 * own["top1"]:17.2f}'
         yield f'  {name:<{wide}}{count:>10}{cells}{other}'
-    yield f'  lowest: {told["worst"]}'
+    yield f'  worst: {told["worst"]}'

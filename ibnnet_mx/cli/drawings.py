@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from ibnnet_mx import shift
-from ibnnet_mx.cli import bars
+from ibnnet_mx.cli import bars, outputs
 from ibnnet_mx.recordio import sheet
 
 MOST = 24  # pictures of a sheet
@@ -21,8 +21,7 @@ def check(sheet_file, confusion_file):
     if sheet_file is not None:
         if os.path.splitext(sheet_file)[1].lower() not in sheet.SUFFIXES:
             raise ValueError(f'--sheet {sheet_file}: the name must end in {", ".join(sheet.SUFFIXES)}')
-        if os.path.isdir(sheet_file):
-            raise ValueError(f'--sheet {sheet_file} is a folder: name a file')
+        outputs.writable('--sheet', sheet_file)
     if confusion_file is not None:
         bars.check('--confusion', confusion_file)
         if sheet_file is not None and os.path.abspath(sheet_file) == os.path.abspath(confusion_file):
@@ -77,13 +76,10 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
             tiles = [seen[0], *(changed.get(level, empty) for level in severities)]
             cells.append(sheet.Cell([tile[..., ::-1] for tile in tiles], which, words))
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        written = cv2.imwrite(path, sheet.of_cells(cells, 'use a smaller --crop-size or fewer of --shift'))
+        drawn = sheet.of_cells(cells, 'use a smaller --crop-size or fewer of --shift')
     except ValueError as error:
         raise ValueError(f'--sheet {path}: {error}') from None
-    except OSError:
-        written = False
-    if not written:
+    if not cv2.imwrite(path, drawn):
         raise ValueError(f'--sheet {path} cannot be written: name another file')
     print(f'evaluate: --sheet {path} is written', file=sys.stderr)
 

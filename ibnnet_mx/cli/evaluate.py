@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 
-from ibnnet_mx.cli import options, source
+from ibnnet_mx.cli import options, outputs, source
 from ibnnet_mx.shift import table
 
 EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
@@ -35,7 +35,7 @@ def make_parser():
         nargs='+',
         action='extend',
         metavar='NAME=DATA',
-        help='several in the place of DATA: a row each, mean and worst',
+        help='several in the place of DATA: a row each, mean and worst; without --shift and drawings',
     )
     add('--crop-size', type=int, help='side of what the network sees, such as 224 or 320; unset: as it was trained')
     add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, records as they are')
@@ -45,12 +45,12 @@ def make_parser():
         default=1,
         help='1: the centre; 10: corners, centre and their mirrors, probabilities averaged',
     )
-    add('--batch-size', type=int, default=100, help='changes the speed only, never the result')
+    add('--batch-size', type=int, default=100, help='changes the speed alone, and what sums are rounded to')
     add('--threads', type=int, help='of the reader, and processes that shift pictures; unset: one for each core')
     add('--max-bad-records', type=int, default=0, help='damaged pictures that are skipped')
     add('--every', type=int, default=1, metavar='K', help='each K-th picture alone, for a faster answer')
     add = parser.add_argument_group('shifted pictures').add_argument
-    add('--shift', metavar='SHIFTS', help='errors on corrupted pictures too, and their mean')
+    add('--shift', metavar='SHIFTS', action='append', help='errors on corrupted pictures too, and their mean')
     add('--seed', type=int, help='of what the shifts draw; unset: 0')
     add('--baseline', metavar='PREFIX', help='a checkpoint to compare with: mCE and relative mCE, or domain by domain')
     add('--baseline-epoch', type=int, help='of --baseline; unset: that of --epoch')
@@ -99,14 +99,14 @@ def check(args):
         raise ValueError(f'--baseline {args.baseline} needs --shift or --domains')
     drawings.check(args.sheet, args.confusion)
     given = [path for path in (args.data, args.data_dir) if path is not None]
-    options.spare(given, {'--sheet': args.sheet, '--confusion': args.confusion})
+    outputs.spare(given, {'--sheet': args.sheet, '--confusion': args.confusion})
 
 
 def place(args):
     """DATA. ValueError: none or two of them."""
-    given = [path for path in (args.data, args.data_dir, args.domains) if path is not None]
+    given = [path for path in (args.data, args.data_dir) if path is not None] + ['--domains'] * bool(args.domains)
     if len(given) != 1:
-        raise ValueError(f'DATA: name one place of pictures, {"none" if not given else "two"} came')
+        raise ValueError(f'DATA: name one place of pictures, {" and ".join(given) or "none"} came')
     return given[0]
 
 
@@ -166,6 +166,7 @@ def evaluate(args):
     from ibnnet_mx.cli import domains, drawings, evaluation, shifts
     from ibnnet_mx.recordio.reader import Options
 
+    args.shift = ','.join(args.shift) if args.shift is not None else None
     check(args)
     path, wanted = place(args), shift.chosen(args.shift) if args.shift is not None else []
     named, seed = domains.read(args.domains) if args.domains else {}, args.seed or 0

@@ -77,6 +77,11 @@ def open_pictures(model, path, source, batch_size, resize=None, crops=1, options
 
     pictures = data.evaluation_iter(path, source, batch_size, resize, crops, options, raw)
     names = diagnosis.Names(pictures.names if pictures.classes == len(pictures.names) else (), model.names)
+    try:
+        diagnosis.refuse_names(names, model.label, pictures.path)
+    except ValueError:
+        pictures.close()
+        raise
     order = diagnosis.order(names)
     if order is not None:
         pictures.follow(order, model.names)
@@ -108,11 +113,13 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         remarks += diagnosis.diagnose(result, pictures.classes, names, measure, now)
     finally:
         pictures.close()
-    keys = class_keys(model.classes, pictures.names or model.names)
+    whole = len(pictures.names) == model.classes
+    keys = class_keys(model.classes, pictures.names if whole else model.names or pictures.names)
     told = dict(
         model=model.label,
         data=pictures.path,
         count=result.count,
+        every=options.every if options else 1,
         top1=result.top1,
         top5=result.top5,
         cross_entropy=finite(result.cross_entropy),
@@ -131,7 +138,8 @@ def lines(found, per_class=False):
     """The text of a report: a table, then the best and the worst classes, or all of them in the order of the labels."""
     short = f', short side {found["resize"]}' if found['resize'] else ''
     yield f'{found["model"]} on {found["data"]}'
-    yield f'  {found["count"]} pictures, crop {found["crop_size"]}{short}, crops {found["crops"]}'
+    every = f', 1 of {found["every"]} alone' if found['every'] > 1 else ''
+    yield f'  {found["count"]} pictures{every}, crop {found["crop_size"]}{short}, crops {found["crops"]}'
     yield f'  top-1          {100 * found["top1"]:.2f} %'
     if found['top5'] is not None:
         yield f'  top-5          {100 * found["top5"]:.2f} %'

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import select
 import signal
 import sys
-from pathlib import Path
-from typing import Any, Callable, Mapping, NoReturn, Sequence
+from typing import Any, Callable, NoReturn, Sequence
 
 from ibnnet_mx import _env
+from ibnnet_mx.cli import streams
 from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
 from ibnnet_mx.registry import NORMS, SMALL
 
@@ -45,35 +43,6 @@ def one_line(text: str) -> str:
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())
 
 
-def spare(given: Sequence[str], written: Mapping[str, str | None]) -> None:
-    """ValueError: a file that an option is to write is one of those that are read, or a picture in their class folders.
-
-    given: files and folders that are read. written: {option: file}, None for what is not asked for.
-    """
-    for option, path in written.items():
-        if path is None or not os.path.isfile(path):
-            continue
-        file = Path(path).resolve()
-        for one in given:
-            place = Path(one).resolve()
-            pictures = place.is_dir() and not any(place.glob('*.rec'))
-            if place == file or pictures and place in file.parent.parents:
-                raise ValueError(f'{option} {path} would replace what is read from {one}: name another file')
-
-
-def _reader_gone() -> bool:
-    """Whether who read what is printed has ended, as `head` does; what is left to print is then dropped."""
-    paper = select.poll()
-    try:
-        paper.register(sys.stdout.fileno(), select.POLLOUT)
-    except (OSError, ValueError):  # a stream in memory, which nobody can leave
-        return False
-    gone = any(event & select.POLLERR for _, event in paper.poll(0))
-    if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return gone
-
-
 def run(
     command: Callable[[argparse.Namespace], int | None],
     parser: Parser,
@@ -81,13 +50,14 @@ def run(
     interrupted: str = 'interrupted',
 ) -> int:
     """The exit code of `command(options)`; a mistake, a file's trouble or a missing package is one line and 2."""
+    streams.whole()
     options = parser.parse_args(argv)
     try:
         code = command(options) or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError as error:
-        if _reader_gone():
+        if streams.reader_gone():
             return 128 + signal.SIGPIPE  # as a shell says it of a program in C
         code, text = 2, str(error)
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from ibnnet_mx.cli import options, source
+from ibnnet_mx.cli import options, outputs, source
 from ibnnet_mx.cli.classifier import Classifier, Features
 from ibnnet_mx.recordio.pictures import SUFFIXES
 
@@ -78,15 +78,15 @@ def _lines(path, complain):
         return None
 
 
-def tell(path, views, as_json):
-    """One picture's result on stdout. views: classifier.Seen of each network."""
+def tell(path, views, as_json, shift):
+    """One picture's result on stdout. views: classifier.Seen of each network. shift: as it was asked for, or None."""
     if as_json:
-        line = {'image': path, 'top': _rows(views[0].top)}
+        line = {'image': path, **({'shift': shift} if shift else {}), 'top': _rows(views[0].top)}
         for view in views[1:]:
             line['compare'] = {'network': view.network, 'top': _rows(view.top)}
         print(json.dumps(line), flush=True)
         return
-    print(path)
+    print(f'{path}, {shift}' if shift else path)
     for view in views:
         top = view.top
         if len(views) > 1:
@@ -170,7 +170,7 @@ def predict(args, default_names=None):
         print(f'predict: {text}', file=sys.stderr)
 
     files = files_of(args.img)
-    options.spare(files, {**dict(drawings), '--features': args.features})
+    outputs.spare(files, {**dict(drawings), '--features': args.features})
     models = open_all(args, default_names, complain)
     drawn = []
     for first in range(0, len(files), BATCH):
@@ -186,14 +186,14 @@ def predict(args, default_names=None):
                 if any(p != p for _, _, p in view.top):
                     whose = 'the network' if len(seen) == 1 else view.network
                     complain(f'--img {path}: {whose} gives no numbers (NaN): its weights are damaged or diverged')
-            tell(path, seen, args.json)
+            tell(path, seen, args.json, args.shift)
             if drawings and len(drawn) < bars.MOST:
                 drawn.append((path, seen))
     if models[0].features:
         models[0].features.write()
     for option, path in drawings if drawn else ():
         explained = option == '--explain'
-        bars.draw(option, path, drawn, explained or args.shift is not None, explained)
+        bars.draw(option, path, drawn, explained or args.shift is not None, explained, args.shift)
     return 1 if complaints else 0
 
 

@@ -77,7 +77,7 @@ def report(found, labels, seed):
     """What --json prints under 'shift'; found: of measure() for the model, and the baseline where there is one.
 
     mean: over all names; with a baseline also mCE and relative_mCE of arXiv:1903.12261 over the corruptions among them,
-    as fractions of the baseline's, None with a reason in why_not.
+    as fractions of the baseline's, None with a reason in why_not. whole: whether they are all 15 at all severities.
     """
     ours, *others = [_of_model(found, number) for number in range(len(labels))]
     ours['seed'] = seed
@@ -87,6 +87,8 @@ def report(found, labels, seed):
         ours['mCE'], why = _ratio(ours['error'], theirs['error'])
         ours['relative_mCE'], why_relative = _ratio(ours['error'], theirs['error'], clean)
         ours['why_not'] = why or why_relative
+        there = {(name, int(severity)) for name, errors in ours['error'].items() for severity in errors}
+        ours['whole'] = there >= set(shift.chosen('all'))
     return ours
 
 
@@ -94,12 +96,12 @@ def lines(told):
     """The text of a report: a row a shift, a column a severity, errors in percent."""
     severities = sorted({severity for errors in told['error'].values() for severity in errors})
     theirs = told.get('baseline')
-    head = ''.join(f'{severity:>7}' for severity in severities) + '   mean' + (' baseline' if theirs else '')
+    head = ' ' + ''.join(f'{severity:>7}' for severity in severities) + '   mean' + (' baseline' if theirs else '')
     yield f'  error, %, by severity{head}'
 
     def row(name, values, average, other):
         cells = ''.join(f'{100 * values[s]:7.2f}' if s in values else '      -' for s in severities)
-        return f'    {name:<19}{cells}{100 * average:7.2f}' + (f'{100 * other:9.2f}' if theirs else '')
+        return f'    {name:<20}{cells}{100 * average:7.2f}' + (f'{100 * other:9.2f}' if theirs else '')
 
     for name, errors in told['error'].items():
         yield row(name, errors, mean(errors.values()), mean(theirs['error'][name].values()) if theirs else None)
@@ -113,6 +115,7 @@ def lines(told):
     gap = told['calibration_error']
     yield f'  calibration error of the shifted {"not finite" if gap is None else f"{100 * gap:.2f} %"}'
     if theirs:
+        of = '' if told['whole'] else ' of these shifts alone'
         for key, what in (('mCE', 'mCE'), ('relative_mCE', 'relative mCE')):
             value = f'not to be had: {told["why_not"]}' if told[key] is None else f'{100 * told[key]:.2f} %'
-            yield f'  {what} {value} (100 %: {theirs["model"]})'
+            yield f'  {what}{of} {value} (100 %: {theirs["model"]})'

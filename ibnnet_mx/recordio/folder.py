@@ -10,6 +10,7 @@ import numpy as np
 
 from ibnnet_mx.recordio import sources
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
+from ibnnet_mx.recordio.pictures import SUFFIXES
 from ibnnet_mx.recordio.shards import Shards
 from ibnnet_mx.recordio.sources import SourceError
 
@@ -88,4 +89,8 @@ def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
         if not found:
             raise RecordError(f'{name}: no file is named so')
         return open_records(found)
+    if name.endswith('.lst'):
+        raise RecordError(f'{name} is a list of pictures: name the .rec beside it')
+    if name.lower().endswith(SUFFIXES):
+        raise RecordError(f'{name} is a picture: name a folder with a folder for each class')
     return RecordFile(path)

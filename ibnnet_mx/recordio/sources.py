@@ -138,15 +138,18 @@ def _sides(pictures: list[tuple[tuple[str, ...], Any]], where: str, notes: list[
 
 
 def from_folder(folder: str) -> Source:
-    names, empty = [], []
+    names, empty, hidden = [], [], []
     for path, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
         below = os.path.relpath(path, folder).replace(os.sep, '/')
+        hidden += [os.path.normpath(f'{below}/{name}') for name in sorted(folders) if name.startswith('.')]
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))  # such as .ipynb_checkpoints
         names += [file if below == '.' else f'{below}/{file}' for file in files]
         if not files and not folders and below != '.':
             empty.append(below)
     source = from_names(names, folder, Store(folder))
-    return source._replace(notes=source.notes + [f'the folder {name} is empty: it is no class' for name in empty])
+    notes = [f'the folder {name} is empty: it is no class' for name in empty]
+    notes += [f'the folder {name} is hidden: it is no class' for name in hidden]
+    return source._replace(notes=source.notes + notes)
 
 
 def from_digits() -> Source:

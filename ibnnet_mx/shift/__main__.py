@@ -9,7 +9,8 @@ import sys
 import cv2
 import numpy as np
 
-from ibnnet_mx.cli.options import Parser, run, spare
+from ibnnet_mx.cli.options import Parser, run
+from ibnnet_mx.cli.outputs import spare, writable
 from ibnnet_mx.shift import NAMES, apply, chosen
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
@@ -75,15 +76,11 @@ def draw(args: argparse.Namespace) -> None:
     if args.seed < 0:
         raise ValueError(f'--seed {args.seed} must not be below 0')
     spare([args.picture], {'SHEET': args.sheet})
+    writable('SHEET', args.sheet)
     usual = [(name, level) for name in NAMES for level in (1, 3, 5)]
     wanted = usual if args.shift is None else chosen(args.shift)
     paper = drawn(square(args.picture, args.size), wanted, args.seed)
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(args.sheet)), exist_ok=True)
-        written = cv2.imwrite(args.sheet, paper[:, :, ::-1])
-    except OSError:
-        written = False
-    if not written:
+    if not cv2.imwrite(args.sheet, paper[:, :, ::-1]):
         raise ValueError(f'SHEET {args.sheet} cannot be written: name another file')
 
 
