@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -320,6 +322,22 @@ def test_what_a_user_can_cure_is_one_line(capsys):
     assert ends(capsys, KeyboardInterrupt(), 'stopped; go on') == (130, 'tool: stopped; go on\n')
     with pytest.raises(RuntimeError):
         ends(capsys, RuntimeError('a mistake of ours keeps its traceback'))
+
+
+def test_a_command_that_is_terminated_cleans_up(capsys):
+    cleaned = []
+
+    def command(args):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            cleaned.append(True)
+
+    assert options.run(command, options.Parser(prog='tool'), []) == 143
+    assert capsys.readouterr().err == 'tool: interrupted\n'
+    assert cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize('closed', ['>&-', '2>&-', '<&- >&- 2>&-'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 from typing import Any, Callable, NoReturn, Sequence
 
 from ibnnet_mx import _env
@@ -43,6 +44,14 @@ def one_line(text: str) -> str:
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())
 
 
+class _Terminated(KeyboardInterrupt):
+    """As Ctrl-C, which no handler of errors keeps from ending what runs."""
+
+
+def _terminated(*_: Any) -> NoReturn:
+    raise _Terminated
+
+
 def run(
     command: Callable[[argparse.Namespace], int | None],
     parser: Parser,
@@ -52,6 +61,9 @@ def run(
     """The exit code of `command(options)`; a mistake, a file's trouble or a missing package is one line and 2."""
     streams.whole()
     options = parser.parse_args(argv)
+    alone = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # which would leave processes that a command has begun
+    if alone and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         code = command(options) or 0
         sys.stdout.flush()
@@ -60,8 +72,8 @@ def run(
         if streams.reader_gone():
             return 128 + signal.SIGPIPE  # as a shell says it of a program in C
         code, text = 2, str(error)
-    except KeyboardInterrupt:
-        code, text = 130, interrupted
+    except KeyboardInterrupt as error:
+        code, text = (128 + signal.SIGTERM if isinstance(error, _Terminated) else 130), interrupted
     except Stopped as stopped:
         code, text = stopped.code, str(stopped)
     except OSError as error:
@@ -70,6 +82,9 @@ def run(
         code, text = 2, _env.said(error)
     except ValueError as error:
         code, text = 2, str(error)
+    finally:
+        if signal.getsignal(signal.SIGTERM) is _terminated:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
     print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)
     return code
 
