@@ -128,6 +128,7 @@ def test_a_domain_is_left_out_and_a_tenth_of_the_others_held_out(parts, pacs, tm
         (['--pacs', '{empty}', '--seeds', '0'], '--seeds 0 must be at least 1'),
         (['--pacs', '{empty}', '--out', '{file}/out'], '--out .*file/out cannot be made'),
         (['--tables'], '--results .* is no folder'),
+        (['--tables', '--results', '{empty}'], '--results .*/empty holds no results'),
     ],
 )
 def test_what_is_lacking_is_named(parts, words, told, tmp_path, monkeypatch):

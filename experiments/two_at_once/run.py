@@ -204,6 +204,8 @@ def check(args: argparse.Namespace, parts: list[str], given: dict[str, str | Non
     if args.tables:
         if not args.results.is_dir():
             raise SystemExit(f'--results {args.results} is no folder; the published ones are in {HERE / "results"}')
+        if not tables.load(args.results):
+            raise SystemExit(f'--results {args.results} holds no results; the published ones are in {HERE / "results"}')
         return
     if not parts:
         raise SystemExit(

@@ -190,13 +190,14 @@ def text_of(found: dict) -> str:
     ]
     parts = {part for part, _, _ in found}
     if 'cifar10' in parts:
-        for version in VERSIONS:
+        versions = [version for version in VERSIONS if any(key[:2] == ('cifar10', version) for key in found)]
+        for version in versions:
             text += [
                 f'CIFAR-10, ResNet-20 {version}: error, %\n',
                 compared(cifar10_columns(found, version), [*MAIN, 'in']),
             ]
         text += ['CIFAR-10: error, %, by severity\n', severity_table(found)]
-        for version in VERSIONS:
+        for version in versions:
             text += [
                 f'CIFAR-10, ResNet-20 {version}: error, %, mean over the five severities\n',
                 name_table(found, version),
