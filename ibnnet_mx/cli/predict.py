@@ -58,7 +58,7 @@ def class_names(given, models, default, complain):
     counts = sorted({model.classes for model in models})
     if lines is not None and len(lines) not in counts:
         kinds = f'network {counts[0]}' if len(counts) == 1 else f'networks {" and ".join(map(str, counts))}'
-        complain(f'--synset {given} has {len(lines)} names, the {kinds} classes')
+        complain(f'--synset {given} has {len(lines)} names, the {kinds} classes: its own names, or numbers, are used')
     usual = _lines(default, None) if default and os.path.isfile(default) else None
     found = []
     for model in models:
@@ -74,7 +74,8 @@ def _lines(path, complain):
         return text[: -1 if text.endswith('\n') else None].split('\n') if text else []
     except (OSError, UnicodeDecodeError) as error:
         if complain:
-            complain(f'--synset {path} cannot be read: {getattr(error, "strerror", None) or "it is no text"}')
+            why = getattr(error, 'strerror', None) or 'it is no text'
+            complain(f"--synset {path} cannot be read: {why}; the network's own names, or numbers, are used")
         return None
 
 
