@@ -75,12 +75,13 @@ def refuse_labels(labels: np.ndarray, classes: int, network: str, data: str) -> 
 def refuse_names(names: Names, network: str, data: str) -> None:
     """ValueError where some of the data's classes are the network's by their names and others unknown to it.
 
-    Its labels are then no classes of the network, but for classes that have other names in the same places.
+    Its labels are then no classes of the network, unless it has as many, and other names for some in the same places.
     """
     places = {_key(name): number for number, name in enumerate(names.network)}
     strange = [name for name in names.data if _key(name) not in places]
     moved = [name for label, name in enumerate(names.data) if places.get(_key(name), label) != label]
-    if not strange or len(strange) == len(names.data) or not (moved or len(names.data) > len(names.network)):
+    renamed = not moved and len(names.data) == len(names.network)
+    if renamed or len(strange) in (0, len(names.data)):
         return
     more = f' and {len(strange) - 1} others' if len(strange) > 1 else ''
     raise ValueError(

@@ -89,6 +89,27 @@ def test_names_that_do_not_match_are_told(names, told):
     assert told in diagnosis.matching(names)
 
 
+@pytest.mark.parametrize(
+    ('names', 'refused'),
+    [
+        (['ant', 'cat', 'dog'], True),  # moves those behind it
+        (['cat', 'dog', 'pig', 'yak'], True),  # one more, at the end
+        (['cat', 'yak'], True),  # fewer: the label of yak is dog's
+        (['cat', 'cow', 'pig'], False),  # dog by another name
+        (['a', 'b'], False),  # names of another kind
+        (['dog', 'cat'], False),
+        ([], False),
+    ],
+)
+def test_classes_that_are_half_known_are_refused(names, refused):
+    names = Names(names, ['cat', 'dog', 'pig'])
+    if refused:
+        with pytest.raises(ValueError, match=r"a.rec: --model x does not know the class '(ant|yak)', but [123] of its"):
+            diagnosis.refuse_names(names, '--model x', 'a.rec')
+    else:
+        diagnosis.refuse_names(names, '--model x', 'a.rec')
+
+
 def test_a_few_pictures_are_not_near_chance():
     labels = np.arange(10) % 7
     for right, near in ((0, True), (3, False)):  # 3 of 10 may be chance, but are more than twice of it

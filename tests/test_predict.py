@@ -69,7 +69,9 @@ def test_the_seeds_convention(folder, capsys):
 def test_a_synset_of_another_length_is_told(folder, text, count, tmp_path, capsys):
     (tmp_path / 'names.txt').write_text(text, encoding='utf-8')
     assert run(folder, '--img', folder / 'a.png', '--synset', tmp_path / 'names.txt') == 1
-    assert f'names.txt has {count} names, the network 4 classes' in capsys.readouterr().err
+    assert (
+        f'names.txt has {count} names, the network 4 classes: its own names, or numbers, are' in capsys.readouterr().err
+    )
 
 
 def test_names_are_as_an_editor_shows_them(folder, tmp_path, capsys):

@@ -76,7 +76,7 @@ def drawn(monkeypatch):
     found = {}
 
     def draw(option, path, results, seen, heat, shift):
-        found[option] = results, seen, heat
+        found[option], found['shift'] = (results, seen, heat), shift
 
     monkeypatch.setattr(bars, 'draw', draw)
     return found
@@ -171,7 +171,9 @@ def test_a_shift_is_of_the_pixels_that_the_network_sees(run, folder, drawn, caps
     words = ('--shift', 'gaussian_noise:3', '--json')
     assert run('a', '--img', 'broken.jpg', '0.png', *words, '--plot', 'p.png') == 1
     (shifted,) = rows(capsys)
-    assert shifted['shift'] == 'gaussian_noise:3'
+    assert shifted['shift'] == drawn['shift'] == 'gaussian_noise:3'
+    assert run('a', '--img', '0.png', *words[:2]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f'{folder}/0.png, gaussian_noise:3'
     ((_, (view,)),), seen, heat = drawn['--plot']
     assert (seen, heat) == (True, False)
     crop = data.load_crop(folder / '0.png', 32, 'resize')

@@ -148,6 +148,17 @@ def test_the_relative_numbers_are_those_of_the_paper(records):
     assert same['baseline']['mean'] == same['mean']
 
 
+def test_all_corruptions_at_all_severities_are_the_whole(records):
+    found = measured(records, [Model(), Model()], [('brightness', 5)])
+    some = found['brightness', 5]
+    every = {('clean', 0): found['clean', 0], **dict.fromkeys(shift.chosen('all'), some)}
+    told = shifts.report(every, ['a', 'b'], 0)
+    assert told['whole'] is True
+    assert '  mCE 100.00 % (100 %: b)' in list(shifts.lines(told))
+    every.pop(('fog', 3))
+    assert shifts.report(every, ['a', 'b'], 0)['whole'] is False
+
+
 def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
     told = shifts.report(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
     assert (told['mCE'], told['relative_mCE']) == (None, None)

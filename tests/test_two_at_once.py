@@ -181,6 +181,14 @@ def test_a_damaged_file_of_results_is_named(parts, tmp_path, text):
         parts.run.tell(tmp_path)
 
 
+def test_tables_that_cannot_be_written_are_named(parts, tmp_path, monkeypatch):
+    (tmp_path / 'cifar10_v1_bn_seed0.json').write_text(json.dumps(made_up(0.3)))
+    (tmp_path / 'table.md').mkdir()
+    monkeypatch.setattr(sys, 'argv', ['run.py', '--tables', '--results', str(tmp_path)])
+    with pytest.raises(SystemExit, match='table.md cannot be written: Is a directory'):
+        parts.run.main()
+
+
 def test_a_copy_of_a_result_does_not_count_twice(parts, tmp_path):
     for name in ('cifar10_v1_bn_seed0', 'cifar10_v1_bn_seed0 (1)'):
         (tmp_path / f'{name}.json').write_text(json.dumps(made_up(0.3)))
