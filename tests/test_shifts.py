@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from ibnnet_mx import data, scoring, shift
 from ibnnet_mx.cli import domains, drawings, evaluate, evaluation, shifts
@@ -146,6 +148,21 @@ def test_the_relative_numbers_are_those_of_the_paper(records):
     same = shifts.report(measured(records, [Model(), Model()], shift.chosen('brightness')), ['a', 'b'], 0)
     assert (same['mCE'], same['relative_mCE']) == (1, 1)
     assert same['baseline']['mean'] == same['mean']
+
+
+def test_numbers_are_told_before_a_drawing_fails(checkpoint, records, tmp_path, capsys, monkeypatch):
+    """As on a disk that is full by then."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(cv2, 'imwrite', lambda *_: False)
+    monkeypatch.setattr(Figure, 'savefig', full)
+    for option, name in (('--confusion', 'c.png'), ('--sheet', 's.png')):
+        code, (out, err) = run(checkpoint, capsys, records, option, tmp_path / name)
+        assert code == 2
+        assert 'top-1' in out
+        assert f'{option} {tmp_path}/{name} cannot be written' in err
 
 
 def test_all_corruptions_at_all_severities_are_the_whole(records):
