@@ -134,6 +134,7 @@ BEFORE_DATA = [
     (['--dry-run', '--norm-batch-size', '3'], '--norm-batch-size 3 must divide the 256 pictures of a device'),
     (['--dry-run', '--norm-batch-size', '512'], '--norm-batch-size 512 must divide the 256 pictures of a device'),
     (['--profile', 'a.txt'], '--profile a.txt: the name must end in .json or .png'),
+    (['--profile', '/proc/a.json'], '--profile /proc/a.json cannot be written: '),
     (['--accumulate', '0'], '--accumulate 0 must be at least 1'),
     (['--lr-batch', '0'], '--lr-batch 0 must be above 0'),
     (
@@ -364,6 +365,24 @@ def test_a_closed_stream_is_not_taken_by_a_file(closed, tmp_path):
     assert int((tmp_path / 'made').read_text()) > 2
     assert done.stdout == ('' if '>&-' in closed.replace('2>&-', '') else 'a\n')
     assert done.stderr == ('' if '2>&-' in closed else 'b\n')
+
+
+def test_letters_that_the_output_lacks_are_escaped(tmp_path):
+    (tmp_path / 'tool.py').write_text(
+        'import os\n'
+        'from ibnnet_mx.cli import options\n'
+        'def command(args):\n'
+        "    print('caf\\u00e9', os.fsdecode(b'\\xff.png'))\n"
+        "options.run(command, options.Parser(prog='tool'))\n"
+    )
+    for encoding, told in (('ascii', rb'caf\xe9 \udcff.png'), ('utf-8', 'café \\udcff.png'.encode())):
+        done = subprocess.run(
+            [sys.executable, 'tool.py'],
+            cwd=tmp_path,
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': encoding, 'LC_ALL': 'C.UTF-8'},
+            capture_output=True,
+        )
+        assert (done.stdout.splitlines(), done.stderr) == ([told], b'')
 
 
 @pytest.mark.parametrize('lines', [1, 5000])

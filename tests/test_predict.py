@@ -215,7 +215,7 @@ def test_weights_and_onnx_predict_as_the_checkpoint(folder, tmp_path, capsys):
     ('words', 'text'),
     [
         (['--features', 'out.txt'], '--features out.txt: the name must end in .npz'),
-        (['--features', 'none/out.npz'], 'is no folder that can be written'),
+        (['--features', '/proc/none/out.npz'], '--features /proc/none/out.npz cannot be written: '),
         (['--weights', 'x.pth'], '--prefix and --weights given: name one'),
         (['--model', 'resnet18'], '--model resnet18 belongs to --weights: --prefix says what it is itself'),
     ],

@@ -181,6 +181,9 @@ def test_a_shift_is_of_the_pixels_that_the_network_sees(run, folder, drawn, caps
     cv2.imwrite(str(tmp_path / 'noisy.png'), view.crop[:, :, ::-1])
     assert run('a', '--img', 'noisy.png', '--json') == 0
     assert rows(capsys)[0]['top'] == shifted['top']
+    assert run('a', '--img', 'broken.jpg', '0.png', *words, '--plot', 'p.png', '--seed', '5') == 1
+    again = drawn['--plot'][0][0][1][0].crop
+    np.testing.assert_array_equal(again, shift.apply(crop[None], [1], 'gaussian_noise', 3, 5)[0])
 
 
 def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
@@ -224,6 +227,8 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
         (('--shift', 'fog:3,blur:1'), '--shift fog:3,blur:1 is 5 shifts: name one'),
         (('--shift', 'fog:9'), "--shift fog:9: severity '9'"),
         (('--shift', ''), '--shift '),
+        (('--shift', 'fog:1', '--seed', '-1'), '--seed -1 must be at least 0'),
+        (('--seed', '1'), '--seed 1 is of what --shift draws: name a shift by that'),
     ],
 )
 def test_mistakes_are_one_line(run, capsys, tmp_path, words, text):

@@ -346,10 +346,15 @@ def test_the_command_draws_a_row_a_shift(tmp_path, capsys):
     words = [str(tmp_path / 'a.png'), str(tmp_path / 's.png'), '--size', '96', '--shift', 'hue:5,fog:1,fog:5']
     assert command.main(words) == 0
     paper = cv2.imread(str(tmp_path / 's.png'))[:, :, ::-1]
-    fog, hue = (paper[command.LINE :][:96, left:] for left in (0, 2 * (96 + command.GAP) + 2 * command.GAP))
+    step, head = 96 + command.GAP, 2 * command.LINE  # the severities, then the name
+    fog, hue = (paper[head:][:96, left:] for left in (0, 2 * step + 2 * command.GAP))
     assert np.array_equal(fog[:, :96], shift.apply(x[None], [0], 'fog', 1)[0])
     assert (hue[:, :96] == 255).all()
-    assert np.array_equal(hue[:, 96 + command.GAP :][:, :96], shift.apply(x[None], [0], 'hue', 5)[0])
+    assert np.array_equal(hue[:, step:][:, :96], shift.apply(x[None], [0], 'hue', 5)[0])
+    heads = [paper[: command.LINE, left:][:, :96] for left in (0, step, 2 * step + 2 * command.GAP)]
+    assert [bool((head < 128).any()) for head in heads] == [True] * 3
+    assert not np.array_equal(heads[0], heads[1])  # severity 1 and 5
+    assert np.array_equal(heads[0], heads[2])
 
 
 @pytest.mark.parametrize(

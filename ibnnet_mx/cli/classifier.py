@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import os
 from typing import Any, NamedTuple
+
+from ibnnet_mx.cli import outputs
 
 
 class Seen(NamedTuple):
@@ -115,9 +116,7 @@ class Features:
             raise ValueError(f'--features {path}: the name must end in .npz')
         if found.net is None:
             raise ValueError(f'--features: {found.label} gives logits alone; use --prefix or --weights')
-        folder = os.path.dirname(os.path.abspath(path))
-        if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-            raise ValueError(f'--features {path}: {folder} is no folder that can be written')
+        outputs.writable('--features', path)
         self._path, self._model, self._ctx = path, found.model, found.ctx
         self._net, self._files, self._rows = convert.with_embedding(found.net), [], []
         self._net.hybridize()

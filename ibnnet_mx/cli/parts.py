@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ibnnet_mx import _env, recipe
-from ibnnet_mx.cli import start
+from ibnnet_mx.cli import outputs, start
 from ibnnet_mx.distributed import job
 
 
@@ -25,6 +25,7 @@ def check(args):
         from ibnnet_mx import profiling
 
         profiling.check(args.profile)
+        outputs.writable('--profile', args.profile)
 
 
 def resumed(args, store, warn):

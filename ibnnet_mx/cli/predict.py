@@ -35,6 +35,7 @@ def make_parser():
     add('--compare', metavar='PREFIX', help='another checkpoint, side by side with the network')
     add('--compare-epoch', type=int, help='of the checkpoint of --compare; unset: that of --epoch')
     add('--shift', metavar='NAME:SEVERITY', help='change what the network sees first, as evaluate.py does: fog:3')
+    add('--seed', type=int, help='of what --shift draws; unset: 0')
     return parser
 
 
@@ -113,14 +114,20 @@ def _device(gpu):
     return mx.gpu(gpu)
 
 
-def shifts(text):
-    """(crops (n, S, S, 3), positions) -> the crops as --shift changes them. ValueError: not one shift."""
+def shifts(text, seed):
+    """(crops (n, S, S, 3), positions) -> the crops as --shift and --seed change them. ValueError: not one shift."""
     from ibnnet_mx import shift
 
-    found = [] if text is None else shift.chosen(text)
-    if text is not None and len(found) != 1:
+    if text is None:
+        if seed is not None:
+            raise ValueError(f'--seed {seed} is of what --shift draws: name a shift by that')
+        return lambda crops, positions: crops
+    found = shift.chosen(text)
+    if len(found) != 1:
         raise ValueError(f'--shift {text} is {len(found)} shifts: name one, with its severity, such as fog:3')
-    return lambda crops, positions: shift.apply(crops, positions, *found[0]) if found else crops
+    if seed is not None and seed < 0:
+        raise ValueError(f'--seed {seed} must be at least 0')
+    return lambda crops, positions: shift.apply(crops, positions, *found[0], seed or 0)
 
 
 def crops_of(models, files, first, complain):
@@ -164,7 +171,7 @@ def predict(args, default_names=None):
         raise ValueError(f'--explain {args.explain} is the file of --plot: name another')
     if args.explain_class is not None and not args.explain:
         raise ValueError(f'--explain-class {args.explain_class} belongs to --explain: name a file by that')
-    shifted, complaints = shifts(args.shift), []
+    shifted, complaints = shifts(args.shift, args.seed), []
 
     def complain(text):
         complaints.append(text)

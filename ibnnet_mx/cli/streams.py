@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
 
 
 def whole() -> None:
-    """Opens on nothing what is closed of the three, lest a file or the words of a library take its number."""
+    """Opens on nothing what is closed of the three, lest a file or the words of a library take its number.
+
+    What the encoding of the output lacks (a file's name may hold anything) is written as \\xe9, as stderr does it.
+    """
     for number, name in enumerate(('stdin', 'stdout', 'stderr')):
         try:
             os.fstat(number)
@@ -16,6 +20,8 @@ def whole() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, 'w' if number else 'r', encoding='utf-8'))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
 
 
 def reader_gone() -> bool:

@@ -50,17 +50,27 @@ def square(path: str, size: int) -> np.ndarray:
     return np.ascontiguousarray(small[:, :, ::-1])
 
 
+def _write(paper: np.ndarray, text: str, left: int, top: int) -> None:
+    grey, start = (40, 40, 40), (left, top + LINE - 5)
+    cv2.putText(paper, text, start, cv2.FONT_HERSHEY_SIMPLEX, 0.45, grey, 1, cv2.LINE_AA)
+
+
 def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.ndarray:
-    """uint8 (H, W, 3), RGB: for each name a row of the picture at its severities, names in BESIDE columns."""
+    """uint8 (H, W, 3), RGB: for each name a row of the picture at its severities, names in BESIDE columns.
+
+    Each column of severities has its own at the top.
+    """
     size, times = len(picture), -(-LEAST // len(picture))
     names, levels = list(dict.fromkeys(name for name, _ in wanted)), sorted({level for _, level in wanted})
     step, across = size * times + GAP, min(BESIDE, len(names))
     wide, high, down = step * len(levels) + 2 * GAP, step + LINE, -(-len(names) // across)
-    paper = np.full((down * high, across * wide, 3), 255, np.uint8)
+    paper = np.full((LINE + down * high, across * wide, 3), 255, np.uint8)
     for number, name in enumerate(names):
-        top, left = number % down * high, number // down * wide
-        cv2.putText(paper, name, (left, top + LINE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+        top, left = LINE + number % down * high, number // down * wide
+        _write(paper, name, left, top)
         for place, level in enumerate(levels):
+            if top == LINE:
+                _write(paper, f'severity {level}', left + place * step, 0)
             if (name, level) in wanted:
                 tile = apply(picture[None], [0], name, level, seed)[0].repeat(times, axis=0).repeat(times, axis=1)
                 start = left + place * step
