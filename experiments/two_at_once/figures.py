@@ -119,18 +119,19 @@ def placements(found: dict, path: Path) -> None:
         return
     figure = Figure(figsize=(6, 4), layout='constrained')
     axes = figure.subplots()
+    marks = {'ibn_a_stage1': '^', 'ibn_a_stages123': 'v', 'ibn_a_quarter': 's', 'ibn_a_three_quarters': 'D'}
     for net in filter(columns['clean'].get, NETS):
         values = [columns[name][net] for name in ('clean', 'all 15 corruptions')]
         across, upwards = (100 * mean(by_seed) for by_seed in values)
         wide, high = (100 * _error(by_seed) for by_seed in values)
-        axes.errorbar(across, upwards, high, wide, 'o', markersize=4, color=COLOURS.get(net, 'tab:purple'))
-        name = NETS[net][0].split(', ')[-1]
-        axes.annotate(name, (across, upwards), (4, 4), textcoords='offset points', fontsize=8)
+        look = dict(fmt=marks.get(net, 'o'), markersize=5, color=COLOURS.get(net, 'tab:purple'))
+        axes.errorbar(across, upwards, high, wide, **look, label=NETS[net][0])
     axes.set_title('CIFAR-10, ResNet-20 v1: lower and more to the left is better', fontsize=9)
     axes.set_xlabel('error, %, clean')
     axes.set_ylabel('error, %, all 15 corruptions')
-    axes.margins(0.2)
+    axes.margins(0.1)
     axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)  # names beside the points would lie upon each other
     figure.savefig(path, dpi=110)
 
 
