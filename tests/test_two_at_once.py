@@ -36,8 +36,7 @@ def parts():
 def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(parts.plans.RECIPES, 'cifar10', SMALL)
     monkeypatch.setattr(parts.run, 'SHIFTS', 'noise,zoom_blur,fog,pixelate,hue')
-    monkeypatch.setattr(parts.plans, 'MAIN', ('bn',))
-    monkeypatch.setattr(parts.plans, 'VERSIONS', {'v1': 'resnet'})
+    monkeypatch.setitem(parts.plans.PLAN, 'cifar10', (('v1',), ('bn',), ('v1',), ('in',)))
     words = ['--cifar10', tiny_data, '--parts', 'cifar10', '--seeds', '1', '--jobs', '1', '--dtype', 'float32']
     words += ['--out', tmp_path / 'out', '--results', tmp_path / 'results']
     monkeypatch.setattr(sys, 'argv', ['run.py', *map(str, words)])
@@ -211,7 +210,11 @@ def test_differences_have_the_standard_error_of_two_means(parts, tmp_path):
     assert parts.tables.difference([0.1, 0.2, 0.3], [0.1, 0.3]) == '+0.00 ± 11.55'  # sqrt(100 / 3 + 200 / 2)
 
 
-def test_a_placement_has_a_table_of_its_own_beside_bn_and_ibn_a(parts, tmp_path):
+def test_a_placement_has_a_table_of_its_own_beside_bn_and_ibn_a(parts, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = {}
+    monkeypatch.setattr(Figure, 'savefig', lambda figure, path, **_: drawn.update({Path(path).name: figure}))
     for part, net, value in (
         ('cifar10', 'bn', 0.3),
         ('cifar10', 'ibn_a', 0.2),
@@ -226,7 +229,10 @@ def test_a_placement_has_a_table_of_its_own_beside_bn_and_ibn_a(parts, tmp_path)
         f'{name} minus BN' for name in ('IBN-a', 'IBN-a, a quarter IN')
     }
     assert rows['IBN-a, a quarter IN minus BN'].split(' | ')[1] == '-5.00'
-    assert (tmp_path / 'placements.png').is_file()
+    (axes,) = drawn['placements.png'].axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ['BN', 'IBN-a', 'IBN-a, a quarter IN']
+    points = [tuple(line.get_xydata()[0].round(6)) for line in axes.lines]  # clean errors, corrupted ones
+    assert points == [(20, 30), (20, 20), (20, 25)]
 
 
 def test_a_domain_that_was_left_out_is_not_among_the_others(parts, tmp_path):

@@ -11,6 +11,7 @@ import tables
 from plans import DOMAINS, MAIN, NETS, PLACED, VERSIONS
 
 COLOURS = {'bn': 'tab:gray', 'ibn_a': 'tab:blue', 'ibn_b': 'tab:orange', 'in': 'tab:green'}
+MARKS = dict(zip(PLACED, '^vsD'))  # of those without a colour of their own
 
 
 def _error(values: list[float]) -> float:
@@ -119,12 +120,11 @@ def placements(found: dict, path: Path) -> None:
         return
     figure = Figure(figsize=(6, 4), layout='constrained')
     axes = figure.subplots()
-    marks = {'ibn_a_stage1': '^', 'ibn_a_stages123': 'v', 'ibn_a_quarter': 's', 'ibn_a_three_quarters': 'D'}
     for net in filter(columns['clean'].get, NETS):
         values = [columns[name][net] for name in ('clean', 'all 15 corruptions')]
         across, upwards = (100 * mean(by_seed) for by_seed in values)
         wide, high = (100 * _error(by_seed) for by_seed in values)
-        look = dict(fmt=marks.get(net, 'o'), markersize=5, color=COLOURS.get(net, 'tab:purple'))
+        look = dict(fmt=MARKS.get(net, 'o'), markersize=5, color=COLOURS.get(net, 'tab:purple'))
         axes.errorbar(across, upwards, high, wide, **look, label=NETS[net][0])
     axes.set_title('CIFAR-10, ResNet-20 v1: lower and more to the left is better', fontsize=9)
     axes.set_xlabel('error, %, clean')

@@ -16,7 +16,6 @@ NETS = {  # net: (what the tables call it, ending of the family's name, options)
 }
 MAIN = ('bn', 'ibn_a', 'ibn_b')
 PLACED = ('ibn_a_stage1', 'ibn_a_stages123', 'ibn_a_quarter', 'ibn_a_three_quarters')
-DOUBTED = ('ibn_a_stages123',)  # whose one seed lay too near IBN-a's to tell them apart: all seeds
 VERSIONS = {'v1': 'resnet', 'v2': 'resnet_v2'}
 DOMAINS = ('photo', 'art_painting', 'cartoon', 'sketch')
 SEEDS = 3
@@ -27,6 +26,13 @@ RECIPES = {  # part: options of train_resnet.py
     'pacs': ['--recipe', 'cifar10_fast', '--depth', '20', '--epochs', '30', '--batch-size', '64', '--lr', '0.1'],
 }
 RECIPES['placement'] = RECIPES['cifar10']
+PLAN = {  # part: (wheres and nets of every seed, wheres and nets of seed 0 alone)
+    'cifar10': (tuple(VERSIONS), MAIN, ('v1',), ('in',)),
+    # one seed of stages 1 to 3 lay too near IBN-a's to tell them apart
+    'placement': (('v1',), ('ibn_a_stages123',), ('v1',), ('ibn_a_stage1', 'ibn_a_quarter', 'ibn_a_three_quarters')),
+    'equal': (('v2',), ('bn',), (), ()),
+    'pacs': (DOMAINS, MAIN, DOMAINS, ('in',)),
+}
 SECONDS = {'cifar10': 2200, 'placement': 2200, 'equal': 1100, 'pacs': 420}  # of a run, where none is known
 EVALUATION = 1.2  # a training and its evaluation take so many times the training
 
@@ -61,12 +67,7 @@ def runs(parts: list[str], seeds: int = SEEDS) -> list[Run]:
     found = []
     for seed in range(seeds):
         for part in parts:
-            wheres = {'cifar10': tuple(VERSIONS), 'equal': ('v2',), 'placement': ('v1',)}.get(part, DOMAINS)
-            nets = {'equal': ('bn',), 'placement': DOUBTED}.get(part, MAIN)
-            found += [Run(part, where, net, seed) for where in wheres for net in nets]
-            if not seed:  # InstanceNorm alone and the other placements, once
-                placed = tuple(net for net in PLACED if net not in DOUBTED)
-                once = {'equal': (), 'placement': placed}.get(part, ('in',))
-                places = DOMAINS if part == 'pacs' else ('v1',)
-                found += [Run(part, where, net, 0) for where in places for net in once]
+            wheres, nets, *once = PLAN[part]
+            for places, which in [(wheres, nets), once] if not seed else [(wheres, nets)]:
+                found += [Run(part, where, net, seed) for where in places for net in which]
     return found

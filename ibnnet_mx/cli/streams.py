@@ -1,4 +1,4 @@
-"""The standard streams of a command, which who started it may have closed, or leave before it ends."""
+"""The standard streams of a command, which who started it may have closed, leave early, or give too few letters."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _write(paper: np.ndarray, text: str, left: int, top: int) -> None:
 def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.ndarray:
     """uint8 (H, W, 3), RGB: for each name a row of the picture at its severities, names in BESIDE columns.
 
-    Each column of severities has its own at the top.
+    The severity of each column of pictures stands at its top.
     """
     size, times = len(picture), -(-LEAST // len(picture))
     names, levels = list(dict.fromkeys(name for name, _ in wanted)), sorted({level for _, level in wanted})
