@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import mxnet as mx
 
-from ibnnet_mx import ndfile, sidecar
+from ibnnet_mx import sidecar
+from ibnnet_mx.files import params_file
 
 
 class Inside(NamedTuple):
@@ -125,14 +126,14 @@ class Store:
         for name in _inputs(graph, net):
             param = net.collect_params()[name]
             arrays[('aux:' if name in running else 'arg:') + name] = param.data(ctx or param.list_ctx()[0]).asnumpy()
-        contents = {self.symbol_path: symbol, self.path(epoch, 'params'): ndfile.encode(arrays)}
+        contents = {self.symbol_path: symbol, self.path(epoch, 'params'): params_file.encode(arrays)}
         if states is not None:
-            contents[self.path(epoch, 'states')] = ndfile.encode(states)
+            contents[self.path(epoch, 'states')] = params_file.encode(states)
         files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
         facts = dict(facts, **_numbers(epoch), files=files)
         for path, data in contents.items():
-            ndfile.write(path, data)
-        ndfile.write(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
+            params_file.write(path, data)
+        params_file.write(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
 
     def _clear(self, newest):
         """Deletes what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""
@@ -225,7 +226,7 @@ class Store:
 
     def load(self, run, epoch):
         """Weights, optimiser state and epoch of a checkpoint into a run. ValueError names the file and the misfit."""
-        arrays = {n.split(':', 1)[-1]: a for n, a in ndfile.read(self.path(epoch, 'params')).items()}
+        arrays = {n.split(':', 1)[-1]: a for n, a in params_file.read(self.path(epoch, 'params')).items()}
         params = run.net.collect_params()
         inputs = _inputs(mx.sym.load_json(_graph(run.net).decode()), run.net)
         wrong = set(arrays) ^ set(inputs) or {n for n in arrays if arrays[n].shape != params[n].shape}
@@ -234,7 +235,7 @@ class Store:
         for name, array in arrays.items():
             params[name].set_data(mx.nd.array(array))
         try:
-            run.set_states(ndfile.read(self.path(epoch, 'states')))
+            run.set_states(params_file.read(self.path(epoch, 'states')))
         except ValueError as error:
             raise ValueError(f'{self.path(epoch, "states")} cannot be used: {error}') from None
         facts = self.facts(epoch)

@@ -1,7 +1,7 @@
 """Published weights into a network: downloaded, checked and converted once, then read from a folder of this machine.
 
 The folder is root, else $MXNET_HOME/models, else ~/.mxnet/models, where GluonCV keeps its own. It gets
-NAME-HASH.params (ibnnet_mx.ndfile, our names) and, last, NAME-HASH.json with size, sum and source.
+NAME-HASH.params (ibnnet_mx.files.params_file, our names) and, last, NAME-HASH.json with size, sum and source.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import re
 import sys
 from pathlib import Path
 
-from ibnnet_mx import convert, download, ndfile, registry
+from ibnnet_mx import convert, registry
 from ibnnet_mx.convert import identify
+from ibnnet_mx.files import download, params_file
 from ibnnet_mx.registry import published
 
 REPO_VARIABLE = 'IBNNET_MX_REPO'  # in the place of published.RELEASE: a URL or a folder with files of the same names
@@ -64,7 +65,7 @@ def _kept(model, url, way_out, root):
     key = check.digits if check else hashlib.sha256(url.encode()).hexdigest()[:8]
     path = root / f'{model}-{key}.params'
     if _fault(path) is None:  # without the lock: the folder may be one that others write
-        return ndfile.read(path)
+        return params_file.read(path)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with download.locked(path):
@@ -77,7 +78,7 @@ def _kept(model, url, way_out, root):
         raise ValueError(
             f'{root} cannot be written ({error.strerror}): set MXNET_HOME to another folder, or pass root=FOLDER'
         ) from None
-    return ndfile.read(path)
+    return params_file.read(path)
 
 
 def _fault(path):
@@ -105,7 +106,7 @@ def _convert(model, url, path, way_out):
     finally:
         with contextlib.suppress(FileNotFoundError):
             loaded.unlink()
-    data = ndfile.encode({name: param.data().asnumpy() for name, param in net.collect_params().items()})
+    data = params_file.encode({name: param.data().asnumpy() for name, param in net.collect_params().items()})
     facts = dict(model=model, source=url, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    ndfile.write(path, data)
-    ndfile.write(path.with_suffix('.json'), (json.dumps(facts, indent=1) + '\n').encode())
+    params_file.write(path, data)
+    params_file.write(path.with_suffix('.json'), (json.dumps(facts, indent=1) + '\n').encode())

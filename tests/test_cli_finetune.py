@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, ndfile, registry, weights
+from ibnnet_mx import convert, registry, weights
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import options, plan, start, train
+from ibnnet_mx.files import params_file
 from tests.conftest import ROOT
 from tests.test_cli_train import same, saved, warnings
 
@@ -75,7 +76,7 @@ def test_files_from_elsewhere_are_taken_too(run, source, tmp_path, ending):
     convert.load(net, source)
     path = f'other.{ending}'
     if ending == 'params':
-        ndfile.write(tmp_path / path, (tmp_path / source).read_bytes())
+        params_file.write(tmp_path / path, (tmp_path / source).read_bytes())
     elif ending == 'pth':
         convert.to_torch(net, path)
     else:

@@ -11,9 +11,9 @@ import sys
 import numpy as np
 import pytest
 
-from ibnnet_mx import ndfile
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import train
+from ibnnet_mx.files import params_file
 from ibnnet_mx.trainer import Trainer
 from tests.conftest import ROOT
 from tests.record_sets import png, scene, write
@@ -50,7 +50,7 @@ def saved(tmp_path, epoch=2, prefix='net'):
     """({name: array}, optimiser state) of a checkpoint."""
     store = Store(tmp_path / prefix)
     assert store.fault(epoch) == ''
-    return tuple(ndfile.read(store.path(epoch, kind)) for kind in ('params', 'states'))
+    return tuple(params_file.read(store.path(epoch, kind)) for kind in ('params', 'states'))
 
 
 def same(one, other):

@@ -8,9 +8,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, get_model, ndfile, registry
+from ibnnet_mx import convert, get_model, registry
 from ibnnet_mx.cli import convert as command
 from ibnnet_mx.convert import identify, names, torchfile
+from ibnnet_mx.files import params_file
 from tests.goldens.generate import fill, pictures
 
 FAMILIES = [
@@ -173,7 +174,7 @@ def write_checkpoint(folder, symbol, arrays):
     aux = symbol.list_auxiliary_states()
     (folder / 'net-symbol.json').write_text(mx.sym.SoftmaxOutput(symbol, name='softmax').tojson())
     named = {('aux:' if n in aux else 'arg:') + n: a for n, a in arrays.items()}
-    ndfile.write(folder / 'net-0000.params', ndfile.encode(named))
+    params_file.write(folder / 'net-0000.params', params_file.encode(named))
     return folder / 'net'
 
 
@@ -284,7 +285,7 @@ def test_mistakes_of_the_command_are_one_line(pth, words, text, tmp_path, capsys
 
 def test_the_state_of_an_optimiser_is_no_network(tmp_path):
     """Its arrays have the names and shapes of a network without running statistics."""
-    (tmp_path / 'net-0001.states').write_bytes(ndfile.encode({'fc1_bias': np.zeros(3, 'f')}))
+    (tmp_path / 'net-0001.states').write_bytes(params_file.encode({'fc1_bias': np.zeros(3, 'f')}))
     with pytest.raises(ValueError, match='holds the state of an optimiser, no weights'):
         convert.read(tmp_path / 'net-0001.states')
 

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from ibnnet_mx import download
-from ibnnet_mx.download import Check, DownloadError, fetch
+from ibnnet_mx.files import download
+from ibnnet_mx.files.download import Check, DownloadError, fetch
 from tests.loopback import Server, nobody
 
 BODY = np.random.RandomState(0).bytes(300_000)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibnnet_mx import logs, ndfile
+from ibnnet_mx import logs
 from ibnnet_mx.convert import symbolfile, torchfile
+from ibnnet_mx.files import params_file
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import read_index
 from tests.fuzz import damage, formats, plain
@@ -52,7 +53,7 @@ READERS = {
     'index': read_index,
     'list': lists.read_list,
     'log': logs.read,
-    'params': ndfile.read,
+    'params': params_file.read,
     'pth': lambda path: torchfile.read(path, use_torch=False),
     'symbol': symbolfile.read,
 }
@@ -77,11 +78,11 @@ def test_any_bytes_are_read_or_a_valueerror(tmp_path, kind, head, rest):
 @BOUNDS
 @given(name=st.text(max_size=9), shape=SHAPES, at=st.integers(0), value=st.integers(0, 255))
 def test_a_params_file_with_a_changed_byte_is_read_as_it_is_or_refused(tmp_path, name, shape, at, value):
-    data = bytearray(ndfile.encode({name: np.ones(shape or (1,), 'f'), f'{name}x': np.zeros(2, 'i4')}))
+    data = bytearray(params_file.encode({name: np.ones(shape or (1,), 'f'), f'{name}x': np.zeros(2, 'i4')}))
     data[at % len(data)] = value
     (tmp_path / 'a.params').write_bytes(data)
     try:
-        found = ndfile.read(tmp_path / 'a.params')
+        found = params_file.read(tmp_path / 'a.params')
     except ValueError:
         return
     held = plain.params(bytes(data))

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibnnet_mx import launch, ndfile
+from ibnnet_mx import launch
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.distributed import job
+from ibnnet_mx.files import params_file
 from ibnnet_mx.launch import hosts
 from tests.conftest import ROOT, make_tiny, tiny_picture
 from tests.record_sets import png, write
@@ -48,7 +49,7 @@ def finished(command, *options, code=0):
 
 
 def weights(prefix, epoch=1):
-    return ndfile.read(Store(prefix).path(epoch, 'params'))
+    return params_file.read(Store(prefix).path(epoch, 'params'))
 
 
 @pytest.fixture(scope='module')

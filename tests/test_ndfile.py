@@ -9,11 +9,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import ndfile
+from ibnnet_mx.files import params_file
 
 TYPES = ['float32', 'float64', 'float16', 'uint8', 'int32', 'int8', 'int64']
 SHAPES = [(3,), (2, 3), (1, 2, 3, 4), (5, 1)]
-HEAD = struct.pack('<QQQ', ndfile.LIST, 0, 1)
+HEAD = struct.pack('<QQQ', params_file.LIST, 0, 1)
 TAIL = struct.pack('<QQ', 1, 1) + b'w'
 
 
@@ -31,44 +31,48 @@ def same(one, other):
 
 def test_what_mxnet_writes_is_read(tmp_path):
     mx.nd.save(str(tmp_path / 'a'), {name: mx.nd.array(a, dtype=a.dtype) for name, a in samples().items()})
-    same(ndfile.read(tmp_path / 'a'), samples())
+    same(params_file.read(tmp_path / 'a'), samples())
 
 
 def test_what_is_written_mxnet_reads(tmp_path):
-    ndfile.write(tmp_path / 'a', ndfile.encode(samples()))
+    params_file.write(tmp_path / 'a', params_file.encode(samples()))
     found = mx.nd.load(str(tmp_path / 'a'))
     same({name: array.asnumpy() for name, array in found.items()}, samples())
 
 
 def test_bytes_are_those_of_mxnet(tmp_path):
     mx.nd.save(str(tmp_path / 'a'), {name: mx.nd.array(a, dtype=a.dtype) for name, a in samples().items()})
-    assert (tmp_path / 'a').read_bytes() == ndfile.encode(samples())
+    assert (tmp_path / 'a').read_bytes() == params_file.encode(samples())
 
 
 def test_nothing_at_all_is_a_file_too(tmp_path):
     """The state of an optimiser without momentum."""
-    ndfile.write(tmp_path / 'a', ndfile.encode({}))
-    assert ndfile.read(tmp_path / 'a') == {}
+    params_file.write(tmp_path / 'a', params_file.encode({}))
+    assert params_file.read(tmp_path / 'a') == {}
 
 
 @pytest.mark.parametrize(
     'shape',
-    [struct.pack('<III', 2, 2, 3), struct.pack('<IIqq', ndfile.V1, 2, 2, 3), struct.pack('<IIqq', ndfile.V3, 2, 2, 3)],
+    [
+        struct.pack('<III', 2, 2, 3),
+        struct.pack('<IIqq', params_file.V1, 2, 2, 3),
+        struct.pack('<IIqq', params_file.V3, 2, 2, 3),
+    ],
     ids=['before-v1', 'v1', 'v3'],
 )
 def test_older_and_newer_encodings_are_read_as_mxnet_does(tmp_path, shape):
-    if shape[:4] == struct.pack('<I', ndfile.V3):
+    if shape[:4] == struct.pack('<I', params_file.V3):
         shape = shape[:4] + struct.pack('<i', 0) + shape[4:]  # storage type: dense
     values = np.arange(6, dtype='<f4').reshape(2, 3)
     record = shape + struct.pack('<iii', 1, 0, 0) + values.tobytes()
     (tmp_path / 'a').write_bytes(HEAD + record + TAIL)
-    same(ndfile.read(tmp_path / 'a'), {'w': values})
-    if shape[:4] != struct.pack('<I', ndfile.V3):  # mxnet reads that in its numpy mode only
+    same(params_file.read(tmp_path / 'a'), {'w': values})
+    if shape[:4] != struct.pack('<I', params_file.V3):  # mxnet reads that in its numpy mode only
         same({name: a.asnumpy() for name, a in mx.nd.load(str(tmp_path / 'a')).items()}, {'w': values})
 
 
 def test_both_encodings_of_an_old_network_are_the_same(shared):
-    new, old = (ndfile.read(shared / 'golden' / f'legacy-cifar20{kind}-0000.params') for kind in ('', '-oldfmt'))
+    new, old = (params_file.read(shared / 'golden' / f'legacy-cifar20{kind}-0000.params') for kind in ('', '-oldfmt'))
     same(new, old)
     assert len(new) > 50
 
@@ -79,7 +83,7 @@ def refused(path, data):
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=f'^{path} ') as error:
-            ndfile.read(path)
+            params_file.read(path)
         assert tracemalloc.get_traced_memory()[1] < 1e6
     finally:
         tracemalloc.stop()
@@ -87,7 +91,7 @@ def refused(path, data):
 
 
 def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path):
-    data = ndfile.encode({'a': np.ones((4, 5), 'f'), 'b': np.ones(7, 'f')})
+    data = params_file.encode({'a': np.ones((4, 5), 'f'), 'b': np.ones(7, 'f')})
     for size in [*range(0, len(data), 10), len(data) - 1]:
         refused(tmp_path / 'a', data[:size])
     assert 'is no .params file' in refused(tmp_path / 'a', b'not one of mxnet, but long enough')
@@ -96,7 +100,7 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path):
 
 def test_flipped_bits_give_arrays_or_a_refusal(tmp_path):
     """No other exception, and no array that the file has no bytes for; a checksum finds the silent ones."""
-    data, path = ndfile.encode({'ab': np.ones((2, 3), 'f'), 'c': np.ones(2, 'f2')}), tmp_path / 'a'
+    data, path = params_file.encode({'ab': np.ones((2, 3), 'f'), 'c': np.ones(2, 'f2')}), tmp_path / 'a'
     refusals = passed = 0
     for at in range(len(data)):
         for bit in range(8):
@@ -104,7 +108,7 @@ def test_flipped_bits_give_arrays_or_a_refusal(tmp_path):
             changed[at] ^= 1 << bit
             path.write_bytes(changed)
             try:
-                found = ndfile.read(path)
+                found = params_file.read(path)
             except ValueError as error:
                 refusals += str(error).startswith(f'{path} ')
             else:
@@ -120,16 +124,24 @@ HUGE = 2**62
 @pytest.mark.parametrize(
     'data',
     [
-        struct.pack('<QQQ', ndfile.LIST, 0, HUGE) + bytes(64),
-        HEAD + struct.pack('<IiI', ndfile.V2, 0, 2**31) + bytes(64),
-        HEAD + struct.pack('<IiIqqiii', ndfile.V2, 0, 2, HUGE, HUGE, 1, 0, 0) + TAIL,
-        HEAD + struct.pack('<IiIqqiii', ndfile.V2, 0, 2, HUGE, 0, 1, 0, 0) + TAIL,
-        HEAD + struct.pack('<IiIqqiii', ndfile.V2, 0, 2, -2, -3, 1, 0, 0) + bytes(24) + TAIL,
-        HEAD + struct.pack('<IiIqiii', ndfile.V2, 0, 1, 1, 1, 0, 99) + bytes(4) + TAIL,
-        HEAD + struct.pack('<Ii', ndfile.V2, 1) + bytes(64),
-        HEAD + struct.pack('<IiIqiii', ndfile.V2, 0, 1, 1, 1, 0, 0) + bytes(4) + struct.pack('<QQ', 1, HUGE) + b'w',
-        HEAD + struct.pack('<IiIqiii', ndfile.V2, 0, 1, 1, 1, 0, 0) + bytes(4) + struct.pack('<QQ', 1, 1) + b'\xff',
-        HEAD + struct.pack('<IiIqiii', ndfile.V2, 0, 1, 1, 1, 0, 0) + bytes(4) + struct.pack('<Q', 0),
+        struct.pack('<QQQ', params_file.LIST, 0, HUGE) + bytes(64),
+        HEAD + struct.pack('<IiI', params_file.V2, 0, 2**31) + bytes(64),
+        HEAD + struct.pack('<IiIqqiii', params_file.V2, 0, 2, HUGE, HUGE, 1, 0, 0) + TAIL,
+        HEAD + struct.pack('<IiIqqiii', params_file.V2, 0, 2, HUGE, 0, 1, 0, 0) + TAIL,
+        HEAD + struct.pack('<IiIqqiii', params_file.V2, 0, 2, -2, -3, 1, 0, 0) + bytes(24) + TAIL,
+        HEAD + struct.pack('<IiIqiii', params_file.V2, 0, 1, 1, 1, 0, 99) + bytes(4) + TAIL,
+        HEAD + struct.pack('<Ii', params_file.V2, 1) + bytes(64),
+        HEAD
+        + struct.pack('<IiIqiii', params_file.V2, 0, 1, 1, 1, 0, 0)
+        + bytes(4)
+        + struct.pack('<QQ', 1, HUGE)
+        + b'w',
+        HEAD
+        + struct.pack('<IiIqiii', params_file.V2, 0, 1, 1, 1, 0, 0)
+        + bytes(4)
+        + struct.pack('<QQ', 1, 1)
+        + b'\xff',
+        HEAD + struct.pack('<IiIqiii', params_file.V2, 0, 1, 1, 1, 0, 0) + bytes(4) + struct.pack('<Q', 0),
     ],
     ids=['arrays', 'dimensions', 'sides', 'side-beside-0', 'negative', 'type', 'sparse', 'name', 'no-text', 'nameless'],
 )
@@ -138,14 +150,14 @@ def test_numbers_that_cannot_be_are_refused(tmp_path, data):
 
 
 def test_two_arrays_of_one_name_are_refused(tmp_path):
-    data = ndfile.encode({'a': np.ones(1, 'f'), 'b': np.ones(1, 'f')})
+    data = params_file.encode({'a': np.ones(1, 'f'), 'b': np.ones(1, 'f')})
     assert '2 arrays, 1 names' in refused(tmp_path / 'a', data[:-1] + b'a')
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     for path in (tmp_path / 'none', tmp_path):
         with pytest.raises(ValueError, match=f'^{path} cannot be read: '):
-            ndfile.read(path)
+            params_file.read(path)
 
 
 @pytest.mark.parametrize('call', ['fsync', 'replace'])
@@ -154,10 +166,10 @@ def test_a_full_disk_is_an_error_with_a_name_and_leaves_the_old_file(tmp_path, m
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     path = tmp_path / 'a'
-    ndfile.write(path, b'old')
+    params_file.write(path, b'old')
     monkeypatch.setattr(os, call, full)
     with pytest.raises(OSError, match='cannot be written: No space left on device') as error:
-        ndfile.write(path, b'new')
+        params_file.write(path, b'new')
     assert error.value.filename == str(path)
     assert path.read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['a']
@@ -167,9 +179,9 @@ def test_an_interruption_leaves_the_old_file(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    ndfile.write(tmp_path / 'a', b'old')
+    params_file.write(tmp_path / 'a', b'old')
     monkeypatch.setattr(os, 'fsync', stop)
     with pytest.raises(KeyboardInterrupt):
-        ndfile.write(tmp_path / 'a', b'new')
+        params_file.write(tmp_path / 'a', b'new')
     assert (tmp_path / 'a').read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['a']

@@ -10,8 +10,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import data, get_model, ndfile, shift
+from ibnnet_mx import data, get_model, shift
 from ibnnet_mx.cli import bars, predict
+from ibnnet_mx.files import params_file
 from tests.goldens.generate import fill
 
 CLASSES = 4
@@ -19,7 +20,7 @@ CLASSES = 4
 
 def write(prefix, symbol, arrays):
     prefix.with_name(f'{prefix.name}-symbol.json').write_text(symbol.tojson())
-    ndfile.write(prefix.with_name(f'{prefix.name}-0000.params'), ndfile.encode(arrays))
+    params_file.write(prefix.with_name(f'{prefix.name}-0000.params'), params_file.encode(arrays))
 
 
 def tiny(prefix, model, classes):

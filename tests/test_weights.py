@@ -10,8 +10,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, download, get_model, nets, weights
+from ibnnet_mx import convert, get_model, nets, weights
 from ibnnet_mx.convert import names, torchfile
+from ibnnet_mx.files import download
 from ibnnet_mx.registry import published
 from tests.goldens.generate import fill, pictures
 from tests.loopback import Server, nobody

@@ -7,8 +7,8 @@ import warnings
 
 import numpy as np
 
-from ibnnet_mx.cli import outputs
 from ibnnet_mx.cli.plot import SUFFIXES
+from ibnnet_mx.files import outputs
 
 MOST = 12  # pictures drawn; more would be too small to read
 RED = 0.88  # where 'turbo' is brightest red: the rest is darker than what is less hot

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 
 from ibnnet_mx import shift
-from ibnnet_mx.cli import bars, outputs
+from ibnnet_mx.cli import bars
+from ibnnet_mx.files import outputs
 from ibnnet_mx.recordio import sheet
 
 MOST = 24  # pictures of a sheet

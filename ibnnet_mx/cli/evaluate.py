@@ -9,7 +9,8 @@ import contextlib
 import json
 import sys
 
-from ibnnet_mx.cli import options, outputs, source
+from ibnnet_mx.cli import options, source
+from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
 
 EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also

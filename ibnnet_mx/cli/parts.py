@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from ibnnet_mx import _env, recipe
-from ibnnet_mx.cli import outputs, start
+from ibnnet_mx.cli import start
 from ibnnet_mx.distributed import job
+from ibnnet_mx.files import outputs
 
 
 def check(args):

@@ -7,8 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from ibnnet_mx.cli import options, outputs, source
+from ibnnet_mx.cli import options, source
 from ibnnet_mx.cli.classifier import Classifier, Features
+from ibnnet_mx.files import outputs
 from ibnnet_mx.recordio.pictures import SUFFIXES
 
 BATCH = 16

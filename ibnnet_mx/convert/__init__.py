@@ -18,10 +18,11 @@ with _env.terse():
 
 import numpy as np
 
-from ibnnet_mx import ndfile, registry
+from ibnnet_mx import registry
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.convert import fill, identify, names, onnxfile, symbolfile, torchfile
 from ibnnet_mx.convert.onnxfile import OnnxNet
+from ibnnet_mx.files import params_file
 
 __all__ = [
     'OnnxNet',
@@ -58,12 +59,12 @@ def read(path):
         raise ValueError(f'{path} cannot be read back into a network; evaluate.py and predict.py run it with --onnx')
     if str(path).endswith('.states'):
         raise ValueError(f'{path} holds the state of an optimiser, no weights: name the .params beside it')
-    if head[:8] == ndfile.LIST.to_bytes(8, 'little'):
-        return ndfile.read(path)
+    if head[:8] == params_file.LIST.to_bytes(8, 'little'):
+        return params_file.read(path)
     if head[8:] == b'{' or str(path).endswith('.safetensors'):
         return _read_safetensors(path)
     if str(path).endswith('.params'):
-        return ndfile.read(path)  # which says what is wrong with it
+        return params_file.read(path)  # which says what is wrong with it
     return torchfile.read(path)
 
 
@@ -129,7 +130,7 @@ def _arrays(net):
 
 def _write(path, data):
     try:
-        ndfile.write(path, data)
+        params_file.write(path, data)
     except OSError as error:
         raise ValueError(f'{error.filename}: {error.strerror}') from None
 
@@ -208,7 +209,7 @@ def load_symbol(prefix, epoch=0, ctx=None):
     ValueError names the file, and the names that are left over on either side.
     """
     store = Store(prefix)
-    arrays = {name.split(':', 1)[-1]: a for name, a in ndfile.read(store.path(epoch, 'params')).items()}
+    arrays = {name.split(':', 1)[-1]: a for name, a in params_file.read(store.path(epoch, 'params')).items()}
     symbol = symbolfile.read(store.symbol_path)
     inputs = [n for n in symbol.list_inputs() if n != 'data']
     faults = [f'{n} is missing' for n in inputs if n not in arrays]

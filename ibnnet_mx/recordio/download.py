@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ibnnet_mx import download
+from ibnnet_mx.files import download
 from ibnnet_mx.recordio.sources import SourceError
 
 URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz'

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ibnnet_mx.cli.options import Parser, run
-from ibnnet_mx.cli.outputs import spare, writable
+from ibnnet_mx.files.outputs import spare, writable
 from ibnnet_mx.shift import NAMES, apply, chosen
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')

@@ -62,14 +62,14 @@ def _memory_taken(place):
 
 def _wrong_load(place):
     """One number of a file of weights is read as another."""
-    from ibnnet_mx import ndfile
+    from ibnnet_mx.files import params_file
 
-    read, path = ndfile.read, place.whole.weights['params']
-    ndfile.read = lambda path: {name: array + (name == 'fc1_bias') for name, array in read(path).items()}
+    read, path = params_file.read, place.whole.weights['params']
+    params_file.read = lambda path: {name: array + (name == 'fc1_bias') for name, array in read(path).items()}
     try:
         return weights_cases.weights(np.random.RandomState(0), place, 'params', place.whole.read(path))
     finally:
-        ndfile.read = read
+        params_file.read = read
 
 
 PLANTED = (_exception, _memory_taken, _wrong_load, lambda place: os.abort(), lambda place: time.sleep(1000))

@@ -58,14 +58,14 @@ class Valid:
 
     def _own(self):
         """The arrays under their names here, and the files that begin with them."""
-        from ibnnet_mx import ndfile
         from ibnnet_mx.convert import names
+        from ibnnet_mx.files import params_file
         from tests.torch_files import legacy_bytes
 
-        held = ndfile.read(f'{self.prefix}-0001.params')
+        held = params_file.read(f'{self.prefix}-0001.params')
         self.arrays = {name.split(':')[1]: np.array(array) for name, array in held.items()}
         self.keys = names.torch_keys(list(self.arrays))
-        self.weights['params'] = self._put('weights.params', ndfile.encode(self.arrays))
+        self.weights['params'] = self._put('weights.params', params_file.encode(self.arrays))
         legacy = legacy_bytes({'state_dict': {self.keys[name]: array for name, array in self.arrays.items()}})
         self.weights['legacy'] = self._put('legacy.pth', legacy)
         rows = [f'{n}\t{n % 4}\t{name}/{n}.jpg' for n, name in enumerate(TINY_CLASSES * 5)]

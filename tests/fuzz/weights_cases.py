@@ -66,11 +66,11 @@ def weights(random, place, kind, changed):
 
 def params(random, place):
     """A .params without anything that says what is in it."""
-    from ibnnet_mx import ndfile
+    from ibnnet_mx.files import params_file
 
     whole = place.whole
     if random.randint(3) == 0:
-        return weights(random, place, 'params', ndfile.encode(damage.arrays(random, whole.arrays)))
+        return weights(random, place, 'params', params_file.encode(damage.arrays(random, whole.arrays)))
     before = whole.read(whole.weights['params'])
     return weights(random, place, 'params', damage.damaged(random, before, whole.other(random)))
 
@@ -180,12 +180,12 @@ def _sealed(place, kind, data):
 
 def sealed(random, place):
     """Wrong arrays or other bytes under a right sum: only what fits the network is taken, and as it is written."""
-    from ibnnet_mx import ndfile
+    from ibnnet_mx.files import params_file
 
     kind, whole = pick(random, ('params', 'states')), place.whole
     prefix, before = copied(place), whole.read(f'{whole.prefix}-0001.{kind}')
     if random.randint(3):
-        changed = ndfile.encode(damage.arrays(random, plain.params(before)))
+        changed = params_file.encode(damage.arrays(random, plain.params(before)))
     else:
         changed = damage.damaged(random, before, whole.other(random))
     _sealed(place, kind, changed)
