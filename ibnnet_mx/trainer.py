@@ -10,8 +10,9 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from ibnnet_mx import agreement, finetune, memonger, norm, optim, profiling, recipe, runstate, scoring
-from ibnnet_mx.scoring import scores
+from ibnnet_mx import agreement, finetune, memonger, norm, optim, profiling, recipe, runstate
+from ibnnet_mx.metrics import classification
+from ibnnet_mx.metrics.classification import scores
 
 
 def evaluate(net, val, cluster, parts=1, between=None):
@@ -266,7 +267,11 @@ class Trainer:
     def sums(self):
         """{metric: sum over this worker's pictures of the epoch so far, 'samples': how many these are}."""
         sums = self.report.sums
-        return {**dict.fromkeys(scoring.names(self._classes), 0.0), **sums.values, 'samples': float(sums.samples)}
+        return {
+            **dict.fromkeys(classification.names(self._classes), 0.0),
+            **sums.values,
+            'samples': float(sums.samples),
+        }
 
     def _tell(self, batch, label, logits, finite):
         whole = bool(finite.asscalar())

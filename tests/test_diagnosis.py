@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ibnnet_mx import diagnosis
-from ibnnet_mx.diagnosis import Names
-from ibnnet_mx.scoring import Result
+from ibnnet_mx.metrics import diagnosis
+from ibnnet_mx.metrics.classification import Result
+from ibnnet_mx.metrics.diagnosis import Names
 
 WNIDS = [f'n{i:08d}' for i in range(100)]
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ibnnet_mx import data, scoring
+from ibnnet_mx import data
+from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio import opencv, view
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.pictures import PictureError, decode, to_short_side
@@ -172,7 +173,7 @@ def test_the_numbers_do_not_depend_on_batches_or_threads(small, batch, crops):
     def result(rows, threads):
         options = Options(threads=threads)
         pictures = data.evaluation_iter(small / 'records', RAW._replace(size=24), rows, crops=crops, options=options)
-        found = scoring.evaluate(predict, pictures.epoch(), crops)
+        found = classification.evaluate(predict, pictures.epoch(), crops)
         pictures.close()
         return found
 

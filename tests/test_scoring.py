@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ibnnet_mx import scoring
-from ibnnet_mx.scoring import scores
+from ibnnet_mx.metrics import classification
+from ibnnet_mx.metrics.classification import scores
 
 
 def naive(logits, labels):
@@ -58,7 +58,7 @@ def feed(logits, labels, batch, crops=1):
 
 
 def result_of(logits, labels, batch=100, crops=1):
-    return scoring.evaluate(lambda data: data, feed(logits, labels, batch, crops), crops)
+    return classification.evaluate(lambda data: data, feed(logits, labels, batch, crops), crops)
 
 
 @pytest.mark.parametrize('classes', [2, 7])
@@ -103,7 +103,7 @@ def test_crops_are_averaged_after_the_softmax():
     found = result_of(logits, labels, 3, crops=10)
     np.testing.assert_array_equal(found.predicted, shares.argmax(axis=1))
     assert found.cross_entropy == pytest.approx(-np.log(shares[np.arange(8), labels]).mean(), rel=1e-12)
-    ones = scoring.over_crops(np.repeat(logits, 10, axis=0), 10)
+    ones = classification.over_crops(np.repeat(logits, 10, axis=0), 10)
     np.testing.assert_allclose(np.exp(ones).sum(axis=1), 1, rtol=1e-12)
     np.testing.assert_array_equal(ones.argmax(axis=1), logits.argmax(axis=1))
 
@@ -124,13 +124,13 @@ def test_one_crop_that_diverged_makes_the_picture_wrong():
 def test_batches_without_a_picture_do_not_count():
     full = list(feed(np.eye(3, dtype='f'), np.arange(3), 3))
     empty = (np.zeros((3, 3), 'f'), np.zeros(3, 'f'), 0)
-    assert scoring.evaluate(lambda data: data, [empty, *full]).count == 3
+    assert classification.evaluate(lambda data: data, [empty, *full]).count == 3
     with pytest.raises(ValueError, match='none of the pictures could be read'):
-        scoring.evaluate(lambda data: data, [empty])
+        classification.evaluate(lambda data: data, [empty])
 
 
 def result(logits, labels):
-    tally = scoring.Tally()
+    tally = classification.Tally()
     for first in range(0, len(labels), 7):
         tally.add(logits[first : first + 7], labels[first : first + 7])
     return tally.result()

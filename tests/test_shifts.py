@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ibnnet_mx import data, scoring, shift
+from ibnnet_mx import data, shift
 from ibnnet_mx.cli import domains, drawings, evaluate, evaluation, shifts
+from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio import sheet
 from ibnnet_mx.recordio.reader import Options
 from tests.record_sets import png, write
@@ -429,7 +430,7 @@ def test_a_part_of_the_corruptions_is_no_whole_mce(checkpoint, records, capsys):
 
 
 def test_names_of_classes_may_hold_what_letters_there_are(records, tmp_path, recwarn):
-    tally = scoring.Tally()
+    tally = classification.Tally()
     tally.add(np.eye(CLASSES, dtype='f'), np.arange(CLASSES))
     drawings.draw_confusion(str(tmp_path / 'c.png'), tally.result(), ['$\\foo{$', 'a$b$c', '漢', 'd'])
     assert cv2.imread(str(tmp_path / 'c.png')) is not None

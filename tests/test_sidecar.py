@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibnnet_mx import checkpoint, get_model, scoring, sidecar
+from ibnnet_mx import checkpoint, get_model, sidecar
 from ibnnet_mx.cli import classifier, predict
+from ibnnet_mx.metrics import classification
 from tests.record_sets import png, scene
 
 FACTS = {
@@ -138,6 +139,6 @@ def test_infinite_logits_make_no_noise():
     logits = np.array([[np.inf, 0, 1], [-np.inf, np.inf, 2]])
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        scoring.scores(logits, np.array([0, 1]))
-        scoring.over_crops(logits, 2)
+        classification.scores(logits, np.array([0, 1]))
+        classification.over_crops(logits, 2)
         classifier.probabilities(logits)

@@ -51,10 +51,11 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
     """
     import cv2
 
-    from ibnnet_mx import data, scoring
+    from ibnnet_mx import data
+    from ibnnet_mx.metrics import classification
 
     def said(seen):
-        return scoring.predictions(model.predict(data.normalised(seen, model.input))).tolist()
+        return classification.predictions(model.predict(data.normalised(seen, model.input))).tolist()
 
     def name(number):
         return 'NaN' if number < 0 else keys[number]
@@ -86,7 +87,7 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
 
 
 def draw_confusion(path, result, keys):
-    """result: scoring.Result. Rows are the pictures' classes, coloured by shares of the class."""
+    """result: classification.Result. Rows are the pictures' classes, coloured by shares of the class."""
     from matplotlib.figure import Figure
 
     counts, classes = result.confusion(), result.classes

@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 from tqdm import tqdm
 
-from ibnnet_mx import diagnosis, registry, scoring
+from ibnnet_mx import registry
 from ibnnet_mx.cli.source import PIXELS as CONVENTIONS
+from ibnnet_mx.metrics import classification, diagnosis
 
 SAMPLE = 100  # pictures that are tried under other conventions where the network fails
 EXTREMES = 5  # best and worst classes in the text
@@ -51,7 +52,7 @@ class Sample:
             raw = np.concatenate(self.data) * planes(source.std) + planes(source.mean)
             seen = (raw[:, :: -1 if swapped else 1] - planes(pixels.mean)) / planes(pixels.std)
             parts = [seen[i : i + self.rows] for i in range(0, len(seen), self.rows)]
-            named = np.concatenate([scoring.predictions(model.predict(mx.nd.array(part))) for part in parts])
+            named = np.concatenate([classification.predictions(model.predict(mx.nd.array(part))) for part in parts])
             return int((named == labels).sum()), len(labels)
 
         return run
@@ -107,7 +108,7 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         diagnosis.refuse_labels(labels, model.classes, model.label, pictures.path)
         sample = Sample(pictures)
         batches = tqdm(sample.passing(pictures.epoch()), total=pictures.steps, unit=' batches', disable=None)
-        result = scoring.evaluate(model.predict, batches, crops)
+        result = classification.evaluate(model.predict, batches, crops)
         names = diagnosis.Names(pictures.names, model.names)
         measure, now = sample.measure(model, source), convention(source)
         remarks += diagnosis.diagnose(result, pictures.classes, names, measure, now)

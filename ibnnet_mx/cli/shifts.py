@@ -6,14 +6,15 @@ from statistics import mean
 
 from tqdm import tqdm
 
-from ibnnet_mx import scoring, shift
+from ibnnet_mx import shift
 from ibnnet_mx.cli.evaluation import finite
+from ibnnet_mx.metrics import classification
 
 CLEAN = ('clean', 0)
 
 
 def measure(models, pictures, wanted, workers, seed=0):
-    """{(name, severity): scoring.Result of each model}, with that of CLEAN, the pictures as they are.
+    """{(name, severity): classification.Result of each model}, with that of CLEAN, the pictures as they are.
 
     models: with predict and input as evaluation.report() has them, all of one size. pictures: data.Evaluation of raw
     pixels. wanted: (name, severity) pairs. workers: shift.Workers. Every model sees the same pictures.
@@ -26,7 +27,7 @@ def measure(models, pictures, wanted, workers, seed=0):
             batches = pictures.raw()
             if (name, severity) != CLEAN:
                 batches = workers.over(batches, name, severity, seed)
-            tallies = [scoring.Tally() for _ in models]
+            tallies = [classification.Tally() for _ in models]
             for changed, _, labels in batches:
                 for model, tally in zip(models, tallies):
                     tally.add(model.predict(data.normalised(changed, model.input)), labels)

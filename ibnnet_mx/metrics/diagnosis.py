@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
 
-from ibnnet_mx.scoring import Result
+from ibnnet_mx.metrics.classification import Result
 
 CONVENTIONS = ('raw', False), ('imagenet', False), ('raw', True), ('imagenet', True)  # --pixels, planes as BGR
 WAY_OUT = 'compare the synset of the network with the class names of the data (synset.txt, folder names)'
