@@ -10,7 +10,7 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import norm, operators, passes
+from ibnnet_mx import graph, norm, operators
 from ibnnet_mx.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, Style, chain, stem, transition
 from ibnnet_mx.compiled import Graph
 
@@ -27,7 +27,7 @@ class Network(nn.HybridBlock):
         super().__init__(**kwargs)
         self._graphs = {}
         self.model = None  # registry.Model, where the registry built it
-        self.dtype = 'float32'  # of convolutions and dense layers in training; passes.mixed
+        self.dtype = 'float32'  # of convolutions and dense layers in training; graph.mixed
         self._plan = None  # what build() made it from
 
     def trace(self, rows=None, context=None):
@@ -40,11 +40,11 @@ class Network(nn.HybridBlock):
         with norm.forms(rows, native, fused) as constants:
             found = self(mx.sym.var('data'))
         found = mx.sym.Group(found) if isinstance(found, list) else found
-        found = passes.fused(found) if fused else found
+        found = graph.fused(found) if fused else found
         if rows is not None and self.dtype == 'bfloat16':
-            found = passes.mixed(found)
+            found = graph.mixed(found)
         elif here and operators.winograd():
-            found = passes.tiled(found)
+            found = graph.tiled(found)
         return found, constants
 
     def symbol(self):

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ibnnet_mx import logs
-from ibnnet_mx.convert import symbolfile, torchfile
+from ibnnet_mx.convert import torchfile
 from ibnnet_mx.files import params_file
+from ibnnet_mx.graph import symbol_file
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import read_index
 from tests.fuzz import damage, formats, plain
@@ -55,7 +56,7 @@ READERS = {
     'log': logs.read,
     'params': params_file.read,
     'pth': lambda path: torchfile.read(path, use_torch=False),
-    'symbol': symbolfile.read,
+    'symbol': symbol_file.read,
 }
 HEADS = (b'', b'\x12\x01' + bytes(14), b'\x80\x02', b'PK\x03\x04', b'{"nodes": [', b'0\t0\n', b'Epoch[0] Train-ce=')
 ANY = st.binary(max_size=200) | st.text(max_size=60).map(lambda text: text.encode('utf-8', 'surrogatepass'))

@@ -11,7 +11,7 @@ import pytest
 from mxnet import autograd
 from mxnet.base import MXNetError
 
-from ibnnet_mx import get_model, operators, passes
+from ibnnet_mx import get_model, graph, operators
 from tests.test_norm_kits import train
 
 pytestmark = pytest.mark.skipif(
@@ -196,7 +196,7 @@ def test_other_convolutions_stay(changed):
     def made(**how):
         side, inputs = how['kernel'][0], 64 // how.get('num_group', 1)
         weight = mx.sym.var('weight', shape=(how['num_filter'], inputs, side, side))
-        return passes.tiled(mx.sym.Convolution(mx.sym.var('data'), weight, **how))
+        return graph.tiled(mx.sym.Convolution(mx.sym.var('data'), weight, **how))
 
     assert counted(made(**how)) == 1
     assert counted(made(**{**how, **changed})) == 0

@@ -7,7 +7,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import get_model, operators, passes
+from ibnnet_mx import get_model, operators
+from ibnnet_mx import graph as passes
 from tests.test_norm_kits import pictures, train
 
 pytestmark = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has not built it')

@@ -8,7 +8,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import _env, get_model, operators, passes
+from ibnnet_mx import _env, get_model, operators
+from ibnnet_mx import graph as passes
 from ibnnet_mx.cli import plan
 from tests.test_norm_kits import KITS, options, pictures, train
 from tests.tiny_runs import PLAN, batches, equal, make, values

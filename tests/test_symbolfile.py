@@ -7,7 +7,7 @@ import mxnet as mx
 import pytest
 
 from ibnnet_mx import get_model
-from ibnnet_mx.convert import symbolfile
+from ibnnet_mx.graph import symbol_file
 
 NET = get_model('cifar_resnet8_ibn_a', 3)
 GRAPH = json.loads(mx.sym.SoftmaxOutput(NET(mx.sym.var('data')), name='softmax').tojson())
@@ -49,19 +49,19 @@ def changed(change):
 )
 def test_a_graph_that_is_none_is_refused(tmp_path, change):
     with pytest.raises(ValueError, match='a-symbol.json is damaged: not the symbol of a network'):
-        symbolfile.read(written(tmp_path / 'a-symbol.json', changed(change)))
+        symbol_file.read(written(tmp_path / 'a-symbol.json', changed(change)))
 
 
 def test_a_network_is_read_up_to_its_logits(tmp_path):
-    symbol = symbolfile.read(written(tmp_path / 'a-symbol.json', GRAPH))
+    symbol = symbol_file.read(written(tmp_path / 'a-symbol.json', GRAPH))
     assert symbol.list_outputs() == ['fc1_fwd_output']
 
 
 def test_layers_of_any_size_are_refused_before_there_is_memory_for_them():
     x = mx.sym.var('data')
     shapes = dict(data=(2, 3, 64, 64))
-    symbolfile.check_size(mx.sym.pad(x, mode='constant', pad_width=(0, 0, 0, 0, 9, 9, 9, 9)), shapes)
+    symbol_file.check_size(mx.sym.pad(x, mode='constant', pad_width=(0, 0, 0, 0, 9, 9, 9, 9)), shapes)
     wide = mx.sym.pad(x, mode='constant', pad_width=(0, 0, 0, 0, 9000000, 9000000, 9, 9))
     for symbol in (wide, mx.sym.Pooling(x, kernel=(99, 99)), mx.sym.FullyConnected(x, num_hidden=1 << 30)):
         with pytest.raises(ValueError, match='the shapes of its layers do not fit each other'):
-            symbolfile.check_size(symbol, shapes)
+            symbol_file.check_size(symbol, shapes)

@@ -20,9 +20,10 @@ import numpy as np
 
 from ibnnet_mx import registry
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.convert import fill, identify, names, onnxfile, symbolfile, torchfile
+from ibnnet_mx.convert import fill, identify, names, onnxfile, torchfile
 from ibnnet_mx.convert.onnxfile import OnnxNet
 from ibnnet_mx.files import params_file
+from ibnnet_mx.graph import symbol_file
 
 __all__ = [
     'OnnxNet',
@@ -210,7 +211,7 @@ def load_symbol(prefix, epoch=0, ctx=None):
     """
     store = Store(prefix)
     arrays = {name.split(':', 1)[-1]: a for name, a in params_file.read(store.path(epoch, 'params')).items()}
-    symbol = symbolfile.read(store.symbol_path)
+    symbol = symbol_file.read(store.symbol_path)
     inputs = [n for n in symbol.list_inputs() if n != 'data']
     faults = [f'{n} is missing' for n in inputs if n not in arrays]
     faults += [f'{n} has no place in {store.symbol_path}' for n in arrays if n not in inputs]
@@ -218,7 +219,7 @@ def load_symbol(prefix, epoch=0, ctx=None):
         raise ValueError(f'{store.path(epoch, "params")} does not fit its symbol: ' + '; '.join(faults[:20]))
     try:
         shapes = {name: arrays[name].shape for name in inputs}
-        symbolfile.check_size(symbol, dict(shapes, data=(2, 3, 64, 64)))
+        symbol_file.check_size(symbol, dict(shapes, data=(2, 3, 64, 64)))
     except ValueError as error:
         raise ValueError(f'{store.symbol_path} is damaged: {error}') from None
     try:
