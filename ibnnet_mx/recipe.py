@@ -35,7 +35,7 @@ class Recipe:
     model: str = 'resnet_v2'
     depth: int = 50
     norm: str = 'bn'
-    norm_args: tuple[tuple[str, Any], ...] = ()  # (argument of the norm, value); registry/norms.py
+    norm_args: tuple[tuple[str, Any], ...] = ()  # (argument of the norm, value); norm/table.py
     norm_batch_size: int | None = None  # pictures that are normalised together; None: all of a batch
     optimizer: str = 'nag'
     lr: float = 0.1

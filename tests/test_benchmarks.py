@@ -41,10 +41,11 @@ def test_a_quick_run_takes_two_networks_and_compiles_nothing():
 
 
 def test_the_networks_are_those_of_the_registry():
-    from ibnnet_mx import get_model, nets, registry
+    from ibnnet_mx import get_model, models
+    from ibnnet_mx.models import nets
 
     for model, wanted in turns.MODELS.items():
-        found = registry.find(model)
+        found = models.find(model)
         assert (found.size, found.classes) == (wanted.size, wanted.classes)
         assert nets.count_parameters(get_model(model)) == wanted.parameters
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from ibnnet_mx import data, recipe, registry
+from ibnnet_mx import data, models, recipe
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.files import params_file
 from ibnnet_mx.recordio.reader import Options
@@ -103,7 +103,7 @@ def test_the_json_says_what_lies_beside_it(store):
 )
 def test_two_halves_are_the_whole(tmp_path, tiny_data, model, cpus, recompute, changes):
     """4 epochs = 2, saved, loaded by another trainer, 2 more: weights, statistics and optimiser bit for bit."""
-    plan, source = replace(NAG, batch_size=20, **changes), registry.find(model)
+    plan, source = replace(NAG, batch_size=20, **changes), models.find(model)
     pixels = data.Input(source.size, source.pixels.mean, source.pixels.std)
     runs, store = [], Store(tmp_path / 'half')
     for begin, end in ((0, 4), (0, 2), (2, 4)):

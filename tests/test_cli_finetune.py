@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, registry, weights
+from ibnnet_mx import convert, hub, models
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import options, plan, start, train
 from ibnnet_mx.files import params_file
@@ -72,7 +72,7 @@ def test_the_weights_of_a_checkpoint_are_where_a_run_starts(run, source, tmp_pat
 @pytest.mark.parametrize('ending', ['pth', 'safetensors', 'params'])
 def test_files_from_elsewhere_are_taken_too(run, source, tmp_path, ending):
     """Without a .json beside a .params the pixels are unknown, which is one warning; the others are the model's own."""
-    net = registry.get_model('cifar_resnet8', 4)
+    net = models.create('cifar_resnet8', 4)
     convert.load(net, source)
     path = f'other.{ending}'
     if ending == 'params':
@@ -222,7 +222,7 @@ def test_published_weights_are_asked_for_by_name(monkeypatch, classes, new_head,
         asked.append((net.model.name, name, new_head))
         return ['a line']
 
-    monkeypatch.setattr(weights, 'load', load)
+    monkeypatch.setattr(hub, 'load', load)
     args = options.training().parse_args(['--pretrained', 'resnet18_ibn_a', '--new-head'][: 2 + new_head])
     start.check(args)
     wanted, model = plan.make(args)

@@ -8,10 +8,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, get_model, registry
+from ibnnet_mx import convert, get_model, models
 from ibnnet_mx.cli import convert as command
 from ibnnet_mx.convert import identify, names, torchfile
 from ibnnet_mx.files import params_file
+from ibnnet_mx.models import tables
 from tests.goldens.generate import fill, pictures
 
 FAMILIES = [
@@ -30,8 +31,8 @@ FAMILIES = [
 ]
 OTHERS = sorted(
     {
-        registry.full_name(f, 8 if f.startswith('cifar_') else registry.ROWS[registry.base_of(f)].depths[0])
-        for f in registry.MODELS
+        models.full_name(f, 8 if f.startswith('cifar_') else tables.ROWS[tables.base_of(f)].depths[0])
+        for f in models.MODELS
     }
     - {*FAMILIES}
 )
@@ -112,7 +113,7 @@ def check_onnx(name, path, **options):
         wanted = net(mx.nd.array(x)).asnumpy()
         assert np.abs(run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
     pixels = json.loads(run.facts['pixels'])
-    assert (run.facts['model'], tuple(pixels['mean'])) == (name, registry.find(name).pixels.mean)
+    assert (run.facts['model'], tuple(pixels['mean'])) == (name, models.find(name).pixels.mean)
 
 
 @pytest.mark.parametrize('name', FAMILIES)
@@ -138,7 +139,7 @@ def test_onnx_normalises_by_itself_and_takes_one_picture(tmp_path):
     run = convert.OnnxNet(path)
     assert run.shape == [1, 3, 32, 32]
     raw = np.random.RandomState(0).randint(0, 256, (3, 3, 32, 32)).astype(np.float32)
-    mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in registry.IMAGENET)
+    mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in models.IMAGENET)
     wanted = net(mx.nd.array((raw - mean) / std)).asnumpy()
     np.testing.assert_allclose(run(raw), wanted, rtol=1e-4, atol=1e-5)
     assert json.loads(run.facts['pixels'])['std'] == [1.0, 1.0, 1.0]
@@ -240,7 +241,7 @@ def test_command(pth, dst, words, tmp_path, capsys):
     assert 'of the largest' in out
     if dst.endswith('.params'):
         facts = json.loads((tmp_path / 'net-0003.json').read_text())
-        assert (facts['model'], facts['pixels']['mean']) == ('cifar_resnet20_v1a', list(registry.IMAGENET.mean))
+        assert (facts['model'], facts['pixels']['mean']) == ('cifar_resnet20_v1a', list(models.IMAGENET.mean))
         assert run(tmp_path / dst, tmp_path / 'back.pth') == 0
         again, first = torchfile.read(tmp_path / 'back.pth'), torchfile.read(pth)
         assert equal(again, {k[len('module.') :]: a for k, a in first.items()})

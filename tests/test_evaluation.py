@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from ibnnet_mx import data, registry
+from ibnnet_mx import data, models
 from ibnnet_mx.cli import evaluation
 from ibnnet_mx.recordio.reader import Options
 from tests.picture_sets import tree
@@ -233,7 +233,7 @@ def test_a_network_of_nan_gives_json_all_the_same(records):
 
 def test_a_sample_is_of_all_pictures(records):
     for batch, crops in ((1, 1), (3, 1), (30, 10), (100, 1)):
-        source = data.Input(32, registry.RAW.mean, registry.RAW.std)
+        source = data.Input(32, models.RAW.mean, models.RAW.std)
         pictures = data.evaluation_iter(records, source, batch, crops=crops, options=ONE)
         sample = evaluation.Sample(pictures)
         assert len(list(sample.passing(pictures.epoch()))) == pictures.steps

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import finetune, registry
+from ibnnet_mx import finetune, models
 from tests.tiny_runs import CLASSES, PLAN, Feed, arrays, batches, equal, make, scatter, values
 
 MODELS = ['cifar_resnet8', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_a', 'cifar_resnet8_v2_ibn_b']
@@ -37,9 +37,9 @@ def after(run, steps=(8, 8, 5), rate=0.05):
 
 
 def test_parts_are_named_from_the_stem_to_the_head():
-    net = registry.get_model('cifar_resnet8_v2')
+    net = models.create('cifar_resnet8_v2')
     assert list(net.parts()) == ['stem', 'stage1', 'stage2', 'stage3', 'neck', 'embedding', 'head']
-    assert list(registry.get_model('cifar_resnet8', features='stage2').parts()) == ['stem', 'stage1', 'stage2']
+    assert list(models.create('cifar_resnet8', features='stage2').parts()) == ['stem', 'stage1', 'stage2']
     held = [name for part in net.parts().values() for name in part.collect_params()]
     assert sorted(held) == sorted(net.collect_params())
 
@@ -194,7 +194,7 @@ def test_what_is_thawed_goes_on_without_its_old_momentum():
 
 
 def test_prepare_gives_the_parts_that_learn():
-    net = registry.get_model('cifar_resnet8_v2')
+    net = models.create('cifar_resnet8_v2')
     learning = finetune.prepare(net, replace(PLAN, freeze=('stem', 'neck')))
     assert learning == [net.parts()[name] for name in ('stage1', 'stage2', 'stage3', 'head')]
 

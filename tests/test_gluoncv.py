@@ -6,7 +6,7 @@ import pytest
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from ibnnet_mx import convert, get_model, registry
+from ibnnet_mx import convert, get_model, models
 
 gluoncv = pytest.importorskip('gluoncv', reason='pip install --no-deps gluoncv==0.10.5.post0')
 
@@ -28,7 +28,7 @@ def test_export_block_writes_what_the_network_computes(tmp_path):
     net = started('resnet18_ibn_a', classes=7)
     net.hybridize(static_alloc=True, static_shape=True)
     raw = mx.nd.array(np.random.RandomState(0).randint(0, 256, (2, 64, 64, 3)))
-    mean, std = (mx.nd.array(values).reshape((1, 1, 1, 3)) for values in registry.IMAGENET)
+    mean, std = (mx.nd.array(values).reshape((1, 1, 1, 3)) for values in models.IMAGENET)
     wanted = net(((raw - mean) / std).transpose((0, 3, 1, 2))).asnumpy()
     export_block(str(tmp_path / 'net'), net, data_shape=(64, 64, 3))
     block = gluon.SymbolBlock.imports(str(tmp_path / 'net-symbol.json'), ['data'], str(tmp_path / 'net-0000.params'))

@@ -8,11 +8,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import get_model, gradcam, registry
+from ibnnet_mx import get_model, gradcam, models
 from tests.test_nets import SMALL, pictures, started
 from tests.tiny_runs import equal
 
-NORMS = [dict(norm=norm) for norm in registry.NORMS if norm != 'syncbn'] + [dict(norm='brn', norm_batch_size=2)]
+NORMS = [dict(norm=norm) for norm in models.NORMS if norm != 'syncbn'] + [dict(norm='brn', norm_batch_size=2)]
 ALWAYS = ('resnet18', 'resnet18_ibn_b', 'resnet18_v2_ibn_a', 'resnext50_ibn_a', 'se_resnet50_v2', 'densenet121_ibn_a')
 FAMILIES = [
     pytest.param(name, {}, marks=[] if name in ALWAYS or name.startswith('cifar') else pytest.mark.slow)
@@ -51,7 +51,7 @@ def maps_of(net, x):
 )
 def test_behind_a_global_mean_the_weights_are_the_classifiers(name, options):
     """w_k = the classifier's weight / (h w), exactly; and nothing of the network has changed."""
-    size = 64 if registry.find(name).size > 32 else 32
+    size = 64 if models.find(name).size > 32 else 32
     net, x = moved(started(name, hybrid=False, **options)), pictures(2, size)
     maps, weights = maps_of(net, x).asnumpy(), net.output.weight.data().asnumpy()
     top = int((weights @ maps[0].mean(axis=(1, 2))).argmax())

@@ -6,9 +6,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import distributed, get_model, memonger, nets, trainer
+from ibnnet_mx import distributed, get_model, memonger, trainer
 from ibnnet_mx.cli import options
 from ibnnet_mx.memonger import graph, plan
+from ibnnet_mx.models import nets
 from tests.test_norm_kits import KITS, plan_of
 from tests.tiny_runs import CLASSES, PLAN, Notes, arrays, batches, equal, make, values
 

@@ -3,12 +3,13 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from ibnnet_mx import convert, get_model, registry
+from ibnnet_mx import convert, get_model, models
+from ibnnet_mx.models import tables
 from tests.goldens.generate import fill
 
 SMALL = [
-    registry.full_name(f, 8 if f.startswith('cifar_') else registry.ROWS[registry.base_of(f)].depths[0])
-    for f in registry.MODELS
+    models.full_name(f, 8 if f.startswith('cifar_') else tables.ROWS[tables.base_of(f)].depths[0])
+    for f in models.MODELS
 ]
 BOTTLENECKS = ['resnet50_ibn_a', 'resnet50_ibn_b', 'resnet50_v2_ibn_a', 'cifar_resnet164_v2_ibn_a']
 W_D = ['resnet18', 'resnet18_v2_ibn_a', 'resnext50_ibn_b', 'cifar_resnet8', 'cifar_resnet8_v2']
@@ -46,7 +47,7 @@ def check_gradients(net, size):
 @pytest.mark.parametrize('name', SMALL)
 def test_hybridized_equals_imperative_in_both_modes(name):
     plain, fast = started(name, hybrid=False), started(name)
-    x = pictures(size=64 if registry.find(name).depth >= 50 else 32)  # deep nets enlarge rounding on maps of 1x1
+    x = pictures(size=64 if models.find(name).depth >= 50 else 32)  # deep nets enlarge rounding on maps of 1x1
     for training in (False, True, False):
         with autograd.record(training):
             a, b = plain(x), fast(x)
@@ -55,11 +56,11 @@ def test_hybridized_equals_imperative_in_both_modes(name):
 
 @pytest.mark.parametrize('name', SMALL)
 def test_forward_at_the_usual_size_and_another(name):
-    check_sizes(started(name), registry.find(name).size)
+    check_sizes(started(name), models.find(name).size)
 
 
-OTHERS = sorted({*registry.list_models()} - {*SMALL, *BOTTLENECKS})
-DEEP = [name for name in OTHERS if sum(registry.find(name).shape.units) > 60]
+OTHERS = sorted({*models.list_models()} - {*SMALL, *BOTTLENECKS})
+DEEP = [name for name in OTHERS if sum(models.find(name).shape.units) > 60]
 
 
 @pytest.mark.parametrize('name', sorted({*OTHERS} - {*DEEP}))
@@ -71,9 +72,9 @@ def test_every_other_network_at_small_sizes(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', sorted(registry.list_models()))
+@pytest.mark.parametrize('name', sorted(models.list_models()))
 def test_every_network_at_full_size(name):
-    size = registry.find(name).size
+    size = models.find(name).size
     plain, fast = started(name, hybrid=False), started(name)
     for net in (plain, fast):  # with weights as drawn a thousand layers predict NaN before they are trained
         convert.load(net, {n: fill(n, p.shape) for n, p in net.collect_params().items()})
@@ -146,7 +147,7 @@ def norms(name):
 
 def test_ibn_a_is_the_first_norm_of_every_unit_but_the_last_stages():
     for name, stages in (('resnet50_ibn_a', 3), ('cifar_resnet20_ibn_a', 2), ('cifar_resnet20_v2_ibn_a', 2)):
-        shape = registry.find(name).shape
+        shape = models.find(name).shape
         wanted = {f'stage{s}_unit{u + 1}_in1' for s in range(1, stages + 1) for u in range(shape.units[s - 1])}
         assert {n for n in norms(name) if 'in1' in n} == wanted
 
@@ -167,7 +168,7 @@ def test_v2_projects_at_every_stage_and_v1_where_shapes_change():
 
 
 def test_option_a_shortcuts_have_no_parameters_and_keep_every_other_pixel():
-    from ibnnet_mx.blocks import PaddedIdentity
+    from ibnnet_mx.models.blocks import PaddedIdentity
 
     assert not [n for n in get_model('cifar_resnet20_v1a').collect_params() if '_sc_' in n]
     x = pictures(2, 7)
@@ -179,7 +180,7 @@ def test_option_a_shortcuts_have_no_parameters_and_keep_every_other_pixel():
 
 
 def test_squeeze_excite_is_its_formula():
-    from ibnnet_mx.blocks import SqueezeExcite
+    from ibnnet_mx.models.blocks import SqueezeExcite
 
     block = SqueezeExcite(32, 16)
     block.initialize()

@@ -4,12 +4,13 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from ibnnet_mx import nets, norm, registry
-from ibnnet_mx.blocks import Conv, chain
+from ibnnet_mx import norm
+from ibnnet_mx.models import nets, tables
+from ibnnet_mx.models.blocks import Conv, chain
 
 
 def kit(**changes):
-    return norm.kit({**registry.V1, **registry.OPTIONS, 'ibn_ratio': 0.5, **changes})
+    return norm.kit({**tables.V1, **tables.OPTIONS, 'ibn_ratio': 0.5, **changes})
 
 
 class Small(nets.Network):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from ibnnet_mx import convert, get_model, nets, norm, operators, registry
+from ibnnet_mx import convert, get_model, models, norm, operators
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import convert as cli
+from ibnnet_mx.models import nets
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
 RAMP = (('warmup_iters', 1), ('r_iters', 4), ('d_iters', 3))
@@ -191,7 +192,7 @@ def test_checkpoints_hold_the_prediction_and_load_everywhere(tmp_path, kit):
     near(net(data).asnumpy(), wanted, 1e-4)
     if ',' not in kit:
         assert net.model.name == 'cifar_resnet8_ibn_a'
-        assert net._plan[3]['norm'] == ('bn' if kit == 'brn' else kit)  # whose predictions are the same
+        assert net.options['norm'] == ('bn' if kit == 'brn' else kit)  # whose predictions are the same
 
 
 @pytest.mark.parametrize('kit', KITS)
@@ -348,4 +349,4 @@ def test_usual_groups(channels, groups):
 
 
 def test_registry_names_every_kit():
-    assert set(registry.NORMS) == set(norm.KITS)
+    assert set(models.NORMS) == set(norm.KITS)

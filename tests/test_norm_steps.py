@@ -7,7 +7,7 @@ from mxnet import autograd
 from mxnet.gluon import nn
 
 from ibnnet_mx import norm, operators
-from ibnnet_mx.blocks import chain
+from ibnnet_mx.models.blocks import chain
 from tests import norm_formulas
 from tests.tiny_runs import Alone
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 import ibnnet_mx
-from ibnnet_mx import nets, registry
+from ibnnet_mx import models as registry
 from ibnnet_mx.cli import models
-from ibnnet_mx.registry import published
+from ibnnet_mx.models import nets, published
 
 COUNTS = {  # XingangPan/IBN-Net, torchvision, and tornadomeet/ResNet's symbols
     'resnet18': 11689512,

@@ -7,14 +7,14 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import data, distributed, registry
+from ibnnet_mx import data, distributed, models
 from ibnnet_mx.metrics.classification import scores
 from ibnnet_mx.recipe import lr_at
 from ibnnet_mx.recordio.reader import Options
 from tests.test_scoring import naive
 from tests.tiny_runs import CLASSES, PLAN, Feed, batches, equal, make, values
 
-MODEL = registry.find('cifar_resnet8_v2')
+MODEL = models.find('cifar_resnet8_v2')
 SOURCE = data.Input(MODEL.size, MODEL.pixels.mean, MODEL.pixels.std)
 
 

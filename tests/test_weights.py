@@ -10,10 +10,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, get_model, nets, weights
+from ibnnet_mx import convert, get_model, hub
 from ibnnet_mx.convert import names, torchfile
 from ibnnet_mx.files import download
-from ibnnet_mx.registry import published
+from ibnnet_mx.models import nets, published
 from tests.goldens.generate import fill, pictures
 from tests.loopback import Server, nobody
 
@@ -58,7 +58,7 @@ def server(pth, monkeypatch):
     with Server({f'/{pth.name}': pth.read_bytes()}) as server:
         monkeypatch.setattr(published, 'WEIGHTS', {MODEL: pth.stem[-8:]})
         monkeypatch.setattr(download, 'PAUSE', 0)
-        monkeypatch.setenv(weights.REPO_VARIABLE, server.url)
+        monkeypatch.setenv(hub.REPO_VARIABLE, server.url)
         yield server
 
 
@@ -90,11 +90,11 @@ def test_the_release_is_asked_unless_told_otherwise(root, monkeypatch):
     def refuse(url, *rest):
         raise download.DownloadError(url)
 
-    monkeypatch.delenv(weights.REPO_VARIABLE, raising=False)
+    monkeypatch.delenv(hub.REPO_VARIABLE, raising=False)
     monkeypatch.setattr(download, 'fetch', refuse)
     for model, digits in published.WEIGHTS.items():
         with pytest.raises(ValueError, match=f'^{published.RELEASE}/{model}-{digits}.pth$'):
-            weights.load(None, model)
+            hub.load(None, model)
 
 
 def test_root_is_taken(server, root, tmp_path, wanted):
@@ -127,7 +127,7 @@ def test_a_model_without_published_weights_is_refused_before_it_is_built(server,
 
 def test_a_new_head_takes_the_rest(server, root, pth):
     net = get_model(MODEL, classes=5)
-    weights.load(net, MODEL, new_head=True)
+    hub.load(net, MODEL, new_head=True)
     params = net.collect_params()
     assert params['fc1_weight'].data().shape[0] == 5
     np.testing.assert_array_equal(params['conv0_weight'].data().asnumpy(), torchfile.read(pth)['conv1.weight'])
@@ -140,7 +140,7 @@ def test_what_goes_wrong_names_the_url_and_the_way_out(server, root, pth, fault,
         server.always, server.ranges = 'cut', False
     elif fault == 'nobody':
         url = nobody()
-        monkeypatch.setenv(weights.REPO_VARIABLE, url + '/')
+        monkeypatch.setenv(hub.REPO_VARIABLE, url + '/')
     else:
         server.files = {} if fault == '404' else {f'/{pth.name}': b'<html>' * 1000}
     why = {
@@ -200,13 +200,13 @@ def test_a_folder_that_cannot_be_written_is_named(server, root, tmp_path):
 
 @pytest.mark.parametrize('form', ['{}', 'file://{}', '{}/'])
 def test_a_folder_serves_as_mirror_and_is_left_as_it_is(server, root, pth, wanted, form, monkeypatch):
-    monkeypatch.setenv(weights.REPO_VARIABLE, form.format(pth.parent))
+    monkeypatch.setenv(hub.REPO_VARIABLE, form.format(pth.parent))
     np.testing.assert_array_equal(run(get_model(MODEL, pretrained=True)), wanted)
     assert (server.asked, len(os.listdir(root))) == ([], 2)
 
 
 def test_a_mirror_without_the_file_says_so(server, root, tmp_path, monkeypatch):
-    monkeypatch.setenv(weights.REPO_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(hub.REPO_VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match=rf'cannot get {tmp_path}/{MODEL}-.*No such file.*{WAY_OUT}'):
         get_model(MODEL, pretrained=True)
 
@@ -264,7 +264,7 @@ def test_a_url_may_have_other_classes(server, root, tmp_path):
 PROCESS = """
 import sys
 from ibnnet_mx import download, get_model
-from ibnnet_mx.registry import published
+from ibnnet_mx.models import published
 def told(path, locked=download.locked):
     print('ready', flush=True)
     return locked(path)

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx import distributed, nets, recipe, registry, trainer
+from ibnnet_mx import distributed, models, recipe, trainer
 from ibnnet_mx.checkpoint import Inside
 from ibnnet_mx.cli.options import Stopped
+from ibnnet_mx.models import nets
 from ibnnet_mx.recipe import Recipe
 
 ALONE = threading.Lock()  # workers that are threads have one random generator, and load the operators once
@@ -100,9 +101,7 @@ class Cut:
 def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='local', start=None, cluster=None):
     """A Trainer; its report is a Notes. recompute True: 'auto'. cluster: unset, of this process alone."""
     recompute = ('auto' if recompute else None) if isinstance(recompute, bool) else recompute
-    net = registry.get_model(
-        model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args)
-    )
+    net = models.create(model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args))
     cluster = cluster or distributed.connect(kvstore, cpus=cpus)
     with ALONE:
         return trainer.Trainer(net, plan, cluster, Notes(), recompute, start)

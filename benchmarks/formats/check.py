@@ -9,8 +9,9 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx import convert, get_model, registry
+from ibnnet_mx import convert, get_model, models
 from ibnnet_mx.convert import names
+from ibnnet_mx.models import tables
 from tests.goldens.generate import fill
 
 
@@ -30,7 +31,7 @@ def changed(one, other):
 
 
 def row(name, folder):
-    net, size = started(name), registry.find(name).size
+    net, size = started(name), models.find(name).size
     wanted = arrays(net)
     convert.to_torch(net, folder / 'a.pth')
     there = get_model(name)
@@ -54,9 +55,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('names', nargs='*', help='models; unset: the smallest of each family')
     args = parser.parse_args()
-    smallest = [
-        registry.full_name(family, registry.ROWS[registry.base_of(family)].depths[0]) for family in registry.MODELS
-    ]
+    smallest = [models.full_name(family, tables.ROWS[tables.base_of(family)].depths[0]) for family in models.MODELS]
     print('| network | arrays | changed by torch and back | changed by safetensors and back | ONNX logits |')
     print('|---|---|---|---|---|')
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import environments  # noqa: E402
 from benchmarks.options import in_a_folder, known, positive, several, tell, warn_if_busy, words  # noqa: E402
 from benchmarks.reader.measure import machine  # noqa: E402
-from ibnnet_mx import _env, get_model, registry  # noqa: E402
+from ibnnet_mx import _env, get_model, models  # noqa: E402
 from ibnnet_mx.cli.options import Parser, run  # noqa: E402
 
 NORMS = ('bn', 'mabn', 'brn', 'in', 'gn', 'ln')
@@ -107,7 +107,7 @@ def work(job):
 
 def estimate(args):
     """Minutes, of all rounds."""
-    from ibnnet_mx import nets
+    from ibnnet_mx.models import nets
 
     macs = nets.count_macs(get_model(args.model), args.size)
     a_picture = macs / RATE / _env.usable_cores()
@@ -173,7 +173,7 @@ def rounds(args, told):
 
 def completed(args):
     """The options with their defaults. ValueError: one that cannot be."""
-    model = registry.find(args.model)
+    model = models.find(args.model)
     args.size = model.size if args.size is None else args.size
     args.batch_sizes = args.batch_sizes or ((2, 8) if args.quick else (2, 32))
     args.rounds = args.rounds or (2 if args.quick else 3)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ibnnet_mx import _env, get_model, registry  # noqa: E402
+from ibnnet_mx import _env, get_model, models  # noqa: E402
 from ibnnet_mx.recipe import AUGMENT  # noqa: E402
 from ibnnet_mx.recordio import Augment  # noqa: E402
 from ibnnet_mx.recordio.reader import Options, Reader  # noqa: E402
@@ -55,7 +55,7 @@ def measure(args):
     """Seconds of a step in each round: read, and the same."""
     import mxnet as mx
 
-    model = registry.find(*registry.split_name(args.model))
+    model = models.find(*models.split_name(args.model))
     pixels = model.pixels.mean, model.pixels.std
     options = Options(threads=args.threads)
     reader = Reader(args.rec, model.size, args.batch, Augment(**AUGMENT[args.aug_level]), pixels, options)

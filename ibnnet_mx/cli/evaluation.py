@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from tqdm import tqdm
 
-from ibnnet_mx import registry
+from ibnnet_mx import models
 from ibnnet_mx.cli.source import PIXELS as CONVENTIONS
 from ibnnet_mx.metrics import classification, diagnosis
 
@@ -17,7 +17,7 @@ EXTREMES = 5  # best and worst classes in the text
 
 def convention(source):
     """The name that --pixels has for mean and std of an Input, 'other' where it has none."""
-    pixels = registry.Pixels(tuple(source.mean), tuple(source.std))
+    pixels = models.Pixels(tuple(source.mean), tuple(source.std))
     return next((name for name, known in CONVENTIONS.items() if known == pixels), 'other')
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 
-from ibnnet_mx import registry
+from ibnnet_mx import models
 from ibnnet_mx.cli import options
-from ibnnet_mx.registry import published
+from ibnnet_mx.models import published
 
 
 def facts(name):
     """What the table says about a model; builds the network without weights."""
-    from ibnnet_mx import nets
+    from ibnnet_mx.models import nets
 
-    model, net = registry.find(name), registry.get_model(name)
+    model, net = models.find(name), models.create(name)
     names = list(net.collect_params())
     batch = sum(n.endswith('_running_mean') and not n.startswith('bn_data') for n in names)
     gammas = sum(n.endswith('_gamma') and not n.startswith('bn_data') for n in names)
@@ -26,7 +26,7 @@ def facts(name):
         'instance_norms': gammas - batch,
         'published_error': published.ERRORS.get(model.name),
         'weights': model.name in published.WEIGHTS,
-        'original': registry.has_original(model.family),
+        'original': models.has_original(model.family),
     }
 
 
@@ -39,7 +39,7 @@ def line(row):
 
 
 def command(args):
-    names = [name for name in registry.list_models() if not args.names or any(part in name for part in args.names)]
+    names = [name for name in models.list_models() if not args.names or any(part in name for part in args.names)]
     if not names:
         raise ValueError(f'no model has {" or ".join(args.names)} in its name')
     if not args.json:

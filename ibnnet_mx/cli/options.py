@@ -10,8 +10,11 @@ from typing import Any, Callable, NoReturn, Sequence
 
 from ibnnet_mx import _env
 from ibnnet_mx.cli import streams
+from ibnnet_mx.errors import OptionError
+from ibnnet_mx.models import NORMS, SMALL
+from ibnnet_mx.models.tables import DROPOUT
+from ibnnet_mx.norm.table import WORKSPACE
 from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
-from ibnnet_mx.registry import NORMS, SMALL
 
 
 class Stopped(Exception):
@@ -42,6 +45,11 @@ class Parser(argparse.ArgumentParser):
 def one_line(text: str) -> str:
     """A text in which names of files or words of libraries may end lines."""
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())
+
+
+def dashed(option: str) -> str:
+    """Return an option as it is typed: '--zero-gamma' of 'zero_gamma'."""
+    return f'--{option.replace("_", "-")}'
 
 
 class _Terminated(KeyboardInterrupt):
@@ -80,6 +88,8 @@ def run(
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except ModuleNotFoundError as error:
         code, text = 2, _env.said(error)
+    except OptionError as error:
+        code, text = 2, error.told(dashed)
     except ValueError as error:
         code, text = 2, str(error)
     finally:
@@ -156,9 +166,14 @@ def _network(add: Callable[..., Any]) -> None:
     add('--norm-batch-size', type=int, help=f'pictures normalised together, with {", ".join(SMALL)}; unset: a batch')
     add('--bn-mom', type=float, help='momentum of the running statistics, in every BatchNorm')
     add('--num-classes', type=int, help='unset: what the data says')
-    add('--workspace', type=int, default=512, help='convolution workspace in MB (GPU)')
+    add('--workspace', type=int, default=WORKSPACE, help='convolution workspace in MB (GPU)')
     add('--zero-gamma', action='store_true', default=None, help="start the last norm's gamma of each unit at 0 (v1)")
-    add('--w-d', action='store_true', default=None, help='three 3x3 in the stem, 3x3 strided shortcuts, dropout of 0.2')
+    add(
+        '--w-d',
+        action='store_true',
+        default=None,
+        help=f'three 3x3 in the stem, 3x3 strided shortcuts, dropout of {DROPOUT}',
+    )
     add(
         '--ibn-stages', type=_stages, metavar='1,2', help='which have IBN; unset: all but the last, IBN-b the first two'
     )

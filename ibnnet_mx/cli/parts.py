@@ -38,7 +38,8 @@ def resumed(args, store, warn):
 
 def show(wanted, model, net, begin):
     """What --dry-run prints."""
-    from ibnnet_mx import finetune, nets
+    from ibnnet_mx import finetune
+    from ibnnet_mx.models import nets
 
     finetune.prepare(net, wanted)
     if begin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ibnnet_mx import __version__, _env, recipe, registry
+from ibnnet_mx import __version__, _env, models, recipe
 from ibnnet_mx.distributed import job
 
 
@@ -13,13 +13,13 @@ def _given(args):
     given = vars(args)
     if not args.pretrained:
         return given
-    family, depth = registry.split_name(args.pretrained)
-    own = registry.split_name(args.model or family)[1]
+    family, depth = models.split_name(args.pretrained)
+    own = models.split_name(args.model or family)[1]
     return dict(given, model=args.model or family, depth=args.depth or (depth if own is None else None))
 
 
 def make(args, facts=None):
-    """(recipe, registry.Model) of a command line; facts: the .json of the checkpoint that a --retrain goes on from."""
+    """(recipe, models.Model) of a command line; facts: the .json of the checkpoint that a --retrain goes on from."""
     if facts is None:
         base = recipe.RECIPES[args.recipe or ('cifar10' if args.data_type == 'cifar10' else 'imagenet')]
     else:
@@ -29,21 +29,21 @@ def make(args, facts=None):
     if facts is not None and args.zero_gamma and not base.zero_gamma:
         raise ValueError('--zero-gamma is about the first epoch: a --retrain has its weights already, leave it out')
     wanted = recipe.resolve(base, _given(args), None if facts is None else facts['epoch'])
-    family, depth = registry.split_name(wanted.model)
+    family, depth = models.split_name(wanted.model)
     if wanted.data_type == 'cifar10' and args.pretrained:
         raise ValueError(f'--pretrained {args.pretrained} is for ImageNet sizes: leave --data-type cifar10 out')
     if wanted.data_type == 'cifar10' and not family.startswith('cifar_'):
         family = f'cifar_{family}'
     if wanted.data_type == 'imagenet' and family.startswith('cifar_'):
         raise ValueError(f'--model {wanted.model} is a CIFAR network: use it with --data-type cifar10')
-    model = registry.find(family, wanted.depth if depth is None or args.depth is not None else depth)
+    model = models.find(family, wanted.depth if depth is None or args.depth is not None else depth)
     if depth not in (None, model.depth):
         raise ValueError(f'--depth {args.depth} contradicts --model {wanted.model}: give one of them')
     if args.pretrained not in (None, model.name):
         raise ValueError(f'--pretrained {args.pretrained} contradicts --model and --depth, which name a {model.name}')
     if facts is not None and model.name != facts['model']:
         raise ValueError(f'--model {model.name}: the checkpoint holds a {facts["model"]}')
-    usual = registry.usual_ibn_stages(registry.MODELS[model.family][1].get('ibn'), len(model.shape.units))
+    usual = models.usual_ibn_stages(models.MODELS[model.family][1].get('ibn'), len(model.shape.units))
     stages = None if wanted.ibn_stages == usual else wanted.ibn_stages
     if facts is not None and stages != base.ibn_stages:
         told, there = (','.join(map(str, some or usual)) for some in (stages, base.ibn_stages))
@@ -94,9 +94,9 @@ def network(args, wanted, model, classes):
     if (
         args.bn_mom is not None
         and wanted.norm not in ('bn', 'syncbn')
-        and not registry.MODELS[model.family][1].get('preact')
+        and not models.MODELS[model.family][1].get('preact')
     ):
-        hint = '; use --norm-args momentum=' if 'momentum' in registry.NORMS[wanted.norm] else ', leave it out'
+        hint = '; use --norm-args momentum=' if 'momentum' in models.NORMS[wanted.norm] else ', leave it out'
         raise ValueError(f'--bn-mom {args.bn_mom}: {model.name} with --norm {wanted.norm} has no BatchNorm{hint}')
     if wanted.norm == 'mabn' and size:
         # The window is one batch, as in its ImageNet code: of all parts, so that --accumulate leaves it as it is.
@@ -105,7 +105,7 @@ def network(args, wanted, model, classes):
         if not args.gpus:
             raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs in it, use bn')
         own.setdefault('devices', len(args.gpus.split(',')))
-    return registry.get_model(model.name, classes, workspace=args.workspace, norm_args=own, **options)
+    return models.create(model.name, classes, workspace=args.workspace, norm_args=own, **options)
 
 
 def describe(wanted, model, classes, names):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 
-from ibnnet_mx import registry
+from ibnnet_mx import models
 from ibnnet_mx.cli import options
 
-PIXELS = {'raw': registry.RAW, 'imagenet': registry.IMAGENET}
+PIXELS = {'raw': models.RAW, 'imagenet': models.IMAGENET}
 OPTIONS = {'prefix': '--prefix', 'weights': '--weights', 'onnx': '--onnx'}
 
 
 def add_norm(add):
     add(
         '--norm',
-        choices=registry.NORMS,
+        choices=models.NORMS,
         help='of weights that do not tell it: the arrays of in, ln and gn are the same',
     )
     add('--norm-args', type=options.arguments, metavar='NAME=VALUE', help='of --norm, such as groups=8')
@@ -43,7 +43,7 @@ class Source:
         self._call, self.net, self.ctx, self.label, self.classes = call, net, ctx, label, classes
         self.model, self.names, self.centred, self.notes = '', [], True, []
         self.fixed = False  # whether it takes pictures of its size alone
-        self.size, self.pixels = 224, registry.RAW
+        self.size, self.pixels = 224, models.RAW
 
     @property
     def input(self):
@@ -160,7 +160,7 @@ def open_checkpoint(prefix, epoch, ctx, options=('--prefix', '--epoch')):
         source.names = facts.get('class_names') or []
         source.centred = source.size > 32
         if 'pixels' in facts:
-            source.pixels = registry.Pixels(tuple(facts['pixels']['mean']), tuple(facts['pixels']['std']))
+            source.pixels = models.Pixels(tuple(facts['pixels']['mean']), tuple(facts['pixels']['std']))
     return source
 
 
@@ -190,10 +190,10 @@ def _weights(args, ctx):
     if args.weights == 'published':
         if args.model is None:
             raise ValueError('--weights published needs --model, such as --model resnet50_ibn_a')
-        from ibnnet_mx import weights
+        from ibnnet_mx import hub
 
-        net = registry.get_model(args.model, args.classes)
-        notes = weights.load(net, net.model.name, new_head=getattr(args, 'new_head', False))
+        net = models.create(args.model, args.classes)
+        notes = hub.load(net, net.model.name, new_head=getattr(args, 'new_head', False))
     else:
         arrays = convert.read(args.weights)
         found = identify.model_of(arrays)
@@ -204,7 +204,7 @@ def _weights(args, ctx):
             given['classes'] = args.classes
         if args.norm is not None:
             given.update(norm=args.norm, norm_args=dict(args.norm_args or ()))
-        net = registry.get_model(name, **given)
+        net = models.create(name, **given)
         try:
             notes = convert.load(net, arrays, getattr(args, 'new_head', False), getattr(args, 'init_from_plain', False))
         except ValueError as error:
@@ -233,7 +233,7 @@ def _onnx(args, ctx):
         pixels, names = json.loads(net.facts.get('pixels', '{}')), json.loads(net.facts.get('class_names', '[]'))
         if pixels:
             mean, std = (tuple(float(value) for value in pixels[key]) for key in ('mean', 'std'))
-            source.pixels = registry.Pixels(mean, std)
+            source.pixels = models.Pixels(mean, std)
             if not len(mean) == len(std) == 3 or min(std) <= 0:
                 raise ValueError
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ibnnet_mx import registry
-from ibnnet_mx.registry import published
+from ibnnet_mx import models
+from ibnnet_mx.models import published
 
 ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain')  # options that a run which goes on has no use for
 
@@ -65,11 +65,11 @@ class Published:
         """Nothing: whether they fit is seen once they are downloaded."""
 
     def __call__(self, net):
-        from ibnnet_mx import weights
+        from ibnnet_mx import hub
 
         anew = self._new_head or net.collect_params()['fc1_bias'].shape[0] != self._model.classes
         try:
-            self.origin['notes'] = weights.load(net, self._model.name, new_head=anew)
+            self.origin['notes'] = hub.load(net, self._model.name, new_head=anew)
         except ValueError as error:
             raise ValueError(f'--pretrained {self._model.name}: {error}') from None
         return [f'--pretrained: starts from the published {self._model.name}', *self.origin['notes']]
@@ -154,7 +154,7 @@ def _stages_option(stages):
 def plain_of(model):
     """'resnet50' of resnet50_ibn_a; None of a plain network."""
     family = re.sub(r'_ibn_[ab]$', '', model.family)
-    return registry.full_name(family, model.depth) if family != model.family else None
+    return models.full_name(family, model.depth) if family != model.family else None
 
 
 def beside(path):

@@ -18,7 +18,7 @@ with _env.terse():
 
 import numpy as np
 
-from ibnnet_mx import registry
+from ibnnet_mx import models
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.convert import fill, identify, names, onnxfile, torchfile
 from ibnnet_mx.convert.onnxfile import OnnxNet
@@ -176,18 +176,18 @@ def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pix
     """Writes net as ONNX, opset 13: 'data' (N, 3, size, size) float32 -> logits; N any, or 1 without dynamic_batch.
 
     size: unset, the model's own (224, 32 for CIFAR nets). The metadata say model, size and pixel convention (pixels:
-    registry.Pixels; unset: the model's own, raw 0..255 for a SymbolBlock). with_preprocess: the graph takes raw RGB of
+    models.Pixels; unset: the model's own, raw 0..255 for a SymbolBlock). with_preprocess: the graph takes raw RGB of
     0..255. class_names go into the metadata. ValueError: onnx is not installed, or the network cannot be written.
     """
     model = getattr(net, 'model', None)
-    pixels = pixels or (model.pixels if model else registry.RAW)
+    pixels = pixels or (model.pixels if model else models.RAW)
     size = size or (model.size if model else 224)
-    fed = registry.RAW if with_preprocess else pixels
+    fed = models.RAW if with_preprocess else pixels
     told = {'order': 'RGB', 'mean': fed.mean, 'std': fed.std, 'range': '0..255'}
     facts = dict(_facts(net), size=str(size), pixels=json.dumps(told))
     if class_names:
         facts['class_names'] = json.dumps(list(class_names))
-    preprocess = pixels if with_preprocess and pixels != registry.RAW else None
+    preprocess = pixels if with_preprocess and pixels != models.RAW else None
     onnxfile.export(*prediction(net), path, size, facts, dynamic_batch, preprocess)
 
 
@@ -259,7 +259,7 @@ def _of_registry(block, arrays, ctx):
     theirs = block(x).asnumpy()
     kits = ('in', 'gn', 'ln') if options.get('norm') == 'in' else (options.get('norm', 'bn'),)
     for kit in kits:  # those three have the same arrays
-        net = registry.get_model(model.name, **{**options, 'norm': kit})
+        net = models.create(model.name, **{**options, 'norm': kit})
         net.initialize(ctx=ctx)
         fill.load(net, arrays)
         ours = net(x).asnumpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from ibnnet_mx import registry
+from ibnnet_mx import models
 from ibnnet_mx.convert import fill
 
 PLACES = (r'stage(\d+)_unit(\d+)_', r'layer(\d+)\.(\d+)\.', r'denseblock(\d+)\.denselayer(\d+)\.')
@@ -19,20 +19,20 @@ SIGNS = {  # what the names of the arrays have where a network has it
 
 
 def model_of(arrays):
-    """(registry.Model, options of get_model) whose parameters are exactly these, or None.
+    """(models.Model, options of get_model) whose parameters are exactly these, or None.
 
     arrays: {key: array} under any names that convert.load takes.
     """
     units = _units(arrays)
     has = {sign: any(re.search(pattern, key) for key in arrays) for sign, pattern in SIGNS.items()}
     for name in _candidates(units):
-        model = registry.find(name)
-        row = registry.MODELS[model.family][1]
+        model = models.find(name)
+        row = models.MODELS[model.family][1]
         of_row = {'preact': row.get('preact', False), 'se': bool(row.get('se'))}
         of_row.update({kind: row.get('ibn') == kind for kind in 'ab'})
         if model.shape.units == units and of_row == has:
             told = options(arrays)
-            if fill.fits(registry.get_model(name, **told), arrays):
+            if fill.fits(models.create(name, **told), arrays):
                 return model, told
     return None
 
@@ -47,12 +47,12 @@ def _units(arrays):
 
 
 def _candidates(units):
-    names = registry.list_models()
+    names = models.list_models()
     if len(units) == 3 and len(set(units)) == 1:
-        families = [family for family in registry.MODELS if family.startswith('cifar_')]
+        families = [family for family in models.MODELS if family.startswith('cifar_')]
         depths = [layers * units[0] + 2 for layers in (6, 9)]
         wanted = [d for d in depths if d >= 8 and (d >= 164) == (d == depths[1])]
-        names = names + [registry.full_name(family, depth) for family in families for depth in wanted]
+        names = names + [models.full_name(family, depth) for family in families for depth in wanted]
     return dict.fromkeys(names)
 
 
@@ -98,7 +98,7 @@ def _stages(arrays):
             place = next((m for m in (re.search(pattern, key) for pattern in PLACES) if m), None)
             if place and re.search(SIGNS[kind], key):
                 found.add(int(place[1]))
-        if found and tuple(sorted(found)) != registry.usual_ibn_stages(kind, every):
+        if found and tuple(sorted(found)) != models.usual_ibn_stages(kind, every):
             return tuple(sorted(found))
     return None
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from mxnet.gluon import nn
 
-from ibnnet_mx.norm import state, tracing
+from ibnnet_mx.errors import OptionError
+from ibnnet_mx.norm import state, table, tracing
 from ibnnet_mx.norm.mabn import part_size
 
 
@@ -31,11 +32,11 @@ class Ramp(NamedTuple):
     The figures are those of arXiv:1702.03275.
     """
 
-    r_max: float = 3.0
-    d_max: float = 5.0
-    warmup_iters: int = 5000
-    r_iters: int = 40000  # the step at which r_max is reached
-    d_iters: int = 25000
+    r_max: float = table.NORMS['brn']['r_max']
+    d_max: float = table.NORMS['brn']['d_max']
+    warmup_iters: int = table.NORMS['brn']['warmup_iters']
+    r_iters: int = table.NORMS['brn']['r_iters']  # the step at which r_max is reached
+    d_iters: int = table.NORMS['brn']['d_iters']
 
     def bounds(self, steps):
         """(largest r, largest |d|) after so many steps, which may be an array of one."""
@@ -81,9 +82,11 @@ class BatchNorm2d(nn.HybridBlock):
             shift = state.advance(F, shift, [(array, array) for array in states])
             return tracing.affine(F, x, scale, shift, self._channels)
         if here.training is None and self._size is not None:
-            raise ValueError(
-                '--norm-batch-size: a network that is part of another hybridized block cannot know its batches; '
-                'hybridize the network itself'
+            raise OptionError(
+                'norm_batch_size',
+                self._size,
+                ': a network that is part of another hybridized block cannot know its batches; '
+                'hybridize the network itself',
             )
         parts = here.rows // part_size(here.rows, self._size) if self._size else 1
         if here.training is None:

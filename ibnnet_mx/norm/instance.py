@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mxnet.gluon import nn
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.norm import tracing
 from ibnnet_mx.norm.batch import BatchNorm
 
@@ -93,7 +94,7 @@ class IBN(nn.HybridBlock):
         share = round(1 - ratio, 9) if batch_first else ratio  # 1 - 0.4 is a little less than 0.6
         self._split = int(channels * share)
         if not 0 < self._split < channels:
-            raise ValueError(f'--ibn-ratio {ratio} leaves one side of {channels} channels empty')
+            raise OptionError('ibn_ratio', ratio, f'leaves one side of {channels} channels empty')
         # oneDNN's concat divides by zero in its backward pass where it meets blocks of 8 beside blocks of 16 channels
         self._flat = self._split % 16 != 0 or channels % 16 != 0
         with self.name_scope():

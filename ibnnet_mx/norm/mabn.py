@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mxnet.gluon import nn
 
-from ibnnet_mx.norm import state, tracing
+from ibnnet_mx.norm import state, table, tracing
 
 LONG = 1000  # calls of the formal variant before its running moment may be used
 CLIP = 5.0  # largest ratio, and smallest 1 / CLIP, between moments of the last calls and the running one
-VARIANTS = ('formal', 'cls')
+USUAL, VARIANTS = table.NORMS['mabn'], table.MABN_VARIANTS
 
 
 class CenConv2d(nn.HybridBlock):
@@ -30,7 +30,7 @@ class CenConv2d(nn.HybridBlock):
         use_bias=False,
         **kwargs,
     ):
-        init, workspace = kwargs.pop('weight_initializer', None), kwargs.pop('workspace', 512)
+        init, workspace = kwargs.pop('weight_initializer', None), kwargs.pop('workspace', table.WORKSPACE)
         super().__init__(**kwargs)
         kernel, stride, pad, dilate = (
             (n, n) if isinstance(n, int) else tuple(n) for n in (kernel_size, strides, padding, dilation)
@@ -78,7 +78,15 @@ class MABN2d(nn.HybridBlock):
     """
 
     def __init__(
-        self, in_channels, B=2, real_B=32, eps=1e-5, momentum=0.98, warmup_iters=100, variant='formal', **kwargs
+        self,
+        in_channels,
+        B=USUAL['B'],
+        real_B=USUAL['real_B'],
+        eps=1e-5,
+        momentum=USUAL['momentum'],
+        warmup_iters=USUAL['warmup_iters'],
+        variant=USUAL['variant'],
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if variant not in VARIANTS:

@@ -1,4 +1,4 @@
-"""Which networks there are: tables read top to bottom. Pure Python; mxnet comes in only with get_model()."""
+"""The tables of networks, read from top to bottom. No mxnet."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import difflib
 import re
 from typing import Any, NamedTuple
 
-from ibnnet_mx.registry import published
-from ibnnet_mx.registry.norms import NORMS, SMALL, norm_args
-
-__all__ = ['NORMS', 'SMALL', 'find', 'get_model', 'list_models', 'norm_args']
+from ibnnet_mx.errors import OptionError
+from ibnnet_mx.norm.table import WORKSPACE
 
 
 class Pixels(NamedTuple):
@@ -111,16 +109,17 @@ UNITS = {  # units of the stages
 WIDTHS = {'basic': (64, 64, 128, 256, 512), 'bottleneck': (64, 256, 512, 1024, 2048), 'dense': (64, 32)}
 CIFAR_WIDTHS = {'basic': (16, 16, 32, 64), 'bottleneck': (16, 64, 128, 256)}
 
+DROPOUT = 0.2  # share of the embedding that w_d drops, bruinxiong/IBN-Net.mxnet
 OPTIONS = dict(  # of every network, beside what its row says
     norm='bn',  # or another of NORMS
     norm_args=None,  # arguments of the norm, those of NORMS where they are not given
     norm_batch_size=None,  # pictures that are normalised together; None: all of a batch
     bn_mom=0.9,  # share of the old value in BatchNorm's running statistics
-    workspace=512,  # MB for a convolution on a GPU
+    workspace=WORKSPACE,  # MB for a convolution on a GPU
     zero_gamma=False,  # the last norm of each unit starts at zero, arXiv:1706.02677; v1 only
     ibn_ratio=None,  # InstanceNorm's share of the channels in IBN-a; None: as in the original, 0.5 (DenseNet 0.4)
     ibn_stages=None,  # stages that have IBN, from 1; None: as in the original, all but the last, IBN-b the first two
-    w_d=False,  # stem of three 3x3, 3x3 in the strided shortcuts, dropout of 0.2 before the classifier; residual nets
+    w_d=False,  # stem of three 3x3, 3x3 in the strided shortcuts, DROPOUT before the classifier; residual nets
     dtype='float32',  # or 'bfloat16': convolutions and dense layers in training; parameters stay float32
     last_stride=2,  # 1: the last stage keeps the map of the one before, as re-identification has it; residual nets
 )
@@ -137,18 +136,18 @@ def base_of(family: str) -> str:
 
 
 def shape_of(family: str, depth: int) -> Shape:
-    """Stem, unit and stages of a family at a depth; ValueError names --depth and the depths that exist."""
+    """Stem, unit and stages of a family at a depth; OptionError names the depths that exist."""
     base = base_of(family)
     if base.startswith('cifar_'):
         unit, layers = ('bottleneck', 9) if depth >= 164 else ('basic', 6)
         if depth < 8 or (depth - 2) % layers:
-            raise ValueError(
-                f'--depth {depth} is no cifar10 depth: use 6n+2 below 164 (20, 56, 110) or 9n+2 from 164 on (164, 1001)'
+            raise OptionError(
+                'depth', depth, 'is no cifar10 depth: use 6n+2 below 164 (20, 56, 110) or 9n+2 from 164 on (164, 1001)'
             )
         return Shape('cifar', unit, ((depth - 2) // layers,) * 3, CIFAR_WIDTHS[unit])
     depths = ROWS[base].depths
     if depth not in depths:
-        raise ValueError(f'--depth {depth} is no depth of {family}: use one of {", ".join(map(str, depths))}')
+        raise OptionError('depth', depth, f'is no depth of {family}: use one of {", ".join(map(str, depths))}')
     unit, units = UNITS[depth]
     return Shape('imagenet', unit, units, (96, 48) if depth == 161 else WIDTHS[unit])
 
@@ -176,25 +175,25 @@ def split_name(name: str) -> tuple[str, int | None]:
 def find(name: str, depth: int | None = None) -> Model:
     """The model of a full name ('resnet50_ibn_a'), or of a family and a depth ('resnet_ibn_a', 50).
 
-    ValueError: a family that does not exist, no depth at all, or a depth beside a name that already holds another.
+    Raises OptionError for a family that does not exist, no depth at all, or a depth beside a name that already holds another.
     """
     family, own = split_name(name)
     if family not in MODELS:
         near = difflib.get_close_matches(name, [*MODELS, *list_models()], n=3)
         hint = f'did you mean {", ".join(near)}?' if near else f'there are {", ".join(MODELS)}'
-        raise ValueError(f'--model {name} is not known: {hint}')
+        raise OptionError('model', name, f'is not known: {hint}')
     if own is not None and depth is not None and own != depth:
-        raise ValueError(f'--depth {depth} contradicts --model {name}: give one of them')
+        raise OptionError('depth', depth, f'contradicts `model` {name}: give one of them')
     depth = own if own is not None else depth
     if depth is None:
-        raise ValueError(f'--model {name} needs a depth: {full_name(family, 50)}, or --depth 50')
+        raise OptionError('model', name, f'needs a depth: {full_name(family, 50)}, or `depth` 50')
     shape = shape_of(family, depth)
     size, classes = (32, 10) if shape.stem == 'cifar' else (224, 1000)
     return Model(full_name(family, depth), family, depth, shape, MODELS[family][1]['pixels'], size, classes)
 
 
 def list_models() -> list[str]:
-    """Full names of the networks that get_model() builds (of the CIFAR nets the usual depths only)."""
+    """Full names of the networks that create() builds (of the CIFAR nets the usual depths only)."""
     return [full_name(family, depth) for family in MODELS for depth in ROWS[base_of(family)].depths]
 
 
@@ -203,68 +202,13 @@ def has_original(family: str) -> bool:
     return not any(part in family for part in NO_ORIGINAL)
 
 
-def get_model(
-    name: str,
-    classes: int | None = None,
-    depth: int | None = None,
-    features: Any = None,
-    pretrained: Any = False,
-    root: Any = None,
-    **options: Any,
-):
-    """A HybridBlock: (N, 3, H, W) pixels as find(name).pixels says -> logits (N, classes).
-
-    name: 'resnet50_ibn_a', or a family and depth=50; the original hub constructors' names work as they are.
-    classes: 1000 for the ImageNet nets and 10 for the CIFAR nets where it is not given.
-    features: True gives the pooled embedding (N, C) instead of logits, a name or names of 'stem', 'stage1', ...,
-    'neck', 'embedding' those maps; what comes after the last of them is not built.
-    pretrained: True loads the weights that published.py lists, a path or URL those of a .pth; weights.load() says how.
-    root: the folder where downloaded weights are kept, ~/.mxnet/models where it is not given.
-    options: those of OPTIONS.
-    It comes uninitialised unless pretrained; net.initialize() draws the weights as the original does.
-    ValueError: an unknown name, depth, option or value, or weights that cannot be had.
-    """
-    model = find(name, depth)
-    unknown = [key for key in options if key not in OPTIONS]
-    if unknown:
-        raise ValueError(f'get_model() has no option {", ".join(unknown)}: there are {", ".join(OPTIONS)}')
-    given = {**OPTIONS, **options}
-    given['norm_args'] = norm_args(given['norm'], given['norm_args'], given['norm_batch_size'])
-    classes = model.classes if classes is None else classes
-    if classes < 1:
-        raise ValueError(f'--num-classes {classes}: a network needs at least one class')
-    if pretrained is True:
-        _check_published(model, model.classes if features else classes)
-    from ibnnet_mx import nets  # late: tables are read without mxnet
-
-    kind, row = MODELS[model.family]
-    given.update(_placement(model, row, given['ibn_ratio'], given['ibn_stages']))
-    net = nets.build(kind, model.shape, classes, {**row, **given}, features)
-    net.model = model  # for what is written about it: its name, size and pixel convention
-    if pretrained:
-        from ibnnet_mx import weights
-
-        weights.load(net, model.name, pretrained, root)
-    return net
-
-
-def _placement(model: Model, row: dict[str, Any], ratio: float | None, stages: Any) -> dict[str, Any]:
-    """Where IBN stands in a network: as asked for, or, where nothing is, as in the original."""
+def placement(model: Model, row: dict[str, Any], ratio: float | None, stages: Any) -> dict[str, Any]:
+    """Return where IBN stands in a network: as asked for, else as in the original."""
     if ratio is not None and row.get('ibn') != 'a':
-        raise ValueError(f'--ibn-ratio {ratio}: {model.name} has no IBN-a; leave it out')
+        raise OptionError('ibn_ratio', ratio, f': {model.name} has no IBN-a; leave it out')
     if stages is not None and not row.get('ibn'):
-        raise ValueError(f'--ibn-stages {",".join(map(str, stages))}: {model.name} is no IBN network; leave it out')
+        raise OptionError('ibn_stages', tuple(stages), f': {model.name} is no IBN network; leave it out')
     return {
         'ibn_ratio': row.get('ibn_ratio', 0.5) if ratio is None else ratio,
         'ibn_stages': usual_ibn_stages(row.get('ibn'), len(model.shape.units)) if stages is None else stages,
     }
-
-
-def _check_published(model: Model, classes: int) -> None:
-    """ValueError before anything is built or downloaded."""
-    file = published.file_name(model.name)
-    if classes != model.classes:
-        raise ValueError(
-            f'the published {model.name} has {model.classes} classes, not {classes}: build it with classes={classes} '
-            f'and without pretrained, then convert.load(net, {file!r}, new_head=True), or train_resnet.py --pretrained'
-        )

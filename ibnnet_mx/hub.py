@@ -1,6 +1,6 @@
-"""Published weights into a network: downloaded, checked and converted once, then read from a folder of this machine.
+"""Networks with weights: get_model() builds one by models.create() and puts published or given weights into it.
 
-The folder is root, else $MXNET_HOME/models, else ~/.mxnet/models, where GluonCV keeps its own. It gets
+Published weights are downloaded, checked and converted once, then read from a folder of this machine: root, else $MXNET_HOME/models, else ~/.mxnet/models, where GluonCV keeps its own. It gets
 NAME-HASH.params (ibnnet_mx.files.params_file, our names) and, last, NAME-HASH.json with size, sum and source.
 """
 
@@ -14,12 +14,36 @@ import re
 import sys
 from pathlib import Path
 
-from ibnnet_mx import convert, registry
+from ibnnet_mx import convert, models
 from ibnnet_mx.convert import identify
 from ibnnet_mx.files import download, params_file
-from ibnnet_mx.registry import published
+from ibnnet_mx.models import published
 
 REPO_VARIABLE = 'IBNNET_MX_REPO'  # in the place of published.RELEASE: a URL or a folder with files of the same names
+
+
+def get_model(name, classes=None, depth=None, features=None, pretrained=False, root=None, **options):
+    """Return a network: (N, 3, H, W) pixels as models.find(name).pixels says -> logits (N, classes).
+
+    name, classes, depth, features, options: as in models.create(). The names of the original's hub constructors work.
+    pretrained: True loads the weights that models/published.py lists, a path or URL those of a .pth; see load().
+    root: the folder for downloaded weights, ~/.mxnet/models if it is not given.
+    The network is uninitialised unless pretrained is given; net.initialize() draws the weights as the original does.
+    Raises ValueError for an unknown name, depth, option or value, and for weights that cannot be had.
+    """
+    model = models.find(name, depth)
+    if pretrained is True and not features and classes not in (None, model.classes):
+        file = published.file_name(model.name)
+        raise ValueError(
+            f'the published {model.name} has {model.classes} classes, not {classes}: build it with classes={classes} '
+            f'and without pretrained, then convert.load(net, {file!r}, new_head=True), or train_resnet.py --pretrained'
+        )
+    if pretrained is True:
+        published.file_name(model.name)  # raises before anything is built or downloaded
+    net = models.create(name, classes, depth, features, **options)
+    if pretrained:
+        load(net, model.name, pretrained, root)
+    return net
 
 
 def load(net, model, source=True, root=None, new_head=False):
@@ -99,7 +123,7 @@ def _convert(model, url, path, way_out):
     file = download.fetch(url, str(loaded), _check(url), way_out)
     try:
         arrays = convert.read(file)
-        net = registry.get_model(model, **identify.options(arrays))
+        net = models.create(model, **identify.options(arrays))
         convert.load_torch(net, arrays)
     except ValueError as error:
         raise ValueError(f'{url}: {error}') from None

@@ -1,0 +1,54 @@
+"""Errors that carry facts. The library names options as Python does; the commands add the dashes. No mxnet.
+
+Any room may import this one, and it imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable
+
+REFERENCE = re.compile(r'`([a-z][a-z0-9_]*)`')  # an option that an advice names, such as `freeze`
+
+
+class OptionError(ValueError):
+    """A value that an option cannot have, and what would do.
+
+    option: its Python name, such as 'zero_gamma'; None for a mistake that is not about one option.
+    value: the value that came; None if the option alone is to be named.
+    advice: the rest of the sentence. Other options stand in it in backticks, such as `depth`.
+    str() gives "depth=51 is no depth of resnet: ...", told() the same sentence in another style.
+    """
+
+    def __init__(self, option: str | None, value: Any, advice: str) -> None:
+        super().__init__(option, value, advice)
+        self.option, self.value, self.advice = option, value, advice
+
+    def __str__(self) -> str:
+        value = None if self.value is None else repr(self.value)
+        head = [] if self.option is None else [self.option if value is None else f'{self.option}={value}']
+        return _sentence(head, self.advice)
+
+    def told(self, name_of: Callable[[str], str]) -> str:
+        """Return the sentence for a command line. name_of: option's Python name -> '--zero-gamma' or the like."""
+        head = [] if self.option is None else [name_of(self.option)]
+        if self.option is not None and command_value(self.value):
+            head.append(command_value(self.value))
+        return _sentence(head, REFERENCE.sub(lambda found: name_of(found[1]), self.advice))
+
+
+def command_value(value: Any) -> str:
+    """Return a value as it is typed on a command line: 1,2 of (1, 2), B=2 of {'B': 2}, nothing of True and None."""
+    if value is None or value is True:
+        return ''
+    if isinstance(value, dict):
+        return ','.join(f'{key}={command_value(part)}' for key, part in value.items())
+    if isinstance(value, (tuple, list)):
+        return ','.join(command_value(part) for part in value)
+    return f'{value:g}' if isinstance(value, float) else str(value)
+
+
+def _sentence(head: list[str], advice: str) -> str:
+    if not head:
+        return advice
+    return ' '.join(head) + ('' if advice[:1] in (':', ',') else ' ') + advice

@@ -1,0 +1,81 @@
+"""From a name and options to a network. No weights, no recipe, no data."""
+
+from __future__ import annotations
+
+from ibnnet_mx import norm
+from ibnnet_mx.errors import OptionError
+from ibnnet_mx.models import tables
+from ibnnet_mx.models.blocks import Style
+from ibnnet_mx.models.nets import DenseNet, ResNet
+from ibnnet_mx.norm.table import norm_args
+
+DTYPES = ('float32', 'bfloat16')
+NETS = {'ResNet': ResNet, 'DenseNet': DenseNet}
+RESIDUAL_ONLY = dict(w_d=False, last_stride=2, zero_gamma=False)  # what a DenseNet must have
+
+
+def build(kind, shape, classes, options, features=None):
+    """Return the network of a row of the tables. Raises OptionError for an option that it cannot have."""
+    style = Style(**{key: options[key] for key in Style._fields if key in options})
+    if style.zero_gamma and style.preact:
+        raise OptionError(
+            'zero_gamma', True, 'needs a norm at the end of each unit: v2 networks have none there, use a v1 one'
+        )
+    if kind == 'DenseNet':
+        for key, usual in RESIDUAL_ONLY.items():
+            if options[key] != usual:
+                raise OptionError(key, options[key], 'is for residual networks: a DenseNet cannot have it')
+    if style.w_d and style.pad:
+        raise OptionError(
+            'w_d', True, 'is about shortcuts with a convolution: a v1a network has none, use a v1 or v2 one'
+        )
+    stages, wanted = range(1, len(shape.units) + 1), style.ibn_stages
+    if style.ibn and (not wanted or list(wanted) != sorted(set(wanted)) or not set(wanted) <= set(stages)):
+        listed = ', '.join(map(str, stages))
+        given = tuple(wanted) or 'without any'
+        raise OptionError('ibn_stages', given, f': name some of the stages {listed}, in their order')
+    if style.last_stride not in (1, 2):
+        raise OptionError('last_stride', style.last_stride, ': use 1 or 2')
+    if options['dtype'] not in DTYPES:
+        raise OptionError('dtype', options['dtype'], f': use one of {", ".join(DTYPES)}')
+    net = NETS[kind](shape, classes, norm.kit(options), style, _taps(shape, kind, style, features))
+    net.options, net.dtype = options, options['dtype']
+    net.rebuild = lambda other: build(kind, shape, classes, other, features)
+    return net
+
+
+def _taps(shape, kind, style, features):
+    """Names of the wanted parts; () for logits."""
+    if features is None or features is False:
+        return ()
+    taps = ('embedding',) if features is True else (features,) if isinstance(features, str) else tuple(features)
+    neck = ['neck'] if kind == 'DenseNet' or style.preact else []
+    there = ['stem', *(f'stage{s}' for s in range(1, len(shape.units) + 1)), *neck, 'embedding']
+    if not taps or not set(taps) <= set(there):
+        raise OptionError('features', features, f': use True, or names of {", ".join(there)}')
+    return taps
+
+
+def create(name, classes=None, depth=None, features=None, **options):
+    """Return an uninitialised network: (N, 3, H, W) pixels as tables.find(name).pixels says -> logits (N, classes).
+
+    name: 'resnet50_ibn_a', or a family and depth=50. classes: 1000 for ImageNet networks and 10 for CIFAR networks if
+    it is not given. features: True gives the pooled embedding (N, C) in place of logits. A name or names of 'stem',
+    'stage1', ..., 'neck', 'embedding' give those maps; later layers are not built.
+    options: those of tables.OPTIONS. net.initialize() draws the weights as the original does.
+    Raises OptionError for an unknown name, depth, option or value.
+    """
+    model = tables.find(name, depth)
+    for key, value in options.items():
+        if key not in tables.OPTIONS:
+            raise OptionError(key, value, f'is no option of a network: there are {", ".join(tables.OPTIONS)}')
+    given = {**tables.OPTIONS, **options}
+    given['norm_args'] = norm_args(given['norm'], given['norm_args'], given['norm_batch_size'])
+    classes = model.classes if classes is None else classes
+    if classes < 1:
+        raise OptionError('num_classes', classes, ': a network needs at least one class')
+    kind, row = tables.MODELS[model.family]
+    given.update(tables.placement(model, row, given['ibn_ratio'], given['ibn_stages']))
+    net = build(kind, model.shape, classes, {**row, **given}, features)
+    net.model = model  # for what is written about it: its name, size and pixel convention
+    return net

@@ -1,0 +1,151 @@
+"""The block that all networks are: parts one after another, and one traced graph for each use."""
+
+from __future__ import annotations
+
+import warnings
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+from mxnet.gluon import nn
+
+from ibnnet_mx import graph, norm, operators
+from ibnnet_mx.models.blocks import chain
+from ibnnet_mx.models.compiled import Graph
+
+
+class Network(nn.HybridBlock):
+    """A HybridBlock that keeps one graph for prediction and one for each training batch size once it is hybridized.
+
+    Gluon keeps a single graph for all uses, so that a form that is right in training only could not be used at all.
+    export() writes symbol(), the graph of a prediction. A Network inside another block is traced in a form that is
+    right in every mode.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._graphs = {}
+        self.model = None  # tables.Model, if models.create() built it
+        self.dtype = 'float32'  # of convolutions and dense layers in training; graph.mixed
+        self.options = {}  # that build() made it from
+        self.rebuild = None  # function(options) -> a network of the same kind with other options; build() sets it
+
+    def trace(self, rows=None, context=None):
+        """(symbol from 'data' to logits, {constant's name: NDArray}).
+
+        rows: batch size of a training graph. context: where it will run; None: anywhere.
+        """
+        here = rows is not None and context is not None and context.device_type == 'cpu'
+        native, fused = here and operators.loaded(), here and operators.fused()
+        with norm.forms(rows, native, fused) as constants:
+            found = self(mx.sym.var('data'))
+        found = mx.sym.Group(found) if isinstance(found, list) else found
+        found = graph.fused(found) if fused else found
+        if rows is not None and self.dtype == 'bfloat16':
+            found = graph.mixed(found)
+        elif here and operators.winograd():
+            found = graph.tiled(found)
+        return found, constants
+
+    def symbol(self):
+        """The prediction from 'data' to logits in standard operators: for any batch size, for export."""
+        with norm.standard():
+            return self(mx.sym.var('data'))
+
+    def inference_form(self):
+        """A network of plain convolutions and, in the place of MABN and the like, BatchNorms: the same predictions.
+
+        It has the same names, without what only training needs, and predicts at BatchNorm's cost. A network without
+        such norms is returned as it is.
+        """
+        if self.rebuild is None:
+            raise ValueError('inference_form() is for networks that models.create() has built')
+        if self.options['norm'] not in norm.FOLDED and not self.options['norm_batch_size']:
+            return self
+        twin = self.rebuild({**self.options, 'norm': 'bn', 'norm_args': {}, 'norm_batch_size': None})
+        twin.model = self.model
+        arrays = norm.folded(self)
+        twin.initialize(ctx=next(iter(self.collect_params().values())).list_ctx())
+        for name, param in twin.collect_params().items():
+            param.set_data(arrays[name])
+        return twin
+
+    def _build_cache(self, *args):
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', '.*not used by any computation')  # of a prediction: what training needs
+            super()._build_cache(*args)
+
+    @property
+    def norm_options(self):
+        """norm and norm_args, as models.create() takes them; {} if build() did not make the network."""
+        return {key: self.options[key] for key in ('norm', 'norm_args') if key in self.options}
+
+    def _get_graph(self, *args):
+        with norm.standard():
+            return super()._get_graph(*args)
+
+    def _clear_cached_op(self):
+        super()._clear_cached_op()
+        self._graphs = {}
+
+    def _call_cached_op(self, x):
+        if self._cached_op is None:
+            self._build_cache(x)  # what export() writes; it is never run
+        rows = x.shape[0] if autograd.is_training() else None
+        use = rows, x.context.device_type
+        if use not in self._graphs:
+            # Planned memory is held for as long as the graph lives: the first training size only is worth it.
+            others = [n for n, _ in self._graphs if n is not None]
+            flags = self._flags if rows is None or not others else []
+            self._graphs[use] = Graph(self, rows, flags, x.context)
+        return self._graphs[use](x)
+
+    def _assemble(self, parts, taps, head):
+        """features: the parts one after another, up to the last that is wanted; output: the classifier.
+
+        taps: names of the parts whose results are the network's, () for logits; head: (classes, channels, inits).
+        left_out: names of the parameters that the whole network has beside these.
+        """
+        names = list(parts)
+        self._taps = taps
+        if taps:
+            names = names[: max(map(names.index, taps)) + 1]
+        self._parts = names
+        self.features = chain(*(parts[name] for name in names))
+        dropped = [part.collect_params() for name, part in parts.items() if name not in names]
+        self.left_out = [name for params in dropped for name in params]
+        if not taps:
+            classes, channels, inits = head
+            self.output = nn.Dense(classes, in_units=channels, prefix='fc1_', **inits)
+        else:
+            self.left_out += ['fc1_weight', 'fc1_bias']
+
+    def parts(self):
+        """{name: block}: stem, stage1, ..., embedding, and 'head', the classifier, where there is one."""
+        found = dict(zip(self._parts, self.features))
+        return found if self._taps else dict(found, head=self.output)
+
+    def spread(self, plain):
+        """{name: array} of the plain network -> of this IBN network: each IBN's two norms get their channels.
+
+        The InstanceNorms that the plain network lacks start as the identity on normalised values (1 and 0).
+        """
+        own = dict(plain)
+        blocks = [self]
+        for block in blocks:
+            blocks += block._children.values()
+            if isinstance(block, norm.IBN):
+                block.spread(own)
+        for name, param in self.collect_params().items():
+            if name not in own and name.endswith(('gamma', 'beta')):
+                own[name] = np.full(param.shape, float(name.endswith('gamma')), np.float32)
+        return {name: array for name, array in own.items() if name in self.collect_params() or name in self.left_out}
+
+    def hybrid_forward(self, F, x):
+        found = {}
+        for name, part in zip(self._parts, self.features):
+            found[name] = x = part(x)
+        if not self._taps:
+            return self.output(x)
+        results = [found[name] for name in self._taps]
+        return results if len(results) > 1 else results[0]
