@@ -11,8 +11,9 @@ import pytest
 
 from ibnnet_mx import convert, hub, models
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.cli import options, plan, start, train
+from ibnnet_mx.cli import options, plan, train
 from ibnnet_mx.files import params_file
+from ibnnet_mx.training import initial_weights
 from tests.conftest import ROOT
 from tests.test_cli_train import same, saved, warnings
 
@@ -224,15 +225,15 @@ def test_published_weights_are_asked_for_by_name(monkeypatch, classes, new_head,
 
     monkeypatch.setattr(hub, 'load', load)
     args = options.training().parse_args(['--pretrained', 'resnet18_ibn_a', '--new-head'][: 2 + new_head])
-    start.check(args)
+    initial_weights.check(args)
     wanted, model = plan.make(args)
     assert (wanted.model, wanted.depth, model.name) == ('resnet_ibn_a', 18, 'resnet18_ibn_a')
-    begin = start.of(args, model, wanted)
+    begin = initial_weights.of(args, model, wanted)
     lines = begin(plan.network(args, wanted, model, classes))
     assert asked == [('resnet18_ibn_a', 'resnet18_ibn_a', anew)]
     assert lines == ['--pretrained: starts from the published resnet18_ibn_a', 'a line']
     assert begin.origin == {'pretrained': 'resnet18_ibn_a', 'notes': ['a line']}
-    assert re.fullmatch(r'resnet\d+(_ibn_[ab])?', start.plain_of(model))
+    assert re.fullmatch(r'resnet\d+(_ibn_[ab])?', initial_weights.plain_of(model))
 
 
 def test_a_dry_run_holds_the_file_against_the_network(run, source, tmp_path):

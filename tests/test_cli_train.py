@@ -14,7 +14,7 @@ import pytest
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import train
 from ibnnet_mx.files import params_file
-from ibnnet_mx.trainer import Trainer
+from ibnnet_mx.training.trainer import Trainer
 from tests.conftest import ROOT
 from tests.record_sets import png, scene, write
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import data, models
-from ibnnet_mx.cli import evaluation
+from ibnnet_mx.inference import evaluation
 from ibnnet_mx.recordio.reader import Options
 from tests.picture_sets import tree
 from tests.record_sets import marked, png, write

@@ -7,7 +7,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import finetune, models
+from ibnnet_mx import models
+from ibnnet_mx.training import setup
 from tests.tiny_runs import CLASSES, PLAN, Feed, arrays, batches, equal, make, scatter, values
 
 MODELS = ['cifar_resnet8', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_a', 'cifar_resnet8_v2_ibn_b']
@@ -195,7 +196,7 @@ def test_what_is_thawed_goes_on_without_its_old_momentum():
 
 def test_prepare_gives_the_parts_that_learn():
     net = models.create('cifar_resnet8_v2')
-    learning = finetune.prepare(net, replace(PLAN, freeze=('stem', 'neck')))
+    learning = setup.prepare(net, replace(PLAN, freeze=('stem', 'neck')))
     assert learning == [net.parts()[name] for name in ('stage1', 'stage2', 'stage3', 'head')]
 
 

@@ -8,7 +8,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import get_model, gradcam, models
+from ibnnet_mx import get_model, models
+from ibnnet_mx.inference import gradcam
 from tests.test_nets import SMALL, pictures, started
 from tests.tiny_runs import equal
 

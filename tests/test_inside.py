@@ -15,8 +15,8 @@ import pytest
 
 from ibnnet_mx import distributed
 from ibnnet_mx.checkpoint import Inside, Store, place
-from ibnnet_mx.cli import keeper
 from ibnnet_mx.cli.options import Stopped
+from ibnnet_mx.training import saver
 from tests import test_cli_train
 from tests.conftest import ROOT
 from tests.test_cli_train import TINY, same, saved, warnings
@@ -156,14 +156,14 @@ def test_after_kill_9_it_goes_on_from_the_last_of_every_n_batches(run, tmp_path,
 
 def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_path, monkeypatch):
     run('--epochs', '2', prefix='whole')
-    asked = keeper.Keeper.epoch
+    asked = saver.Keeper.epoch
 
     def ask(self, *given):
         self._ask(signal.SIGTERM, None)
         asked(self, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(keeper.Keeper, 'epoch', ask)
+        patched.setattr(saver.Keeper, 'epoch', ask)
         told = run('--epochs', '2', code=143)
     assert last_line(told).startswith('train_resnet: stopped by SIGTERM after epoch 0, not validated yet, saved; ')
     assert 'validation' not in Store(tmp_path / 'net').facts(1)['metrics']
@@ -175,7 +175,7 @@ def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_p
 
 
 def test_a_second_signal_is_not_waited_for():
-    keep = keeper.Keeper(None, make(), (None, None), {})
+    keep = saver.Keeper(None, make(), (None, None), {})
     keep._ask(signal.SIGINT, None)
     assert keep.due(1, distributed.connect().tell(0, keep.asked))
     with pytest.raises(Stopped) as found:

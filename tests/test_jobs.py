@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibnnet_mx import launch
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.distributed import job
+from ibnnet_mx.distributed import job, launch
+from ibnnet_mx.distributed.launch import hosts
 from ibnnet_mx.files import params_file
-from ibnnet_mx.launch import hosts
 from tests.conftest import ROOT, make_tiny, tiny_picture
 from tests.record_sets import png, write
 from tests.tiny_runs import PLAN, make, values

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibnnet_mx import launch
 from ibnnet_mx.cli import launch as command
-from ibnnet_mx.launch import hosts
+from ibnnet_mx.distributed import launch
+from ibnnet_mx.distributed.launch import hosts
 from tests.conftest import ROOT
 
 PYTHON = sys.executable

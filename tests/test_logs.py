@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ibnnet_mx import logs
-from ibnnet_mx.logs import report as reporting
+from ibnnet_mx.logs import reporter as reporting
 
 
 @pytest.fixture

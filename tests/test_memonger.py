@@ -6,10 +6,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import distributed, get_model, memonger, trainer
+from ibnnet_mx import distributed, get_model
 from ibnnet_mx.cli import options
-from ibnnet_mx.memonger import graph, plan
 from ibnnet_mx.models import nets
+from ibnnet_mx.training import memonger, trainer
+from ibnnet_mx.training.memonger import graph, plan
 from tests.test_norm_kits import KITS, plan_of
 from tests.tiny_runs import CLASSES, PLAN, Notes, arrays, batches, equal, make, values
 

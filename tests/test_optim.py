@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from mxnet.base import MXNetError
 
-from ibnnet_mx import operators, optim
+from ibnnet_mx import operators
+from ibnnet_mx.training import optimiser
 
 RATES = dict(learning_rate=0.1, momentum=0.9, wd=1e-2)
 SHAPES = [(7,), (32, 16, 3, 3), (1,), (300, 200), (32, 32, 1, 1)]
@@ -47,9 +48,9 @@ def near(found, wanted):
 @needs_operators
 @pytest.mark.parametrize('name', ['sgd', 'nag'])
 def test_together_is_the_formulas_and_one_by_one(name):
-    together = optim.make(name, [mx.cpu()], **RATES)
-    assert type(together) is optim.Together
-    for found, wanted, other in zip(updated(together), formulas(name), updated(optim.NAMES[name](**RATES))):
+    together = optimiser.make(name, [mx.cpu()], **RATES)
+    assert type(together) is optimiser.Together
+    for found, wanted, other in zip(updated(together), formulas(name), updated(optimiser.NAMES[name](**RATES))):
         near(found, wanted)
         near(found, other)
 
@@ -62,7 +63,9 @@ def test_weights_in_the_layout_of_onednn_are_updated_alike():
         x = mx.nd.ones((1, 16, 8, 8))
         mx.nd.Convolution(x, weights[1], kernel=(3, 3), num_filter=32, no_bias=True).wait_to_read()
 
-    plain, moved = (updated(optim.make('nag', [mx.cpu()], **RATES), between=f) for f in (lambda weights: None, reorder))
+    plain, moved = (
+        updated(optimiser.make('nag', [mx.cpu()], **RATES), between=f) for f in (lambda weights: None, reorder)
+    )
     for one, other in zip(plain, moved):
         assert all(np.array_equal(a, b) for a, b in zip(one, other))
 
@@ -76,11 +79,11 @@ def test_what_does_not_belong_together_is_refused():
 
 
 def test_elsewhere_mxnets_own_are_used(monkeypatch):
-    assert type(optim.make('nag', [mx.gpu(0)], **RATES)) is optim.Nesterov
-    assert type(optim.make('sgd', [mx.cpu()], **{**RATES, 'momentum': 0.0})) is mx.optimizer.SGD
+    assert type(optimiser.make('nag', [mx.gpu(0)], **RATES)) is optimiser.Nesterov
+    assert type(optimiser.make('sgd', [mx.cpu()], **{**RATES, 'momentum': 0.0})) is mx.optimizer.SGD
     monkeypatch.setattr(operators, 'fused', lambda: False)
-    assert type(optim.make('nag', [mx.cpu()], **RATES)) is optim.Nesterov
-    for found, wanted in zip(updated(optim.make('nag', [mx.cpu()], **RATES)), formulas('nag')):
+    assert type(optimiser.make('nag', [mx.cpu()], **RATES)) is optimiser.Nesterov
+    for found, wanted in zip(updated(optimiser.make('nag', [mx.cpu()], **RATES)), formulas('nag')):
         near(found, wanted)
 
 
@@ -90,4 +93,4 @@ def test_whether_all_values_are_finite(bad):
     arrays = [mx.nd.ones((3, 2)) for _ in range(451)]
     if bad is not None:
         arrays[bad][1, 1] = float('inf') if bad % 2 else float('nan')
-    assert optim.all_finite(arrays).asscalar() == (bad is None)
+    assert optimiser.all_finite(arrays).asscalar() == (bad is None)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import data, get_model, shift
-from ibnnet_mx.cli import bars, predict
+from ibnnet_mx.cli import predict
 from ibnnet_mx.files import params_file
+from ibnnet_mx.report import explanations
 from tests.goldens.generate import fill
 
 CLASSES = 4
@@ -73,13 +74,13 @@ def run(folder, monkeypatch, tmp_path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What bars.draw() is asked for: {option: (results, seen, heat)}."""
+    """What explanations.draw() is asked for: {option: (results, seen, heat)}."""
     found = {}
 
     def draw(option, path, results, seen, heat, shift):
         found[option], found['shift'] = (results, seen, heat), shift
 
-    monkeypatch.setattr(bars, 'draw', draw)
+    monkeypatch.setattr(explanations, 'draw', draw)
     return found
 
 
@@ -111,7 +112,7 @@ def test_the_heat_lies_where_the_network_looked(run, folder, drawn, tmp_path):
     assert (seen, heat, view.top[0][0], view.why) == (True, True, 1, 'class 1')
     np.testing.assert_array_equal(view.crop, data.load_crop(tmp_path / 'wide.png', 224))
     np.testing.assert_allclose(view.heat, view.crop[:, :, 1] / (50 * 224 * 224), rtol=1e-5)
-    moved = (bars.overlay(view.crop, view.heat) != view.crop).any(axis=2)
+    moved = (explanations.overlay(view.crop, view.heat) != view.crop).any(axis=2)
     np.testing.assert_array_equal(moved, view.crop[:, :, 1] > 0)
     assert moved.any()
     assert not moved[:, :150].any()
@@ -120,7 +121,7 @@ def test_the_heat_lies_where_the_network_looked(run, folder, drawn, tmp_path):
 def test_no_heat_leaves_the_pixels_alone():
     crop = np.random.RandomState(0).randint(0, 256, (16, 16, 3), np.uint8)
     for value in (0, np.nan):
-        np.testing.assert_array_equal(bars.overlay(crop, np.full((4, 4), value, np.float32)), crop)
+        np.testing.assert_array_equal(explanations.overlay(crop, np.full((4, 4), value, np.float32)), crop)
 
 
 def test_the_class_that_is_explained(run, drawn):

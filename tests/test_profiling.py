@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from ibnnet_mx import profiling
-from ibnnet_mx.profiling import COLOURS, Operator, Profile
+from ibnnet_mx.training import profiling
+from ibnnet_mx.training.profiling import COLOURS, Operator, Profile
 from tests.tiny_runs import PLAN, Feed, batches, equal, make, values
 
 FEED = Feed(batches(8, 5, 8))

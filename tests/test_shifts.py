@@ -11,10 +11,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from ibnnet_mx import data, shift
-from ibnnet_mx.cli import domains, drawings, evaluate, evaluation, shifts
+from ibnnet_mx.cli import evaluate
+from ibnnet_mx.inference import corruption, domains, evaluation
 from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio import sheet
 from ibnnet_mx.recordio.reader import Options
+from ibnnet_mx.report import drawings
 from tests.record_sets import png, write
 
 CLASSES, ONE = 4, Options(threads=1)
@@ -50,7 +52,7 @@ def measured(records, models, wanted, batch_size=7, workers=1, seed=0):
     pictures = data.evaluation_iter(records, models[0].input, batch_size, None, 1, ONE, raw=True)
     try:
         with shift.Workers(workers) as pool:
-            return shifts.measure(models, pictures, wanted, pool, seed)
+            return corruption.measure(models, pictures, wanted, pool, seed)
     finally:
         pictures.close()
 
@@ -71,7 +73,7 @@ def test_raw_pictures_become_what_the_reader_feeds(records):
 
 def test_the_clean_part_is_the_report_without_shifts(records):
     for model in (Model(), Model(mean=120.0, std=60.0)):
-        found = shifts.report(measured(records, [model], [('fog', 1)]), ['a'], 0)
+        found = corruption.report(measured(records, [model], [('fog', 1)]), ['a'], 0)
         assert found['clean'] == pytest.approx(1 - evaluation.report(model, records, options=ONE)['top1'])
 
 
@@ -95,7 +97,7 @@ def test_a_part_of_the_pictures_sees_what_it_sees_among_all(records):
     whole = measured(records, [Model()], wanted)[wanted[0]][0]
     pictures = data.evaluation_iter(records, Model().input, 4, None, 1, ONE._replace(every=3), raw=True)
     with shift.Workers(1) as pool:
-        part = shifts.measure([Model()], pictures, wanted, pool)[wanted[0]][0]
+        part = corruption.measure([Model()], pictures, wanted, pool)[wanted[0]][0]
     pictures.close()
     assert pictures.count == part.count == 10
     assert np.allclose(part.confidence, whole.confidence[::3])
@@ -123,7 +125,7 @@ def test_a_damaged_picture_changes_no_other(tmp_path):
 def test_errors_are_means_over_severities_then_names(records):
     wanted = shift.chosen('exposure:1,exposure:5,brightness:3')
     found = measured(records, [Model()], wanted)
-    told = shifts.report(found, ['a'], 3)
+    told = corruption.report(found, ['a'], 3)
     errors = {key: 1 - result.top1 for key, (result,) in found.items()}
     exposure = (errors['exposure', 1] + errors['exposure', 5]) / 2
     assert told['error']['exposure'] == {'1': errors['exposure', 1], '5': errors['exposure', 5]}
@@ -138,7 +140,7 @@ def test_the_relative_numbers_are_those_of_the_paper(records):
     """Sums over severities, ratios by name, then their mean; relative: what is lost beyond the clean error."""
     names = ('impulse_noise', 'brightness', 'snow')
     found = measured(records, [Model(offset=18.0), Model(offset=22.0)], shift.chosen(','.join([*names, 'exposure'])))
-    told = shifts.report(found, ['a', 'b'], 0)
+    told = corruption.report(found, ['a', 'b'], 0)
     sums = {
         name: [sum(1 - found[name, level][model].top1 for level in range(1, 6)) for model in range(2)] for name in names
     }
@@ -146,7 +148,7 @@ def test_the_relative_numbers_are_those_of_the_paper(records):
     assert told['mCE'] == pytest.approx(np.mean([ours / theirs for ours, theirs in sums.values()]))
     lost = [(ours - 5 * clean[0]) / (theirs - 5 * clean[1]) for ours, theirs in sums.values()]
     assert told['relative_mCE'] == pytest.approx(np.mean(lost))
-    same = shifts.report(measured(records, [Model(), Model()], shift.chosen('brightness')), ['a', 'b'], 0)
+    same = corruption.report(measured(records, [Model(), Model()], shift.chosen('brightness')), ['a', 'b'], 0)
     assert (same['mCE'], same['relative_mCE']) == (1, 1)
     assert same['baseline']['mean'] == same['mean']
 
@@ -170,27 +172,27 @@ def test_all_corruptions_at_all_severities_are_the_whole(records):
     found = measured(records, [Model(), Model()], [('brightness', 5)])
     some = found['brightness', 5]
     every = {('clean', 0): found['clean', 0], **dict.fromkeys(shift.chosen('all'), some)}
-    told = shifts.report(every, ['a', 'b'], 0)
+    told = corruption.report(every, ['a', 'b'], 0)
     assert told['whole'] is True
-    assert '  mCE 100.00 % (100 %: b)' in list(shifts.lines(told))
+    assert '  mCE 100.00 % (100 %: b)' in list(corruption.lines(told))
     every.pop(('fog', 3))
-    assert shifts.report(every, ['a', 'b'], 0)['whole'] is False
+    assert corruption.report(every, ['a', 'b'], 0)['whole'] is False
 
 
 def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
-    told = shifts.report(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
+    told = corruption.report(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
     assert (told['mCE'], told['relative_mCE']) == (None, None)
-    lines = list(shifts.lines(told))
+    lines = list(corruption.lines(told))
     assert (
         '  mCE of these shifts alone not to be had: the baseline loses nothing by jpeg_compression (100 %: b)' in lines
     )
-    told = shifts.report(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
+    told = corruption.report(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
     assert told['why_not'] == 'none of the shifts is one of the 15 corruptions'
 
 
 def test_the_table_has_a_row_a_shift_and_a_column_a_severity(records):
-    told = shifts.report(measured(records, [Model()], shift.chosen('exposure:1,exposure:5,brightness:3')), ['a'], 0)
-    rows = list(shifts.lines(told))
+    told = corruption.report(measured(records, [Model()], shift.chosen('exposure:1,exposure:5,brightness:3')), ['a'], 0)
+    rows = list(corruption.lines(told))
     assert rows[0].split()[-4:] == ['1', '3', '5', 'mean']
     bright, exposed = (next(row.split() for row in rows if row.startswith(f'    {name}')) for name in ('bri', 'exp'))
     assert [bright[1], bright[3]] == ['-', '-']
@@ -207,8 +209,8 @@ def test_the_table_has_a_row_a_shift_and_a_column_a_severity(records):
     ],
 )
 def test_a_group_has_a_row_that_says_how_much_of_it_there_is(records, asked, titles):
-    told = shifts.report(measured(records, [Model()], shift.chosen(asked)), ['a'], 0)
-    first = [line[4:23].strip() for line in shifts.lines(told)]
+    told = corruption.report(measured(records, [Model()], shift.chosen(asked)), ['a'], 0)
+    first = [line[4:23].strip() for line in corruption.lines(told)]
     assert [title for title in first if ' of ' in title and 'mean' not in title and 'error' not in title] == titles
 
 
@@ -216,7 +218,7 @@ def test_the_calibration_error_is_of_shifted_pictures_alone(records):
     found = measured(records, [Model(offset=20.0)], shift.chosen('exposure:1,exposure:5,brightness:3'))
     gaps = {key: result.calibration_error() for key, (result,) in found.items()}
     expected = (gaps['brightness', 3] + (gaps['exposure', 1] + gaps['exposure', 5]) / 2) / 2
-    assert shifts.report(found, ['a'], 0)['calibration_error'] == pytest.approx(expected)
+    assert corruption.report(found, ['a'], 0)['calibration_error'] == pytest.approx(expected)
     assert gaps['clean', 0] != pytest.approx(expected)
 
 

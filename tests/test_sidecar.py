@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ibnnet_mx import checkpoint, get_model, sidecar
-from ibnnet_mx.cli import classifier, predict
+from ibnnet_mx.cli import predict
+from ibnnet_mx.inference import predictor
 from ibnnet_mx.metrics import classification
 from tests.record_sets import png, scene
 
@@ -141,4 +142,4 @@ def test_infinite_logits_make_no_noise():
         warnings.simplefilter('error')
         classification.scores(logits, np.array([0, 1]))
         classification.over_crops(logits, 2)
-        classifier.probabilities(logits)
+        predictor.probabilities(logits)

@@ -8,11 +8,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import agreement, recipe, trainer
+from ibnnet_mx import recipe
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.cli import keeper
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.distributed.workers import Buckets
+from ibnnet_mx.training import agreement, saver, trainer
 from tests.threads import together
 from tests.tiny_runs import PLAN, Cut, Feed, arrays, batches, equal, make, values
 
@@ -191,7 +191,7 @@ def test_a_signal_to_one_worker_ends_all_after_the_same_batch(tmp_path):
     def work(cluster):
         run, feed = make(cluster=cluster), Part(found, cluster)
         about = {'model': 'm', 'recipe': recipe.to_dict(run.recipe)}
-        keep = keeper.Keeper(store, run, (feed, feed), about)
+        keep = saver.Keeper(store, run, (feed, feed), about)
         keep._asked = 15 if cluster.rank else 0
         with pytest.raises(Stopped) as stopped:
             keep.train()
@@ -214,7 +214,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_all_workers(tmp_path, monkeypa
     def work(cluster):
         run = make(cluster=cluster)
         feed = Part(batches(8), cluster)
-        keep = keeper.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': {}}, go_on=cluster.num_workers == 3)
+        keep = saver.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': {}}, go_on=cluster.num_workers == 3)
         with pytest.raises(OSError, match='No space|worker 0 could not') as failed:
             keep._write(1, {})
         return str(failed.value)
@@ -288,7 +288,7 @@ def test_all_workers_go_back_together_and_leave_the_batch_out(tmp_path):
     def work(cluster):
         run, feed = make(plan=GN, cluster=cluster), Part(found, cluster)
         run.nan = 'rollback'
-        keep = keeper.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': recipe.to_dict(run.recipe)})
+        keep = saver.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': recipe.to_dict(run.recipe)})
         keep.train()
         keep._write(1, {})
         feed._batches = list(share(bright, cluster))

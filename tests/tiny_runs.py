@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx import distributed, models, recipe, trainer
+from ibnnet_mx import distributed, models, recipe
 from ibnnet_mx.checkpoint import Inside
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.models import nets
 from ibnnet_mx.recipe import Recipe
+from ibnnet_mx.training import trainer
 
 ALONE = threading.Lock()  # workers that are threads have one random generator, and load the operators once
 CLASSES = 4

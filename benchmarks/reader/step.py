@@ -31,7 +31,8 @@ class Silent:
 
 def training(net, batch):
     """One step on a batch, as train_resnet.py makes it; the rate is too small to change anything. Gives the logits."""
-    from ibnnet_mx import distributed, recipe, trainer
+    from ibnnet_mx import distributed, recipe
+    from ibnnet_mx.training import trainer
 
     plan = replace(recipe.RECIPES['cifar10_fast'], batch_size=batch)
     run = trainer.Trainer(net, plan, distributed.connect(), Silent())

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 from machines import Machines  # noqa: E402
 
 from ibnnet_mx import _env  # noqa: E402
-from ibnnet_mx.launch import hosts  # noqa: E402
+from ibnnet_mx.distributed.launch import hosts  # noqa: E402
 
 NETWORKS = 'cifar_resnet20_ibn_a', 'densenet121_ibn_a', 'resnet50_ibn_a'
 SIZES = (1, 1 << 18, 1 << 20, 3 << 20, 6 << 20, 13 << 20, 1 << 26)  # floats; 1: each array alone, 1 << 26: all at once

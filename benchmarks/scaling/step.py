@@ -31,7 +31,8 @@ def main(network, pictures, repeats, kvstore):
     import mxnet as mx
     import numpy as np
 
-    from ibnnet_mx import distributed, trainer
+    from ibnnet_mx import distributed
+    from ibnnet_mx.training import trainer
 
     small = 'cifar' in network
     plan = recipe.RECIPES['cifar10' if small else 'imagenet']

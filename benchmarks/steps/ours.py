@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from job import LR, MOMENTUM, WD, answer
 
-from ibnnet_mx import distributed, get_model, recipe, trainer
+from ibnnet_mx import distributed, get_model, recipe
 from ibnnet_mx.models import nets
+from ibnnet_mx.training import trainer
 
 # isort: split
 import mxnet as mx  # it reads the threads and AMX that ibnnet_mx has set

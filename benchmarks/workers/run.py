@@ -26,8 +26,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ibnnet_mx import _env, launch  # noqa: E402
-from ibnnet_mx.launch import hosts  # noqa: E402
+from ibnnet_mx import _env
+from ibnnet_mx.distributed import launch  # noqa: E402
+from ibnnet_mx.distributed.launch import hosts  # noqa: E402
 
 ENVIRONMENT = {**_env.BEFORE, 'PYTHONPATH': str(ROOT)}
 WORKER = [sys.executable, str(HERE / 'worker.py')]

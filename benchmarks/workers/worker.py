@@ -17,7 +17,7 @@ from ibnnet_mx.cli import train  # noqa: E402
 
 
 def main(path, *options):
-    from ibnnet_mx import trainer
+    from ibnnet_mx.training import trainer
 
     settle = trainer.Trainer._settle
 

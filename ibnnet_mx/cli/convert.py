@@ -8,7 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from ibnnet_mx import __version__
-from ibnnet_mx.cli import options, source
+from ibnnet_mx.cli import options
+from ibnnet_mx.inference import source
 from ibnnet_mx.recordio.pictures import MAX_SIDE
 
 LARGEST = 1e-4  # difference of the logits, of the largest of them, that --check lets pass

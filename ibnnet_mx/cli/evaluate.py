@@ -9,8 +9,9 @@ import contextlib
 import json
 import sys
 
-from ibnnet_mx.cli import options, source
+from ibnnet_mx.cli import options
 from ibnnet_mx.files import outputs
+from ibnnet_mx.inference import source
 from ibnnet_mx.shift import table
 
 EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
@@ -74,7 +75,7 @@ def warn(text):
 
 def check(args):
     """ValueError: an option has a value that cannot be, or does not go with another."""
-    from ibnnet_mx.cli import drawings
+    from ibnnet_mx.report import drawings
 
     for option, value, least in (
         ('--batch-size', args.batch_size, 1),
@@ -141,7 +142,7 @@ def networks(args, ctx):
 
 def raw(args, model, path, reading):
     """The data.Evaluation of the same pictures, to be changed before the network sees them."""
-    from ibnnet_mx.cli import evaluation
+    from ibnnet_mx.inference import evaluation
     from ibnnet_mx.recordio.reader import unsaid
 
     quiet = reading._replace(report=unsaid)  # what is skipped has been told
@@ -151,7 +152,7 @@ def raw(args, model, path, reading):
 
 def over_domains(args, models, named, rest):
     """The report of --domains, its text and the remarks."""
-    from ibnnet_mx.cli import domains, evaluation
+    from ibnnet_mx.inference import domains, evaluation
 
     reports, remarks = [], []
     for model in models:
@@ -164,8 +165,9 @@ def over_domains(args, models, named, rest):
 
 def evaluate(args):
     from ibnnet_mx import _env, distributed, shift
-    from ibnnet_mx.cli import domains, drawings, evaluation, shifts
+    from ibnnet_mx.inference import corruption, domains, evaluation
     from ibnnet_mx.recordio.reader import Options
+    from ibnnet_mx.report import drawings
 
     args.shift = ','.join(args.shift) if args.shift is not None else None
     check(args)
@@ -186,9 +188,9 @@ def evaluate(args):
         if wanted:
             count = args.threads or _env.usable_cores()
             with raw(args, models[0], path, reading) as pictures, shift.Workers(count) as workers:
-                measured = shifts.measure(models, pictures, wanted, workers, seed)
-            found['shift'] = shifts.report(measured, [model.label for model in models], seed)
-            text += shifts.lines(found['shift'])
+                measured = corruption.measure(models, pictures, wanted, workers, seed)
+            found['shift'] = corruption.report(measured, [model.label for model in models], seed)
+            text += corruption.lines(found['shift'])
     print(json.dumps(found, allow_nan=False) if args.json else '\n'.join(text), flush=True)
     for line in remarks:
         warn(line)

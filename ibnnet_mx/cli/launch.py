@@ -82,8 +82,8 @@ def tell(text):
 
 
 def command(args):
-    from ibnnet_mx import launch
-    from ibnnet_mx.launch import hosts
+    from ibnnet_mx.distributed import launch
+    from ibnnet_mx.distributed.launch import hosts
 
     words, names = checked(args), hosts.read(args.hostfile)
     processes = hosts.spread(names, args.workers, args.servers)

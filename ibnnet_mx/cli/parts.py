@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from ibnnet_mx import _env, recipe
-from ibnnet_mx.cli import start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
+from ibnnet_mx.training import initial_weights
 
 
 def check(args):
@@ -19,11 +19,11 @@ def check(args):
     if args.stall_timeout is not None and not args.stall_timeout > 0:
         raise ValueError(f'--stall-timeout {args.stall_timeout:g} must be above 0 seconds')
     job.check(args.kv_store)
-    start.check(args)
+    initial_weights.check(args)
     if args.profile is not None:
         if job.workers(args.kv_store) > 1:
             raise ValueError(f'--profile {args.profile} measures one worker: leave --kv-store {args.kv_store} out')
-        from ibnnet_mx import profiling
+        from ibnnet_mx.training import profiling
 
         profiling.check(args.profile)
         outputs.writable('--profile', args.profile)
@@ -38,10 +38,10 @@ def resumed(args, store, warn):
 
 def show(wanted, model, net, begin):
     """What --dry-run prints."""
-    from ibnnet_mx import finetune
     from ibnnet_mx.models import nets
+    from ibnnet_mx.training import setup
 
-    finetune.prepare(net, wanted)
+    setup.prepare(net, wanted)
     if begin:
         begin.try_on(net)
     size, classes, count = model.size, net.collect_params()['fc1_bias'].shape[0], nets.count_parameters(net)
@@ -92,7 +92,7 @@ def check_place(facts, run, train_data):
 
 def profile(run, train_data, path, report):
     """Measures a few steps in the place of the training."""
-    from ibnnet_mx import profiling
+    from ibnnet_mx.training import profiling
 
     found = run.profile(train_data)
     profiling.write(found, path)

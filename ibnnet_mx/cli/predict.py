@@ -7,9 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from ibnnet_mx.cli import options, source
-from ibnnet_mx.cli.classifier import Classifier, Features
+from ibnnet_mx.cli import options
 from ibnnet_mx.files import outputs
+from ibnnet_mx.inference import source
+from ibnnet_mx.inference.predictor import Classifier, Features
 from ibnnet_mx.recordio.pictures import SUFFIXES
 
 BATCH = 16
@@ -161,13 +162,13 @@ def predict(args, default_names=None):
     """Classifies every picture that can be read; 1 where something could not be."""
     import numpy as np
 
-    from ibnnet_mx.cli import bars
+    from ibnnet_mx.report import explanations
 
     if args.top < 1:
         raise ValueError(f'--top {args.top} must be at least 1')
     drawings = [(name, path) for name, path in (('--plot', args.plot), ('--explain', args.explain)) if path]
     for drawing in drawings:
-        bars.check(*drawing)
+        explanations.check(*drawing)
     if args.explain and args.plot and os.path.abspath(args.explain) == os.path.abspath(args.plot):
         raise ValueError(f'--explain {args.explain} is the file of --plot: name another')
     if args.explain_class is not None and not args.explain:
@@ -186,7 +187,7 @@ def predict(args, default_names=None):
         positions, crops = crops_of(models, files, first, complain)
         if not positions:
             continue
-        paths, room = [files[i] for i in positions], bars.MOST - len(drawn)
+        paths, room = [files[i] for i in positions], explanations.MOST - len(drawn)
         views = [
             model.look(paths, shifted(np.stack(seen), positions), args.top, room) for model, seen in zip(models, crops)
         ]
@@ -196,13 +197,13 @@ def predict(args, default_names=None):
                     whose = 'the network' if len(seen) == 1 else view.network
                     complain(f'--img {path}: {whose} gives no numbers (NaN): its weights are damaged or diverged')
             tell(path, seen, args.json, args.shift)
-            if drawings and len(drawn) < bars.MOST:
+            if drawings and len(drawn) < explanations.MOST:
                 drawn.append((path, seen))
     if models[0].features:
         models[0].features.write()
     for option, path in drawings if drawn else ():
         explained = option == '--explain'
-        bars.draw(option, path, drawn, explained or args.shift is not None, explained, args.shift)
+        explanations.draw(option, path, drawn, explained or args.shift is not None, explained, args.shift)
     return 1 if complaints else 0
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 
 from ibnnet_mx import _env, recipe
-from ibnnet_mx.cli import options, parts, plan, start
+from ibnnet_mx.cli import options, parts, plan
 from ibnnet_mx.distributed import job, serve
+from ibnnet_mx.training import initial_weights
 
 
 def train(args, wanted, model, begin, facts, store, report, cluster):
-    from ibnnet_mx import agreement, checkpoint, trainer
-    from ibnnet_mx.cli import keeper, watchdog
+    from ibnnet_mx import checkpoint
     from ibnnet_mx.recordio import native
+    from ibnnet_mx.training import agreement, saver, trainer, watchdog
 
     train_data, val_data, classes, names = parts.inputs(args, wanted, model, cluster, report)
     net = plan.network(args, wanted, model, classes)
@@ -28,15 +29,15 @@ def train(args, wanted, model, begin, facts, store, report, cluster):
             store.sweep()
     for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
         report.info(line)
-    for line in [*recipe.remarks(wanted, run.epoch), *start.remarks(begin, facts, wanted)]:
+    for line in [*recipe.remarks(wanted, run.epoch), *initial_weights.remarks(begin, facts, wanted)]:
         (report.warn if cluster.is_main else report.info)(line)  # said once
     if args.profile:
         return parts.profile(run, train_data, args.profile, report)
-    about = dict(plan.describe(wanted, model, classes, names), init=start.origin(begin, facts))
+    about = dict(plan.describe(wanted, model, classes, names), init=initial_weights.origin(begin, facts))
     about['workers'] = cluster.num_workers
     every, go_on = args.checkpoint_batches, args.on_save_error == 'go-on'
     last = checkpoint.place(facts) if facts else None
-    keep = keeper.Keeper(store, run, (train_data, val_data), about, every, go_on, last)
+    keep = saver.Keeper(store, run, (train_data, val_data), about, every, go_on, last)
     with keep, watchdog.Watchdog(args.stall_timeout, report.warn) as watch:
         run.stage = watch.stage
         if facts and 'batch' not in facts and 'validation' not in facts.get('metrics', {}):
@@ -55,7 +56,7 @@ def command(args):
     facts = parts.resumed(args, store, damaged.append)
     wanted, model = plan.make(args, facts)
     slow = plan.check_dtype(args, wanted)
-    begin = start.of(args, model, wanted)
+    begin = initial_weights.of(args, model, wanted)
     if args.dry_run:
         return parts.show(wanted, model, plan.network(args, wanted, model, args.num_classes), begin)
     with distributed.connect(args.kv_store, args.gpus, args.cpus) as cluster:

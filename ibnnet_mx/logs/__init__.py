@@ -5,7 +5,7 @@ The lines are those of mxnet's 2016 training logs, so that old and new runs stan
 
 from ibnnet_mx.logs.curves import Run, read, stem
 from ibnnet_mx.logs.lines import BATCH, RATE, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
-from ibnnet_mx.logs.report import Reporter
+from ibnnet_mx.logs.reporter import Reporter
 
 __all__ = [
     'BATCH',

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ibnnet_mx import models
-from ibnnet_mx.cli.source import PIXELS as CONVENTIONS
+from ibnnet_mx.inference.source import PIXELS as CONVENTIONS
 from ibnnet_mx.metrics import classification, diagnosis
 
 SAMPLE = 100  # pictures that are tried under other conventions where the network fails

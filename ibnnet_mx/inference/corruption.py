@@ -7,7 +7,7 @@ from statistics import mean
 from tqdm import tqdm
 
 from ibnnet_mx import shift
-from ibnnet_mx.cli.evaluation import finite
+from ibnnet_mx.inference.evaluation import finite
 from ibnnet_mx.metrics import classification
 
 CLEAN = ('clean', 0)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import mxnet as mx
 
-from ibnnet_mx import sidecar
+from ibnnet_mx.checkpoint import facts as sidecar
 from ibnnet_mx.files import params_file
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Callable, NamedTuple, Sequence, cast
 
 from ibnnet_mx import _env
-from ibnnet_mx.launch import hosts
-from ibnnet_mx.launch.hosts import Process
+from ibnnet_mx.distributed.launch import hosts
+from ibnnet_mx.distributed.launch.hosts import Process
 
 GUARD = str(Path(__file__).with_name('guard.py'))
 SSH = ('ssh', '-o', 'BatchMode=yes')  # which asks nothing

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 
 from ibnnet_mx import shift
-from ibnnet_mx.cli import bars
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recordio import sheet
+from ibnnet_mx.report import explanations
 
 MOST = 24  # pictures of a sheet
 NAMED = 40  # classes up to which a confusion matrix has their names at its sides
@@ -24,7 +24,7 @@ def check(sheet_file, confusion_file):
             raise ValueError(f'--sheet {sheet_file}: the name must end in {", ".join(sheet.SUFFIXES)}')
         outputs.writable('--sheet', sheet_file)
     if confusion_file is not None:
-        bars.check('--confusion', confusion_file)
+        explanations.check('--confusion', confusion_file)
         if sheet_file is not None and os.path.abspath(sheet_file) == os.path.abspath(confusion_file):
             raise ValueError(f'--sheet {sheet_file} is the file of --confusion: name another')
 
@@ -106,5 +106,5 @@ def draw_confusion(path, result, keys):
         colour = 'white' if shares[row, column] > 0.5 else 'black'
         axes.text(column, row, counts[row, column], ha='center', va='center', fontsize=7, color=colour)
     figure.colorbar(image, label='% of the class', shrink=0.8)
-    bars.save('--confusion', path, figure)
+    explanations.save('--confusion', path, figure)
     print(f'evaluate: --confusion {path} is written', file=sys.stderr)

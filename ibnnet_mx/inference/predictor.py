@@ -37,7 +37,7 @@ class Classifier:
 
     def explain(self, wanted=None):
         """From now on pictures are explained, for their top class or a wanted one. ValueError: why they cannot be."""
-        from ibnnet_mx import gradcam
+        from ibnnet_mx.inference import gradcam
 
         found = self.found
         if found.net is None:

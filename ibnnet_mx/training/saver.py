@@ -8,7 +8,7 @@ import signal
 
 from ibnnet_mx.checkpoint import Inside
 from ibnnet_mx.cli.options import Stopped
-from ibnnet_mx.trainer import NotFinite
+from ibnnet_mx.training.trainer import NotFinite
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MOST_LEFT_OUT = 10  # batches that are not finite: more are no accident

@@ -10,9 +10,10 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from ibnnet_mx import agreement, finetune, memonger, norm, optim, profiling, recipe, runstate
+from ibnnet_mx import norm, recipe
 from ibnnet_mx.metrics import classification
 from ibnnet_mx.metrics.classification import scores
+from ibnnet_mx.training import agreement, memonger, optimiser, profiling, setup, state
 
 
 def evaluate(net, val, cluster, parts=1, between=None):
@@ -59,7 +60,7 @@ class Trainer:
         self.net, self.recipe, self.cluster, self.report = net, plan, cluster, report
         self.nan, self.left_out, self.stage = nan, set(), lambda name: None
         self.go_on(0)
-        self._learning = finetune.prepare(net, plan)
+        self._learning = setup.prepare(net, plan)
         mx.random.seed(plan.seed)
         net.initialize(ctx=cluster.contexts)
         for line in start(net) if start else ():
@@ -75,7 +76,7 @@ class Trainer:
         if recompute is not None:
             self._forward_backward = memonger.Recompute(net, self._loss, recompute, report.info)
         rates = dict(learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd)
-        optimizer = optim.make(plan.optimizer, cluster.contexts, **rates)
+        optimizer = optimiser.make(plan.optimizer, cluster.contexts, **rates)
         self._updates = cluster.connect(self._params, optimizer)
         self._sums = {}  # of a batch's parts, by context
         self.finite = mx.nd.ones((1,), cluster.contexts[0])
@@ -132,7 +133,7 @@ class Trainer:
             for arrays in grads.values():
                 gluon.utils.clip_global_norm(arrays, self.recipe.clip_gradient * rows, check_isfinite=False)
         whole = grads[self.cluster.contexts[0]]  # after the sum they are equal on all devices
-        self.finite = optim.all_finite([*whole, self._loss_sum])
+        self.finite = optimiser.all_finite([*whole, self._loss_sum])
         if self.nan == 'skip' and not self.finite.asscalar():
             for array, old in before:
                 old.copyto(array)
@@ -291,9 +292,9 @@ class Trainer:
         return means
 
     def states(self):
-        """{name: NDArray} of what a checkpoint holds beside the weights: runstate.states."""
-        return runstate.states(self._params, self._updates, self.cluster, within=self.batch > 0)
+        """{name: NDArray} of what a checkpoint holds beside the weights: state.states."""
+        return state.states(self._params, self._updates, self.cluster, within=self.batch > 0)
 
     def set_states(self, states):
         """What states() gave. ValueError where it does not fit."""
-        runstate.set_states(states, self._params, self._updates, self.cluster)
+        state.set_states(states, self._params, self._updates, self.cluster)

@@ -12,8 +12,8 @@ from contextlib import contextmanager, nullcontext
 import mxnet as mx
 
 from ibnnet_mx import norm
-from ibnnet_mx.memonger.graph import Graph
-from ibnnet_mx.memonger.plan import Search
+from ibnnet_mx.training.memonger.graph import Graph
+from ibnnet_mx.training.memonger.plan import Search
 
 
 class Recompute:

@@ -33,7 +33,7 @@ def overlay(crop, heat):
     """
     from matplotlib import colormaps
 
-    from ibnnet_mx import gradcam
+    from ibnnet_mx.inference import gradcam
 
     large = gradcam.enlarged(np.nan_to_num(heat, nan=0, posinf=0), crop.shape[0])
     share = (large / (large.max() or 1))[:, :, None]
