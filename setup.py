@@ -58,9 +58,9 @@ class BuildWithReader(build_py):
 
     def run(self):
         super().run()
-        if self.editable_mode:  # python -m ibnnet_mx.recordio.build does it in place
+        if self.editable_mode:  # python -m ibnnet_mx.recordio.fast.build does it in place
             return
-        builder = runpy.run_path(str(HERE / 'ibnnet_mx' / 'recordio' / 'build.py'))
+        builder = runpy.run_path(str(HERE / 'ibnnet_mx' / 'recordio' / 'fast' / 'build.py'))
         folder = Path(self.build_lib) / 'ibnnet_mx' / 'recordio' / 'fast'
         try:
             builder['build'](folder / builder['LIBRARY'])
@@ -81,9 +81,9 @@ setup(
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
-    package_data={  # what python -m ibnnet_mx.operators.build and ibnnet_mx.recordio.build compile
+    package_data={  # what python -m ibnnet_mx.operators.build and ibnnet_mx.recordio.fast.build compile
         'ibnnet_mx.operators': ['cpp/*'],
-        'ibnnet_mx.recordio': ['fast/*.c', 'fast/*.h'],
+        'ibnnet_mx.recordio.fast': ['*.c', '*.h'],
     },
     cmdclass={'build_py': BuildWithReader},
     distclass=WithLibrary,
@@ -92,6 +92,7 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         'console_scripts': [
+            'ibnnet=ibnnet_mx.cli.main:main',
             'ibnnet-train=ibnnet_mx.cli.train:main',
             'ibnnet-convert=ibnnet_mx.cli.convert:main',
             'ibnnet-evaluate=ibnnet_mx.cli.evaluate:main',

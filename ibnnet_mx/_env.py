@@ -47,12 +47,12 @@ def said(error: Exception) -> str:
 
 @contextlib.contextmanager
 def terse() -> Iterator[None]:
-    """What cannot be imported or set ends `python -m ibnnet_mx...` and the ibnnet- commands with a line and code 2."""
+    """What cannot be imported or set ends `python -m ibnnet_mx...` and the ibnnet commands with a line and code 2."""
     try:
         yield
     except (ImportError, ValueError) as error:
         name = Path(sys.argv[0]).name if sys.argv else ''  # of `python -m`, which is looking for the module, it is -m
-        if name != '-m' and not name.startswith('ibnnet-'):
+        if name not in ('-m', 'ibnnet') and not name.startswith('ibnnet-'):
             raise
         print(f'ibnnet_mx: {said(error)}', file=sys.stderr)
         raise SystemExit(2) from None

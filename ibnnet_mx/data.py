@@ -11,13 +11,15 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.recipe import AUGMENT, aug_at
-from ibnnet_mx.recordio import lists, opencv, verify, view
-from ibnnet_mx.recordio.augment import Augment
-from ibnnet_mx.recordio.folder import FolderRecords
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.pictures import CIFAR_SIDE, PictureError, decode
-from ibnnet_mx.recordio.reader import Options, Reader
-from ibnnet_mx.recordio.region import Pixels
+from ibnnet_mx.recordio.inspection import verify
+from ibnnet_mx.recordio.pixels import opencv, view
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError, decode
+from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.reading.folder import FolderRecords
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from ibnnet_mx.recordio.sources import SourceError
 
 # The first that is there is read; the shorter names are those of the MXNet examples of 2016.

@@ -7,10 +7,10 @@ import os
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx.recordio import checks
-from ibnnet_mx.recordio.augment import Augment
-from ibnnet_mx.recordio.reader import Options, Reader
-from ibnnet_mx.recordio.view import View
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.view import View
+from ibnnet_mx.recordio.reading import checks
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 
 # Options of mxnet's that say how it works, not what it gives.
 HINTS = ('verbose', 'prefetch_buffer', 'ctx', 'device_id', 'shuffle_chunk_size', 'shuffle_chunk_seed', 'round_batch')

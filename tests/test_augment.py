@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import augment, opencv, view
-from ibnnet_mx.recordio.augment import Augment, uniforms
-from ibnnet_mx.recordio.opencv import pixel_table, planes
-from ibnnet_mx.recordio.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels import augment, opencv, view
+from ibnnet_mx.recordio.pixels.augment import Augment, uniforms
+from ibnnet_mx.recordio.pixels.opencv import pixel_table, planes
+from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
 from tests.record_sets import jpeg, ramp, scene
 
 LEVEL = {name: Augment(**values) for name, values in AUGMENT.items()}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio.augment import Augment
-from ibnnet_mx.recordio.reader import Options, Reader
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.record_sets import png, ramp, write
 
 mx = pytest.importorskip('mxnet')

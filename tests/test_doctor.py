@@ -20,7 +20,7 @@ def texts(part):
 
 def test_the_doctor_finds_this_machine_well():
     done = subprocess.run(
-        [sys.executable, '-m', 'ibnnet_mx.doctor'], capture_output=True, text=True, cwd=ROOT, check=False
+        [sys.executable, '-m', 'ibnnet_mx.cli', 'doctor'], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ''
@@ -95,13 +95,13 @@ def test_the_doctor_asks_the_scheduler(monkeypatch):
 def test_a_mistake_is_one_line(capsys):
     with pytest.raises(SystemExit, match='2'):
         doctor.main(['--nothing'])
-    assert capsys.readouterr().err == 'python -m ibnnet_mx.doctor: unrecognized arguments: --nothing\n'
+    assert capsys.readouterr().err == 'ibnnet doctor: unrecognized arguments: --nothing\n'
 
 
 def test_a_reader_that_has_ended_is_no_mistake():
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, 'w') as gone:
-        words = [sys.executable, '-m', 'ibnnet_mx.doctor']
+        words = [sys.executable, '-m', 'ibnnet_mx.cli', 'doctor']
         done = subprocess.run(words, stdout=gone, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, '')

@@ -68,7 +68,7 @@ def test_unknown_role_is_refused(role):
     )
 
 
-@pytest.mark.parametrize('words', [['-m', 'ibnnet_mx.models'], ['ibnnet-models']])
+@pytest.mark.parametrize('words', [['-m', 'ibnnet_mx.cli', 'models'], ['ibnnet-models']])
 def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
     (tmp_path / 'numpy.py').write_text("__version__ = '2.1.0'")
     (tmp_path / 'ibnnet-models').write_text('from ibnnet_mx.cli.models import main\nmain()')
@@ -85,8 +85,8 @@ def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
 @pytest.mark.parametrize(
     'words',
     [
-        ['-m', 'ibnnet_mx.models'],
-        ['-m', 'ibnnet_mx.convert', 'a.pth', 'b.params'],
+        ['-m', 'ibnnet_mx.cli', 'models'],
+        ['-m', 'ibnnet_mx.cli', 'convert', 'a.pth', 'b.params'],
         ['-m', 'ibnnet_mx.operators.build'],
         [str(ROOT / 'evaluate.py'), 'a.rec', '--prefix', 'p'],
     ],

@@ -7,7 +7,7 @@ import pytest
 from ibnnet_mx.cli import evaluate
 from ibnnet_mx.files import params_file
 from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.pictures import decode
+from ibnnet_mx.recordio.pixels.pictures import decode
 
 
 @pytest.fixture(scope='module')

@@ -10,12 +10,12 @@ import pytest
 
 from ibnnet_mx import data
 from ibnnet_mx.metrics import classification
-from ibnnet_mx.recordio import opencv, view
 from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.pictures import PictureError, decode, to_short_side
-from ibnnet_mx.recordio.reader import Options, Reader
-from ibnnet_mx.recordio.region import Pixels, open_picture
-from ibnnet_mx.recordio.view import View
+from ibnnet_mx.recordio.pixels import opencv, view
+from ibnnet_mx.recordio.pixels.pictures import PictureError, decode, to_short_side
+from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.view import View
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.picture_sets import NAMES, class_folders, run, tree
 from tests.record_sets import jpeg, png, ramp, scene, write
 
@@ -77,7 +77,7 @@ def test_large_pictures_are_averaged_over_areas():
 
 @pytest.mark.parametrize('shape', [(32, 32), (60, 40), (20, 50), (8, 8)])
 def test_small_pictures_are_seen_whole(shape):
-    from ibnnet_mx.recordio.pictures import encode_cifar
+    from ibnnet_mx.recordio.pixels.pictures import encode_cifar
 
     picture = scene(2, *shape)
     (seen,) = opencv.windows(Pixels(picture), 32, view.choose(32, None, 1, packed=False))
@@ -140,7 +140,7 @@ def evaluated(path, batch=100, size=32, said=None, **options):
 @pytest.fixture(scope='module')
 def small(tmp_path_factory):
     """Class folders of 32x32 PNGs, validation of another count of pictures than a batch, and the records of them."""
-    from ibnnet_mx.recordio.pictures import encode_cifar
+    from ibnnet_mx.recordio.pixels.pictures import encode_cifar
 
     folder = tmp_path_factory.mktemp('small')
     files = {

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import augment, native, opencv, view
-from ibnnet_mx.recordio.augment import Augment
-from ibnnet_mx.recordio.pictures import PictureError, decode
-from ibnnet_mx.recordio.region import Pixels
+from ibnnet_mx.recordio.fast import native
+from ibnnet_mx.recordio.pixels import augment, opencv, view
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
+from ibnnet_mx.recordio.pixels.region import Pixels
 from tests.record_sets import jpeg, photograph
 
 pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ibnnet_mx.recordio import build, native
+from ibnnet_mx.recordio.fast import build, native
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +24,9 @@ def has_compiler():
 
 def test_without_a_compiler_it_says_what_is_lost(tmp_path):
     env = {**{k: v for k, v in os.environ.items() if k != 'CC'}, 'PATH': str(tmp_path), 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run([sys.executable, '-m', 'ibnnet_mx.recordio.build'], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, '-m', 'ibnnet_mx.recordio.fast.build'], env=env, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert 'no C compiler found: install gcc' in done.stderr
     assert 'pictures are read by OpenCV, which takes three times as long' in done.stderr
@@ -72,5 +74,5 @@ def test_a_damaged_library_is_named(monkeypatch, tmp_path, capsys):
     (tmp_path / '_fast.so').write_bytes(b'no library')
     monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_fast.so')
     assert native.functions() is None
-    assert 'build it anew: python -m ibnnet_mx.recordio.build' in capsys.readouterr().err
+    assert 'build it anew: python -m ibnnet_mx.recordio.fast.build' in capsys.readouterr().err
     assert 'OpenCV, which takes three times as long' in native.about()

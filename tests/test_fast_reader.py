@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import native, view
-from ibnnet_mx.recordio import reader as reader_module
-from ibnnet_mx.recordio.augment import Augment
-from ibnnet_mx.recordio.reader import Options, Reader
+from ibnnet_mx.recordio.fast import native
+from ibnnet_mx.recordio.pixels import view
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.reading import reader as reader_module
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.record_sets import jpeg, marked, photograph, png, scene, write
 
 pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')
@@ -115,7 +116,7 @@ def test_files_larger_than_32_bits(tmp_path):
     """Nine records of half a gigabyte, which take no room as the file has holes there, then a picture."""
     from ibnnet_mx.recordio.format import RecordFile, encode, write_index
     from ibnnet_mx.recordio.framing import FRAME, HEADER, MAGIC
-    from ibnnet_mx.recordio.render import Native
+    from ibnnet_mx.recordio.pixels.render import Native
 
     path, size = tmp_path / 'a.rec', (1 << 29) - 8
     body = encode(jpeg(photograph(0, 70, 90)), 3, 9)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ibnnet_mx.recordio.folder import FolderRecords, open_records
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.reader import Options, Reader
+from ibnnet_mx.recordio.reading.folder import FolderRecords, open_records
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from ibnnet_mx.recordio.sources import SourceError
 from tests.picture_sets import NAMES, class_folders, encoded, tree
 from tests.record_sets import marked, png, write
@@ -88,7 +88,7 @@ def test_a_picture_that_vanishes_is_named(tmp_path):
 
 
 def test_training_from_a_folder_is_possible(tmp_path):
-    from ibnnet_mx.recordio.augment import Augment
+    from ibnnet_mx.recordio.pixels.augment import Augment
 
     folder = tree(tmp_path / 'in', {f'{label}/{i}.png': png(marked(i)) for i in range(5) for label in 'ab'})
     reader = Reader(folder, 8, 4, Augment(mirror=False), options=Options(threads=1))

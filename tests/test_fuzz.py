@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibnnet_mx.recordio import native, opencv, restart, view
-from ibnnet_mx.recordio.pictures import PictureError, decode
-from ibnnet_mx.recordio.region import Pixels
+from ibnnet_mx.recordio.fast import native
+from ibnnet_mx.recordio.packing import restart
+from ibnnet_mx.recordio.pixels import opencv, view
+from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
+from ibnnet_mx.recordio.pixels.region import Pixels
 from tests.fuzz import cases, corpus, run
 from tests.fuzz.targets import Held
 from tests.record_sets import jpeg, scene

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.cli import im2rec
-from ibnnet_mx.recordio import download, native
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.manifest import Manifest
+from ibnnet_mx.recordio.packing import cifar10
+from ibnnet_mx.recordio.packing.manifest import Manifest
 from tests.picture_sets import (
     NAMES,
     cifar_archive,
@@ -250,8 +251,8 @@ def server(tmp_path, monkeypatch):
 
     web = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     threading.Thread(target=web.serve_forever, daemon=True).start()
-    monkeypatch.setenv(download.URL_VARIABLE, f'http://127.0.0.1:{web.server_port}/cifar.tar.gz')
-    monkeypatch.setattr(download, 'MD5', hashlib.md5(archive).hexdigest())
+    monkeypatch.setenv(cifar10.URL_VARIABLE, f'http://127.0.0.1:{web.server_port}/cifar.tar.gz')
+    monkeypatch.setattr(cifar10, 'MD5', hashlib.md5(archive).hexdigest())
     yield asked
     web.shutdown()
     web.server_close()
@@ -263,20 +264,20 @@ def test_download_is_checked_kept_and_packed(tmp_path, server):
     assert server == ['/cifar.tar.gz']
     assert run(tmp_path / 'data', tmp_path / 'again', '--download') == 0
     assert server == ['/cifar.tar.gz']
-    (tmp_path / 'data' / download.FILE).write_bytes(b'cut')
+    (tmp_path / 'data' / cifar10.FILE).write_bytes(b'cut')
     assert run(tmp_path / 'data', tmp_path / 'again', '--download') == 0
     assert len(server) == 2
     assert not list(tmp_path.glob('**/*.part'))
 
 
 def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, server, capsys, monkeypatch):
-    monkeypatch.setattr(download, 'MD5', '0' * 32)
+    monkeypatch.setattr(cifar10, 'MD5', '0' * 32)
     assert run(tmp_path / 'data', '--download') == 2
     assert f'not {"0" * 32}: it is damaged, try again' in capsys.readouterr().err
-    monkeypatch.setenv(download.URL_VARIABLE, os.environ[download.URL_VARIABLE] + '.none')
+    monkeypatch.setenv(cifar10.URL_VARIABLE, os.environ[cifar10.URL_VARIABLE] + '.none')
     assert run(tmp_path / 'data', '--download') == 2
     assert 'Not Found' in capsys.readouterr().err
-    monkeypatch.setenv(download.URL_VARIABLE, 'http://127.0.0.1:1/x')
+    monkeypatch.setenv(cifar10.URL_VARIABLE, 'http://127.0.0.1:1/x')
     assert run(tmp_path / 'data', '--download') == 2
     said = capsys.readouterr().err
     assert 'Connection refused' in said

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import data
-from ibnnet_mx.recordio.pictures import CIFAR_SIDE
-from ibnnet_mx.recordio.reader import Options
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
+from ibnnet_mx.recordio.reading.reader import Options
 from tests.record_sets import jpeg, png, scene, write
 
 RAW = data.Input(32, (0.0,) * 3, (1.0,) * 3)

@@ -7,7 +7,7 @@ import pytest
 
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio import Augment, Loader, RecordError
-from ibnnet_mx.recordio.loader import Place
+from ibnnet_mx.recordio.reading.loader import Place
 from tests.record_sets import jpeg, marked, png, scene, write
 
 COUNT = 22

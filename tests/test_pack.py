@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ibnnet_mx.recordio import pack, pictures
 from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.jpeg import complete
-from ibnnet_mx.recordio.pack import Packer, PackError
-from ibnnet_mx.recordio.pictures import PictureError
+from ibnnet_mx.recordio.packing import pack
+from ibnnet_mx.recordio.packing.pack import Packer, PackError
+from ibnnet_mx.recordio.packing.worker import Output
+from ibnnet_mx.recordio.pixels import pictures
+from ibnnet_mx.recordio.pixels.jpeg import complete
+from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.sources import Sample, SourceError, Store, split
-from ibnnet_mx.recordio.worker import Output
 
 SMALL = Output('small_q90', 64, 90)
 LARGE = Output('large_q80', 128, 80)

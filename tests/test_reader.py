@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import native, opencv, sampler
-from ibnnet_mx.recordio import reader as reader_module
-from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.reader import Options, Reader
+from ibnnet_mx.recordio.pixels import opencv
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.reading import reader as reader_module
+from ibnnet_mx.recordio.reading import sampler
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.record_sets import jpeg, marked, png, scene, write
 
 PLAIN = Augment(mirror=False)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibnnet_mx.recordio import pictures, region
-from ibnnet_mx.recordio.pictures import PictureError
+from ibnnet_mx.recordio.pixels import pictures, region
+from ibnnet_mx.recordio.pixels.pictures import PictureError
 from tests.record_sets import jpeg, scene
 
 SAMPLINGS = {'444': (8, 8), '422': (16, 8), '440': (8, 16), '420': (16, 16)}

@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ibnnet_mx.recordio import native, restart
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, read_index, write_index
 from ibnnet_mx.recordio.framing import MAGIC_BYTES, encode
-from ibnnet_mx.recordio.jpeg import headers
-from ibnnet_mx.recordio.pictures import PictureError
-from ibnnet_mx.recordio.region import layout
-from ibnnet_mx.recordio.restart import ADDED, DAMAGED, FOREIGN, MARKED, SEQUENTIAL, UNCUTTABLE, rewrite
+from ibnnet_mx.recordio.packing import restart
+from ibnnet_mx.recordio.packing.restart import ADDED, DAMAGED, FOREIGN, MARKED, SEQUENTIAL, UNCUTTABLE, rewrite
+from ibnnet_mx.recordio.pixels.jpeg import headers
+from ibnnet_mx.recordio.pixels.pictures import PictureError
+from ibnnet_mx.recordio.pixels.region import layout
 from tests.record_sets import jpeg, png, scene, write
 
 pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
@@ -87,7 +88,9 @@ def test_damage_that_shows_while_writing_is_said_too(tmp_path):
     scan = segment(0xDA, b'\x01\x01\0\0\x3f\0') + b'\x40\0\x7f\xff\xd9'
     file = tmp_path / 'x.jpg'
     file.write_bytes(b'\xff\xd8' + segment(0xFE, bytes(60000)) + tables + codes + scan)
-    code = 'import sys; from ibnnet_mx.recordio.restart import rewrite; rewrite(open(sys.argv[1], "rb").read(), 1)'
+    code = (
+        'import sys; from ibnnet_mx.recordio.packing.restart import rewrite; rewrite(open(sys.argv[1], "rb").read(), 1)'
+    )
     done = subprocess.run([sys.executable, '-c', code, str(file)], capture_output=True, text=True)  # it may crash
     assert done.returncode == 1, done.stderr
     assert done.stderr.endswith('is damaged (DCT coefficient out of range)\n')
@@ -102,7 +105,7 @@ def test_headers_that_lie_about_their_length_end():
 def test_without_the_library_it_says_how_to_build_it(monkeypatch, tmp_path):
     monkeypatch.setattr(native, 'functions', lambda: None)
     for call in (lambda: rewrite(b'', 1), lambda: restart.add(str(tmp_path / 'a.rec'), 1, print)):
-        with pytest.raises(ValueError, match='python -m ibnnet_mx.recordio.build'):
+        with pytest.raises(ValueError, match='python -m ibnnet_mx.recordio.fast.build'):
             call()
 
 

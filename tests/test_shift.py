@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import shift
-from ibnnet_mx.shift import __main__ as command
+from ibnnet_mx.cli import shifts as command
 from ibnnet_mx.shift import blur, digital, noise, run, table, weather
 from tests.goldens import shifts as goldens
 

@@ -10,7 +10,7 @@ import pytest
 from ibnnet_mx import data, distributed, models
 from ibnnet_mx.metrics.classification import scores
 from ibnnet_mx.recipe import lr_at
-from ibnnet_mx.recordio.reader import Options
+from ibnnet_mx.recordio.reading.reader import Options
 from tests.test_scoring import naive
 from tests.tiny_runs import CLASSES, PLAN, Feed, batches, equal, make, values
 

@@ -1,4 +1,4 @@
-"""python -m ibnnet_mx.recordio: what it says of sound and of damaged files, and its contact sheets."""
+"""ibnnet records: what it says of sound and of damaged files, and its contact sheets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from ibnnet_mx.cli import records as command
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import __main__ as command
-from ibnnet_mx.recordio import lists, native, sheet, verify
-from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordFile, write_index
-from ibnnet_mx.recordio.reader import Options, Reader
+from ibnnet_mx.recordio.inspection import sheet, verify
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.record_sets import jpeg, marked, png, ramp, scene, write
 
 built = pytest.mark.skipif(native.functions() is None, reason='the C library is not built')

@@ -13,7 +13,7 @@ fail() { say "$*"; exit 1; }
 
 usable() { "$1" -c "$IS_USABLE" >/dev/null 2>&1; }  # run for real: a pyenv shim can be there and fail
 base_of() { "$1" -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])' 2>/dev/null; }
-wanted_stamp() { cksum setup.py constraints.txt pyproject.toml tools/setup_env.sh ibnnet_mx/operators/build.py ibnnet_mx/operators/cpp/* ibnnet_mx/recordio/build.py ibnnet_mx/recordio/fast/*.[ch]; }
+wanted_stamp() { cksum setup.py constraints.txt pyproject.toml tools/setup_env.sh ibnnet_mx/operators/build.py ibnnet_mx/operators/cpp/* ibnnet_mx/recordio/fast/build.py ibnnet_mx/recordio/fast/*.[ch]; }
 
 venv_is_ours() {  # it runs, it was made here (its scripts hold its path), and by the PYTHON asked for
     [ "$(cat .venv/.made-at 2>/dev/null)" = "$PWD" ] || return 1
@@ -74,7 +74,7 @@ rm -f "$STAMP"
 install
 .venv/bin/python -m ibnnet_mx.operators.build ||
     say 'all works without, but training on the CPU takes 1.1 to 1.6 times as long; once there is a compiler: make clean setup'
-.venv/bin/python -m ibnnet_mx.recordio.build || true  # it says what is lost, and how to get it
+.venv/bin/python -m ibnnet_mx.recordio.fast.build || true  # it says what is lost, and how to get it
 wanted_stamp >"$STAMP.part"
 mv "$STAMP.part" "$STAMP"
 say 'done'

@@ -21,8 +21,8 @@ LEVELS = {'training': 2, 'validation': None, 'cifar': 'cifar'}
 
 
 def reader_of(job):
-    from ibnnet_mx.recordio.augment import Augment
-    from ibnnet_mx.recordio.reader import RAW, Options, Reader
+    from ibnnet_mx.recordio.pixels.augment import Augment
+    from ibnnet_mx.recordio.reading.reader import RAW, Options, Reader
 
     level = LEVELS[job['task']]
     changes = None if level is None else Augment(**AUGMENT[level])
@@ -78,8 +78,9 @@ def theirs(job):
 
 def floor(job):
     """Milliseconds a picture of decoding what the drawn crops need: one thread, records in memory, all of it in C."""
-    from ibnnet_mx.recordio import augment, native
+    from ibnnet_mx.recordio.fast import native
     from ibnnet_mx.recordio.format import RecordFile
+    from ibnnet_mx.recordio.pixels import augment
 
     with RecordFile(job['path']) as records:
         held = [np.frombuffer(records.read(number).payload, np.uint8) for number in range(len(records))]

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from benchmarks.reader.peer_scripts import payloads
-from ibnnet_mx.recordio import pictures, restart
 from ibnnet_mx.recordio.format import RecordFile, encode, write_index
+from ibnnet_mx.recordio.packing import restart
+from ibnnet_mx.recordio.pixels import pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = (4 / 3, 3 / 4, 3 / 2, 2 / 3, 1.0, 16 / 9)  # width to height, as photographs have them

@@ -1,4 +1,4 @@
-"""python -m ibnnet_mx.convert SRC DST: weights and networks from one format into another, told by the suffixes."""
+"""ibnnet convert SRC DST: weights and networks from one format into another, told by the suffixes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ibnnet_mx import __version__
 from ibnnet_mx.cli import options
 from ibnnet_mx.inference import source
-from ibnnet_mx.recordio.pictures import MAX_SIDE
+from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 
 LARGEST = 1e-4  # difference of the logits, of the largest of them, that --check lets pass
 EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (of this project or the 2016 code), a .pth,

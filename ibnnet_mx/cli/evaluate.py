@@ -143,7 +143,7 @@ def networks(args, ctx):
 def raw(args, model, path, reading):
     """The data.Evaluation of the same pictures, to be changed before the network sees them."""
     from ibnnet_mx.inference import evaluation
-    from ibnnet_mx.recordio.reader import unsaid
+    from ibnnet_mx.recordio.reading.reader import unsaid
 
     quiet = reading._replace(report=unsaid)  # what is skipped has been told
     opened = evaluation.open_pictures(model, path, model.input, args.batch_size, args.resize, 1, quiet, raw=True)
@@ -166,7 +166,7 @@ def over_domains(args, models, named, rest):
 def evaluate(args):
     from ibnnet_mx import _env, distributed, shift
     from ibnnet_mx.inference import corruption, domains, evaluation
-    from ibnnet_mx.recordio.reader import Options
+    from ibnnet_mx.recordio.reading.reader import Options
     from ibnnet_mx.report import drawings
 
     args.shift = ','.join(args.shift) if args.shift is not None else None

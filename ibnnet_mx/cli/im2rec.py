@@ -11,12 +11,13 @@ from tqdm import tqdm
 
 from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, run
-from ibnnet_mx.recordio import download, lists, restart, sources
-from ibnnet_mx.recordio.manifest import Manifest
-from ibnnet_mx.recordio.open_source import open_source
-from ibnnet_mx.recordio.pack import Packer
+from ibnnet_mx.recordio import lists, sources
+from ibnnet_mx.recordio.packing import cifar10, restart
+from ibnnet_mx.recordio.packing.manifest import Manifest
+from ibnnet_mx.recordio.packing.open_source import open_source
+from ibnnet_mx.recordio.packing.pack import Packer
+from ibnnet_mx.recordio.packing.worker import Output
 from ibnnet_mx.recordio.sources import Sample, Source
-from ibnnet_mx.recordio.worker import Output
 
 SMALL = 256  # short side of the validation records, and of the training records for crops without scaling
 ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or test/) with class folders; a .lst
@@ -89,7 +90,7 @@ def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
 
 def write(args: argparse.Namespace) -> None:
     folder = args.paths[-1]
-    name = download.cifar10(args.paths[0]) if args.download else args.paths[0]
+    name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
     source = open_source(name, args.root)
     for note in source.notes:
         print(f'im2rec_wrapper: {note}', file=sys.stderr)

@@ -25,6 +25,10 @@ class Stopped(Exception):
         self.code, self.together = code, together
 
 
+class RawText(argparse.RawDescriptionHelpFormatter):
+    """Help whose description keeps its line ends."""
+
+
 class Parser(argparse.ArgumentParser):
     """Options by their whole names; a mistake is one line, without the usage text, and exit code 2."""
 

@@ -11,7 +11,7 @@ from ibnnet_mx.cli import options
 from ibnnet_mx.files import outputs
 from ibnnet_mx.inference import source
 from ibnnet_mx.inference.predictor import Classifier, Features
-from ibnnet_mx.recordio.pictures import SUFFIXES
+from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 BATCH = 16
 

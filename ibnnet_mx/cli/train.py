@@ -12,7 +12,7 @@ from ibnnet_mx.training import initial_weights
 
 def train(args, wanted, model, begin, facts, store, report, cluster):
     from ibnnet_mx import checkpoint
-    from ibnnet_mx.recordio import native
+    from ibnnet_mx.recordio.fast import native
     from ibnnet_mx.training import agreement, saver, trainer, watchdog
 
     train_data, val_data, classes, names = parts.inputs(args, wanted, model, cluster, report)

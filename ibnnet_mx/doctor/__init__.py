@@ -1,12 +1,10 @@
-"""What this machine offers to ibnnet_mx, what is wrong with it, and the way out:  python -m ibnnet_mx.doctor"""
+"""Findings about this machine: what it offers to ibnnet_mx, what is wrong with it, and the way out. No mxnet."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -15,7 +13,7 @@ from typing import Iterator, NamedTuple
 
 from ibnnet_mx import _env
 from ibnnet_mx.distributed import job
-from ibnnet_mx.recordio import native
+from ibnnet_mx.recordio.fast import native
 
 LIMIT = 120  # seconds that mxnet may take to begin; a wrong DMLC_ variable makes it wait for ever
 PATIENCE = 5  # with a scheduler
@@ -100,7 +98,7 @@ def mxnet() -> Iterator[Finding]:
 
 def reading() -> Iterator[Finding]:
     about = native.about()
-    yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.build (it needs gcc)')
+    yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.fast.build (it needs gcc)')
     for name, (what, way_out) in PACKAGES.items():
         there = find_spec(name) is not None
         yield Finding(f'{name}: {"there" if there else f"missing, no {what}"}', '' if there else way_out)
@@ -142,20 +140,3 @@ def cluster() -> Iterator[Finding]:
 def findings(folder: str) -> Iterator[Finding]:
     for part in (environment, mxnet, reading, lambda: room(folder), cluster):
         yield from part()
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m ibnnet_mx.doctor', description=(__doc__ or '').partition(':')[0])
-    parser.error = lambda message: parser.exit(2, f'{parser.prog}: {message}\n')  # type: ignore[method-assign]
-    parser.add_argument('--folder', default='.', help='where checkpoints will be written (here)')
-    folder, stopping = parser.parse_args(argv).folder, 0
-    for finding in findings(folder):
-        stopping += finding.stops
-        for line in finding.lines():
-            print(line, flush=True)
-    return 1 if stopping else 0
-
-
-if __name__ == '__main__':
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
-    sys.exit(main())

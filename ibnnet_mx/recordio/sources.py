@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-from ibnnet_mx.recordio.pictures import SUFFIXES
+from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 TRAIN, VAL = 'train', ('val', 'test', 'validation', 'valid')

@@ -9,7 +9,7 @@ import numpy as np
 
 from ibnnet_mx import shift
 from ibnnet_mx.files import outputs
-from ibnnet_mx.recordio import sheet
+from ibnnet_mx.recordio.inspection import sheet
 from ibnnet_mx.report import explanations
 
 MOST = 24  # pictures of a sheet

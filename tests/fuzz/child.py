@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from ibnnet_mx.recordio import native  # noqa: E402
+from ibnnet_mx.recordio.fast import native  # noqa: E402
 from tests.fuzz import cases, corpus  # noqa: E402
 
 LIMIT = 5.0  # seconds of processor time

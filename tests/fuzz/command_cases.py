@@ -63,8 +63,8 @@ MAKERS = {  # command: function of its module that makes its parser
     'convert': ('ibnnet_mx.cli.convert', 'make_parser'),
     'plot': ('ibnnet_mx.cli.plot', 'make_parser'),
     'im2rec': ('ibnnet_mx.cli.im2rec', 'parser'),
-    'recordio': ('ibnnet_mx.recordio.__main__', 'parser'),
-    'shift': ('ibnnet_mx.shift.__main__', 'make_parser'),
+    'recordio': ('ibnnet_mx.cli.records', 'parser'),
+    'shift': ('ibnnet_mx.cli.shifts', 'make_parser'),
 }
 NEVER = ('--help', '--download', '--gpus', '--gpu', '--pretrained')  # a network, or another machine
 SMALL = {'--epochs': 1, '--threads': 1, '--jobs': 1, '--depth': 8}  # what a run here can afford

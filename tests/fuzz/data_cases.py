@@ -53,7 +53,7 @@ def _count(ran, held):
 
 
 def _verified(place, path, held):
-    """python -m ibnnet_mx.recordio: sound only where the labels are those that the file has."""
+    """ibnnet records: sound only where the labels are those that the file has."""
     ran = place.run('recordio', path, '--json', 'report.json', '--threads', 1)
     if ran.code:
         return False
@@ -175,7 +175,7 @@ def _hurt_picture(random, place):
 
 def _is_damaged(data):
     """What the C reader or the sums of a PNG tell of a picture, '' where nothing."""
-    from ibnnet_mx.recordio import native
+    from ibnnet_mx.recordio.fast import native
     from tests.fuzz.targets import Held
 
     if data[:8] == b'\x89PNG\r\n\x1a\n':

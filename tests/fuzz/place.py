@@ -20,8 +20,8 @@ COMMANDS = {  # name: (module of main, name in front of its errors)
     'plot': ('ibnnet_mx.cli.plot', 'plot_curve'),
     'im2rec': ('ibnnet_mx.cli.im2rec', 'im2rec_wrapper'),
     'models': ('ibnnet_mx.cli.models', 'models'),
-    'recordio': ('ibnnet_mx.recordio.__main__', 'ibnnet_mx.recordio'),
-    'shift': ('ibnnet_mx.shift.__main__', 'ibnnet_mx.shift'),
+    'recordio': ('ibnnet_mx.cli.records', 'ibnnet records'),
+    'shift': ('ibnnet_mx.cli.shifts', 'ibnnet shifts'),
 }
 TRACES = ('Traceback (most recent call last)', 'Stack trace:', 'Check failed', 'terminate called')
 LOG = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARNING) '

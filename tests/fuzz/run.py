@@ -23,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from ibnnet_mx.recordio import build  # noqa: E402
+from ibnnet_mx.recordio.fast import build  # noqa: E402
 from tests.fuzz import cases  # noqa: E402
 
 SANITIZERS = '-fsanitize=address,undefined,float-cast-overflow'

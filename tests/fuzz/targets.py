@@ -9,12 +9,13 @@ import re
 import numpy as np
 
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import augment, native, opencv, view
-from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.pictures import PictureError, decode
-from ibnnet_mx.recordio.reader import Options, Reader
-from ibnnet_mx.recordio.region import Pixels
+from ibnnet_mx.recordio.pixels import augment, opencv, view
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
+from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.fuzz import corpus
 
 LEVELS = {name: Augment(**AUGMENT[name]) for name in (1, 2, 3, 'rrc', 'cifar')}

@@ -1,4 +1,4 @@
-"""python -m ibnnet_mx.recordio FILE.rec ...: is all of it sound, and what does it look like?"""
+"""ibnnet records FILE.rec ...: is all of it sound, and what does it look like?"""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from tqdm import tqdm
 from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, run
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import lists, sheet, verify
-from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.verify import Report, Span
+from ibnnet_mx.recordio.inspection import sheet, verify
+from ibnnet_mx.recordio.inspection.verify import Report, Span
+from ibnnet_mx.recordio.pixels.augment import Augment
 
 NAMED = 10  # bad records of a file that are named
 ABOUT = """Reads FILE.rec and decodes every picture in it: index, lengths, labels, damage, sizes, formats, classes.
@@ -26,8 +27,8 @@ SHEET = {'count': (1, 2000), 'size': (8, 2048), 'draws': (1, 32)}
 
 
 def parser() -> Parser:
-    usage = 'python -m %(prog)s FILE.rec [FILE.rec ...] [options]'
-    parser = Parser(prog='ibnnet_mx.recordio', usage=usage, description=ABOUT)
+    usage = '%(prog)s FILE.rec [FILE.rec ...] [options]'
+    parser = Parser(prog='ibnnet records', usage=usage, description=ABOUT)
     parser.add_argument('files', nargs='+', metavar='FILE.rec')
     add = parser.add_argument
     add('--all', action='store_true', help=f'name all that is wrong, not the first {NAMED} of each file')

@@ -11,17 +11,20 @@ from typing import Any, Callable, Iterator, NamedTuple, TextIO
 
 import numpy as np
 
-from ibnnet_mx.recordio import lists, native
+from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile
-from ibnnet_mx.recordio.jpeg import FRAMES, SOI, headers
-from ibnnet_mx.recordio.pictures import Complaints, PictureError, decode
-from ibnnet_mx.recordio.region import BASELINE, HUFFMAN_8_BIT, layout
-from ibnnet_mx.recordio.restart import PROGRESSIVE
+from ibnnet_mx.recordio.packing.restart import PROGRESSIVE
+from ibnnet_mx.recordio.pixels.jpeg import FRAMES, SOI, headers
+from ibnnet_mx.recordio.pixels.pictures import Complaints, PictureError, decode
+from ibnnet_mx.recordio.pixels.region import BASELINE, HUFFMAN_8_BIT, layout
 
 Progress = Callable[[int, int], None]  # records that were looked at now, all of them
 CHUNK = 16  # records that a thread is given at a time
 SIGNATURES = {b'\x89PNG': 'PNG', b'GIF8': 'GIF', b'BM': 'BMP', b'II*\0': 'TIFF', b'MM\0*': 'TIFF', b'RIFF': 'WebP'}
-NO_LIBRARY = 'the C library is not built (python -m ibnnet_mx.recordio.build), so OpenCV decodes: slower, on one core'
+NO_LIBRARY = (
+    'the C library is not built (python -m ibnnet_mx.recordio.fast.build), so OpenCV decodes: slower, on one core'
+)
 
 
 class Span(NamedTuple):

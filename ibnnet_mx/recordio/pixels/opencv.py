@@ -7,10 +7,10 @@ import math
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio.geometry import AREA, NONE, WARP
-from ibnnet_mx.recordio.pictures import PictureError
-from ibnnet_mx.recordio.region import Pixels
-from ibnnet_mx.recordio.view import View, plan, refusal
+from ibnnet_mx.recordio.pixels.geometry import AREA, NONE, WARP
+from ibnnet_mx.recordio.pixels.pictures import PictureError
+from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.view import View, plan, refusal
 
 
 def _touched(row: np.ndarray, width: int, height: int, limit: int) -> tuple[int, int]:

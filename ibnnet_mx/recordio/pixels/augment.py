@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ibnnet_mx.recordio import geometry
-from ibnnet_mx.recordio.geometry import AREA, LINEAR, ROW
+from ibnnet_mx.recordio.pixels import geometry
+from ibnnet_mx.recordio.pixels.geometry import AREA, LINEAR, ROW
 
 DRAWS = 13  # uniform numbers a picture and epoch: 0-3 shape, 4-5 place, 6-11 colour, 12 mirror
 RRC_TRIES = 10

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-LIBRARY = HERE / 'fast' / '_fast.so'
+LIBRARY = HERE / '_fast.so'
 WHY = 120  # bytes of an error's text, as in fast.h
 JPEG, FOREIGN, BROKEN, UNREAD = range(4)
 CHANGED = 'is not what it was when the file was opened'
@@ -56,7 +56,10 @@ def _load(path: str) -> Any:
     try:
         found = ctypes.CDLL(path)
     except OSError as error:
-        print(f'{path} cannot be loaded, build it anew: python -m ibnnet_mx.recordio.build ({error})', file=sys.stderr)
+        print(
+            f'{path} cannot be loaded, build it anew: python -m ibnnet_mx.recordio.fast.build ({error})',
+            file=sys.stderr,
+        )
         return None
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(found, name)
@@ -73,7 +76,7 @@ def about() -> str:
         return 'pictures are decoded by OpenCV, since IBNNET_MX_NATIVE is 0'
     return (
         'pictures are decoded by OpenCV, which takes three times as long as the C reader: '
-        'with a C compiler, python -m ibnnet_mx.recordio.build'
+        'with a C compiler, python -m ibnnet_mx.recordio.fast.build'
     )
 
 

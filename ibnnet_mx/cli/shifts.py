@@ -1,4 +1,4 @@
-"""python -m ibnnet_mx.shift PICTURE SHEET: what shifts make of a picture, a row a shift and a column a severity."""
+"""ibnnet shifts PICTURE SHEET: what shifts make of a picture, a row a shift and a column a severity."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LINE, GAP = 18, 4  # pixels of a text, and between tiles
 
 
 def make_parser() -> Parser:
-    usage = 'python -m %(prog)s PICTURE SHEET [options]'
-    parser = Parser(prog='ibnnet_mx.shift', usage=usage, description=__doc__)
+    usage = '%(prog)s PICTURE SHEET [options]'
+    parser = Parser(prog='ibnnet shifts', usage=usage, description=__doc__)
     add = parser.add_argument
     add('picture', metavar='PICTURE')
     add('sheet', metavar='SHEET', help=', '.join(SUFFIXES))

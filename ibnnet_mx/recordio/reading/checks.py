@@ -6,7 +6,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-from ibnnet_mx.recordio.augment import Augment
+from ibnnet_mx.recordio.pixels.augment import Augment
 
 MOST = 1 << 20  # pictures of a batch
 SIDE = 1 << 14  # pixels of a crop or a border

@@ -12,12 +12,12 @@ from typing import Any, Callable, Generator, Iterator, Tuple
 
 import numpy as np
 
-from ibnnet_mx.recordio import native
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, write_index
 from ibnnet_mx.recordio.framing import MAX_PART, Frames, frame
-from ibnnet_mx.recordio.jpeg import SOI, headers
-from ibnnet_mx.recordio.pictures import RESTART_INTERVAL, PictureError
-from ibnnet_mx.recordio.region import DRI, layout
+from ibnnet_mx.recordio.pixels.jpeg import SOI, headers
+from ibnnet_mx.recordio.pixels.pictures import RESTART_INTERVAL, PictureError
+from ibnnet_mx.recordio.pixels.region import DRI, layout
 
 PROGRESSIVE = 0xC2
 CHUNK = 8  # records that a thread is given at a time
@@ -32,7 +32,9 @@ BLOCK = 16 << 20
 def _library() -> Any:
     found = native.functions()
     if found is None:
-        raise ValueError('restart markers are written in C, which is not built: python -m ibnnet_mx.recordio.build')
+        raise ValueError(
+            'restart markers are written in C, which is not built: python -m ibnnet_mx.recordio.fast.build'
+        )
     return found
 
 

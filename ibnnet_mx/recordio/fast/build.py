@@ -1,4 +1,4 @@
-"""Compiles fast/ against libjpeg-turbo:  python -m ibnnet_mx.recordio.build
+"""Compiles fast/ against libjpeg-turbo:  python -m ibnnet_mx.recordio.fast.build
 
 Its header and library are the system's where they are there, else those of a wheel from PyPI (comma-deps-libjpeg,
 270 kB, a static libjpeg-turbo), whose pip metadata asks for a newer Python than ours although it holds no Python code.
@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import Sequence
 
-HERE = Path(__file__).resolve().parent / 'fast'
+HERE = Path(__file__).resolve().parent
 LIBRARY = '_fast.so'
 SOURCES = ('trap.c', 'jpeg.c', 'sample.c', 'render.c', 'restart.c')
 FLAGS = ['-std=gnu11', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread']
@@ -29,7 +29,7 @@ WIDER = {
 }
 WITHOUT = (
     'pictures are read by OpenCV, which takes three times as long; once there is a compiler: '
-    'python -m ibnnet_mx.recordio.build'
+    'python -m ibnnet_mx.recordio.fast.build'
 )
 WHEEL = 'comma-deps-libjpeg==3.1.0.post92'
 HASHES = {  # of the wheels for x86-64 and aarch64
@@ -118,4 +118,4 @@ if __name__ == '__main__':
     try:
         build(HERE / LIBRARY)
     except (OSError, ValueError) as error:
-        sys.exit(f'ibnnet_mx.recordio.build: {error}\n{WITHOUT}')
+        sys.exit(f'ibnnet_mx.recordio.fast.build: {error}\n{WITHOUT}')

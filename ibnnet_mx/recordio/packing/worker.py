@@ -11,9 +11,9 @@ from typing import NamedTuple, Union
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio import pictures
 from ibnnet_mx.recordio.framing import encode
-from ibnnet_mx.recordio.pictures import Complaints, PictureError
+from ibnnet_mx.recordio.pixels import pictures
+from ibnnet_mx.recordio.pixels.pictures import Complaints, PictureError
 from ibnnet_mx.recordio.sources import Picture
 
 _complaints: Complaints | None = None

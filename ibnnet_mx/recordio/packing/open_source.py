@@ -7,8 +7,9 @@ import os
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio import archives, lists, sources
-from ibnnet_mx.recordio.pictures import CIFAR_SIDE, FLAGS
+from ibnnet_mx.recordio import lists, sources
+from ibnnet_mx.recordio.packing import archives
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, FLAGS
 from ibnnet_mx.recordio.sources import Source, SourceError
 
 PEEK = 8  # pictures that decide whether a source holds CIFAR-sized ones

@@ -8,12 +8,13 @@ from typing import Any, Callable, Optional
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio import native, opencv
+from ibnnet_mx.recordio.fast import native
+from ibnnet_mx.recordio.fast.native import BROKEN, CHANGED, FOREIGN, JPEG, UNREAD
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.jpeg import SOI
-from ibnnet_mx.recordio.native import BROKEN, CHANGED, FOREIGN, JPEG, UNREAD
-from ibnnet_mx.recordio.pictures import PictureError, decode
-from ibnnet_mx.recordio.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels import opencv
+from ibnnet_mx.recordio.pixels.jpeg import SOI
+from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
+from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
 
 # Of some of the pictures, their numbers (n,), widths and heights (n, 2): ROW (n, views), what becomes of them.
 Plan = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -165,7 +166,7 @@ def renderer(records: Any, pixels: Any, refusal: Refusal, use_native: bool | Non
     ValueError where it is asked for and cannot be had.
     """
     if use_native and native.functions() is None:
-        raise ValueError('the C reader is not built: python -m ibnnet_mx.recordio.build')
+        raise ValueError('the C reader is not built: python -m ibnnet_mx.recordio.fast.build')
     if use_native and refusal:
         raise ValueError('pictures are brought to size by OpenCV alone')
     wanted = native.functions() is not None and refusal is None if use_native is None else use_native

@@ -7,11 +7,11 @@ from typing import Iterable, NamedTuple, Sequence
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio import augment, opencv
-from ibnnet_mx.recordio.augment import Augment
 from ibnnet_mx.recordio.format import RecordError, RecordFile
-from ibnnet_mx.recordio.pictures import PictureError
-from ibnnet_mx.recordio.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels import augment, opencv
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.pictures import PictureError
+from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 PAPER, INK, GREY, EMPTY = 255, 40, 130, 238  # grey values

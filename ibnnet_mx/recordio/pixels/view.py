@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ibnnet_mx.recordio import geometry
-from ibnnet_mx.recordio.geometry import AREA, LINEAR, ROW
-from ibnnet_mx.recordio.pictures import CIFAR_SIDE, MAX_SIDE, PictureError, check_sides, scaled_size
+from ibnnet_mx.recordio.pixels import geometry
+from ibnnet_mx.recordio.pixels.geometry import AREA, LINEAR, ROW
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, MAX_SIDE, PictureError, check_sides, scaled_size
 
 SMALL = 64  # crops up to this size are of pictures that were brought to size whole, as CIFAR-10's are
 CROPS = (1, 10)

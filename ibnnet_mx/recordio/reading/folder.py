@@ -10,8 +10,8 @@ import numpy as np
 
 from ibnnet_mx.recordio import sources
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
-from ibnnet_mx.recordio.pictures import SUFFIXES
-from ibnnet_mx.recordio.shards import Shards
+from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
+from ibnnet_mx.recordio.reading.shards import Shards
 from ibnnet_mx.recordio.sources import SourceError
 
 

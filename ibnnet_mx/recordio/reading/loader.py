@@ -8,11 +8,12 @@ from typing import Any, Iterator, NamedTuple
 
 import numpy as np
 
-from ibnnet_mx.recordio import checks, native
-from ibnnet_mx.recordio.augment import Augment
-from ibnnet_mx.recordio.pictures import MAX_SIDE
-from ibnnet_mx.recordio.reader import RAW, Batch, Options, Reader
-from ibnnet_mx.recordio.view import View, choose
+from ibnnet_mx.recordio.fast import native
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
+from ibnnet_mx.recordio.pixels.view import View, choose
+from ibnnet_mx.recordio.reading import checks
+from ibnnet_mx.recordio.reading.reader import RAW, Batch, Options, Reader
 
 
 class Place(NamedTuple):

@@ -18,10 +18,11 @@ from typing import Any, Iterator, NamedTuple
 
 from tqdm import tqdm
 
-from ibnnet_mx.recordio import lists, manifest, worker
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import write_index
+from ibnnet_mx.recordio.packing import manifest, worker
+from ibnnet_mx.recordio.packing.worker import Output, Packed, Task
 from ibnnet_mx.recordio.sources import Sample, Store
-from ibnnet_mx.recordio.worker import Output, Packed, Task
 
 CHUNK = 16  # pictures a process is given at a time
 AHEAD = 4  # chunks for each process that may wait, so that memory stays bounded

@@ -12,15 +12,16 @@ from typing import Any, Callable, Iterator, NamedTuple
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio import augment, checks, sampler
-from ibnnet_mx.recordio import view as view_plans
-from ibnnet_mx.recordio.buffers import Buffers
-from ibnnet_mx.recordio.folder import open_records
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.pictures import PictureError
-from ibnnet_mx.recordio.region import Pixels, open_picture
-from ibnnet_mx.recordio.render import renderer
-from ibnnet_mx.recordio.view import View
+from ibnnet_mx.recordio.pixels import augment
+from ibnnet_mx.recordio.pixels import view as view_plans
+from ibnnet_mx.recordio.pixels.pictures import PictureError
+from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.render import renderer
+from ibnnet_mx.recordio.pixels.view import View
+from ibnnet_mx.recordio.reading import checks, sampler
+from ibnnet_mx.recordio.reading.buffers import Buffers
+from ibnnet_mx.recordio.reading.folder import open_records
 
 AHEAD = 3  # batches in work besides the one that was handed out, where they fit in
 AHEAD_BYTES = 100 << 20

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio.jpeg import EOI, FRAMES, SOS, headers
-from ibnnet_mx.recordio.pictures import FLAGS, decode
+from ibnnet_mx.recordio.pixels.jpeg import EOI, FRAMES, SOS, headers
+from ibnnet_mx.recordio.pixels.pictures import FLAGS, decode
 
 BASELINE, HUFFMAN_8_BIT = 0xC0, 0xC1
 DRI, RST0 = 0xDD, 0xD0

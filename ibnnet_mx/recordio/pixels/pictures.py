@@ -8,7 +8,7 @@ import tempfile
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio.jpeg import complete, declared
+from ibnnet_mx.recordio.pixels.jpeg import complete, declared
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 MAX_SIDE = 16000  # longer after scaling is no picture to train on (a strip); JPEG itself ends at 65,500

@@ -1,0 +1,1 @@
+"""The C reader: its build, and its functions for Python."""
