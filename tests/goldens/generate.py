@@ -1,6 +1,6 @@
 """Writes logits.json, this project's own small goldens: python -m tests.goldens.generate.
 
-They hold the networks to what they computed when they agreed with the originals (tests/test_golden.py), on machines
+They hold the networks to what they computed when they agreed with the originals (tests/models/test_golden.py), on machines
 that have neither the originals' numbers nor torch.
 """
 

@@ -1,7 +1,7 @@
 """Writes shifts.json: what every shift made of three pictures when it was held against its sources.
 
 python -m tests.goldens.shifts; the numbers were taken when the constants agreed with CIFAR-10-C's and ImageNet-C's and
-the corruptions with PyPI's imagecorruptions (tests/test_shift.py), on machines that may have neither.
+the corruptions with PyPI's imagecorruptions (tests/shift/test_shift.py), on machines that may have neither.
 """
 
 from __future__ import annotations

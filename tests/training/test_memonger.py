@@ -11,7 +11,7 @@ from ibnnet_mx.cli import options
 from ibnnet_mx.models import nets
 from ibnnet_mx.training import memonger, trainer
 from ibnnet_mx.training.memonger import graph, plan
-from tests.test_norm_kits import KITS, plan_of
+from tests.norm.test_kits import KITS, plan_of
 from tests.tiny_runs import CLASSES, PLAN, Notes, arrays, batches, equal, make, values
 
 FAMILIES = [

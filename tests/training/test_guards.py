@@ -14,11 +14,11 @@ import pytest
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.training import saver, watchdog
 from ibnnet_mx.training.trainer import NotFinite
-from tests import test_cli_train
-from tests.test_cli_train import warnings
+from tests.cli import test_train
+from tests.cli.test_train import warnings
 from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
 
-run = test_cli_train.run
+run = test_train.run
 
 SIZES = (8, 8, 8, 8)
 ABOUT = {'model': 'm', 'recipe': {}}

@@ -35,8 +35,8 @@ from tests.picture_sets import (
 )
 from tests.record_sets import jpeg, png, scene, write
 
-TOOL = Path(__file__).parents[1] / 'tools' / 'im2rec_wrapper.py'
-SHARED = Path(__file__).parents[2] / 'shared'
+TOOL = Path(__file__).parents[2] / 'tools' / 'im2rec_wrapper.py'
+SHARED = Path(__file__).parents[3] / 'shared'
 
 
 def test_seed_decides_the_split_and_processes_do_not(tmp_path):

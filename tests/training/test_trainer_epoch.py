@@ -11,7 +11,7 @@ from ibnnet_mx import data, distributed, models
 from ibnnet_mx.metrics.classification import scores
 from ibnnet_mx.recipe import lr_at
 from ibnnet_mx.recordio.reading.reader import Options
-from tests.test_scoring import naive
+from tests.metrics.test_classification import naive
 from tests.tiny_runs import CLASSES, PLAN, Feed, batches, equal, make, values
 
 MODEL = models.find('cifar_resnet8_v2')

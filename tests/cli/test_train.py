@@ -111,7 +111,7 @@ def test_retrain_takes_the_newest_whole_checkpoint_and_the_options_of_the_first_
     whole = saved(tmp_path, 3)
     (tmp_path / 'net-0003.json').unlink()
     (tmp_path / 'net-0002.params').write_bytes(b'')
-    monkeypatch.setattr('tests.test_cli_train.TINY', ['--frequent', '1', '--threads', '1'])
+    monkeypatch.setattr('tests.cli.test_train.TINY', ['--frequent', '1', '--threads', '1'])
     log = run('--retrain')
     assert warnings(log) == [f'epoch 2 is passed over: net-0002.params has 0 bytes of {len_of(tmp_path)}']
     assert same(saved(tmp_path, 3), whole)

@@ -10,7 +10,7 @@ import pytest
 
 from ibnnet_mx import get_model, models
 from ibnnet_mx.inference import gradcam
-from tests.test_nets import SMALL, pictures, started
+from tests.models.test_nets import SMALL, pictures, started
 from tests.tiny_runs import equal
 
 NORMS = [dict(norm=norm) for norm in models.NORMS if norm != 'syncbn'] + [dict(norm='brn', norm_batch_size=2)]

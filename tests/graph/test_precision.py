@@ -11,7 +11,7 @@ import pytest
 from ibnnet_mx import _env, get_model, operators
 from ibnnet_mx import graph as passes
 from ibnnet_mx.cli import plan
-from tests.test_norm_kits import KITS, options, pictures, train
+from tests.norm.test_kits import KITS, options, pictures, train
 from tests.tiny_runs import PLAN, batches, equal, make, values
 
 HALF_PLAN = replace(PLAN, dtype='bfloat16')

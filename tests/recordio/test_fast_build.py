@@ -12,7 +12,7 @@ import pytest
 
 from ibnnet_mx.recordio.fast import build, native
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def has_compiler():

@@ -12,7 +12,7 @@ from mxnet import autograd
 from mxnet.base import MXNetError
 
 from ibnnet_mx import get_model, graph, operators
-from tests.test_norm_kits import train
+from tests.norm.test_kits import train
 
 pytestmark = pytest.mark.skipif(
     not operators.winograd(), reason='python -m ibnnet_mx.operators.build has not built it, or it is not fast here'
@@ -133,7 +133,7 @@ def test_it_is_for_float32():
 SCRIPT = """
 import sys
 from ibnnet_mx import operators
-from tests import test_ops_winograd as tests
+from tests.operators import test_winograd as tests
 import numpy as np
 operators.loaded()
 arrays = tests.drawn(*tests.SHAPES[int(sys.argv[1])])

@@ -15,7 +15,7 @@ from ibnnet_mx.cli import options, plan, train
 from ibnnet_mx.files import params_file
 from ibnnet_mx.training import initial_weights
 from tests.conftest import ROOT
-from tests.test_cli_train import same, saved, warnings
+from tests.cli.test_train import same, saved, warnings
 
 TINY = ['--data-type', 'cifar10', '--model', 'resnet', '--depth', '8', '--batch-size', '16', '--epochs', '2']
 TINY += ['--lr-steps', '', '--frequent', '1', '--threads', '1', '--lr', '0.05']

@@ -17,12 +17,12 @@ from ibnnet_mx import distributed
 from ibnnet_mx.checkpoint import Inside, Store, place
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.training import saver
-from tests import test_cli_train
+from tests.cli import test_train
 from tests.conftest import ROOT
-from tests.test_cli_train import TINY, same, saved, warnings
+from tests.cli.test_train import TINY, same, saved, warnings
 from tests.tiny_runs import PLAN, Cut, Feed, arrays, batches, equal, make, values
 
-run = test_cli_train.run
+run = test_train.run
 
 SIZES = (8, 8, 8, 5)
 WARMING = dict(norm='mabn', norm_args=(('B', 2), ('real_B', 6), ('warmup_iters', 7)))

@@ -10,7 +10,7 @@ from ibnnet_mx import logs
 from ibnnet_mx.cli import plot
 
 pytest.importorskip('matplotlib')
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def write_log(path, validation=(0.5, 0.75), train=(0.25, 0.5)):

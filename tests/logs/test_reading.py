@@ -7,7 +7,7 @@ import pytest
 
 from ibnnet_mx import logs
 
-OLD = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'logs'
+OLD = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'logs'
 
 EXCERPT = """nohup: ignoring input
 INFO:root:Namespace(batch_size=256, bn_mom=0.9, depth=18, frequent=100, lr=0.1, model_load_epoch=0, wd=0.0001)

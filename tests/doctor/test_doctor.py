@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from ibnnet_mx import doctor
+from ibnnet_mx.cli import doctor as command
 from tests.conftest import ROOT
 
 
@@ -94,7 +95,7 @@ def test_the_doctor_asks_the_scheduler(monkeypatch):
 
 def test_a_mistake_is_one_line(capsys):
     with pytest.raises(SystemExit, match='2'):
-        doctor.main(['--nothing'])
+        command.main(['--nothing'])
     assert capsys.readouterr().err == 'ibnnet doctor: unrecognized arguments: --nothing\n'
 
 
@@ -104,4 +105,4 @@ def test_a_reader_that_has_ended_is_no_mistake():
     with open(writing, 'w') as gone:
         words = [sys.executable, '-m', 'ibnnet_mx.cli', 'doctor']
         done = subprocess.run(words, stdout=gone, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, '')
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, '')

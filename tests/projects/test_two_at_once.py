@@ -14,7 +14,7 @@ from ibnnet_mx import shift
 from ibnnet_mx.recordio.format import RecordFile
 from tests.record_sets import png
 
-HERE = Path(__file__).resolve().parents[1] / 'experiments' / 'two_at_once'
+HERE = Path(__file__).resolve().parents[2] / 'experiments' / 'two_at_once'
 SMALL = ['--recipe', 'digits', '--depth', '8', '--epochs', '1', '--batch-size', '16']
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from ibnnet_mx.checkpoint import Store
-from tests.test_checkpoint import facts
+from tests.checkpoint.test_store import facts
 from tests.tiny_runs import arrays, batches, equal, make, values
 
 

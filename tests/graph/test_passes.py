@@ -9,7 +9,7 @@ import pytest
 
 from ibnnet_mx import get_model, operators
 from ibnnet_mx import graph as passes
-from tests.test_norm_kits import pictures, train
+from tests.norm.test_kits import pictures, train
 
 pytestmark = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has not built it')
 

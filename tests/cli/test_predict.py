@@ -13,7 +13,7 @@ from ibnnet_mx.cli import predict
 from ibnnet_mx.files import params_file
 from tests.goldens.generate import fill
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 4
 
 
