@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ibnnet_mx import convert, models
 from ibnnet_mx.convert import identify
-from ibnnet_mx.files import download, params_file
+from ibnnet_mx.files import atomic, download, params_file
 from ibnnet_mx.models import published
 
 REPO_VARIABLE = 'IBNNET_MX_REPO'  # in the place of published.RELEASE: a URL or a folder with files of the same names
@@ -132,5 +132,5 @@ def _convert(model, url, path, way_out):
             loaded.unlink()
     data = params_file.encode({name: param.data().asnumpy() for name, param in net.collect_params().items()})
     facts = dict(model=model, source=url, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    params_file.write(path, data)
-    params_file.write(path.with_suffix('.json'), (json.dumps(facts, indent=1) + '\n').encode())
+    atomic.write_file(path, data)
+    atomic.write_file(path.with_suffix('.json'), (json.dumps(facts, indent=1) + '\n').encode())

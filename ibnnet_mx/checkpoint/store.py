@@ -16,7 +16,7 @@ from typing import NamedTuple
 import mxnet as mx
 
 from ibnnet_mx.checkpoint import facts as sidecar
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 
 
 class Inside(NamedTuple):
@@ -132,8 +132,8 @@ class Store:
         files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
         facts = dict(facts, **_numbers(epoch), files=files)
         for path, data in contents.items():
-            params_file.write(path, data)
-        params_file.write(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
+            atomic.write_file(path, data)
+        atomic.write_file(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
 
     def _clear(self, newest):
         """Deletes what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""

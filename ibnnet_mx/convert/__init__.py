@@ -22,7 +22,7 @@ from ibnnet_mx import models
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.convert import fill, identify, names, onnxfile, torchfile
 from ibnnet_mx.convert.onnxfile import OnnxNet
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 from ibnnet_mx.graph import symbol_file
 
 __all__ = [
@@ -131,7 +131,7 @@ def _arrays(net):
 
 def _write(path, data):
     try:
-        params_file.write(path, data)
+        atomic.write_file(path, data)
     except OSError as error:
         raise ValueError(f'{error.filename}: {error.strerror}') from None
 

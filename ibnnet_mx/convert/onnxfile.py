@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic
 
 OPSET, IR = 13, 7
 NEEDS = "--onnx needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 'protobuf<7'"
@@ -51,7 +51,7 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     try:
-        params_file.write(path, model.SerializeToString())
+        atomic.write_file(path, model.SerializeToString())
     except OSError as error:
         raise ValueError(f'{error.filename}: {error.strerror}') from None
 

@@ -20,6 +20,7 @@ from typing import Any, Iterator, NamedTuple
 
 from tqdm import tqdm
 
+from ibnnet_mx.files import atomic
 from ibnnet_mx.files.state import WHOLE, Verdict, damaged
 
 TRIES = 4  # in a row that bring nothing new
@@ -67,7 +68,7 @@ def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try a
         if not verdict.whole:
             _drop(part)
             raise DownloadError(f'{url} {verdict.reason}: it is damaged, try again; {way_out}')
-        os.replace(part, path)
+        atomic.rename(part, path)
     except _Lost as error:
         raise DownloadError(f'cannot get {url} ({error}); {way_out}') from None
     except OSError:  # a full disk should not stay full
@@ -174,8 +175,7 @@ def _answer(url: str, part: str) -> bool:
                 file.write(block)
                 size += len(block)
                 bar.update(len(block))
-            file.flush()
-            os.fsync(file.fileno())
+            atomic.sync(file)
     if total is not None and size < total:
         raise _Lost(f'the connection ended after {size} of {total} bytes')
     return start > 0

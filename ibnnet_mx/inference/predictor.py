@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any, NamedTuple
 
-from ibnnet_mx.files import outputs
+from ibnnet_mx.files import atomic, outputs
 
 
 class Seen(NamedTuple):
@@ -134,9 +134,7 @@ class Features:
 
         import numpy as np
 
-        from ibnnet_mx.files import params_file
-
         data = io.BytesIO()
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 0), np.float32)
         np.savez(data, embedding=rows, files=np.array(self._files), model=self._model)
-        params_file.write(self._path, data.getvalue())
+        atomic.write_file(self._path, data.getvalue())

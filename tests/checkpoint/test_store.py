@@ -14,7 +14,7 @@ from mxnet import gluon
 
 from ibnnet_mx import data, models, recipe
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 from ibnnet_mx.recordio.reading.reader import Options
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
@@ -257,7 +257,7 @@ def test_another_network_is_refused_with_the_files_name(store, model):
 
 
 def test_states_of_another_network_are_refused_with_the_files_name(store):
-    params_file.write(store.path(2, 'states'), params_file.encode({'nobody': np.ones(2, 'f')}))
+    atomic.write_file(store.path(2, 'states'), params_file.encode({'nobody': np.ones(2, 'f')}))
     with pytest.raises(ValueError, match=f'^{store.path(2, "states")} cannot be used: .*nobody'):
         store.load(make(), 2)
 

@@ -18,8 +18,8 @@ from ibnnet_mx.checkpoint import Inside, Store, place
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.training import saver
 from tests.cli import test_train
-from tests.conftest import ROOT
 from tests.cli.test_train import TINY, same, saved, warnings
+from tests.conftest import ROOT
 from tests.tiny_runs import PLAN, Cut, Feed, arrays, batches, equal, make, values
 
 run = test_train.run
