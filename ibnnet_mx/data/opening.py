@@ -19,7 +19,7 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
     source: Input. options: recordio.reader.Options for threads, limit, max_bad and report. ValueError names --data-dir
     and what is missing or damaged, RecordError the file and the record.
     """
-    options = (options or Options())._replace(seed=recipe.seed, part=(cluster.rank, cluster.num_workers))
+    options = (options or Options())._replace(seed=recipe.seed, share=(cluster.rank, cluster.num_workers))
     val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
     pixels = (source.mean, source.std)
     train = {}
