@@ -20,6 +20,8 @@ from typing import Any, Iterator, NamedTuple
 
 from tqdm import tqdm
 
+from ibnnet_mx.errors import OptionError
+
 TRIES = 4  # in a row that bring nothing new
 PAUSE = 0.5  # seconds after the first of them, doubled after each further one
 TIMEOUT = 60  # seconds without a byte
@@ -27,8 +29,11 @@ BLOCK = 1 << 16
 PASSING = (408, 425, 429)  # the answers below 500 that another try may change
 
 
-class DownloadError(ValueError):
-    """What came, from which URL, and the way out."""
+class DownloadError(OptionError):
+    """A file that cannot be had: the URL, what came, and the way out."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(None, None, text)
 
 
 class Check(NamedTuple):

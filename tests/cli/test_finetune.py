@@ -14,8 +14,8 @@ from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import options, plan, train
 from ibnnet_mx.files import params_file
 from ibnnet_mx.training import initial_weights
-from tests.conftest import ROOT
 from tests.cli.test_train import same, saved, warnings
+from tests.conftest import ROOT
 
 TINY = ['--data-type', 'cifar10', '--model', 'resnet', '--depth', '8', '--batch-size', '16', '--epochs', '2']
 TINY += ['--lr-steps', '', '--frequent', '1', '--threads', '1', '--lr', '0.05']
