@@ -18,7 +18,7 @@ from pathlib import Path
 from ibnnet_mx import convert, models
 from ibnnet_mx.convert import identify
 from ibnnet_mx.errors import OptionError, markup
-from ibnnet_mx.files import download, params_file
+from ibnnet_mx.files import atomic, download, params_file
 from ibnnet_mx.files.state import State
 from ibnnet_mx.models import published
 
@@ -144,6 +144,6 @@ def _convert(model, url, path, way_out):
             loaded.unlink()
     content = params_file.encode({name: param.data().asnumpy() for name, param in net.collect_params().items()})
     description = dict(model=model, source=url, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    params_file.write(path, content)
-    params_file.write(path.with_suffix('.json'), (json.dumps(description, indent=1) + '\n').encode())
+    atomic.write_file(path, content)
+    atomic.write_file(path.with_suffix('.json'), (json.dumps(description, indent=1) + '\n').encode())
     return content

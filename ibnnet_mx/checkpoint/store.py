@@ -18,7 +18,7 @@ import mxnet as mx
 
 from ibnnet_mx.checkpoint.facts import Facts, Inside, Place, parse_facts
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 from ibnnet_mx.files.state import WHOLE, Verdict, damaged
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
@@ -159,8 +159,8 @@ class Store:
             contents[self.path(place, 'states')] = params_file.encode(states)
         files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
         for path, data in contents.items():
-            params_file.write(path, data)
-        params_file.write(self.path(place, 'json'), facts.at(place, files=files).to_json())
+            atomic.write_file(path, data)
+        atomic.write_file(self.path(place, 'json'), facts.at(place, files=files).to_json())
 
     def _clear(self, newest: int) -> None:
         """Delete what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""

@@ -15,7 +15,7 @@ from ibnnet_mx import models
 from ibnnet_mx.convert.metadata import describe
 from ibnnet_mx.convert.symbol import prediction
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 OPSET, IR = 13, 7
@@ -56,7 +56,7 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     try:
-        params_file.write(path, model.SerializeToString())
+        atomic.write_file(path, model.SerializeToString())
     except OSError as error:
         raise ValueError(f'{error.filename}: {error.strerror}') from None
 

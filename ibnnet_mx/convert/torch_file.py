@@ -20,7 +20,7 @@ import numpy as np
 
 from ibnnet_mx.convert import torch_pickle
 from ibnnet_mx.convert.torch_pickle import TYPES, WAY_OUT, Fault, Storage, Tensor, whole
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'weights', 'state_dict_ema')
@@ -212,7 +212,7 @@ def _by_torch(data):
 def write(path, arrays) -> None:
     """{key: array} as the state_dict that torch.save() of torch >= 1.6 would write; the same bytes at each call.
 
-    ValueError: a type that a storage of torch has not. OSError: as params_file.write(), the old file is left.
+    ValueError: a type that a storage of torch has not. OSError: as atomic.write_file(), the old file is left.
     """
     kinds = {np.dtype(layout): kind for kind, layout in TYPES.items() if kind != 'BFloat16Storage'}
     plain = {name: np.asarray(array) for name, array in arrays.items()}
@@ -232,7 +232,7 @@ def write(path, arrays) -> None:
             pad = -(file.tell() + 30 + len(entry.filename) + 4) % ALIGNMENT
             entry.extra = struct.pack('<2sH', b'FB', pad) + b'Z' * pad
             archive.writestr(entry, record)
-    params_file.write(path, file.getvalue())
+    atomic.write_file(path, file.getvalue())
 
 
 def _pickle(typed):

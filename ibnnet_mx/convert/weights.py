@@ -11,7 +11,7 @@ import numpy as np
 from ibnnet_mx.convert import fill, names, torch_file
 from ibnnet_mx.convert.metadata import describe
 from ibnnet_mx.errors import OptionError, markup
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 
 TORCH = ('.pth', '.pt')
 SAFETENSORS = {  # what its types are to numpy
@@ -110,7 +110,7 @@ def _arrays(net):
 
 def _write(path, data):
     try:
-        params_file.write(path, data)
+        atomic.write_file(path, data)
     except OSError as error:
         raise ValueError(f'{error.filename}: {error.strerror}') from None
 

@@ -21,6 +21,8 @@ from typing import Any, Iterator, NamedTuple
 from tqdm import tqdm
 
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.files import atomic
+from ibnnet_mx.files.state import WHOLE, Verdict, damaged
 
 TRIES = 4  # in a row that bring nothing new
 PAUSE = 0.5  # seconds after the first of them, doubled after each further one
@@ -62,15 +64,15 @@ def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try a
     part = f'{path}.part'
     try:
         joined = _receive(url, part)
-        fault = _fault(part, check)
-        if fault and joined:  # of two versions of the file, or of what a killed machine wrote
+        verdict = _judge_sum(part, check)
+        if not verdict.whole and joined:  # of two versions of the file, or of what a killed machine wrote
             _drop(part)
             _receive(url, part)
-            fault = _fault(part, check)
-        if fault:
+            verdict = _judge_sum(part, check)
+        if not verdict.whole:
             _drop(part)
-            raise DownloadError(f'{url} {fault}: it is damaged, try again; {way_out}')
-        os.replace(part, path)
+            raise DownloadError(f'{url} {verdict.reason}: it is damaged, try again; {way_out}')
+        atomic.rename(part, path)
     except _Lost as error:
         raise DownloadError(f'cannot get {url} ({error}); {way_out}') from None
     except OSError:  # a full disk should not stay full
@@ -117,22 +119,22 @@ def _local(url: str, check: Check | None, way_out: str) -> str:
         raise DownloadError(f'cannot get {url} (not http://, https://, file:// or a path); {way_out}')
     try:
         open(path, 'rb').close()
-        fault = _fault(path, check)
+        verdict = _judge_sum(path, check)
     except OSError as error:
         raise DownloadError(f'cannot get {url} ({error.strerror}: {path}); {way_out}') from None
-    if fault:
-        raise DownloadError(f'{url} {fault}: it is damaged; {way_out}')
+    if not verdict.whole:
+        raise DownloadError(f'{url} {verdict.reason}: it is damaged; {way_out}')
     return path
 
 
-def _fault(path: str, check: Check | None) -> str:
-    """What is wrong with a file's sum; '' where it is right."""
+def _judge_sum(path: str, check: Check | None) -> Verdict:
+    """Return WHOLE if the file has the sum that it must have, else DAMAGED with both sums."""
     if check is None:
-        return ''
-    found = digest(path, check.kind)
-    if found.startswith(check.digits):
-        return ''
-    return f'has the {check.kind.upper()} sum {found[: len(check.digits)]}, not {check.digits}'
+        return WHOLE
+    digits = digest(path, check.kind)
+    if digits.startswith(check.digits):
+        return WHOLE
+    return damaged(f'has the {check.kind.upper()} sum {digits[: len(check.digits)]}, not {check.digits}')
 
 
 def _size(path: str) -> int:
@@ -177,8 +179,7 @@ def _answer(url: str, part: str) -> bool:
                 file.write(block)
                 size += len(block)
                 bar.update(len(block))
-            file.flush()
-            os.fsync(file.fileno())
+            atomic.sync(file)
     if total is not None and size < total:
         raise _Lost(f'the connection ended after {size} of {total} bytes')
     return start > 0

@@ -7,7 +7,6 @@ memory, and its writer may report success on a full disk.
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
@@ -97,24 +96,3 @@ def encode(arrays):
         text = name.encode()
         parts.append(struct.pack('<Q', len(text)) + text)
     return b''.join(parts)
-
-
-def write(path, data):
-    """Bytes under a name, whole or not at all: a temporary file, on disk, then renamed. OSError leaves the old file."""
-    part = f'{os.fspath(path)}.part'
-    try:
-        with open(part, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:  # that of a full disk names no file
-        raise OSError(error.errno, f'cannot be written: {error.strerror}', os.fspath(path)) from None
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
-    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ibnnet_mx import convert, data
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.files import outputs, params_file
+from ibnnet_mx.files import atomic, outputs
 from ibnnet_mx.inference import gradcam, opening
 from ibnnet_mx.inference.opening import Opening
 
@@ -171,4 +171,4 @@ class Features:
         content = io.BytesIO()
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 0), np.float32)
         np.savez(content, embedding=rows, files=np.array(self._files), model=self._model)
-        params_file.write(self._path, content.getvalue())
+        atomic.write_file(self._path, content.getvalue())

@@ -7,6 +7,7 @@ from typing import Any, Iterable
 
 import numpy as np
 
+from ibnnet_mx.files import atomic
 from ibnnet_mx.recordio.framing import FRAME, HEAD, HEADER, Frames, Item, RecordError, encode
 
 __all__ = ['Item', 'RecordError', 'RecordFile', 'encode', 'read_index', 'scan', 'write_index']
@@ -27,13 +28,8 @@ def scan(path: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_index(path: Any, ids: Iterable[int], offsets: Iterable[int]) -> None:
-    """mxnet's text index, a line `id<tab>offset` for each record; on disk whole or not at all."""
-    part = f'{os.fspath(path)}.part'
-    with open(part, 'w') as file:
-        file.writelines([f'{int(key)}\t{int(at)}\n' for key, at in zip(ids, offsets)])
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    """Write mxnet's text index, a line `id<tab>offset` for each record, whole or not at all."""
+    atomic.write_file(path, (f'{int(key)}\t{int(at)}\n'.encode() for key, at in zip(ids, offsets)))
 
 
 def read_index(path: Any) -> tuple[np.ndarray, np.ndarray]:

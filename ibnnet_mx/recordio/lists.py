@@ -7,17 +7,13 @@ from typing import Any, Iterable
 
 import numpy as np
 
+from ibnnet_mx.files import atomic
 from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
 
 
 def write_text(path: str, lines: Iterable[str]) -> None:
-    """On disk whole or not at all."""
-    part = path + '.part'
-    with open(part, 'w', encoding='utf-8', errors='surrogateescape', newline='\n') as file:
-        file.writelines(line + '\n' for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    """Write lines to a text file, whole or not at all."""
+    atomic.write_file(path, (f'{line}\n'.encode('utf-8', 'surrogateescape') for line in lines))
 
 
 def line(record_id: int, sample: Sample) -> str:

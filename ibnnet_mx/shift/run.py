@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 import zlib
-from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from numbers import Integral
 from typing import Any, Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
 
+from ibnnet_mx.files import ahead
+from ibnnet_mx.files.parent import end_with_parent
 from ibnnet_mx.shift import appearance, blur, digital, noise, table, weather
 
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
@@ -72,12 +71,7 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
 def _prepare() -> None:
     cv2.setNumThreads(1)  # there is a process for each core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to tell of
-    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _end_after(parent: Any) -> None:
-    parent.join()
-    os._exit(1)  # who would take the batches is gone
+    end_with_parent()
 
 
 class Workers:
@@ -100,20 +94,21 @@ class Workers:
             for pictures, positions, *rest in batches:
                 yield (apply(pictures, positions, name, severity, seed), positions, *rest)
             return
-        waiting: deque[tuple[Future, Any, list]] = deque()
-        try:
-            for pictures, positions, *rest in batches:
-                waiting.append((self._pool.submit(apply, pictures, positions, name, severity, seed), positions, rest))
-                if len(waiting) > AHEAD * self._count:
-                    done, where, what = waiting.popleft()
-                    yield (done.result(), where, *what)
-            for done, where, what in waiting:
-                yield (done.result(), where, *what)
-        except BrokenProcessPool:
-            raise ValueError(
+        pool, killed = (
+            self._pool,
+            ValueError(
                 'a process that shifts pictures was killed, perhaps for want of memory: use --threads 1 or a smaller '
                 '--batch-size'
-            ) from None
+            ),
+        )
+
+        def begin(batch: tuple) -> ahead.Begun[list]:
+            pictures, positions, *rest = batch
+            return [positions, *rest], [pool.submit(apply, pictures, positions, name, severity, seed)]
+
+        with closing(ahead.in_order(batches, begin, AHEAD * self._count, killed)) as shifted:
+            for rest, (pictures,) in shifted:
+                yield (pictures, *rest)
 
     def __enter__(self) -> Workers:
         return self

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.cli import evaluate
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.pixels.pictures import decode
 
@@ -76,7 +76,7 @@ def test_damaged_weights_are_not_evaluated(checkpoint, tiny_data, tmp_path, caps
         (tmp_path / f'net-{kind}').write_bytes(checkpoint.with_name(f'net-{kind}').read_bytes())
     data = bytearray((tmp_path / 'net-0001.params').read_bytes())
     data[5000] ^= 1
-    params_file.write(tmp_path / 'net-0001.params', bytes(data))
+    atomic.write_file(tmp_path / 'net-0001.params', bytes(data))
     code, (_, err) = run(tmp_path / 'net', tiny_data, capsys)
     assert code == 2
     assert 'net-0001.params is not the file that was saved: its checksum is wrong' in err

@@ -12,7 +12,7 @@ import pytest
 from ibnnet_mx import convert, hub, models
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import options, plan, train
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic
 from ibnnet_mx.training import initial_weights
 from tests.cli.test_train import same, saved, warnings
 from tests.conftest import ROOT
@@ -77,7 +77,7 @@ def test_files_from_elsewhere_are_taken_too(run, source, tmp_path, ending):
     convert.load(net, source)
     path = f'other.{ending}'
     if ending == 'params':
-        params_file.write(tmp_path / path, (tmp_path / source).read_bytes())
+        atomic.write_file(tmp_path / path, (tmp_path / source).read_bytes())
     elif ending == 'pth':
         convert.to_torch(net, path)
     else:

@@ -10,7 +10,7 @@ import pytest
 
 from ibnnet_mx import get_model
 from ibnnet_mx.cli import predict
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 from tests.goldens.generate import fill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
         arrays[('aux:' if 'running' in name else 'arg:') + name.replace('running', 'moving')] = values
     text = mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax').tojson().replace('running_', 'moving_')
     (path / 'small-symbol.json').write_text(text)
-    params_file.write(path / 'small-0000.params', params_file.encode(arrays))
+    atomic.write_file(path / 'small-0000.params', params_file.encode(arrays))
     draw = np.random.RandomState(0)
     cv2.imwrite(str(path / 'a.png'), draw.randint(0, 256, (40, 50, 3), np.uint8))
     cv2.imwrite(str(path / 'b.jpg'), cv2.resize(draw.randint(0, 256, (6, 6, 3), np.uint8), (80, 60)))
@@ -242,7 +242,7 @@ def test_an_epoch_belongs_to_a_prefix(folder, capsys):
 def test_a_network_that_gives_no_numbers(folder, tmp_path, capsys):
     arrays = params_file.read(folder / 'small-0000.params')
     arrays['arg:fc1_bias'] = np.full(CLASSES, np.nan, np.float32)
-    params_file.write(tmp_path / 'nan.params', params_file.encode(arrays))
+    atomic.write_file(tmp_path / 'nan.params', params_file.encode(arrays))
     assert predict.main(['--img', str(folder / 'b.jpg'), '--weights', str(tmp_path / 'nan.params'), '--json']) == 1
     out, err = capsys.readouterr()
     assert {row['probability'] for row in json.loads(out)['top']} == {None}

@@ -94,12 +94,12 @@ def test_counters_of_torch_are_passed_over():
 
 
 def saved(tmp_path, net):
-    from ibnnet_mx.files import params_file
+    from ibnnet_mx.files import atomic, params_file
 
     arrays = {('aux:' if 'running' in n else 'arg:') + n: p.data().asnumpy() for n, p in net.collect_params().items()}
     symbol = mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax')
     (tmp_path / 'net-symbol.json').write_text(symbol.tojson())
-    params_file.write(tmp_path / 'net-0000.params', params_file.encode(arrays))
+    atomic.write_file(tmp_path / 'net-0000.params', params_file.encode(arrays))
     return arrays
 
 
@@ -135,14 +135,14 @@ def test_damaged_files_are_named(tmp_path, damage, text):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    from ibnnet_mx.files import params_file
+    from ibnnet_mx.files import atomic, params_file
 
     net = get_model('cifar_resnet8_v2')
     net.initialize()
     arrays = saved(tmp_path, net)
     arrays['arg:extra'] = np.zeros(3, np.float32)
     del arrays['arg:fc1_bias']
-    params_file.write(tmp_path / 'net-0000.params', params_file.encode(arrays))
+    atomic.write_file(tmp_path / 'net-0000.params', params_file.encode(arrays))
     with pytest.raises(ValueError, match='fc1_bias is missing; extra has no place in .*net-symbol.json'):
         convert.load_symbol(tmp_path / 'net', 0)
 

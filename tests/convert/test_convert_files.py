@@ -11,7 +11,7 @@ import pytest
 from ibnnet_mx import convert, get_model, models
 from ibnnet_mx.cli import convert as command
 from ibnnet_mx.convert import identify, names, torch_file
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 from ibnnet_mx.inference import engines
 from ibnnet_mx.models import tables
 from tests.goldens.generate import fill, pictures
@@ -176,7 +176,7 @@ def write_checkpoint(folder, symbol, arrays):
     aux = symbol.list_auxiliary_states()
     (folder / 'net-symbol.json').write_text(mx.sym.SoftmaxOutput(symbol, name='softmax').tojson())
     named = {('aux:' if n in aux else 'arg:') + n: a for n, a in arrays.items()}
-    params_file.write(folder / 'net-0000.params', params_file.encode(named))
+    atomic.write_file(folder / 'net-0000.params', params_file.encode(named))
     return folder / 'net'
 
 

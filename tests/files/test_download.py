@@ -194,7 +194,7 @@ def test_the_lock_is_held_by_one_and_leaves_nothing(tmp_path):
 
 PROCESS = """
 import os, sys
-from ibnnet_mx import download
+from ibnnet_mx.files import download
 url, path = sys.argv[1:]
 print('ready', flush=True)
 with download.locked(path):

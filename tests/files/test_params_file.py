@@ -1,7 +1,5 @@
 """mxnet's .params files: what mxnet writes is read, what is written mxnet reads, and damage is an error with a name."""
 
-import errno
-import os
 import struct
 import tracemalloc
 
@@ -9,7 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 
 TYPES = ['float32', 'float64', 'float16', 'uint8', 'int32', 'int8', 'int64']
 SHAPES = [(3,), (2, 3), (1, 2, 3, 4), (5, 1)]
@@ -35,7 +33,7 @@ def test_what_mxnet_writes_is_read(tmp_path):
 
 
 def test_what_is_written_mxnet_reads(tmp_path):
-    params_file.write(tmp_path / 'a', params_file.encode(samples()))
+    atomic.write_file(tmp_path / 'a', params_file.encode(samples()))
     found = mx.nd.load(str(tmp_path / 'a'))
     same({name: array.asnumpy() for name, array in found.items()}, samples())
 
@@ -47,7 +45,7 @@ def test_bytes_are_those_of_mxnet(tmp_path):
 
 def test_nothing_at_all_is_a_file_too(tmp_path):
     """The state of an optimiser without momentum."""
-    params_file.write(tmp_path / 'a', params_file.encode({}))
+    atomic.write_file(tmp_path / 'a', params_file.encode({}))
     assert params_file.read(tmp_path / 'a') == {}
 
 
@@ -158,30 +156,3 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     for path in (tmp_path / 'none', tmp_path):
         with pytest.raises(ValueError, match=f'^{path} cannot be read: '):
             params_file.read(path)
-
-
-@pytest.mark.parametrize('call', ['fsync', 'replace'])
-def test_a_full_disk_is_an_error_with_a_name_and_leaves_the_old_file(tmp_path, monkeypatch, call):
-    def full(*_):
-        raise OSError(errno.ENOSPC, 'No space left on device')
-
-    path = tmp_path / 'a'
-    params_file.write(path, b'old')
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match='cannot be written: No space left on device') as error:
-        params_file.write(path, b'new')
-    assert error.value.filename == str(path)
-    assert path.read_bytes() == b'old'
-    assert os.listdir(tmp_path) == ['a']
-
-
-def test_an_interruption_leaves_the_old_file(tmp_path, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    params_file.write(tmp_path / 'a', b'old')
-    monkeypatch.setattr(os, 'fsync', stop)
-    with pytest.raises(KeyboardInterrupt):
-        params_file.write(tmp_path / 'a', b'new')
-    assert (tmp_path / 'a').read_bytes() == b'old'
-    assert os.listdir(tmp_path) == ['a']

@@ -12,7 +12,7 @@ import pytest
 
 from ibnnet_mx import data, get_model, shift
 from ibnnet_mx.cli import predict
-from ibnnet_mx.files import params_file
+from ibnnet_mx.files import atomic, params_file
 from ibnnet_mx.report import explanations
 from tests.goldens.generate import fill
 
@@ -21,7 +21,7 @@ CLASSES = 4
 
 def write(prefix, symbol, arrays):
     prefix.with_name(f'{prefix.name}-symbol.json').write_text(symbol.tojson())
-    params_file.write(prefix.with_name(f'{prefix.name}-0000.params'), params_file.encode(arrays))
+    atomic.write_file(prefix.with_name(f'{prefix.name}-0000.params'), params_file.encode(arrays))
 
 
 def tiny(prefix, model, classes):

@@ -203,7 +203,7 @@ def test_mistake_is_one_line_and_2(tmp_path, capsys, name):
     words, text = (part.format(x=tmp_path) for part in MISTAKES[name])
     assert look(*words.split()) == 2
     said = capsys.readouterr().err
-    assert said.startswith('ibnnet_mx.recordio: ')
+    assert said.startswith('ibnnet records: ')
     assert text in said
     assert said.count('\n') == 1
     assert sorted(os.listdir(tmp_path)) == ['a.idx', 'a.rec']

@@ -9,15 +9,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, suppress
 from itertools import islice
 from typing import Any, Iterator, NamedTuple
 
 from tqdm import tqdm
 
+from ibnnet_mx.files import ahead
+from ibnnet_mx.files.atomic import AtomicFile
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import write_index
 from ibnnet_mx.recordio.packing import manifest, worker
@@ -45,7 +45,7 @@ class _Writer:
 
     def __init__(self, folder: str, name: str) -> None:
         self.base = os.path.join(folder, name)
-        self.file = open(f'{self.base}.rec.part', 'wb')  # noqa: SIM115  (closed by finish or drop)
+        self.file = AtomicFile(f'{self.base}.rec')
         self.ids: list[int] = []
         self.offsets: list[int] = []
         self.size = 0
@@ -58,19 +58,15 @@ class _Writer:
 
     def finish(self, samples: list[Sample]) -> None:
         """The old index goes before the old records do: records without an index can be read, the reverse cannot."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
+        self.file.seal()
         with suppress(FileNotFoundError):
             os.unlink(f'{self.base}.idx')
         lists.write_text(f'{self.base}.lst', [lists.line(i, samples[i]) for i in self.ids])
-        os.replace(f'{self.base}.rec.part', f'{self.base}.rec')
+        self.file.commit()
         write_index(f'{self.base}.idx', self.ids, self.offsets)
 
     def drop(self) -> None:
-        self.file.close()
-        with suppress(FileNotFoundError):
-            os.unlink(f'{self.base}.rec.part')
+        self.file.drop()
 
 
 class Packer:
@@ -165,22 +161,15 @@ class Packer:
         """Records in the order of the samples, each chunk packed by whichever process is free."""
         pool = self._pool()
         tasks = (Task(number, sample.labels, store.fetch(sample)) for number, sample in enumerate(samples))
-        waiting: deque[Future[list[Packed]]] = deque()
-        try:
-            while True:
-                while len(waiting) < AHEAD * self.jobs:
-                    chunk = list(islice(tasks, CHUNK))
-                    if not chunk:
-                        break
-                    waiting.append(pool.submit(worker.pack, chunk, outputs, largest))
-                if not waiting:
-                    return
-                yield from waiting.popleft().result()
-        except BrokenProcessPool:
-            raise PackError('a packing process was killed (memory?): try fewer with --jobs') from None
-        finally:
-            for future in waiting:
-                future.cancel()
+        chunks = iter(lambda: list(islice(tasks, CHUNK)), [])
+        killed = PackError('a packing process was killed (memory?): try fewer with --jobs')
+
+        def begin(chunk: list[Task]) -> ahead.Begun[None]:
+            return None, [pool.submit(worker.pack, chunk, outputs, largest)]
+
+        with closing(ahead.in_order(chunks, begin, AHEAD * self.jobs, killed)) as packed:
+            for _, (records,) in packed:
+                yield from records
 
     def _pool(self) -> ProcessPoolExecutor:
         """New interpreters, not forks: OpenCV's and mxnet's threads do not survive a fork."""

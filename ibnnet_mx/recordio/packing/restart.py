@@ -6,12 +6,13 @@ import contextlib
 import ctypes
 import os
 import shutil
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Generator, Iterator, Tuple
 
 import numpy as np
 
+from ibnnet_mx.files import ahead, atomic
+from ibnnet_mx.files.atomic import AtomicFile
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, write_index
 from ibnnet_mx.recordio.framing import MAX_PART, Frames, frame
@@ -106,19 +107,16 @@ class _Records:
         return became, self._frames.take(size, at, position, at), why
 
     def run(self) -> Generator[Converted, None, None]:
-        waiting: deque[Future[list[Converted]]] = deque()
+        chunks = np.array_split(self.order, -(-len(self.order) // CHUNK))
         with ThreadPoolExecutor(self._jobs) as pool:
-            try:
-                for chunk in np.array_split(self.order, -(-len(self.order) // CHUNK)):
-                    self._records.announce(chunk)
-                    waiting.append(pool.submit(lambda some: [self._one(i) for i in some.tolist()], chunk))
-                    if len(waiting) > AHEAD * self._jobs:
-                        yield from waiting.popleft().result()
-                while waiting:
-                    yield from waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+
+            def begin(chunk: np.ndarray) -> ahead.Begun[None]:
+                self._records.announce(chunk)
+                return None, [pool.submit(lambda: [self._one(i) for i in chunk.tolist()])]
+
+            with contextlib.closing(ahead.in_order(chunks, begin, AHEAD * self._jobs)) as converted:
+                for _, (records,) in converted:
+                    yield from records
 
 
 class _Files:
@@ -139,7 +137,7 @@ class _Files:
         """Ends or undoes a replacement that was interrupted, wherever it was: an index that fits comes back."""
         if not os.path.isfile(self.idx):
             for other in filter(self._fits, (self.new_idx, self.old_idx)):
-                os.replace(other, self.idx)
+                atomic.rename(other, self.idx)
                 break
         for left in (self.new_rec, self.new_idx, f'{self.new_idx}.part', self.old_idx):
             with contextlib.suppress(FileNotFoundError):
@@ -151,8 +149,7 @@ class _Files:
         if os.path.isfile(self.idx):
             steps = [(self.idx, self.old_idx), *steps, (self.new_idx, self.idx)]
         for old, new in steps:
-            os.replace(old, new)
-            _sync(os.path.dirname(new))
+            atomic.rename(old, new)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Frames]:
@@ -173,14 +170,6 @@ class _Files:
             frames.close()
 
 
-def _sync(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _alike(old: str, new: str) -> None:
     """Mode and owner as before."""
     shutil.copymode(old, new)
@@ -193,7 +182,7 @@ class _Writer:
 
     def __init__(self, files: _Files, frames: Frames) -> None:
         self._files, self._frames, self.size = files, frames, 0
-        self._file: Any = None
+        self._file: AtomicFile | None = None
 
     def add(self, framed: bytes, changed: bool) -> None:
         if changed and self._file is None:
@@ -206,15 +195,14 @@ class _Writer:
         name, free = self._files.new_rec, shutil.disk_usage(os.path.dirname(self._files.rec)).free
         if free < self._frames.size:
             raise RecordError(f'{name} needs about {self._frames.size} bytes, {free} are free: nothing was changed')
-        self._file = open(name, 'wb')  # noqa: SIM115  (closed by close)
+        self._file = AtomicFile(self._files.rec)
         for at in range(0, self.size, BLOCK):
             self._file.write(self._frames.take(min(BLOCK, self.size - at), at, 0, 0))
 
     def finish(self, ids: np.ndarray, offsets: np.ndarray) -> None:
         if self._file is None:
             return
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.seal()
         _alike(self._files.rec, self._files.new_rec)
         if os.path.isfile(self._files.idx):
             write_index(self._files.new_idx, ids, offsets)
@@ -222,9 +210,8 @@ class _Writer:
         self._files.replace()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk takes no rest; what is whole was on disk before
-            if self._file is not None:
-                self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _convert_all(records: RecordFile, frames: Frames, writer: _Writer, jobs: int, tell: Tell) -> None:
@@ -253,9 +240,9 @@ def add(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
             with RecordFile(path) as records:
                 _convert_all(records, frames, writer, jobs, tell)
         except OSError as error:
-            if error.filename is not None:
+            if error.filename not in (None, files.rec, files.new_idx):
                 raise
-            said = f'{files.new_rec} could not be written ({error.strerror}): {path} was not changed'
+            said = f'{files.new_rec} could not be written ({os.strerror(error.errno or 0)}): {path} was not changed'
             raise RecordError(f'{said}, and about {frames.size} bytes are needed beside it') from None
         finally:
             files.mend()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
-import threading
 from typing import NamedTuple, Union
 
 import cv2
 import numpy as np
 
+from ibnnet_mx.files.parent import end_with_parent
 from ibnnet_mx.recordio.framing import encode
 from ibnnet_mx.recordio.pixels import pictures
 from ibnnet_mx.recordio.pixels.pictures import Complaints, PictureError
@@ -42,14 +40,7 @@ def start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _complaints = Complaints()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def pack(tasks: list[Task], outputs: list[Output], largest: int) -> list[Packed]:

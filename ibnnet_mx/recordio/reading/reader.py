@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Iterator, NamedTuple
 
 import cv2
 import numpy as np
 
+from ibnnet_mx.files import ahead
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment
 from ibnnet_mx.recordio.pixels import view as view_plans
@@ -70,12 +70,11 @@ class Options(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A batch that is being made, data (n, crops, 3, S, S): the futures hold the rows that could not be."""
+    """A batch that is being made, data (n, crops, 3, S, S)."""
 
     step: int
     positions: np.ndarray
     data: np.ndarray
-    futures: list[Future]
 
 
 class Reader:
@@ -203,24 +202,18 @@ class Reader:
     def _made(self, epoch: int, start: int) -> Iterator[tuple[int, Batch, np.ndarray]]:
         if self._closed:
             raise ValueError(f'{self.records.path}: its reader is closed')
-        works: deque[Work] = deque()
         plan = self._plan(epoch)
-        ahead = self._ahead()
-        cold = max(-(-COLD // self.batch_size), ahead + 1)
-        try:
-            for step in range(start, len(plan)):
-                for soon in () if self._kept else plan[step + cold * (step > start) : step + cold + 1]:
-                    self.records.announce(soon)
-                works.append(self._begin(step, plan[step], epoch))
-                if len(works) > ahead:
-                    yield from self._finish(works.popleft())
-            while works:
-                yield from self._finish(works.popleft())
-        finally:
-            rest = [future for work in works for future in work.futures]
-            for future in rest:
-                future.cancel()
-            wait(rest)
+        most = self._ahead()
+        cold = max(-(-COLD // self.batch_size), most + 1)
+
+        def begin(step: int) -> ahead.Begun[Work]:
+            for soon in () if self._kept else plan[step + cold * (step > start) : step + cold + 1]:
+                self.records.announce(soon)
+            return self._begin(step, plan[step], epoch)
+
+        with contextlib.closing(ahead.in_order(range(start, len(plan)), begin, most)) as works:
+            for work, failures in works:
+                yield from self._finish(work, failures)
 
     def _rows(self) -> int:
         """Rows of a full batch: this worker's pictures."""
@@ -234,7 +227,7 @@ class Reader:
         """Batches in work besides the one that was handed out: as many as the memory for them is worth."""
         return max(min(AHEAD, AHEAD_BYTES // max(self._bytes(), 1)), 1)
 
-    def _begin(self, step: int, positions: np.ndarray, epoch: int) -> Work:
+    def _begin(self, step: int, positions: np.ndarray, epoch: int) -> ahead.Begun[Work]:
         """Starts a batch on the pool."""
         changes, crops = self.augment, 1 if self.augment is not None else self.view.crops
         rows = len(positions) if changes is not None else self._rows()
@@ -250,7 +243,8 @@ class Reader:
             bad = self._pictures.render(positions[part], plan, data[part])
             return {part.start + number: why for number, why in bad.items()}
 
-        return Work(step, positions, data, [self._hand_out(run, part) for part in self._slices(len(positions))])
+        futures = [self._hand_out(run, part) for part in self._slices(len(positions))]
+        return Work(step, positions, data), futures
 
     def _hand_out(self, run: Callable[[slice], dict[int, str]], part: slice) -> Future:
         if not self._kept:
@@ -259,10 +253,10 @@ class Reader:
         done.set_result(run(part))
         return done
 
-    def _finish(self, work: Work) -> list[tuple[int, Batch, np.ndarray]]:
+    def _finish(self, work: Work, failures: list[dict[int, str]]) -> list[tuple[int, Batch, np.ndarray]]:
         """The step, its batch and positions; none where every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
-        why = {k: text for future in work.futures for k, text in sorted(future.result().items())}
+        why = {k: text for part in failures for k, text in sorted(part.items())}
         bad = list(why)
         self._why.update({int(positions[k]): text for k, text in why.items()})
         label = np.zeros((len(data), *self._labels.shape[1:]), np.float32)

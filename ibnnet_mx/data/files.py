@@ -1,0 +1,90 @@
+"""The files of a data set: which records are read, and whether labels, lists and names agree. No mxnet."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio.format import RecordFile
+
+# The first that is there is read; the shorter names are those of the MXNet examples of 2016.
+FILES = {
+    ('cifar10', 'train'): ('cifar10_train.rec', 'train.rec'),
+    ('cifar10', 'val'): ('cifar10_val.rec', 'val.rec', 'test.rec'),
+    ('imagenet', 'train'): ('train_480_q90.rec', 'train_*_q*.rec', 'train.rec'),
+    ('imagenet', 'crop'): ('train_256_q90.rec',),
+    ('imagenet', 'val'): ('val_256_q90.rec', 'val_*_q*.rec', 'val.rec'),
+}
+
+MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
+
+
+def find(data_dir, data_type, part):
+    """The .rec of a part ('train', 'crop' or 'val'), None where there is none."""
+    for pattern in FILES.get((data_type, part), ()):
+        found = sorted(Path(data_dir).glob(pattern))
+        if found:
+            return found[-1]
+    return None
+
+
+def required(data_dir, data_type, part):
+    path = find(data_dir, data_type, part)
+    if path is None:
+        source = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
+        raise ValueError(
+            f'--data-dir {data_dir} holds no {FILES[data_type, part][0]}: pack your pictures first with '
+            f'python tools/im2rec_wrapper.py {source} {data_dir} --data-type {data_type}'
+        )
+    return path
+
+
+def count_classes(train, val, names, given=None, option='--num-classes'):
+    """Classes of a data set: --num-classes, else the names' count, else the largest label + 1.
+
+    ValueError: a label that is no class number or lies outside of the classes, with its record's number.
+    """
+    labels = {**train.labels(), **val.labels()}
+    for path, values in labels.items():
+        for number in np.flatnonzero(lists.no_class(values))[:1]:
+            raise ValueError(f'{path}: record {number} has label {values[number]:g}, no class number (0, 1, 2, ...)')
+    top = int(max(values.max() for values in labels.values()))
+    if given is None and top >= max(len(names), MANY):
+        raise ValueError(f'the records hold label {top}, which damage may have made: else say {option} {top + 1}')
+    classes = given if given is not None else max(len(names), top + 1)
+    if top >= classes:
+        raise ValueError(f'{option} {classes}: the records hold label {top}, use at least {top + 1}')
+    return classes
+
+
+def check_lists(list_dir, data_dir, data_type):
+    """Holds the .lst files of list_dir against the records: ids, count, labels. Returns the files that were compared.
+
+    ValueError names --list-dir, the file and the first difference.
+    """
+    compared = []
+    for part in ('train', 'crop', 'val'):
+        rec = find(data_dir, data_type, part)
+        names = [rec.with_suffix('.lst').name, f'{"val" if part == "val" else "train"}.lst'] if rec else []
+        path = next((Path(list_dir) / name for name in names if (Path(list_dir) / name).is_file()), None)
+        if path is None:
+            continue
+        samples = lists.read_list(str(path))
+        with RecordFile(rec) as records:
+            labels, held = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
+        if len(samples) != held:
+            raise ValueError(f'--list-dir {list_dir}: {path} lists {len(samples)} pictures, {rec} holds {held}')
+        keys = (int(line.split()[0]) for line in path.read_text(errors='surrogateescape').split('\n') if line.strip())
+        for key, sample in zip(keys, samples):
+            if key not in labels or not math.isclose(labels[key], sample.labels[0], rel_tol=1e-6):
+                raise ValueError(
+                    f'--list-dir {list_dir}: {path} gives id {key} label {sample.labels[0]:g}, '
+                    f'{rec} holds {labels.get(key, "no such id")}'
+                )
+        compared.append(path)
+    if not compared:
+        raise ValueError(f'--list-dir {list_dir} holds no .lst file of the records in {data_dir}')
+    return compared

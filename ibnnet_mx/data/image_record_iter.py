@@ -1,0 +1,220 @@
+"""mxnet's ImageRecordIter over our reader: an existing Module or Gluon script changes its import, nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.view import View
+from ibnnet_mx.recordio.reading import checks
+from ibnnet_mx.recordio.reading.reader import Options, Reader
+
+# Options of mxnet's that say how it works, not what it gives.
+HINTS = ('verbose', 'prefetch_buffer', 'ctx', 'device_id', 'shuffle_chunk_size', 'shuffle_chunk_seed', 'round_batch')
+FIXED = {  # the other ones, and the values of theirs that do nothing
+    'aug_seq': ('aug_default',),
+    'path_imglist': ('',),
+    'mean_img': ('',),
+    'mirror': (False,),
+    'inter_method': (1,),
+    'mean_a': (0,),
+    'std_a': (1,),
+    'max_random_contrast': (0,),
+    'max_random_illumination': (0,),
+    'brightness': (0,),
+    'contrast': (0,),
+    'saturation': (0,),
+    'pca_noise': (0,),
+    'rotate': (-1, 0),
+    'max_crop_size': (-1,),
+    'min_crop_size': (-1,),
+    'max_img_size': (1e10,),
+    'min_img_size': (0,),
+    'seed_aug': (None,),
+}
+DEFAULTS = {  # of those that act, as mxnet 1.9.1 documents them
+    'path_imgidx': '',
+    'label_width': 1,
+    'preprocess_threads': None,
+    'num_parts': 1,
+    'part_index': 0,
+    'shuffle': False,
+    'seed': 0,
+    'dtype': 'float32',
+    'resize': -1,
+    'rand_crop': False,
+    'random_resized_crop': False,
+    'rand_mirror': False,
+    'max_rotate_angle': 0,
+    'max_aspect_ratio': 0.0,
+    'min_aspect_ratio': None,
+    'max_shear_ratio': 0.0,
+    'max_random_scale': 1.0,
+    'min_random_scale': 1.0,
+    'max_random_area': 1.0,
+    'min_random_area': 1.0,
+    'random_h': 0,
+    'random_s': 0,
+    'random_l': 0,
+    'fill_value': 255,
+    'pad': 0,
+    'mean_r': 0.0,
+    'mean_g': 0.0,
+    'mean_b': 0.0,
+    'std_r': 1.0,
+    'std_g': 1.0,
+    'std_b': 1.0,
+    'scale': 1.0,
+    'data_name': 'data',
+    'label_name': 'softmax_label',
+}
+
+
+def _options(path, given):
+    """All options that act. ValueError for unknown ones, and for what would change the pictures and is not done."""
+    for name, value in given.items():
+        if name in FIXED and value not in FIXED[name]:
+            does_nothing = ' or '.join(repr(value) for value in FIXED[name])
+            raise ValueError(
+                f'{name}={value!r} is not supported by this reader, only {does_nothing}, which does nothing'
+            )
+        if name not in DEFAULTS and name not in FIXED and name not in HINTS:
+            raise ValueError(f'ImageRecordIter has no option {name}')
+    options = {**DEFAULTS, **{name: value for name, value in given.items() if name in DEFAULTS}}
+    index = os.fspath(options['path_imgidx'])
+    if index and not (isinstance(path, (str, os.PathLike)) and os.path.splitext(path)[0] == os.path.splitext(index)[0]):
+        raise ValueError(f'path_imgidx={index!r}: only the index beside path_imgrec={path!r} is read, or none')
+    options['dtype'] = options['dtype'] or 'float32'
+    if options['dtype'] not in ('float32', 'uint8'):
+        raise ValueError(f'dtype={options["dtype"]!r} is not supported by this reader: float32 or uint8')
+    return options
+
+
+def _augment(o):
+    """The Augment that the options ask for, None where they ask for nothing random and no border."""
+    if o['random_resized_crop']:
+        if o['min_aspect_ratio'] is None or not o['max_aspect_ratio']:
+            raise ValueError(
+                'random_resized_crop=True needs min_aspect_ratio and max_aspect_ratio, such as 3/4 and 4/3'
+            )
+        shape = dict(
+            area=(o['min_random_area'], o['max_random_area']), ratio=(o['min_aspect_ratio'], o['max_aspect_ratio'])
+        )
+    elif o['min_aspect_ratio'] is not None:
+        raise ValueError(f'min_aspect_ratio={o["min_aspect_ratio"]} needs random_resized_crop=True')
+    else:
+        shape = dict(
+            scale=(o['min_random_scale'], o['max_random_scale']),
+            aspect=o['max_aspect_ratio'],
+            rotate=o['max_rotate_angle'],
+            shear=o['max_shear_ratio'],
+            pad=o['pad'],
+            centre=not o['rand_crop'],
+        )
+    hls = (o['random_h'], o['random_l'], o['random_s'])
+    augment = Augment(hls=hls, mirror=bool(o['rand_mirror']), fill=o['fill_value'], **shape)
+    return None if augment == Augment(mirror=False, centre=True, fill=o['fill_value']) else augment
+
+
+def _side(data_shape):
+    shape = tuple(data_shape) if hasattr(data_shape, '__len__') else (data_shape,)
+    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2] or not shape[1] >= 1:
+        raise ValueError(f'data_shape={shape} must be (3, side, side)')
+    return data_shape[1]
+
+
+class ImageRecordIter(mx.io.DataIter):
+    """mx.io.ImageRecordIter's batches, options and their defaults; from ibnnet_mx.record_iter import ImageRecordIter.
+
+    What differs, all of it on purpose: an option that would change pictures and cannot is refused; verbose, ctx,
+    prefetch_buffer, device_id and shuffle_chunk_* are taken and mean nothing here; the index is the one beside the
+    records; each epoch sees every record once, in an order of the whole file, and draws anew; the last batch is filled
+    up with its own first pictures, which `pad` counts, whatever round_batch says; parts are equal; a damaged record is
+    a RecordError, not an abort.
+    data are NDArrays on the CPU that alias the reader's memory, which is not written to while they live.
+    path_imgrec: a .rec, several, or a pattern such as 'train_*.rec'. ValueError names the option.
+    """
+
+    def __init__(self, path_imgrec, data_shape, batch_size, **options):
+        super().__init__(batch_size)
+        o, size = _options(path_imgrec, options), _side(data_shape)
+        checks.whole('batch_size', batch_size, 1, checks.MOST)
+        checks.whole('num_parts', o['num_parts'], 1)
+        checks.whole('part_index', o['part_index'], 0, o['num_parts'] - 1)
+        if not o['scale']:
+            raise ValueError('scale=0 leaves nothing of the pictures')
+        augment, resize = _augment(o), o['resize'] if o['resize'] > 0 else None
+        if resize is not None and augment is not None:
+            raise ValueError(f'resize={resize} together with random changes: pack the records at that size instead')
+        if resize is not None and resize < size:
+            raise ValueError(f'resize={resize} is less than the side of data_shape={tuple(data_shape)}')
+        std = [o[f'std_{plane}'] / o['scale'] for plane in 'rgb']
+        pixels = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
+        if o['dtype'] == 'uint8':
+            if pixels != ((0,) * 3, (1,) * 3):
+                raise ValueError('dtype="uint8" holds neither mean_*, std_* nor scale: take float32')
+            pixels = None
+        self._reader = Reader(
+            path_imgrec,
+            size,
+            batch_size * o['num_parts'],
+            augment,
+            pixels,
+            Options(
+                seed=o['seed'],
+                part=(o['part_index'], o['num_parts']),
+                threads=o['preprocess_threads'],
+                shuffle=bool(o['shuffle']),
+                label_width=o['label_width'],
+            ),
+            View(resize),
+        )
+        labels = (batch_size,) if o['label_width'] == 1 else (batch_size, o['label_width'])
+        self.provide_data = [mx.io.DataDesc(o['data_name'], (batch_size, 3, size, size), np.dtype(o['dtype']).type)]
+        self.provide_label = [mx.io.DataDesc(o['label_name'], labels)]
+        self._epoch, self._batches, self._current = 0, None, None
+
+    def reset(self):
+        """To the start of the next epoch; of this one, where no batch of it was asked for."""
+        if self._batches is not None:
+            self._batches.close()
+            self._epoch += 1
+        self._batches = self._current = None
+
+    hard_reset = reset
+
+    def iter_next(self):
+        if self._batches is None:
+            self._batches = self._reader.epoch(self._epoch)
+        batch = next(self._batches, None)
+        self._current = None if batch is None else self._whole(batch)
+        return batch is not None
+
+    def _whole(self, batch):
+        """data, label and pad; a smaller batch is filled up with its own pictures."""
+        pad, data, label = self.batch_size - batch.real, batch.data, batch.label
+        if pad:
+            rows = np.arange(self.batch_size) % max(batch.real, 1)
+            data, label = data[rows], label[rows]
+        return mx.nd.from_numpy(data, zero_copy=True), mx.nd.array(label), pad
+
+    def getdata(self):
+        return [self._current[0]]
+
+    def getlabel(self):
+        return [self._current[1]]
+
+    def getpad(self):
+        return self._current[2]
+
+    def getindex(self):
+        return None
+
+    def close(self):
+        """Ends the threads and closes the files."""
+        if self._batches is not None:
+            self._batches.close()
+        self._reader.close()

@@ -1,0 +1,98 @@
+"""Epochs of NDArrays over a reader: for training, and for the evaluation of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx.data.files import count_classes
+from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio.reading.folder import FolderRecords
+
+
+class Iterator:
+    """Epochs of (data (n, 3, H, W) float32, label (n,), real) as NDArrays that alias the reader's buffers."""
+
+    def __init__(self, readers, levels):
+        self._readers, self._levels = readers, levels
+
+    def _reader(self, epoch):
+        return self._readers[self._levels(epoch)]
+
+    def count(self, epoch=0):
+        """Pictures of an epoch, over all workers."""
+        return self._reader(epoch).count
+
+    def steps(self, epoch=0):
+        return self._reader(epoch).steps
+
+    def labels(self):
+        """{path: float32 (n,)}, the first label of every record of each file."""
+        return {reader.records.path: reader.labels() for reader in self._readers.values()}
+
+    def epoch(self, epoch=0):
+        return (batch for _, *batch in self.numbered(epoch) if batch[0] is not None)
+
+    def numbered(self, epoch=0, start=0):
+        """(step, data, label, real) from a step on; None, None, 0 where there is no picture that can be read."""
+        expected = start
+        for step, batch in self._reader(epoch).numbered(epoch, start):
+            for empty in range(expected, step):
+                yield empty, None, None, 0
+            expected = step + 1
+            if not len(batch.label):
+                yield step, None, None, 0
+                continue
+            # Every batch has an array of its own, so that aliasing it is safe and costs no copy.
+            yield step, mx.nd.from_numpy(batch.data, zero_copy=True), mx.nd.array(batch.label), batch.real
+        for empty in range(expected, self.steps(epoch)):
+            yield empty, None, None, 0
+
+    def close(self):
+        for reader in self._readers.values():
+            reader.close()
+
+
+class Evaluation:
+    """Labelled pictures in their order, for a network to be tested on.
+
+    names (may be empty) and classes: of the labels. view: recordio.view.View, how a picture is cut.
+    """
+
+    def __init__(self, reader, path):
+        records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
+        self.names = records.classes if isinstance(records, FolderRecords) else lists.synset(Path(path).parent)
+        self._order = None
+        self.classes = count_classes(self, self, self.names)
+        self.count, self.steps = reader.count, reader.steps
+
+    def labels(self):
+        """{path: float32 (n,)}."""
+        return {self.path: self._own(self._reader.labels())}
+
+    def follow(self, order, names):
+        """From here on labels are classes of a network that has these names; order: (classes,), the class of each."""
+        self._order, self.names, self.classes = np.array(order, np.float32), names, len(names)
+
+    def _own(self, labels):
+        return labels if self._order is None else self._order[labels.astype(np.int64)]
+
+    def epoch(self):
+        """(data NDArray (n x crops, 3, S, S), label float32 (n,), real): n beyond real are padding."""
+        for batch in self._reader.epoch():
+            yield mx.nd.from_numpy(batch.data, zero_copy=True), self._own(batch.label), batch.real
+
+    def raw(self):
+        """(pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) of an Evaluation of raw pixels, no padding.
+
+        positions: those in the file, whichever pictures are read.
+        """
+        for batch, positions in self._reader.placed():
+            if batch.real:
+                pictures = np.ascontiguousarray(batch.data[: batch.real].transpose(0, 2, 3, 1))
+                yield pictures, positions, self._own(batch.label[: batch.real]).astype(np.int64)
+
+    def close(self):
+        self._reader.close()

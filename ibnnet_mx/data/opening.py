@@ -1,0 +1,70 @@
+"""Iterators over the records of a data set, opened and checked before the first batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ibnnet_mx.data.files import FILES, find, required
+from ibnnet_mx.data.iterator import Evaluation, Iterator
+from ibnnet_mx.recipe import AUGMENT, aug_at
+from ibnnet_mx.recordio.pixels import view
+from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.sources import SourceError
+
+
+def record_iters(recipe, data_dir, cluster, source, options=None):
+    """(train, val) Iterators over the records of data_dir.
+
+    source: Input. options: recordio.reader.Options for threads, limit, max_bad and report. ValueError names --data-dir
+    and what is missing or damaged, RecordError the file and the record.
+    """
+    options = (options or Options())._replace(seed=recipe.seed, part=(cluster.rank, cluster.num_workers))
+    val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
+    pixels = (source.mean, source.std)
+    train = {}
+    for level in sorted({aug_at(recipe, epoch) for epoch in range(recipe.epochs)}, key=str):
+        path = find(data_dir, recipe.data_type, 'crop') if level == 1 else None
+        path = path or required(data_dir, recipe.data_type, 'train')
+        reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, options)
+        train[level] = reader
+        held = len(reader.records)
+        if options.limit is not None and not 0 < options.limit <= held:
+            raise ValueError(f'--num-examples {options.limit}: {path} holds {held} pictures, use 1 to {held}')
+    return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
+
+
+def val_iter(data_dir, data_type, batch_size, source, options):
+    """The Iterator over the validation records of data_dir; all of them, whatever options.limit says."""
+    path = required(data_dir, data_type, 'val')
+    reader = Reader(path, source.size, batch_size, None, (source.mean, source.std), options._replace(limit=None))
+    return Iterator({None: reader}, lambda epoch: None)
+
+
+def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None, raw=False):
+    """The Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
+
+    raw: it is read by raw() alone, in uint8, to be changed before normalised() makes of it what a network is fed.
+
+    source: Input, its size that of the crop. batch_size: rows of a batch, the crops of a picture in one. resize, crops:
+    as in view.choose. ValueError names the option, or the folder and what was looked for, RecordError the picture.
+    """
+    if batch_size < 1:
+        raise ValueError(f'--batch-size {batch_size} must be at least 1')
+    options, small = (options or Options())._replace(limit=None), source.size <= view.SMALL
+    kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
+    found = (find(path, kind, 'val') for kind in kinds if Path(path).is_dir())
+    path = next((rec for rec in found if rec), path)
+    chosen = view.choose(source.size, resize, crops, not Path(path).is_dir())
+    pixels, pictures = None if raw else (source.mean, source.std), -(-batch_size // crops)
+    try:
+        reader = Reader(path, source.size, pictures, None, pixels, options, chosen)
+        if reader.count < pictures:  # a batch is padded to its size, which may be all of the memory
+            reader.close()
+            reader = Reader(path, source.size, max(reader.count, 1), None, pixels, options, chosen)
+    except SourceError as error:
+        looked_for = ' or '.join(FILES[kind, 'val'][0] for kind in kinds)
+        raise ValueError(f'{error}; and no validation records ({looked_for})') from None
+    for note in getattr(reader.records, 'notes', ()):
+        options.report(f'{path}: {note}')
+    return Evaluation(reader, path)

@@ -1,0 +1,75 @@
+"""Single pictures as a network is fed with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx.recordio.inspection import verify
+from ibnnet_mx.recordio.pixels import opencv, view
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError, decode
+from ibnnet_mx.recordio.pixels.region import Pixels
+
+
+class Input(NamedTuple):
+    """What a network is fed: the side in pixels, and mean and std of each RGB plane in 0..255."""
+
+    size: int
+    mean: tuple
+    std: tuple
+
+
+def normalised(pictures, source):
+    """NDArray float32 (n, 3, S, S), as a network of source (Input) is fed, of RGB pictures uint8 (n, S, S, 3)."""
+    table = opencv.pixel_table(source.mean, source.std)
+    planes = np.empty((len(pictures), 3, *pictures.shape[1:3]), np.float32)
+    for plane in range(3):
+        planes[:, plane] = table[plane][pictures[..., plane]]
+    return mx.nd.from_numpy(planes, zero_copy=True)
+
+
+def load_image(path, source, crop='center'):
+    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed; of load_crop()."""
+    return normalised(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
+
+
+def load_crop(path, size, crop='center'):
+    """Return uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
+
+    crop 'center': the short side to 256/224 of the size, then the centre, as validation does; 'resize': all of the
+    picture, whatever its aspect. Raises ValueError, which names the file and why it cannot be read.
+    """
+    try:
+        payload = Path(path).read_bytes()
+        with verify.hushed() as (complaints, _):  # which tell of damage
+            picture = decode(payload, complaints)
+        return _cut(picture, size, crop)
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    except PictureError as error:
+        raise ValueError(f'{path} {error}') from None
+
+
+def crop_of(picture, size, crop='center'):
+    """Return what load_crop() returns, of pixels: uint8 (H, W, 3), RGB. Raises ValueError for other arrays."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise ValueError(f'a picture must be uint8 (H, W, 3), {picture.dtype} {picture.shape} came')
+    try:
+        return _cut(np.ascontiguousarray(picture[..., ::-1]), size, crop)
+    except PictureError as error:
+        raise ValueError(f'a picture of shape {picture.shape} {error}') from None
+
+
+def _cut(picture, size, crop):
+    """Return uint8 (size, size, 3), RGB, of decoded BGR pixels (H, W, 3)."""
+    if crop == 'center':
+        (seen,) = opencv.windows(Pixels(picture), size, view.View(view.usual_short(size)))
+    else:
+        shrinks = min(picture.shape[:2]) > size
+        method = cv2.INTER_AREA if size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
+        seen = cv2.resize(picture, (size, size), interpolation=method)
+    return cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)
