@@ -16,7 +16,7 @@ from ibnnet_mx import _env
 with _env.terse():
     _env.prepare()
 
-HOMES = {'get_model': 'hub', 'list_models': 'models'}
+HOMES = {'Predictor': 'inference.predictor', 'get_model': 'hub', 'list_models': 'models'}
 __all__ = ['__version__', *HOMES]  # noqa: PLE0604
 
 

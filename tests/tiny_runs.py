@@ -9,8 +9,8 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx import distributed, models, recipe
-from ibnnet_mx.checkpoint import Inside
-from ibnnet_mx.cli.options import Stopped
+from ibnnet_mx.checkpoint import Facts, Inside
+from ibnnet_mx.errors import Stopped
 from ibnnet_mx.models import nets
 from ibnnet_mx.recipe import Recipe
 from ibnnet_mx.training import trainer
@@ -93,7 +93,7 @@ class Cut:
     def save(self):
         run = self.run
         shares = self.sums or run.cluster.gather(run.sums())
-        facts = {'model': 'm', 'recipe': recipe.to_dict(run.recipe), 'shares': shares}
+        facts = Facts('m', {}, recipe.to_dict(run.recipe), shares=shares)
         self.store.save(run, Inside(run.epoch, run.batch), facts)
         run.cluster.gather({})
         raise Stopped(143, 'cut')

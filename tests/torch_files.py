@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ibnnet_mx.convert import torchfile
+from ibnnet_mx.convert import torch_file
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 KINDS = {
@@ -197,7 +197,7 @@ def reader(path):
     def read(data, use_torch=False):
         path.write_bytes(data)
         try:
-            return torchfile.read(path, use_torch=use_torch)
+            return torch_file.read(path, use_torch=use_torch)
         except ValueError as error:
             head, text = str(error)[: len(f'{path} ')], str(error)[len(f'{path} ') :]
             raise (ValueError(text) if head == f'{path} ' else AssertionError(error)) from None

@@ -11,6 +11,7 @@ import numpy as np
 
 from ibnnet_mx import convert, get_model, models
 from ibnnet_mx.convert import names
+from ibnnet_mx.inference import engines
 from ibnnet_mx.models import tables
 from tests.goldens.generate import fill
 
@@ -37,12 +38,14 @@ def row(name, folder):
     there = get_model(name)
     convert.load_torch(there, folder / 'a.pth')
     convert.to_torch(there, folder / 'b.pth')
-    by_torch = changed(convert.read(folder / 'a.pth'), convert.read(folder / 'b.pth')) + changed(wanted, arrays(there))
+    by_torch = changed(convert.read_weights(folder / 'a.pth'), convert.read_weights(folder / 'b.pth')) + changed(
+        wanted, arrays(there)
+    )
     convert.save_safetensors(net, folder / 'a.safetensors')
     other = get_model(name)
     convert.load_safetensors(other, folder / 'a.safetensors')
     convert.to_onnx(net, folder / 'a.onnx')
-    run, largest = convert.OnnxNet(folder / 'a.onnx'), 0.0
+    run, largest = engines.OnnxEngine(folder / 'a.onnx'), 0.0
     for count in (1, 2):
         x = np.random.RandomState(count).uniform(-2, 2, (count, 3, size, size)).astype(np.float32)
         logits = net(mx.nd.array(x)).asnumpy()

@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ibnnet_mx import _env
+from ibnnet_mx import _env  # noqa: E402
 from ibnnet_mx.distributed import launch  # noqa: E402
 from ibnnet_mx.distributed.launch import hosts  # noqa: E402
 

@@ -1,95 +1,165 @@
-"""The .json of a checkpoint: read, and held against what it must be before any of it is used. No mxnet."""
+"""The facts of a checkpoint: what its .json says, written once, read once and used for what it says. No mxnet."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, Union
 
-DEEPEST = 20  # levels of lists and objects; ours have five
+DEEPEST = 20  # levels of lists and objects that a .json may have; ours have five
 SIDE = 4096  # pixels
 COUNTS = 1 << 31
 
 
+class Inside(NamedTuple):
+    """A place within an epoch: after whole epochs and some batches of the next."""
+
+    epoch: int
+    batch: int
+
+
+Place = Union[int, Inside]  # an int: the end of that many epochs
+
+
+def _is_count(value: Any, least: int = 0, most: int = COUNTS) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_planes(value: Any, least: float) -> bool:
+    """Return True for three numbers, one of each RGB plane."""
+    return (
+        isinstance(value, (list, tuple)) and len(value) == 3 and all(_is_number(v) and least < v < 1e6 for v in value)
+    )
+
+
+def _are_pixels(value: Any) -> bool:
+    return isinstance(value, dict) and _are_planes(value.get('mean'), -1e6) and _are_planes(value.get('std'), 0)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_number(number) for number in value.values())
+
+
+def _are_shares(value: Any) -> bool:
+    """Return True for a table of sums of each worker, which says how many pictures they are of."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(_are_numbers(share) and 0 <= share.get('samples', -1) < COUNTS for share in value)
+    )
+
+
+def _are_metrics(value: Any) -> bool:
+    return isinstance(value, dict) and all(_are_numbers(table) for table in value.values())
+
+
+def _are_places(value: Any) -> bool:
+    pairs = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+    return pairs and all(_is_count(number) for pair in value for number in pair)
+
+
+def _are_files(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(file, dict) for file in value.values())
+
+
+def _fact(fits: Callable[[Any], bool], default: Any = None, optional: bool = True) -> Any:
+    """Return the field of a fact. fits: value -> bool; optional: None stands for a fact that is not known."""
+    return field(default=default, metadata={'fits': fits, 'optional': optional})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a checkpoint. None: not known, or not of this kind of checkpoint.
+
+    model: full name of the network. recipe: of the run, {} for converted weights. files: {name: {bytes, sha256}}.
+    network: options of models.create() that converted weights were built with. pixels: {order, mean, std}.
+    classes, class_names, size (pixels): of the network. init: where a run's first weights came from.
+    workers: how many trained. metrics: {'train' or 'validation': {metric: mean}}. left_out: [epoch, batch] pairs.
+    epoch, batch: the place; batch is None at the end of an epoch. Within an epoch there are steps (batches of the
+    epoch) and shares (sums over each worker's pictures so far).
+    """
+
+    model: str = _fact(_is_text, optional=False)
+    files: dict = _fact(_are_files, optional=False)
+    recipe: dict = _fact(lambda value: isinstance(value, dict), optional=False)
+    version: str | None = _fact(_is_text)
+    depth: int | None = _fact(lambda value: _is_count(value, 1))
+    norm: str | None = _fact(_is_text)
+    network: dict | None = _fact(lambda value: isinstance(value, dict))
+    classes: int | None = _fact(lambda value: _is_count(value, 1))
+    class_names: list | None = _fact(_are_names)
+    size: int | None = _fact(lambda value: _is_count(value, 1, SIDE))
+    pixels: dict | None = _fact(_are_pixels)
+    init: Any = _fact(lambda value: isinstance(value, dict))
+    workers: int = _fact(lambda value: _is_count(value, 1), default=1, optional=False)
+    metrics: dict = field(default_factory=dict, metadata={'fits': _are_metrics, 'optional': False})
+    left_out: list = field(default_factory=list, metadata={'fits': _are_places, 'optional': False})
+    shares: list | None = _fact(_are_shares)
+    steps: int | None = _fact(lambda value: _is_count(value, 1))
+    epoch: int = _fact(_is_count, default=0, optional=False)
+    batch: int | None = _fact(_is_count)
+
+    @property
+    def place(self) -> Place:
+        """The place that the checkpoint is of."""
+        return self.epoch if self.batch is None else Inside(self.epoch, self.batch)
+
+    @property
+    def validated(self) -> bool:
+        """True if the run was validated at the end of this epoch."""
+        return self.batch is not None or 'validation' in self.metrics
+
+    def at(self, place: Place, **changes: Any) -> Facts:
+        """Return the facts of another place. changes: other facts that are known there."""
+        epoch, batch = place if isinstance(place, Inside) else (place, None)
+        return replace(self, epoch=epoch, batch=batch, **changes)
+
+    def to_json(self) -> bytes:
+        """Return the bytes of the .json; facts that are not known are left out."""
+        known = {each.name: getattr(self, each.name) for each in fields(self)}
+        return json.dumps({key: value for key, value in known.items() if value is not None}, indent=1).encode()
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {each.name: each.metadata['fits'] for each in fields(Facts)}
+OPTIONAL = {each.name for each in fields(Facts) if each.metadata['optional']}
+NEEDED = ('model', 'files', 'recipe')
+
+
+def parse_facts(data: bytes, path: Path) -> Facts:
+    """Return the facts of a .json's bytes. Names that this version does not know are ignored.
+
+    Raises ValueError, which names the file and the fact that is wrong.
+    """
+    try:
+        values = json.loads(data.decode('utf-8'))
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or _depth(values) > DEEPEST or any(key not in values for key in NEEDED):
+        raise ValueError(f'{path} is damaged: not the description of a checkpoint')
+    known = {key: value for key, value in values.items() if key in KINDS}
+    for key, value in known.items():
+        if not (value is None and key in OPTIONAL) and not KINDS[key](value):
+            raise ValueError(f'{path} is damaged: its {key} cannot be {json.dumps(value)[:60]}')
+    return Facts(**known)
+
+
 def _depth(value: Any) -> int:
-    """Levels of a JSON value, without recursion."""
+    """Return the levels of a JSON value, without recursion."""
     level, depth = [value], 0
     while level:
         inner = [list(v.values()) if isinstance(v, dict) else v for v in level if isinstance(v, (dict, list))]
         level, depth = [part for parts in inner for part in parts], depth + 1
     return depth
-
-
-def _count(value: Any, least: int = 0, most: int = COUNTS) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _planes(value: Any, least: float) -> bool:
-    """Three numbers of RGB planes."""
-    return isinstance(value, list) and len(value) == 3 and all(_number(v) and least < v < 1e6 for v in value)
-
-
-def _pixels(value: Any) -> bool:
-    return isinstance(value, dict) and _planes(value.get('mean'), -1e6) and _planes(value.get('std'), 0)
-
-
-def _names(value: Any) -> bool:
-    return value is None or isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _shares(value: Any) -> bool:
-    """Of each worker."""
-    return (
-        isinstance(value, list) and bool(value) and all(_table(v) and 0 <= v.get('samples', -1) < COUNTS for v in value)
-    )
-
-
-def _table(value: Any) -> bool:
-    return isinstance(value, dict) and all(_number(number) for number in value.values())
-
-
-def _metrics(value: Any) -> bool:
-    return isinstance(value, dict) and all(_table(table) for table in value.values())
-
-
-def _places(value: Any) -> bool:
-    pairs = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
-    return pairs and all(_count(number) for pair in value for number in pair)
-
-
-NEEDED = ('model', 'files', 'recipe')
-KINDS: dict[str, Callable[[Any], bool]] = {
-    'model': lambda value: isinstance(value, str),
-    'files': lambda value: isinstance(value, dict) and all(isinstance(file, dict) for file in value.values()),
-    'recipe': lambda value: isinstance(value, dict),
-    'classes': lambda value: _count(value, 1),
-    'class_names': _names,
-    'size': lambda value: _count(value, 1, SIDE),
-    'pixels': _pixels,
-    'batch': _count,
-    'steps': lambda value: _count(value, 1),
-    'shares': _shares,
-    'workers': lambda value: _count(value, 1),
-    'metrics': _metrics,
-    'left_out': _places,
-}
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The facts that a .json holds. ValueError names the file and what is wrong."""
-    try:
-        facts = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
-    except (ValueError, RecursionError):
-        facts = None
-    if not isinstance(facts, dict) or _depth(facts) > DEEPEST or any(key not in facts for key in NEEDED):
-        raise ValueError(f'{path} is damaged: not the description of a checkpoint')
-    for key, fits in KINDS.items():
-        if key in facts and not fits(facts[key]):
-            raise ValueError(f'{path} is damaged: its {key} cannot be {json.dumps(facts[key])[:60]}')
-    return facts

@@ -1,149 +1,176 @@
-"""Checkpoints: PREFIX-symbol.json, PREFIX-0003.params, PREFIX-0003.states and, last, PREFIX-0003.json beside them.
+"""The checkpoints of one prefix.
 
-Those of an epoch that is not done yet are PREFIX-inside/0003-000150.params and so on: after 3 epochs and 150 batches.
-Nobody else knows file names. The .json says what the weights are, and holds size and SHA-256 of the other files.
+An epoch has PREFIX-symbol.json, PREFIX-0003.params, PREFIX-0003.states and, written last, PREFIX-0003.json.
+
+A checkpoint within an epoch is PREFIX-inside/0003-000150.params and so on: after 3 epochs and 150 batches.
+The .json holds the facts, and size and SHA-256 of the other files. No other room knows file names.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mxnet as mx
 
-from ibnnet_mx.checkpoint import facts as sidecar
+from ibnnet_mx.checkpoint.facts import Facts, Inside, Place, parse_facts
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic, params_file
+from ibnnet_mx.files.state import WHOLE, Verdict, damaged
+from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 
-class Inside(NamedTuple):
-    """A place where a checkpoint may be, beside the ends of epochs: after whole epochs and some batches of the next."""
+class Opened(NamedTuple):
+    """A checkpoint whose files were read once: what was verified is what is used.
 
-    epoch: int
-    batch: int
-
-
-def place(facts):
-    """The epoch, or Inside, that the .json of a checkpoint is of."""
-    return Inside(facts['epoch'], facts['batch']) if 'batch' in facts else facts['epoch']
-
-
-def _graph(net):
-    """The network with a SoftmaxOutput as mxnet's JSON, byte for byte the same at every save.
-
-    mxnet counts in the edges how often a variable of running statistics was used before; loading passes over that.
+    params: {name: array} without 'arg:' and 'aux:'. states: the optimiser's {name: array}, None if it was not asked
+    for or never written. params_path, states_path: files for messages.
     """
+
+    place: Place
+    facts: Facts
+    params: dict
+    states: dict | None
+    params_path: Path
+    states_path: Path
+
+    def release(self) -> None:
+        """Give the arrays back to the system: a run that was restored has its own."""
+        self.params.clear()
+        if self.states is not None:
+            self.states.clear()
+
+
+def graph_of(net: Any) -> SymbolGraph:
+    """Return the graph of a network's prediction with a SoftmaxOutput behind it, as a checkpoint keeps it."""
     logits = net.symbol() if hasattr(net, 'symbol') else net(mx.sym.var('data'))
-    graph = json.loads(mx.sym.SoftmaxOutput(logits, name='softmax').tojson())
-    for node in graph['nodes']:
-        node['inputs'] = [[source, output, 0] for source, output, _ in node['inputs']]
-    return json.dumps(graph, indent=1).encode()
+    return SymbolGraph.of_symbol(mx.sym.SoftmaxOutput(logits, name='softmax'))
 
 
-def _inputs(graph, net):
-    """Names of the parameters that a prediction needs: what only training does goes with the optimiser's state."""
-    needed = set(graph.list_inputs())
+def inputs_of(net: Any) -> list[str]:
+    """Return the names of the parameters that a prediction needs, in the network's order.
+
+    Parameters that only training needs are kept with the optimiser's state.
+    """
+    needed = {node['name'] for node in graph_of(net).nodes}
     return [name for name in net.collect_params() if name in needed]
 
 
-def _as_inside(epoch):
-    return epoch if isinstance(epoch, Inside) else Inside(epoch, 0)
+def put_params(net: Any, opened: Opened) -> None:
+    """Put a checkpoint's arrays into a network by their names. Raises ValueError, which names the file."""
+    params, arrays = net.collect_params(), opened.params
+    wrong = set(arrays) ^ set(inputs_of(net)) or {n for n in arrays if arrays[n].shape != params[n].shape}
+    if wrong:
+        raise ValueError(f'{opened.params_path} does not fit the network: {", ".join(sorted(wrong)[:5])}')
+    for name, array in arrays.items():
+        params[name].set_data(mx.nd.array(array))
 
 
-def _numbers(epoch):
-    return epoch._asdict() if isinstance(epoch, Inside) else {'epoch': epoch}
+def restore(run: Any, opened: Opened) -> None:
+    """Put weights, optimiser state and place of a checkpoint into a run. Raises ValueError, which names the file."""
+    put_params(run.net, opened)
+    try:
+        run.set_states(opened.states)
+    except ValueError as error:
+        raise ValueError(f'{opened.states_path} cannot be used: {error}') from None
+    facts = opened.facts
+    share = dict(facts.shares[run.cluster.rank]) if facts.shares else {'samples': 0}
+    run.go_on(facts.epoch, facts.batch or 0, [int(share.pop('samples')), share])
+    run.left_out |= {(epoch, batch) for epoch, batch in facts.left_out}
+
+
+def _as_inside(place: Place) -> Inside:
+    return place if isinstance(place, Inside) else Inside(place, 0)
 
 
 class Store:
     """The checkpoints of one prefix. keep: how many of the newest stay (None: all); the best always does."""
 
-    def __init__(self, prefix, keep=None):
+    def __init__(self, prefix: Any, keep: int | None = None) -> None:
         if keep is not None and keep < 1:
-            raise ValueError(f'--keep {keep} must be at least 1')
+            raise OptionError('keep', keep, 'must be at least 1')
         self.prefix, self.keep = str(prefix), keep
 
-    def path(self, epoch, kind):
-        """epoch: a number, or Inside. kind: 'params', 'states' or 'json'."""
-        if isinstance(epoch, Inside):
-            return self._inside / f'{epoch.epoch:04d}-{epoch.batch:06d}.{kind}'
-        return Path(f'{self.prefix}-{epoch:04d}.{kind}')
+    def path(self, place: Place, kind: str) -> Path:
+        """Return the file of a place. kind: 'params', 'states' or 'json'."""
+        if isinstance(place, Inside):
+            return self._inside / f'{place.epoch:04d}-{place.batch:06d}.{kind}'
+        return Path(f'{self.prefix}-{place:04d}.{kind}')
 
     @property
-    def _inside(self):
+    def _inside(self) -> Path:
         return Path(f'{self.prefix}-inside')
 
     @property
-    def symbol_path(self):
+    def symbol_path(self) -> Path:
         return Path(f'{self.prefix}-symbol.json')
 
-    def prepare(self):
-        """Makes the prefix's folder, and removes what saves that were killed have left in it.
+    def prepare(self) -> None:
+        """Make the prefix's folder, and remove what killed saves have left in it.
 
-        ValueError names --model-prefix where that cannot be.
+        Raises OptionError for model_prefix if that cannot be done.
         """
         folder = self.symbol_path.parent
         if not os.path.basename(self.prefix):
-            raise ValueError(f'--model-prefix {self.prefix} must end in a name, such as {self.prefix}resnet')
+            raise OptionError('model_prefix', self.prefix, f'must end in a name, such as {self.prefix}resnet')
         try:
             folder.mkdir(parents=True, exist_ok=True)
             writable = os.access(folder, os.W_OK)
         except OSError as error:
-            raise ValueError(f'--model-prefix {self.prefix}: {error.strerror}: {error.filename}') from None
+            raise OptionError('model_prefix', self.prefix, f': {error.strerror}: {error.filename}') from None
         if not writable:
-            raise ValueError(f'--model-prefix {self.prefix}: no permission to write in {folder}')
-        own = os.path.basename(self.prefix)
-        for part in (path for path in folder.glob('*.part') if path.name.startswith(f'{own}-')):
+            raise OptionError('model_prefix', self.prefix, f': no permission to write in {folder}')
+        name = os.path.basename(self.prefix)
+        for part in (path for path in folder.glob('*.part') if path.name.startswith(f'{name}-')):
             part.unlink(missing_ok=True)
 
-    def save(self, run, epoch, facts):
-        """Writes the run's state after `epoch` epochs, or Inside; facts go into the .json. For all workers: 0 writes.
+    def save(self, run: Any, place: Place, facts: Facts) -> None:
+        """Write the run's state after `place`. All workers call it, and worker 0 writes.
 
-        OSError leaves older ones whole. Of those inside of epochs only the newest stays, until its epoch is written.
+        OSError leaves older checkpoints whole. Of those within epochs only the newest stays, until its epoch is saved.
         """
-        states = {n: a.asnumpy() for n, a in run.states().items()}
+        states = {name: array.asnumpy() for name, array in run.states().items()}
         if not run.cluster.is_main:
             return
-        inside = isinstance(epoch, Inside)
-        if inside:
+        if isinstance(place, Inside):
             self._inside.mkdir(exist_ok=True)
-        self.write(run.net, epoch, facts, run.cluster.contexts[0], states)
-        self.sweep(_as_inside(epoch))
-        if not inside:
-            self._clear(epoch)
+        self.write(run.net, facts.at(place), run.cluster.contexts[0], states)
+        self.sweep(_as_inside(place))
+        if not isinstance(place, Inside):
+            self._clear(place)
 
-    def differs(self, net):
-        """Whether there is a symbol already, which other epochs need, and it is not net's."""
-        return self.symbol_path.exists() and self.symbol_path.read_bytes() != _graph(net)
+    def differs(self, net: Any) -> bool:
+        """Return True if there is a symbol already, which other epochs need, and it is not the network's."""
+        return self.symbol_path.exists() and self.symbol_path.read_bytes() != graph_of(net).stable_bytes()
 
-    def write(self, net, epoch, facts, ctx=None, states=None):
-        """Writes a network, with the optimiser's {name: array} where there is one; the .json last."""
-        symbol = _graph(net)
-        graph = mx.sym.load_json(symbol.decode())
-        running, arrays = set(graph.list_auxiliary_states()), {}
-        for name in _inputs(graph, net):
+    def write(self, net: Any, facts: Facts, context: Any = None, states: dict | None = None) -> None:
+        """Write a network at facts.place, with the optimiser's {name: array} if there is one; the .json comes last."""
+        graph, place = graph_of(net), facts.place
+        running, arrays = set(graph.symbol().list_auxiliary_states()), {}
+        for name in inputs_of(net):
             param = net.collect_params()[name]
-            arrays[('aux:' if name in running else 'arg:') + name] = param.data(ctx or param.list_ctx()[0]).asnumpy()
-        contents = {self.symbol_path: symbol, self.path(epoch, 'params'): params_file.encode(arrays)}
+            array = param.data(context or param.list_ctx()[0]).asnumpy()
+            arrays[('aux:' if name in running else 'arg:') + name] = array
+        contents = {self.symbol_path: graph.stable_bytes(), self.path(place, 'params'): params_file.encode(arrays)}
         if states is not None:
-            contents[self.path(epoch, 'states')] = params_file.encode(states)
+            contents[self.path(place, 'states')] = params_file.encode(states)
         files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
-        facts = dict(facts, **_numbers(epoch), files=files)
         for path, data in contents.items():
             atomic.write_file(path, data)
-        atomic.write_file(self.path(epoch, 'json'), json.dumps(facts, indent=1).encode())
+        atomic.write_file(self.path(place, 'json'), facts.at(place, files=files).to_json())
 
-    def _clear(self, newest):
-        """Deletes what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""
+    def _clear(self, newest: int) -> None:
+        """Delete what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""
         if self.keep is None:
             return
         scores = {}
         for epoch in self.epochs():
             try:
-                scores[epoch] = float(self.facts(epoch)['metrics']['validation']['accuracy'])
-            except (ValueError, KeyError, TypeError):
+                scores[epoch] = float(self.facts(epoch).metrics['validation']['accuracy'])
+            except (ValueError, KeyError):
                 scores[epoch] = -1.0
         best = max(scores, key=lambda epoch: (scores[epoch], epoch))
         stay = {*sorted(scores)[-self.keep :], best, newest}
@@ -151,94 +178,101 @@ class Store:
             for kind in ('json', 'states', 'params'):
                 self.path(epoch, kind).unlink(missing_ok=True)
 
-    def sweep(self, before=None):
-        """Deletes what lies within epochs before an Inside (None: all of it), what a killed save has left there too."""
-        found = [(place, path) for place, path in self._within() if before is None or place < before]
-        for _, path in sorted(found, key=lambda pair: pair[1].suffix != '.json'):
+    def sweep(self, before: Inside | None = None) -> None:
+        """Delete the files within epochs before a place (None: all), and what killed saves have left there."""
+        files = [path for place, path in self._within() if before is None or place < before]
+        for path in sorted(files, key=lambda path: path.suffix != '.json'):
             path.unlink(missing_ok=True)
         if self._inside.is_dir() and not any(self._inside.iterdir()):
             self._inside.rmdir()
 
-    def _within(self):
-        """(Inside, path) of each file of the folder."""
+    def _within(self) -> Any:
+        """Yield (Inside, path) of each file of the folder."""
         for path in self._inside.glob('*-*.*'):
             numbers = re.match(r'(\d+)-(\d+)\.', path.name)
             if numbers:
                 yield Inside(*map(int, numbers.groups())), path
 
-    def unfinished(self):
-        """The Insides that have a .json, rising."""
+    def unfinished(self) -> list[Inside]:
+        """Return the places within epochs that have a .json, rising."""
         return sorted(place for place, path in self._within() if path.suffix == '.json')
 
-    def epochs(self):
-        """Numbers of the checkpoints that have a .json, rising."""
-        there = {path.name for path in self.symbol_path.parent.glob('*-*.json')}
-        tails = (name[:-5].rpartition('-')[2] for name in there)
+    def epochs(self) -> list[int]:
+        """Return the numbers of the epochs that have a .json, rising."""
+        names = {path.name for path in self.symbol_path.parent.glob('*-*.json')}
+        tails = (name[:-5].rpartition('-')[2] for name in names)
         numbers = {int(tail) for tail in tails if tail.isdecimal()}
-        return sorted(number for number in numbers if self.path(number, 'json').name in there)
+        return sorted(number for number in numbers if self.path(number, 'json').name in names)
 
-    def facts(self, epoch):
-        """The .json of a checkpoint; its name says the epoch. ValueError names the file and what is wrong."""
-        return dict(sidecar.read(self.path(epoch, 'json')), **_numbers(epoch))
-
-    def fault(self, epoch, kinds=('params', 'states')):
-        """Why a checkpoint cannot be used; '' where it is whole."""
+    def facts(self, place: Place) -> Facts:
+        """Return the facts of a checkpoint, whose file name says the place. Raises ValueError, which names the file."""
+        path = self.path(place, 'json')
         try:
-            # By their endings, so that a checkpoint may be renamed.
-            files = {name.rpartition('.')[2]: file for name, file in self.facts(epoch)['files'].items()}
-            for kind in kinds:
-                path = self.symbol_path if kind == 'symbol' else self.path(epoch, kind)
-                if kind == 'states' and kind not in files:
-                    return f'{path} was never written: these are weights alone, start from them with --init'
-                data, known = path.read_bytes(), files['json' if kind == 'symbol' else kind]
-                if len(data) != known['bytes']:
-                    return f'{path} has {len(data)} bytes of {known["bytes"]}'
-                if hashlib.sha256(data).hexdigest() != known['sha256']:
-                    return f'{path} is not the file that was saved: its checksum is wrong'
+            data = path.read_bytes()
         except OSError as error:
-            return f'{error.filename}: {error.strerror}'
-        except (KeyError, TypeError):
-            return f'{self.path(epoch, "json")} is damaged: it does not say what {path} is'
+            raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+        return parse_facts(data, path).at(place)
+
+    def open(self, place: Place, states: bool = False) -> Opened:
+        """Return a checkpoint, every file read once, verified and parsed. states: the optimiser's state is needed too.
+
+        Raises ValueError, which names the file and what is wrong with it.
+        """
+        facts = self.facts(place)
+        params = params_file.parse(*self._verified(facts, place, 'params'))
+        optimiser = params_file.parse(*self._verified(facts, place, 'states')) if states else None
+        arrays = {name.split(':', 1)[-1]: array for name, array in params.items()}
+        return Opened(place, facts, arrays, optimiser, self.path(place, 'params'), self.path(place, 'states'))
+
+    def _verified(self, facts: Facts, place: Place, kind: str) -> tuple[Path, bytes]:
+        """Return a file's path and bytes. Raises ValueError if they are not what was saved."""
+        path = self.path(place, kind)
+        # By their endings, so that a checkpoint may be renamed.
+        files = {name.rpartition('.')[2]: file for name, file in facts.files.items()}
+        if kind == 'states' and kind not in files:
+            raise ValueError(f'{path} was never written: these are weights alone, start from them with `init`')
+        size, digest = (files.get(kind, {}).get(key) for key in ('bytes', 'sha256'))
+        if size is None or digest is None:
+            raise ValueError(f'{self.path(place, "json")} is damaged: it does not say what {path} is')
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ValueError(f'{path}: {error.strerror}') from None
+        if len(data) != size:
+            raise ValueError(f'{path} has {len(data)} bytes of {size}')
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError(f'{path} is not the file that was saved: its checksum is wrong')
+        return path, data
+
+    def verdict(self, place: Place, states: bool = True) -> Verdict:
+        """Return whether open() would succeed, and if not, why."""
+        try:
+            self.open(place, states)
         except ValueError as error:
-            return str(error)
-        return ''
+            return damaged(str(error))
+        return WHOLE
 
-    def choose(self, epoch=None, warn=print):
-        """Where to go on from: the given epoch, else the newest that is whole, Inside or not.
+    def choose(self, epoch: int | None = None, warn: Any = print) -> Opened:
+        """Open the checkpoint to go on from: the given epoch, else the newest whole one, within an epoch or not.
 
-        ValueError names --model-load-epoch.
+        Raises OptionError for model_load_epoch or retrain.
         """
         if epoch is not None:
-            fault = self.fault(epoch)
-            if fault:
-                there = ', '.join(map(str, self.epochs())) or 'none'
-                raise ValueError(f'--model-load-epoch {epoch}: {fault} (checkpoints of {self.prefix}: {there})')
-            return epoch
-        faults = ''
-        for candidate in sorted([*self.epochs(), *self.unfinished()], key=_as_inside, reverse=True):
-            fault = self.fault(candidate)
-            if not fault:
-                return candidate
-            named = f'batch {candidate.batch} after epoch' if isinstance(candidate, Inside) else 'epoch'
-            warn(f'{named} {_as_inside(candidate).epoch} is passed over: {fault}')
-            faults += f'; {fault}'
-        raise ValueError(f'--retrain: there is no whole checkpoint {self.prefix}-NNNN.params with its .json{faults}')
-
-    def load(self, run, epoch):
-        """Weights, optimiser state and epoch of a checkpoint into a run. ValueError names the file and the misfit."""
-        arrays = {n.split(':', 1)[-1]: a for n, a in params_file.read(self.path(epoch, 'params')).items()}
-        params = run.net.collect_params()
-        inputs = _inputs(mx.sym.load_json(_graph(run.net).decode()), run.net)
-        wrong = set(arrays) ^ set(inputs) or {n for n in arrays if arrays[n].shape != params[n].shape}
-        if wrong:
-            raise ValueError(f'{self.path(epoch, "params")} does not fit the network: {", ".join(sorted(wrong)[:5])}')
-        for name, array in arrays.items():
-            params[name].set_data(mx.nd.array(array))
-        try:
-            run.set_states(params_file.read(self.path(epoch, 'states')))
-        except ValueError as error:
-            raise ValueError(f'{self.path(epoch, "states")} cannot be used: {error}') from None
-        facts = self.facts(epoch)
-        own = dict(facts['shares'][run.cluster.rank]) if 'shares' in facts else {'samples': 0}
-        run.go_on(facts['epoch'], facts.get('batch', 0), [int(own.pop('samples')), own])
-        run.left_out |= {(epoch, batch) for epoch, batch in facts.get('left_out', ())}
+            try:
+                return self.open(epoch, states=True)
+            except ValueError as error:
+                known = ', '.join(map(str, self.epochs())) or 'none'
+                raise OptionError(
+                    'model_load_epoch', epoch, f': {error} (checkpoints of {self.prefix}: {known})'
+                ) from None
+        reasons = ''
+        for place in sorted([*self.epochs(), *self.unfinished()], key=_as_inside, reverse=True):
+            try:
+                return self.open(place, states=True)
+            except ValueError as error:
+                named = f'batch {place.batch} after epoch' if isinstance(place, Inside) else 'epoch'
+                warn(f'{named} {_as_inside(place).epoch} is passed over: {error}')
+                reasons += f'; {error}'
+        raise OptionError(
+            'retrain', None, f': there is no whole checkpoint {self.prefix}-NNNN.params with its .json{reasons}'
+        )

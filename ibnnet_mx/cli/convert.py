@@ -8,10 +8,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from ibnnet_mx import __version__
-from ibnnet_mx.cli import options
-from ibnnet_mx.inference import source
+from ibnnet_mx.cli import options, source
 from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 
+OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
 LARGEST = 1e-4  # difference of the logits, of the largest of them, that --check lets pass
 EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (of this project or the 2016 code), a .pth,
 .pt, .th, .safetensors or .params, or the word 'published'. DST: PREFIX-0000.params (a checkpoint for evaluate, predict
@@ -38,18 +38,18 @@ def make_parser():
 
 
 def _checkpoint_of(name):
-    """(prefix, epoch) of a PREFIX-0000.params, else None."""
-    found = re.fullmatch(r'(.+)-(\d{4}|[1-9]\d{4,})\.params', str(name))
-    return (found[1], int(found[2])) if found else None
+    """Return (prefix, epoch) of a PREFIX-0000.params, else None."""
+    parts = re.fullmatch(r'(.+)-(\d{4}|[1-9]\d{4,})\.params', str(name))
+    return (parts[1], int(parts[2])) if parts else None
 
 
 def _open(args):
+    """Return the Opening of SRC."""
     import mxnet as mx
 
     place = _checkpoint_of(args.src)
     of_weights = (args.model, args.classes, args.norm, args.norm_args, args.new_head, args.init_from_plain)
-    bare = any(of_weights)  # then SRC is weights alone
-    whole = place and Path(f'{place[0]}-symbol.json').is_file() and not bare
+    whole = place and Path(f'{place[0]}-symbol.json').is_file() and not any(of_weights)  # else SRC is weights alone
     given = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
     if whole:
         given.prefix, given.epoch = place
@@ -59,7 +59,7 @@ def _open(args):
 
 
 def _check_options(args):
-    """ValueError for an option that would do nothing."""
+    """Raise ValueError for an option that would do nothing, and for a DST that cannot be."""
     kind = Path(args.dst).suffix
     belongs = {'.onnx': ('size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
     for suffix, keys in belongs.items():
@@ -82,96 +82,100 @@ def _check_options(args):
         raise ValueError(f'DST {args.dst} is SRC: name another file')
 
 
-def _facts(found):
-    """The .json of a checkpoint that was converted, not trained: without a recipe."""
-    model = getattr(found.net, 'model', None)
-    return {
-        'version': __version__,
-        'model': found.model or 'unknown',
-        'depth': model.depth if model else None,
-        'norm': getattr(found.net, 'norm_options', {}).get('norm'),
-        'classes': found.classes,
-        'class_names': found.names,
-        'size': found.size,
-        'pixels': {'order': 'RGB', 'mean': found.pixels.mean, 'std': found.pixels.std},
-        'recipe': {},
-        'metrics': {},
-    }
+def _facts(network, epoch):
+    """Return the checkpoint.Facts of a network that was converted, not trained."""
+    from ibnnet_mx.checkpoint import Facts
+
+    model, built = getattr(network.net, 'model', None), getattr(network.net, 'options', {})
+    told = {key: built[key] for key in OPTIONS if key in built}
+    return Facts(
+        version=__version__,
+        model=network.model or 'unknown',
+        depth=model.depth if model else None,
+        norm=built.get('norm'),
+        network=told if model else None,
+        classes=network.classes,
+        class_names=network.names,
+        size=network.size,
+        pixels={'order': 'RGB', 'mean': list(network.pixels.mean), 'std': list(network.pixels.std)},
+        recipe={},
+        files={},
+        epoch=epoch,
+    )
 
 
-def _write(args, found):
+def _write(args, network):
+    """Write DST in the format that its ending names."""
     from ibnnet_mx import checkpoint, convert
 
     if args.dst.endswith('.onnx'):
-        size = args.size or found.size
-        convert.to_onnx(
-            found.net, args.dst, size, not args.fixed_batch, args.with_preprocess, found.pixels, found.names
-        )
+        size, dynamic = args.size or network.size, not args.fixed_batch
+        convert.to_onnx(network.net, args.dst, size, dynamic, args.with_preprocess, network.pixels, network.names)
     elif args.dst.endswith('.params'):
         prefix, epoch = _checkpoint_of(args.dst)
         store = checkpoint.Store(prefix)
         if any(store.path(epoch, kind).exists() for kind in ('params', 'states', 'json')):
             raise ValueError(f'DST {args.dst}: this checkpoint is there already, name another prefix or epoch')
-        if store.differs(found.net):
+        if store.differs(network.net):
             raise ValueError(f'DST {args.dst}: {store.symbol_path} is that of another network, name another prefix')
         store.prepare()
-        store.write(found.net, epoch, _facts(found))
+        store.write(network.net, _facts(network, epoch))
     elif args.own_names:
-        convert.save_safetensors(found.net, args.dst)
+        convert.save_safetensors(network.net, args.dst)
     else:
-        convert.to_torch(found.net, args.dst)
+        convert.to_torch(network.net, args.dst)
 
 
-def _read_back(args, found):
-    """logits(numpy pictures as the network is fed them) of what was written."""
+def _read_back(args, network):
+    """Return a function: numpy pictures as the network is fed them -> logits of what was written."""
     import mxnet as mx
     import numpy as np
 
-    from ibnnet_mx import convert
+    from ibnnet_mx.inference import engines, opening
 
     if args.dst.endswith('.onnx'):
-        net = convert.OnnxNet(args.dst)
-        mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in found.pixels)
-        return lambda x: net(x * std + mean if args.with_preprocess else x)
+        engine = engines.OnnxEngine(args.dst)
+        mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in network.pixels)
+        return lambda x: engine(x * std + mean if args.with_preprocess else x)
     if args.dst.endswith('.params'):
-        net = convert.load_symbol(*_checkpoint_of(args.dst))
+        written = opening.open_checkpoint(*_checkpoint_of(args.dst))
     else:
-        net = source.open_source(
-            Namespace(**vars(args), prefix=None, epoch=None, onnx=None, weights=args.dst), None
-        ).net
-    return lambda x: net(mx.nd.array(x)).asnumpy()
+        given = Namespace(**vars(args), prefix=None, epoch=None, onnx=None, weights=args.dst)
+        written = source.open_source(given)
+    return lambda x: written.predict(mx.nd.array(x))
 
 
-def _difference(args, found):
-    """Largest difference of the logits of both sides, of the largest of them."""
+def _difference(args, network):
+    """Return the largest difference of the logits of both sides, as a share of the largest logit."""
     import mxnet as mx
     import numpy as np
 
-    size = args.size or found.size
+    size = args.size or network.size
     raw = np.random.RandomState(0).uniform(0, 255, (2, 3, size, size))
-    mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in found.pixels)
+    mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in network.pixels)
     x = ((raw - mean) / std).astype(np.float32)
-    ours, theirs = found.predict(mx.nd.array(x)), _read_back(args, found)(x)
+    ours, theirs = network.predict(mx.nd.array(x)), _read_back(args, network)(x)
     return float(np.abs(ours - theirs).max() / np.abs(ours).max())
 
 
 def convert(args):
+    """Carry out the options of ibnnet convert; return 1 if --check finds a difference."""
     _check_options(args)
-    found = _open(args)
-    for note in found.notes:
+    network = _open(args)
+    for note in network.notes:
         print(f'convert: {note}', file=sys.stderr)
-    _write(args, found)
-    own = getattr(found.net, 'norm_options', {})
-    if own.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
+    _write(args, network)
+    built = getattr(network.net, 'norm_options', {})
+    if built.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
         print(
-            f'convert: {args.dst} does not tell its norm: name it where it is read, --norm {own["norm"]}',
+            f'convert: {args.dst} does not tell its norm: name it where it is read, --norm {built["norm"]}',
             file=sys.stderr,
         )
-    print(f'{args.dst}: {found.model or "a network that is none of the registry"}, {found.classes} classes')
+    print(f'{args.dst}: {network.model or "a network that is none of the registry"}, {network.classes} classes')
     if args.check:
         args.new_head = args.init_from_plain = False
-        args.norm, args.norm_args = own.get('norm'), own.get('norm_args')
-        largest = _difference(args, found)
+        args.norm, args.norm_args = built.get('norm'), tuple((built.get('norm_args') or {}).items())
+        largest = _difference(args, network)
         print(f'check: the logits of {args.src} and {args.dst} differ by {largest:.1e} of the largest')
         return int(not largest <= LARGEST)
     return 0

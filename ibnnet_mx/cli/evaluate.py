@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 
-from ibnnet_mx.cli import options
+from ibnnet_mx.cli import options, source
 from ibnnet_mx.files import outputs
-from ibnnet_mx.inference import source
 from ibnnet_mx.shift import table
 
 EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
@@ -73,10 +73,8 @@ def warn(text):
     print(f'evaluate: {text}', file=sys.stderr)
 
 
-def check(args):
-    """ValueError: an option has a value that cannot be, or does not go with another."""
-    from ibnnet_mx.report import drawings
-
+def check_options(args):
+    """Raise ValueError if an option has a value that cannot be, or does not go with another option."""
     for option, value, least in (
         ('--batch-size', args.batch_size, 1),
         ('--threads', args.threads, 1),
@@ -91,115 +89,135 @@ def check(args):
     if args.domains:
         for option in ('shift', 'sheet', 'confusion', 'per_class'):
             if getattr(args, option):
-                told = option.replace('_', '-')
-                raise ValueError(f'--{told} is of one DATA: run it for each of --domains')
+                raise ValueError(f'{options.option_name(option)} is of one DATA: run it for each of --domains')
     if args.seed is not None and args.shift is None:
         raise ValueError(f'--seed {args.seed} is of what --shift draws: name shifts by that')
     if args.shift is not None and args.crops != 1:
         raise ValueError(f'--crops {args.crops}: --shift is of the centre, leave --crops out')
     if args.baseline is not None and args.shift is None and not args.domains:
         raise ValueError(f'--baseline {args.baseline} needs --shift or --domains')
-    drawings.check(args.sheet, args.confusion)
+    check_files(args)
+
+
+def check_files(args):
+    """Raise ValueError if a file to be drawn cannot be written, is of an unknown kind, or is one that is read."""
+    from ibnnet_mx.recordio.inspection import sheet
+    from ibnnet_mx.report import figures
+
+    if args.sheet is not None:
+        if os.path.splitext(args.sheet)[1].lower() not in sheet.SUFFIXES:
+            raise ValueError(f'--sheet {args.sheet}: the name must end in {", ".join(sheet.SUFFIXES)}')
+        outputs.check_writable('sheet', args.sheet)
+    if args.confusion is not None:
+        figures.check_figure('confusion', args.confusion)
+        if args.sheet is not None and os.path.abspath(args.sheet) == os.path.abspath(args.confusion):
+            raise ValueError(f'--sheet {args.sheet} is the file of --confusion: name another')
     given = [path for path in (args.data, args.data_dir) if path is not None]
-    outputs.spare(given, {'--sheet': args.sheet, '--confusion': args.confusion})
+    outputs.spare_inputs(given, {'sheet': args.sheet, 'confusion': args.confusion})
 
 
-def place(args):
-    """DATA. ValueError: none or two of them."""
+def place_of(args):
+    """Return DATA. Raises ValueError if none or two places came."""
     given = [path for path in (args.data, args.data_dir) if path is not None] + ['--domains'] * bool(args.domains)
     if len(given) != 1:
         raise ValueError(f'DATA: name one place of pictures, {" and ".join(given) or "none"} came')
     return given[0]
 
 
-def networks(args, ctx):
-    """The network, and the baseline where there is one."""
+def open_networks(args, context):
+    """Return the network, and the baseline if there is one."""
     from ibnnet_mx.shift import LEAST
 
-    other = source.open_other(args, ctx, 'baseline')
-    found = [source.open_source(args, ctx), *([other] if other else [])]
-    for model in found:
-        if model.fixed and args.crop_size not in (None, model.size):
+    baseline = source.open_other(args, context, 'baseline')
+    networks = [source.open_source(args, context), *([baseline] if baseline else [])]
+    for network in networks:
+        if network.fixed and args.crop_size not in (None, network.size):
             raise ValueError(
-                f'--crop-size {args.crop_size}: {model.label} takes pictures of {model.size}x{model.size} alone'
+                f'--crop-size {args.crop_size}: {network.label} takes pictures of {network.size}x{network.size} alone'
             )
         if args.crop_size is not None:
-            model.size = args.crop_size
-        if args.shift is not None and model.size < LEAST:
-            raise ValueError(f'--shift {args.shift}: {model.size} pixels came, {LEAST} at least can be shifted')
+            network.size = args.crop_size
+        if args.shift is not None and network.size < LEAST:
+            raise ValueError(f'--shift {args.shift}: {network.size} pixels came, {LEAST} at least can be shifted')
     shifted = args.shift is not None
-    if len({(model.classes, model.size if shifted else 0) for model in found}) > 1:
-        told = ' and '.join(f'{model.classes} classes of {model.size} pixels' for model in found)
-        raise ValueError(f'--baseline {args.baseline}: the networks are for {told}, so that they cannot be compared')
-    ours, theirs = (model.names if shifted else sorted(model.names) for model in (found[0], found[-1]))
+    if len({(network.classes, network.size if shifted else 0) for network in networks}) > 1:
+        both = ' and '.join(f'{network.classes} classes of {network.size} pixels' for network in networks)
+        raise ValueError(f'--baseline {args.baseline}: the networks are for {both}, so that they cannot be compared')
+    ours, theirs = (one.names if shifted else sorted(one.names) for one in (networks[0], networks[-1]))
     if ours and theirs and ours != theirs:
         one, other = next((pair for pair in zip(ours, theirs) if pair[0] != pair[1]), (ours[-1], theirs[-1]))
         raise ValueError(
             f'--baseline {args.baseline}: its classes are others, such as {other!r} in the place of {one!r}'
         )
-    return found
+    return networks
 
 
-def raw(args, model, path, reading):
-    """The data.Evaluation of the same pictures, to be changed before the network sees them."""
+def open_raw(args, network, path, reading):
+    """Return the data.Evaluation of the same pictures, to be changed before the network sees them."""
     from ibnnet_mx.inference import evaluation
     from ibnnet_mx.recordio.reading.reader import unsaid
 
     quiet = reading._replace(report=unsaid)  # what is skipped has been told
-    opened = evaluation.open_pictures(model, path, model.input, args.batch_size, args.resize, 1, quiet, raw=True)
-    return contextlib.closing(opened[0])
+    pictures, _ = evaluation.open_pictures(
+        network, path, network.input, args.batch_size, args.resize, 1, quiet, raw=True
+    )
+    return contextlib.closing(pictures)
 
 
-def over_domains(args, models, named, rest):
-    """The report of --domains, its text and the remarks."""
+def over_domains(networks, named, rest):
+    """Return the report of --domains, its text and the remarks."""
     from ibnnet_mx.inference import domains, evaluation
 
     reports, remarks = [], []
-    for model in models:
-        reports.append({key: evaluation.report(model, data, *rest) for key, data in named.items()})
+    for network in networks:
+        reports.append({key: evaluation.report_of(network, data, *rest) for key, data in named.items()})
         whose = 'the baseline on ' if len(reports) > 1 else ''
         remarks += [f'{whose}{key}: {line}' for key, one in reports[-1].items() for line in one['remarks']]
-    found = domains.report(*reports)
-    return found, list(domains.lines(found)), list(dict.fromkeys(remarks))
+    report = domains.report_of(*reports)
+    return report, list(domains.lines(report)), list(dict.fromkeys(remarks))
 
 
 def evaluate(args):
+    """Carry out the options of evaluate.py."""
     from ibnnet_mx import _env, distributed, shift
     from ibnnet_mx.inference import corruption, domains, evaluation
     from ibnnet_mx.recordio.reading.reader import Options
-    from ibnnet_mx.report import drawings
+    from ibnnet_mx.report import confusion, sheets
 
+    # What is asked for
     args.shift = ','.join(args.shift) if args.shift is not None else None
-    check(args)
-    path, wanted = place(args), shift.chosen(args.shift) if args.shift is not None else []
-    named, seed = domains.read(args.domains) if args.domains else {}, args.seed or 0
-    try:
-        cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
-    except ValueError as error:  # which speaks of training's option
-        raise ValueError(str(error).replace('--gpus', '--gpu')) from None
-    models = networks(args, cluster.contexts[0])
+    check_options(args)
+    path, wanted = place_of(args), shift.chosen(args.shift) if args.shift is not None else []
+    named, seed = domains.read_domains(args.domains) if args.domains else {}, args.seed or 0
+    # The networks
+    cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
+    networks = open_networks(args, cluster.contexts[0])
     reading = Options(threads=args.threads, max_bad=args.max_bad_records, every=args.every, report=warn)
     rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
+    # The numbers
     if named:
-        found, text, remarks = over_domains(args, models, named, rest)
+        report, text, remarks = over_domains(networks, named, rest)
     else:
-        found, result, keys = evaluation.measure(models[0], path, *rest)
-        text, remarks = list(evaluation.lines(found, args.per_class)), found['remarks']
+        report, result, keys = evaluation.measure(networks[0], path, *rest)
+        text, remarks = list(evaluation.lines(report, args.per_class)), report['remarks']
         if wanted:
             count = args.threads or _env.usable_cores()
-            with raw(args, models[0], path, reading) as pictures, shift.Workers(count) as workers:
-                measured = corruption.measure(models, pictures, wanted, workers, seed)
-            found['shift'] = corruption.report(measured, [model.label for model in models], seed)
-            text += corruption.lines(found['shift'])
-    print(json.dumps(found, allow_nan=False) if args.json else '\n'.join(text), flush=True)
+            with open_raw(args, networks[0], path, reading) as pictures, shift.Workers(count) as workers:
+                measured = corruption.measure(networks, pictures, wanted, workers, seed)
+            report['shift'] = corruption.report_of(measured, [network.label for network in networks], seed)
+            text += corruption.lines(report['shift'])
+    print(json.dumps(report, allow_nan=False) if args.json else '\n'.join(text), flush=True)
     for line in remarks:
         warn(line)
+    # The drawings
     if args.confusion:
-        drawings.draw_confusion(args.confusion, result, keys)
+        confusion.draw_confusion(args.confusion, result, keys)
+        warn(f'--confusion {args.confusion} is written')
     if args.sheet:
-        with raw(args, models[0], path, reading) as pictures:
-            drawings.draw_sheet(args.sheet, pictures, models[0], keys, wanted, seed)
+        with open_raw(args, networks[0], path, reading) as pictures:
+            sheets.draw_sheet(args.sheet, pictures, networks[0], keys, wanted, seed)
+        warn(f'--sheet {args.sheet} is written')
 
 
 def main(argv=None):
-    return options.run(evaluate, make_parser(), argv)
+    return options.run(evaluate, make_parser(), argv, names={'gpus': '--gpu'})

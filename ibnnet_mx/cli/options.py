@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import signal
 import sys
 import threading
@@ -10,19 +11,11 @@ from typing import Any, Callable, NoReturn, Sequence
 
 from ibnnet_mx import _env
 from ibnnet_mx.cli import streams
-from ibnnet_mx.errors import OptionError
+from ibnnet_mx.errors import OptionError, Stopped, dashed
 from ibnnet_mx.models import NORMS, SMALL
 from ibnnet_mx.models.tables import DROPOUT
 from ibnnet_mx.norm.table import WORKSPACE
 from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
-
-
-class Stopped(Exception):
-    """A command ends early, as it was asked to: its exit code and what is told; together: so do all workers."""
-
-    def __init__(self, code: int, text: str, together: bool = False) -> None:
-        super().__init__(text)
-        self.code, self.together = code, together
 
 
 class RawText(argparse.RawDescriptionHelpFormatter):
@@ -51,9 +44,13 @@ def one_line(text: str) -> str:
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())
 
 
-def dashed(option: str) -> str:
+def option_name(option: str) -> str:
     """Return an option as it is typed: '--zero-gamma' of 'zero_gamma'."""
-    return f'--{option.replace("_", "-")}'
+    return option if option.isupper() else f'--{option.replace("_", "-")}'  # SHEET is an argument's place
+
+
+def _named(names: dict[str, str], option: str) -> str:
+    return names.get(option) or option_name(option)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -69,8 +66,13 @@ def run(
     parser: Parser,
     argv: Sequence[str] | None = None,
     interrupted: str = 'interrupted',
+    names: dict[str, str] | None = None,
 ) -> int:
-    """The exit code of `command(options)`; a mistake, a file's trouble or a missing package is one line and 2."""
+    """Return the exit code of `command(options)`. A mistake, a file's trouble or a missing package is one line and 2.
+
+    interrupted: the line after Ctrl-C. names: what the library's options are called here, if not by option_name().
+    """
+    name_of = functools.partial(_named, names or {})
     streams.whole()
     options = parser.parse_args(argv)
     alone = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # which would leave processes that a command has begun
@@ -87,13 +89,13 @@ def run(
     except KeyboardInterrupt as error:
         code, text = (128 + signal.SIGTERM if isinstance(error, _Terminated) else 130), interrupted
     except Stopped as stopped:
-        code, text = stopped.code, str(stopped)
+        code, text = stopped.code, dashed(str(stopped), name_of)
     except OSError as error:
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except ModuleNotFoundError as error:
         code, text = 2, _env.said(error)
     except OptionError as error:
-        code, text = 2, error.told(dashed)
+        code, text = 2, error.told(name_of)
     except ValueError as error:
         code, text = 2, str(error)
     finally:

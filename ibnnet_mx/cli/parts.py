@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 from ibnnet_mx import _env, recipe
+from ibnnet_mx.cli import start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
-from ibnnet_mx.training import initial_weights
+from ibnnet_mx.recordio.fast import native
 
 
-def check(args):
-    """ValueError: an option has a value that cannot be, or lacks another."""
+def check_options(args):
+    """Raise ValueError if an option has a value that cannot be, or lacks another option."""
     if args.model_load_epoch is not None and args.retrain != 'yes':
         raise ValueError(f'--model-load-epoch {args.model_load_epoch} needs --retrain')
     if args.checkpoint_batches is not None and args.checkpoint_batches < 1:
@@ -19,25 +20,25 @@ def check(args):
     if args.stall_timeout is not None and not args.stall_timeout > 0:
         raise ValueError(f'--stall-timeout {args.stall_timeout:g} must be above 0 seconds')
     job.check(args.kv_store)
-    initial_weights.check(args)
+    start.check_start(args)
     if args.profile is not None:
         if job.workers(args.kv_store) > 1:
             raise ValueError(f'--profile {args.profile} measures one worker: leave --kv-store {args.kv_store} out')
         from ibnnet_mx.training import profiling
 
-        profiling.check(args.profile)
-        outputs.writable('--profile', args.profile)
+        profiling.check_path(args.profile)
+        outputs.check_writable('profile', args.profile)
 
 
-def resumed(args, store, warn):
-    """The .json of the checkpoint to go on from; None: the run begins."""
+def open_resumed(args, store, warn):
+    """Return the checkpoint.Opened to go on from; None: the run begins."""
     if not args.retrain or args.retrain == 'auto' and not (store.epochs() or store.unfinished()):
         return None
-    return store.facts(store.choose(args.model_load_epoch, warn))
+    return store.choose(args.model_load_epoch, warn)
 
 
 def show(wanted, model, net, begin):
-    """What --dry-run prints."""
+    """Print the recipe and the network, as --dry-run asks for."""
     from ibnnet_mx.models import nets
     from ibnnet_mx.training import setup
 
@@ -51,8 +52,8 @@ def show(wanted, model, net, begin):
     print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size}x{size}' + ''.join(notes))
 
 
-def inputs(args, wanted, model, cluster, report):
-    """(train, val, class count, class names), checked before the first batch."""
+def open_data(args, wanted, model, cluster, report):
+    """Return (train, val, class count, class names), checked before the first batch."""
     from ibnnet_mx import data
     from ibnnet_mx.recordio import lists
     from ibnnet_mx.recordio.reading.reader import Options
@@ -75,26 +76,35 @@ def inputs(args, wanted, model, cluster, report):
     return train, val, data.count_classes(train, val, names, args.num_classes), names
 
 
+def opening_lines(run, wanted, model, begin, opened):
+    """Yield (level, line) of what a run's log starts with. Remarks are warnings of worker 0 alone, so said once."""
+    for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
+        yield 'info', line
+    level = 'warn' if run.cluster.is_main else 'info'
+    for line in [*recipe.remarks(wanted, run.epoch), *start.remarks_on(begin, opened, wanted)]:
+        yield level, line
+
+
 def check_place(facts, run, train_data):
-    """ValueError: batches are not what they were, so that the run cannot go on within an epoch."""
-    if 'batch' not in facts:
+    """Raise ValueError if the batches of an epoch changed, so that the run cannot go on within it."""
+    if facts.batch is None:
         return
-    there = dict(batch_size=run.recipe.batch_size, steps=train_data.steps(run.epoch), seed=run.recipe.seed)
-    was = dict(batch_size=facts['recipe']['batch_size'], steps=facts['steps'], seed=facts['recipe']['seed'])
-    there['workers'], was['workers'] = run.cluster.num_workers, facts.get('workers', 1)
-    changed = [f'{key} {was[key]} is now {there[key]}' for key in there if was[key] != there[key]]
+    now = dict(batch_size=run.recipe.batch_size, steps=train_data.steps(run.epoch), seed=run.recipe.seed)
+    before = dict(batch_size=facts.recipe['batch_size'], steps=facts.steps, seed=facts.recipe['seed'])
+    now['workers'], before['workers'] = run.cluster.num_workers, facts.workers
+    changed = [f'{key} {before[key]} is now {now[key]}' for key in now if before[key] != now[key]]
     if changed:
         raise ValueError(
-            f'--retrain: the checkpoint is of batch {facts["batch"]} within epoch {facts["epoch"]}, and '
+            f'--retrain: the checkpoint is of batch {facts.batch} within epoch {facts.epoch}, and '
             f'{", ".join(changed)}; leave that as it was, or name an epoch by --model-load-epoch'
         )
 
 
 def profile(run, train_data, path, report):
-    """Measures a few steps in the place of the training."""
+    """Measure a few steps in place of the training."""
     from ibnnet_mx.training import profiling
 
-    found = run.profile(train_data)
-    profiling.write(found, path)
-    for line in [*found.lines(), f'--profile: {path} is written, the run ends']:
+    measured = run.profile(train_data)
+    profiling.write_profile(measured, path)
+    for line in [*measured.lines(), f'--profile: {path} is written, the run ends']:
         report.info(line)

@@ -7,10 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from ibnnet_mx.cli import options
+from ibnnet_mx.cli import options, source
 from ibnnet_mx.files import outputs
-from ibnnet_mx.inference import source
-from ibnnet_mx.inference.predictor import Classifier, Features
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 BATCH = 16
@@ -55,19 +53,24 @@ def files_of(names):
     return files
 
 
-def class_names(given, models, default, complain):
-    """Names of each network's classes: --synset, else its own, else the default file's, where their number fits."""
+def class_names(given, networks, default, complain):
+    """Return the names of each network's classes, each list as long as the network has classes.
+
+    They are those of --synset, else the network's own, else the default file's, whichever first has as many.
+    """
     lines = None if given is None else _lines(given, complain)
-    counts = sorted({model.classes for model in models})
+    counts = sorted({network.classes for network in networks})
     if lines is not None and len(lines) not in counts:
         kinds = f'network {counts[0]}' if len(counts) == 1 else f'networks {" and ".join(map(str, counts))}'
         complain(f'--synset {given} has {len(lines)} names, the {kinds} classes: its own names, or numbers, are used')
     usual = _lines(default, None) if default and os.path.isfile(default) else None
-    found = []
-    for model in models:
-        fitting = [names for names in (lines, model.names, usual) if names is not None and len(names) == model.classes]
-        found.append(fitting[0] if fitting else [f'class {i}' for i in range(model.classes)])
-    return found
+    chosen = []
+    for network in networks:
+        fitting = [
+            names for names in (lines, network.names, usual) if names is not None and len(names) == network.classes
+        ]
+        chosen.append(fitting[0] if fitting else [f'class {i}' for i in range(network.classes)])
+    return chosen
 
 
 def _lines(path, complain):
@@ -83,7 +86,7 @@ def _lines(path, complain):
 
 
 def tell(path, views, as_json, shift):
-    """One picture's result on stdout. views: classifier.Seen of each network. shift: as it was asked for, or None."""
+    """One picture's result on stdout. views: predictor.Result of each network. shift: as it was asked for, or None."""
     if as_json:
         line = {'image': path, **({'shift': shift} if shift else {}), 'top': _rows(views[0].top)}
         for view in views[1:]:
@@ -145,30 +148,33 @@ def crops_of(models, files, first, complain):
 
 
 def open_all(args, default_names, complain):
-    """The network, that of --compare after it, and all that they shall do with pictures."""
-    device = _device(args.gpu)
-    found = [source.open_source(args, device), source.open_other(args, device, 'compare')]
-    models = [Classifier(one, args.crop) for one in found if one is not None]
-    for model, names in zip(models, class_names(args.synset, models, default_names, complain)):
-        model.names = names
+    """Return the network's Predictor, that of --compare after it, ready for all that the options ask for."""
+    from ibnnet_mx.inference.predictor import Features, Predictor
+
+    context = _device(args.gpu)
+    networks = [source.open_source(args, context), source.open_other(args, context, 'compare')]
+    predictors = [Predictor(network, args.crop) for network in networks if network is not None]
+    named = class_names(args.synset, [one.network for one in predictors], default_names, complain)
+    for one, names in zip(predictors, named):
+        one.names = names
         if args.explain:
-            model.explain(args.explain_class)
+            one.explain(args.explain_class)
     if args.features:
-        models[0].features = Features(args.features, found[0])
-    return models
+        predictors[0].features = Features(args.features, networks[0])
+    return predictors
 
 
 def predict(args, default_names=None):
     """Classifies every picture that can be read; 1 where something could not be."""
     import numpy as np
 
-    from ibnnet_mx.report import explanations
+    from ibnnet_mx.report import explanations, figures
 
     if args.top < 1:
         raise ValueError(f'--top {args.top} must be at least 1')
-    drawings = [(name, path) for name, path in (('--plot', args.plot), ('--explain', args.explain)) if path]
+    drawings = [(name, path) for name, path in (('plot', args.plot), ('explain', args.explain)) if path]
     for drawing in drawings:
-        explanations.check(*drawing)
+        figures.check_figure(*drawing)
     if args.explain and args.plot and os.path.abspath(args.explain) == os.path.abspath(args.plot):
         raise ValueError(f'--explain {args.explain} is the file of --plot: name another')
     if args.explain_class is not None and not args.explain:
@@ -180,7 +186,7 @@ def predict(args, default_names=None):
         print(f'predict: {text}', file=sys.stderr)
 
     files = files_of(args.img)
-    outputs.spare(files, {**dict(drawings), '--features': args.features})
+    outputs.spare_inputs(files, {**dict(drawings), 'features': args.features})
     models = open_all(args, default_names, complain)
     drawn = []
     for first in range(0, len(files), BATCH):
@@ -202,7 +208,7 @@ def predict(args, default_names=None):
     if models[0].features:
         models[0].features.write()
     for option, path in drawings if drawn else ():
-        explained = option == '--explain'
+        explained = option == 'explain'
         explanations.draw(option, path, drawn, explained or args.shift is not None, explained, args.shift)
     return 1 if complaints else 0
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ibnnet_mx.cli.options import Parser, run
-from ibnnet_mx.files.outputs import spare, writable
+from ibnnet_mx.files.outputs import check_writable, spare_inputs
 from ibnnet_mx.shift import NAMES, apply, chosen
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
@@ -85,8 +85,8 @@ def draw(args: argparse.Namespace) -> None:
         raise ValueError(f'--size {args.size} must be from 8 to 1024')
     if args.seed < 0:
         raise ValueError(f'--seed {args.seed} must not be below 0')
-    spare([args.picture], {'SHEET': args.sheet})
-    writable('SHEET', args.sheet)
+    spare_inputs([args.picture], {'SHEET': args.sheet})
+    check_writable('SHEET', args.sheet)
     usual = [(name, level) for name in NAMES for level in (1, 3, 5)]
     wanted = usual if args.shift is None else chosen(args.shift)
     paper = drawn(square(args.picture, args.size), wanted, args.seed)

@@ -8,6 +8,7 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.convert import names
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.norm import PROGRESS
 
 HEAD = ('fc1_weight', 'fc1_bias')
@@ -39,7 +40,7 @@ def load(net, source, new_head=False, from_plain=False):
     notes = []
     if from_plain:
         if names.plain(wanted) == wanted:
-            raise ValueError('--init-from-plain: the network is a plain one, leave it out')
+            raise OptionError('init_from_plain', None, ': the network is a plain one, leave it out')
         arrays = {key: array for key, array in arrays.items() if not key.endswith(PROGRESS)}  # of other norms
         match = _match(net, arrays, names.plain(wanted))
         match = match._replace(arrays=net.spread(match.arrays))
@@ -50,7 +51,7 @@ def load(net, source, new_head=False, from_plain=False):
     found, heads = _head(params, found, new_head)
     faults = [f for f in match.faults if not (new_head and f.startswith(HEAD))] + _misfits(params, found, match.origin)
     if faults:
-        raise ValueError(_told(net, arrays, wanted, faults, from_plain))
+        raise OptionError(None, None, _told(net, arrays, wanted, faults, from_plain))
     anew = [n for n in params if n.endswith(PROGRESS) and n not in found]
     if anew:
         notes.append(f'{len(anew)} counters and moments that only training needs begin anew')
@@ -113,7 +114,7 @@ def _misfits(params, found, origin):
             continue
         line = f'{origin.get(name, name)} has shape {tuple(array.shape)}, the network needs {params[name].shape}'
         if name in HEAD and array.ndim:
-            line += f' ({len(array)} classes, not {params[name].shape[0]}: --new-head starts a classifier of its own)'
+            line += f' ({len(array)} classes, not {params[name].shape[0]}: `new_head` starts a classifier of its own)'
         lines.append(line)
     return lines
 
@@ -122,7 +123,7 @@ def _told(net, arrays, wanted, faults, from_plain):
     shown = '; '.join(faults[:SHOWN]) + (f'; and {len(faults) - SHOWN} more' if len(faults) > SHOWN else '')
     hint = ''
     if not from_plain and names.plain(wanted) != wanted and not _match(net, arrays, names.plain(wanted)).faults:
-        hint = ' (they are those of the plain network: --init-from-plain starts from it)'
+        hint = ' (they are those of the plain network: `init_from_plain` starts from it)'
     return f'the weights do not fit the network{hint}, {len(faults)} faults: {shown}'
 
 

@@ -6,7 +6,7 @@ train, val = data.record_iters(recipe, 'data', cluster, data.Input(224, mean, st
 from ibnnet_mx.data.files import FILES, check_lists, count_classes, find
 from ibnnet_mx.data.iterator import Evaluation, Iterator
 from ibnnet_mx.data.opening import evaluation_iter, record_iters, val_iter
-from ibnnet_mx.data.pictures import Input, load_crop, load_image, normalised
+from ibnnet_mx.data.pictures import Input, crop_of, load_crop, load_image, normalised
 
 __all__ = [
     'FILES',
@@ -15,6 +15,7 @@ __all__ = [
     'Iterator',
     'check_lists',
     'count_classes',
+    'crop_of',
     'evaluation_iter',
     'find',
     'load_crop',

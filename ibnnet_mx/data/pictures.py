@@ -38,23 +38,37 @@ def load_image(path, source, crop='center'):
 
 
 def load_crop(path, size, crop='center'):
-    """uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
+    """Return uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
 
     crop 'center': the short side to 256/224 of the size, then the centre, as validation does; 'resize': all of the
-    picture, whatever its aspect. ValueError names the file and why it cannot be read.
+    picture, whatever its aspect. Raises ValueError, which names the file and why it cannot be read.
     """
     try:
         payload = Path(path).read_bytes()
         with verify.hushed() as (complaints, _):  # which tell of damage
             picture = decode(payload, complaints)
-        if crop == 'center':
-            cut = view.View(view.usual_short(size))
-            (seen,) = opencv.windows(Pixels(picture), size, cut)
+        return _cut(picture, size, crop)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except PictureError as error:
         raise ValueError(f'{path} {error}') from None
-    if crop != 'center':
+
+
+def crop_of(picture, size, crop='center'):
+    """Return what load_crop() returns, of pixels: uint8 (H, W, 3), RGB. Raises ValueError for other arrays."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise ValueError(f'a picture must be uint8 (H, W, 3), {picture.dtype} {picture.shape} came')
+    try:
+        return _cut(np.ascontiguousarray(picture[..., ::-1]), size, crop)
+    except PictureError as error:
+        raise ValueError(f'a picture of shape {picture.shape} {error}') from None
+
+
+def _cut(picture, size, crop):
+    """Return uint8 (size, size, 3), RGB, of decoded BGR pixels (H, W, 3)."""
+    if crop == 'center':
+        (seen,) = opencv.windows(Pixels(picture), size, view.View(view.usual_short(size)))
+    else:
         shrinks = min(picture.shape[:2]) > size
         method = cv2.INTER_AREA if size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
         seen = cv2.resize(picture, (size, size), interpolation=method)

@@ -166,3 +166,16 @@ def leave(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+class Planned(NamedTuple):
+    """The devices of a command line, counted without being opened. contexts: one each of this process."""
+
+    contexts: range
+    devices: int
+
+
+def planned(kvstore: str, gpus: str = '', cpus: int = 1) -> Planned:
+    """Return how many devices a run would have here and over all its workers."""
+    count = max(len(gpus.split(',')) if gpus else cpus, 1)
+    return Planned(range(count), count * workers(kvstore))

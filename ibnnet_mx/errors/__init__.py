@@ -34,7 +34,22 @@ class OptionError(ValueError):
         head = [] if self.option is None else [name_of(self.option)]
         if self.option is not None and command_value(self.value):
             head.append(command_value(self.value))
-        return _sentence(head, REFERENCE.sub(lambda found: name_of(found[1]), self.advice))
+        return _sentence(head, dashed(self.advice, name_of))
+
+    @property
+    def markup(self) -> str:
+        """The sentence with its option in backticks, for the advice of another error."""
+        return self.told(lambda option: f'`{option}`')
+
+
+def markup(error: Exception) -> str:
+    """Return an error's text, its options in backticks, for the advice of another error."""
+    return error.markup if isinstance(error, OptionError) else str(error)
+
+
+def dashed(text: str, name_of: Callable[[str], str]) -> str:
+    """Return a text with the options that stand in it in backticks as name_of() writes them."""
+    return REFERENCE.sub(lambda found: name_of(found[1]), text)
 
 
 def command_value(value: Any) -> str:
@@ -52,3 +67,11 @@ def _sentence(head: list[str], advice: str) -> str:
     if not head:
         return advice
     return ' '.join(head) + ('' if advice[:1] in (':', ',') else ' ') + advice
+
+
+class Stopped(Exception):
+    """A command ends early, as it was asked to. code: its exit code; together: all workers of the job end so."""
+
+    def __init__(self, code: int, text: str, together: bool = False) -> None:
+        super().__init__(text)
+        self.code, self.together = code, together

@@ -1,1 +1,1 @@
-"""The disk and the network: whole files or none, .params bytes, downloads, what can be written. Knows no other room."""
+"""The disk and the network: whole files or none, .params bytes, downloads, and whether a file can be written."""

@@ -20,6 +20,7 @@ from typing import Any, Iterator, NamedTuple
 
 from tqdm import tqdm
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic
 from ibnnet_mx.files.state import WHOLE, Verdict, damaged
 
@@ -30,8 +31,11 @@ BLOCK = 1 << 16
 PASSING = (408, 425, 429)  # the answers below 500 that another try may change
 
 
-class DownloadError(ValueError):
-    """What came, from which URL, and the way out."""
+class DownloadError(OptionError):
+    """A file that cannot be had: the URL, what came, and the way out."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(None, None, text)
 
 
 class Check(NamedTuple):

@@ -7,27 +7,29 @@ import tempfile
 from pathlib import Path
 from typing import Mapping, Sequence
 
+from ibnnet_mx.errors import OptionError
 
-def spare(given: Sequence[str], written: Mapping[str, str | None]) -> None:
-    """ValueError: a file that an option is to write is one of those that are read, or a picture in their class folders.
 
-    given: files and folders that are read. written: {option: file}, None for what is not asked for.
+def spare_inputs(inputs: Sequence[str], outputs: Mapping[str, str | None]) -> None:
+    """Raise OptionError if a file to be written is one that is read, or a picture in a class folder that is read.
+
+    inputs: files and folders that are read. outputs: {option: file}, None if the option is not given.
     """
-    for option, path in written.items():
+    for option, path in outputs.items():
         if path is None or not os.path.isfile(path):
             continue
         file = Path(path).resolve()
-        for one in given:
+        for one in inputs:
             place = Path(one).resolve()
             pictures = place.is_dir() and not any(place.glob('*.rec'))
             if place == file or pictures and place in file.parent.parents:
-                raise ValueError(f'{option} {path} would replace what is read from {one}: name another file')
+                raise OptionError(option, path, f'would replace what is read from {one}: name another file')
 
 
-def writable(option: str, path: str) -> None:
-    """ValueError: a file that an option is to write cannot be. Its folder is made."""
+def check_writable(option: str, path: str) -> None:
+    """Raise OptionError if the file of an option cannot be written. Its folder is made."""
     if os.path.isdir(path):
-        raise ValueError(f'{option} {path} is a folder: name a file')
+        raise OptionError(option, path, 'is a folder: name a file')
     folder = os.path.dirname(os.path.abspath(path))
     try:
         os.makedirs(folder, exist_ok=True)
@@ -36,6 +38,6 @@ def writable(option: str, path: str) -> None:
         if os.path.exists(path):
             open(path, 'ab').close()
     except FileExistsError:
-        raise ValueError(f'{option} {path} cannot be written: {folder} is no folder; name another file') from None
+        raise OptionError(option, path, f'cannot be written: {folder} is no folder; name another file') from None
     except OSError as error:
-        raise ValueError(f'{option} {path} cannot be written: {error.strerror}; name another file') from None
+        raise OptionError(option, path, f'cannot be written: {error.strerror}; name another file') from None

@@ -54,11 +54,16 @@ class _Bytes:
 
 
 def read(path):
-    """{name: array} of a .params file, old encodings included. ValueError names the file and what is wrong with it."""
+    """Return {name: array} of a .params file, old encodings included. Raises ValueError, which names the file."""
     try:
-        data = _Bytes(path, memoryview(Path(path).read_bytes()))
+        return parse(path, Path(path).read_bytes())
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+
+
+def parse(path, content):
+    """Return {name: array} of the bytes of a .params file. Raises ValueError, which names `path`."""
+    data = _Bytes(path, memoryview(content))
     if len(data.data) < 24 or data.unpack('QQ')[0] != LIST:
         raise ValueError(f'{path} is no .params file of mxnet')
     arrays = [data.array() for _ in range(_count(data))]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
-import mxnet as mx
+from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 OPERATORS = ('ibnnet_norm', 'ibnnet_excite')
 
 
 def fused(symbol):
     """The same graph with the ReLUs and sums that alone follow an ibnnet_norm (operators/cpp/norm.cc) taken into it."""
-    graph = json.loads(symbol.tojson(remove_amp_cast=False))
-    nodes, uses = graph['nodes'], _uses(graph)
+    graph = SymbolGraph.of_symbol(symbol)
+    nodes, uses = graph.nodes, graph.uses()
     gone = set()
     for node in nodes:
         at = _norm_before(node, nodes, uses)
@@ -26,15 +24,7 @@ def fused(symbol):
         node.update(
             op=norm['op'], name=norm['name'], attrs={**norm.get('attrs', {}), **sign}, inputs=norm['inputs'] + rest
         )
-    return mx.sym.load_json(json.dumps(_without(graph, gone)))
-
-
-def _uses(graph):
-    """{(node, output): how many read it}"""
-    uses = {}
-    for entry in [given for node in graph['nodes'] for given in node['inputs']] + graph['heads']:
-        uses[tuple(entry[:2])] = uses.get(tuple(entry[:2]), 0) + 1
-    return uses
+    return graph.without(gone).symbol()
 
 
 def _norm_before(node, nodes, uses):
@@ -49,18 +39,3 @@ def _norm_before(node, nodes, uses):
         if alone and 'relu' not in done and (relu or 'add' not in done):
             return place
     return None
-
-
-def _without(graph, gone):
-    """The graph without some nodes that nobody reads any more."""
-    kept = [i for i in range(len(graph['nodes'])) if i not in gone]
-    number = {old: new for new, old in enumerate(kept)}
-    nodes = [dict(graph['nodes'][i]) for i in kept]
-    for node in nodes:
-        node['inputs'] = [[number[i], *rest] for i, *rest in node['inputs']]
-    return {
-        'nodes': nodes,
-        'arg_nodes': [number[i] for i in graph['arg_nodes']],
-        'heads': [[number[i], *rest] for i, *rest in graph['heads']],
-        'attrs': graph.get('attrs', {}),
-    }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-import mxnet as mx
+from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 HALF, WHOLE = 'bfloat16', 'float32'
 HALVED = ('Convolution', 'FullyConnected')  # every input in bfloat16
@@ -17,29 +15,25 @@ def mixed(symbol):
 
     An operator that is not known to compute in bfloat16 is given float32.
     """
-    graph = json.loads(symbol.tojson(remove_amp_cast=False))
-    made = _Graph(graph)
-    for node in graph['nodes']:
+    graph = SymbolGraph.of_symbol(symbol)
+    made = _Casting(graph.nodes)
+    for node in graph.nodes:
         made.add(node)
-    heads = [made.entry(head, WHOLE) for head in graph['heads']]
-    whole = {**graph, 'nodes': made.nodes, 'arg_nodes': made.arguments, 'heads': heads}
-    whole.pop('node_row_ptr', None)
-    return mx.sym.load_json(json.dumps(whole))
+    heads = [made.entry(head, WHOLE) for head in graph.heads]
+    return graph.with_nodes(made.nodes, heads).symbol()
 
 
-class _Graph:
-    """A graph that is being written: of the old nodes in their order, with casts between them."""
+class _Casting:
+    """The nodes of a graph that is being written: the old nodes in their order, with casts between them."""
 
     def __init__(self, old):
-        self.nodes, self.arguments = [], []
+        self.nodes = []
         self._places, self._kinds, self._casts = [], [], {}  # of old nodes: their new places and what they give
-        self._old = old['nodes']
+        self._old = old
 
     def add(self, node):
         kind = self._kind(node)
         inputs = [self.entry(given, self._wanted(node, place, kind)) for place, given in enumerate(node['inputs'])]
-        if node['op'] == 'null':
-            self.arguments.append(len(self.nodes))
         self._places.append(len(self.nodes))
         self._kinds.append(kind)
         self.nodes.append({**node, 'inputs': inputs})

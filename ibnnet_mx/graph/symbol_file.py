@@ -16,6 +16,8 @@ from pathlib import Path
 import mxnet as mx
 from mxnet._ctypes.symbol import _symbol_creator
 
+from ibnnet_mx.graph.symbol_json import SymbolGraph, load_text
+
 ATTRIBUTES = ('attrs', 'attr', 'param')  # of mxnet 1, of 0.8 to 1, and before
 MOST = 1 << 30  # numbers that all layers together may have for two pictures of 64 x 64
 
@@ -24,10 +26,11 @@ def read(path):
     """The network of a -symbol.json up to the logits. ValueError names the file."""
     try:
         text = Path(path).read_text(encoding='utf-8')
-        graph = json.loads(text)
-        _check_places(graph)
-        symbol = mx.sym.load_json(text)
-        _check_operators(json.loads(symbol.tojson()))  # as mxnet has it now: what old files leave out is added
+        document = json.loads(text)
+        _check_places(document)
+        graph = SymbolGraph(document)
+        symbol = load_text(text)
+        _check_operators(SymbolGraph.of_symbol(symbol))  # as mxnet has it now: what old files leave out is added
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, mx.base.MXNetError):
@@ -35,7 +38,7 @@ def read(path):
     if len(symbol.list_outputs()) != 1 or 'data' not in symbol.list_inputs():
         outputs = ', '.join(symbol.list_outputs())
         raise ValueError(f'{path}: a network from the input data to one output is needed, it gives {outputs}')
-    return symbol.get_children()[0] if graph['nodes'][graph['heads'][0][0]]['op'] == 'SoftmaxOutput' else symbol
+    return symbol.get_children()[0] if graph.nodes[graph.heads[0][0]]['op'] == 'SoftmaxOutput' else symbol
 
 
 def check_size(symbol, shapes):
@@ -84,8 +87,8 @@ def _check_places(graph):
 
 def _check_operators(graph):
     """ValueError: an operator with more or fewer inputs than it has, or an edge from an output that it has not."""
-    nodes, outputs = graph['nodes'], []
-    for node in nodes:
+    outputs: list[int] = []
+    for node in graph.nodes:
         count = 1
         if node['op'] != 'null':
             own = [(key, value) for key, value in node.get('attrs', {}).items() if not key.startswith('__')]
@@ -95,7 +98,7 @@ def _check_operators(graph):
         outputs.append(count)
         for source, output, *_ in node['inputs']:
             _place(output, outputs[source])
-    for source, output, *_ in graph['heads']:
+    for source, output, *_ in graph.heads:
         _place(output, outputs[source])
 
 

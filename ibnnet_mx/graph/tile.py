@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from ast import literal_eval
 
-import mxnet as mx
+from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 MULTIPLE = 32  # of which both channel counts must be: operators/cpp/winograd.h
 WANTED = {  # what a Convolution must be: value, and what it is where nothing is said
@@ -24,18 +23,18 @@ def tiled(symbol):
 
     Its results differ from theirs as those of sums in another order do.
     """
-    graph = json.loads(symbol.tojson(remove_amp_cast=False))
-    for node in graph['nodes']:
-        if node['op'] == 'Convolution' and _fits(node.get('attrs', {}), graph['nodes'][node['inputs'][1][0]], graph):
+    graph = SymbolGraph.of_symbol(symbol)
+    for node in graph.nodes:
+        if node['op'] == 'Convolution' and _fits(node.get('attrs', {}), graph.nodes[node['inputs'][1][0]], graph):
             node.update(op='ibnnet_winograd', attrs={k: v for k, v in node['attrs'].items() if k.startswith('__')})
-    return mx.sym.load_json(json.dumps(graph))
+    return graph.symbol()
 
 
 def _fits(attrs, weight, graph):
     if any(_value(attrs.get(key), usual) != wanted for key, (wanted, usual) in WANTED.items()):
         return False
     while weight['op'] == 'ibnnet_centre':  # of MABN: its result has its input's shape
-        weight = graph['nodes'][weight['inputs'][0][0]]
+        weight = graph.nodes[weight['inputs'][0][0]]
     shape = _value(weight.get('attrs', {}).get('__shape__'), ())
     return len(shape) == 4 and shape[0] % MULTIPLE == shape[1] % MULTIPLE == 0 < min(shape[:2])
 

@@ -6,7 +6,7 @@ from statistics import mean
 
 from tqdm import tqdm
 
-from ibnnet_mx import shift
+from ibnnet_mx import data, shift
 from ibnnet_mx.inference.evaluation import finite
 from ibnnet_mx.metrics import classification
 
@@ -19,8 +19,6 @@ def measure(models, pictures, wanted, workers, seed=0):
     models: with predict and input as evaluation.report() has them, all of one size. pictures: data.Evaluation of raw
     pixels. wanted: (name, severity) pairs. workers: shift.Workers. Every model sees the same pictures.
     """
-    from ibnnet_mx import data
-
     found = {}
     with tqdm(total=(1 + len(wanted)) * pictures.steps, unit=' batches', disable=None) as bar:
         for name, severity in [CLEAN, *wanted]:
@@ -74,7 +72,7 @@ def _ratio(ours, theirs, less=(0.0, 0.0)):
     return (mean(ratios), None) if ratios else (None, 'none of the shifts is one of the 15 corruptions')
 
 
-def report(found, labels, seed):
+def report_of(found, labels, seed):
     """What --json prints under 'shift'; found: of measure() for the model, and the baseline where there is one.
 
     mean: over all names; with a baseline also mCE and relative_mCE of arXiv:1903.12261 over the corruptions among them,

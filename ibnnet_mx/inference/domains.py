@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from statistics import mean
 
+from ibnnet_mx.errors import OptionError
+
 COLUMNS = (('top1', 'top-1, %', 100), ('cross_entropy', 'cross entropy', 1), ('calibration_error', 'ECE, %', 100))
 
 
-def read(words):
+def read_domains(words):
     """{name: DATA} of NAME=DATA words. ValueError names --domains and the word."""
     found = {}
     for word in words:
         name, equals, path = word.partition('=')
         if not (name and equals and path):
-            raise ValueError(f'--domains {word}: write NAME=DATA, such as photo=photo.rec')
+            raise OptionError('domains', word, ': write NAME=DATA, such as photo=photo.rec')
         if name == 'mean':
-            raise ValueError(f'--domains {word}: the last row is called mean, give it another name')
+            raise OptionError('domains', word, ': the last row is called mean, give it another name')
         if name in found:
-            raise ValueError(f'--domains {word}: {name} is there twice')
+            raise OptionError('domains', word, f': {name} is there twice')
         found[name] = path
     return found
 
 
-def report(reports, theirs=None):
+def report_of(reports, theirs=None):
     """What --json prints: the report of each domain, the means over domains, and the domain of the lowest top-1.
 
     reports: {name: dict of evaluation.report()}; theirs: the same of a baseline.
@@ -34,7 +36,7 @@ def report(reports, theirs=None):
     worst = min(reports, key=lambda name: reports[name]['top1'])
     found = dict(domains=reports, mean=means, worst=worst)
     if theirs is not None:
-        found['baseline'] = report(theirs)
+        found['baseline'] = report_of(theirs)
     return found
 
 

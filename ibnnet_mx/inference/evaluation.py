@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
-from ibnnet_mx import models
-from ibnnet_mx.inference.source import PIXELS as CONVENTIONS
+from ibnnet_mx import data, models
+from ibnnet_mx.inference.opening import PIXELS as CONVENTIONS
 from ibnnet_mx.metrics import classification, diagnosis
 
 SAMPLE = 100  # pictures that are tried under other conventions where the network fails
@@ -31,18 +32,17 @@ class Sample:
         self.data, self.labels, self.rows = [], [], 1
 
     def passing(self, batches):
-        for number, (data, label, real) in enumerate(batches):
+        for number, (pictures, label, real) in enumerate(batches):
             if real and number % self._every == 0:
                 kept = np.unique(np.linspace(0, real - 1, self._each).astype(int))
                 centre = 4 if self._crops > 1 else 0  # of the ten crops
-                self.data.append(data.asnumpy()[kept * self._crops + centre])
+                self.data.append(pictures.asnumpy()[kept * self._crops + centre])
                 self.labels.append(label[kept])
-                self.rows = max(self.rows, data.shape[0])
-            yield data, label, real
+                self.rows = max(self.rows, pictures.shape[0])
+            yield pictures, label, real
 
     def measure(self, model, source):
         """diagnosis.Measure: (convention, planes as BGR) -> right pictures, pictures."""
-        import mxnet as mx
 
         def planes(values):
             return np.array(values, np.float32).reshape(1, 3, 1, 1)
@@ -74,8 +74,6 @@ def class_keys(count, names):
 
 def open_pictures(model, path, source, batch_size, resize=None, crops=1, options=None, raw=False):
     """data.Evaluation whose labels are classes of the network, by their names where both sides have them; remarks."""
-    from ibnnet_mx import data
-
     pictures = data.evaluation_iter(path, source, batch_size, resize, crops, options, raw)
     names = diagnosis.Names(pictures.names if pictures.classes == len(pictures.names) else (), model.names)
     try:
@@ -89,8 +87,8 @@ def open_pictures(model, path, source, batch_size, resize=None, crops=1, options
     return pictures, list(filter(None, [diagnosis.matching(names)]))
 
 
-def report(*args, **rest):
-    """What --json prints: measure() alone with the numbers."""
+def report_of(*args, **rest):
+    """Return what --json prints: measure() without the Result."""
     return measure(*args, **rest)[0]
 
 
@@ -108,7 +106,7 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         diagnosis.refuse_labels(labels, model.classes, model.label, pictures.path)
         sample = Sample(pictures)
         batches = tqdm(sample.passing(pictures.epoch()), total=pictures.steps, unit=' batches', disable=None)
-        result = classification.evaluate(model.predict, batches, crops)
+        result = classification.evaluate(model.predict, batches, classification.Tally(), crops).result()
         names = diagnosis.Names(pictures.names, model.names)
         measure, now = sample.measure(model, source), convention(source)
         remarks += diagnosis.diagnose(result, pictures.classes, names, measure, now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 from mxnet import autograd
 
 from ibnnet_mx import convert
+from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 CONVOLUTIONS = ('Convolution', 'Deconvolution')
 MAPS = 'gradcam_maps'
@@ -30,7 +30,7 @@ class GradCam:
         logits, self._arrays = convert.prediction(net)
         if isinstance(logits, list):
             raise ValueError('logits alone can be explained: the network gives several results')
-        graph = json.loads(logits.tojson(remove_amp_cast=False))
+        graph = SymbolGraph.of_symbol(logits)
         shapes = {name: array.shape for name, array in self._arrays.items()}
         maps = _last_maps(logits, graph, dict(shapes, data=(1, 3, size, size)))
         if maps is None:
@@ -38,7 +38,7 @@ class GradCam:
         number, body = maps
         context = next(iter(self._arrays.values())).context
         try:
-            self._body, self._head = _Compiled(body), _Compiled(_from(graph, number))
+            self._body, self._head = _Compiled(body), _Compiled(graph.from_node(number, MAPS))
             self(mx.nd.zeros((1, 3, size, size), ctx=context), [0])
         except mx.base.MXNetError:  # of many lines, about mxnet's own sources
             raise ValueError('mxnet has no gradient of a layer between its maps and its logits') from None
@@ -76,38 +76,20 @@ def _last_maps(logits, graph, shapes):
     for entry, shape in zip(internals, internals.infer_shape(**shapes)[1] or ()):  # none where some stay unknown
         found.setdefault(entry.name, (entry, shape))
     for number in reversed(_cuts(graph)):
-        entry, shape = found.get(graph['nodes'][number]['name'], (None, ()))
+        entry, shape = found.get(graph.nodes[number]['name'], (None, ()))
         if len(shape) == 4 and math.prod(shape[2:]) > 1:
             return number, entry
     return None
 
 
 def _cuts(graph):
-    """Numbers of the nodes behind a convolution whose first output alone connects the data with the head."""
-    nodes, last = graph['nodes'], {}
-    for number, node in enumerate(nodes):
-        last.update((given[0], number) for given in node['inputs'])
-    beside = {given[0] for node in nodes for given in node['inputs'] if given[1] != 0}
-    seen, convolved, live, cuts = set(), set(), set(), []
-    for number, node in enumerate(nodes):
-        inputs = {given[0] for given in node['inputs']}
-        if node['name'] != 'data' and not seen & inputs:
-            continue
-        seen.add(number)
-        if node['op'] in CONVOLUTIONS or convolved & inputs:
+    """Return the numbers of the nodes behind a convolution whose first output alone connects the data with the head."""
+    convolved = set()
+    for number in sorted(graph.downstream()):
+        if graph.nodes[number]['op'] in CONVOLUTIONS or convolved.intersection(graph.inputs_of(number)):
             convolved.add(number)
-        live = {i for i in live if last[i] > number} | ({number} if number in last else set())
-        if live == {number} and number in convolved and number not in beside:
-            cuts.append(number)
-    return cuts
-
-
-def _from(graph, number):
-    """The symbol from MAPS, in the place of a node, to the head."""
-    nodes = [dict(op='null', name=MAPS, inputs=[]) if i == number else node for i, node in enumerate(graph['nodes'])]
-    variables = [i for i, node in enumerate(nodes) if node['op'] == 'null']
-    whole = {key: value for key, value in graph.items() if key != 'node_row_ptr'}
-    return mx.sym.load_json(json.dumps(dict(whole, nodes=nodes, arg_nodes=variables)))
+    other_outputs = {source for node in graph.nodes for source, output, *_ in node['inputs'] if output != 0}
+    return [number for number in graph.cuts() if number in convolved and number not in other_outputs]
 
 
 def enlarged(heat, size):

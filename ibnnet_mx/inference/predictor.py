@@ -1,140 +1,174 @@
-"""A network that looks at picture files: the pixels it sees, its most probable classes, and where they lie."""
+"""A network that looks at pictures: the pixels it sees, its most probable classes, and where they lie."""
 
 from __future__ import annotations
 
 import difflib
+import io
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ibnnet_mx import convert, data
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic, outputs
+from ibnnet_mx.inference import gradcam, opening
+from ibnnet_mx.inference.opening import Opening
 
 
-class Seen(NamedTuple):
+class Result(NamedTuple):
     """What one network makes of a picture.
 
-    network: what the user called it. crop: uint8 (S, S, 3), RGB, what it saw. top: rows of (label, name, probability),
-    the most probable first. heat: float32 (h, w) of the class `why`, None where nothing is to be explained.
+    network: the network's label. crop: uint8 (S, S, 3), RGB, the pixels it saw. top: rows of (label, name,
+    probability), the most probable first. heat: float32 (h, w) of the class `explained`, None if nothing was to be
+    explained.
     """
 
     network: str
-    crop: Any
+    crop: np.ndarray
     top: list
     heat: Any = None
-    why: str = ''
+    explained: str = ''
 
 
-class Classifier:
-    """A network ready to classify picture files.
+class Predictor:
+    """A network ready to answer.
 
-    found: source.Source. crop: 'center', or 'resize' for all of the picture; unset: as in training, resize where that
-    is not known. names: of the classes.
+        predictor = Predictor.open('model/net', epoch=10)
+        for result in predictor(['cat.jpg', 'dog.jpg'], top=3):
+            print(result.top)
+
+    network: opening.Opening. crop: 'center', or 'resize' for all of the picture; None: as in training, 'resize' if that
+    is not known. names: of the classes, 'class 3' for a class without one.
     """
 
-    def __init__(self, found, crop=None):
-        self.found, self.crop = found, crop or ('center' if found.centred else 'resize')
-        self.names, self.classes = found.names, found.classes
-        self.features = None
+    def __init__(self, network: Opening, crop: str | None = None) -> None:
+        self.network, self.crop = network, crop or ('center' if network.centred else 'resize')
+        self.names = network.names or [f'class {number}' for number in range(network.classes)]
+        self.features: Features | None = None
         self._explainer, self._label = None, None
 
-    def explain(self, wanted=None):
-        """From now on pictures are explained, for their top class or a wanted one. ValueError: why they cannot be."""
-        from ibnnet_mx.inference import gradcam
+    @classmethod
+    def open(cls, prefix: str, epoch: int = 0, context: Any = None, crop: str | None = None) -> Predictor:
+        """Return the Predictor of a checkpoint. context: mxnet's device, the CPU if it is not given."""
+        return cls(opening.open_checkpoint(prefix, epoch, context), crop)
 
-        found = self.found
-        if found.net is None:
-            raise ValueError(
-                f'--explain: {found.label} gives logits alone, and no gradients, which weigh the maps; use what it was '
-                'made from, by --prefix or --weights'
+    @classmethod
+    def open_weights(cls, path: str, model: str | None = None, context: Any = None) -> Predictor:
+        """Return the Predictor of a file of weights. model: the network's name; None: what the arrays fit."""
+        return cls(opening.open_weights(path, model, context=context))
+
+    @classmethod
+    def open_onnx(cls, path: str, pixels: str | None = None) -> Predictor:
+        """Return the Predictor of an .onnx file. pixels: 'raw' or 'imagenet', if the file does not say it."""
+        return cls(opening.open_onnx(path, pixels))
+
+    def __call__(self, pictures: list, top: int = 5) -> list[Result]:
+        """Return a Result for each picture: a file's path, or uint8 (H, W, 3) in RGB.
+
+        Raises ValueError, which names the file, for a picture that cannot be read.
+        """
+        if not pictures:
+            return []
+        return self.look([str(picture) for picture in pictures], np.stack([self.load(p) for p in pictures]), top)
+
+    def explain(self, wanted: str | None = None) -> None:
+        """From now on explain pictures for their top class, or for a wanted one.
+
+        Raises OptionError for explain or explain_class if that cannot be done.
+        """
+        network = self.network
+        if network.net is None:
+            raise OptionError(
+                'explain',
+                None,
+                f': {network.label} gives logits alone, and no gradients, which weigh the maps; use what it was '
+                'made from, by `prefix` or `weights`',
             )
-        self._label = None if wanted is None else number_of(wanted, self.names, found.label)
+        self._label = None if wanted is None else number_of(wanted, self.names, network.label)
         try:
-            self._explainer = gradcam.GradCam(found.net, found.size)
+            self._explainer = gradcam.GradCam(network.net, network.size)
         except ValueError as error:
-            raise ValueError(f'--explain: {found.label}: {error}') from None
+            raise OptionError('explain', None, f': {network.label}: {error}') from None
 
-    def load(self, path):
-        """uint8 (S, S, 3), RGB: what the network sees of a picture file."""
-        from ibnnet_mx import data
+    def load(self, picture: Any) -> np.ndarray:
+        """Return uint8 (S, S, 3), RGB: what the network sees of a picture file, or of pixels (H, W, 3) in RGB."""
+        if isinstance(picture, np.ndarray):
+            return data.crop_of(picture, self.network.size, self.crop)
+        return data.load_crop(picture, self.network.size, self.crop)
 
-        return data.load_crop(path, self.found.size, self.crop)
-
-    def look(self, files, crops, top, explained=0):
-        """[Seen] of crops, uint8 (n, S, S, 3): so many classes of each, and an explanation of so many of the first."""
-        from ibnnet_mx import data
-
-        x = data.normalised(crops, self.found.input)
-        logits = self.features.logits(files, x) if self.features else self.found.predict(x)
+    def look(self, files: list, crops: np.ndarray, top: int, explained: int = 0) -> list[Result]:
+        """Return the Results of crops, uint8 (n, S, S, 3): `top` classes each; the first `explained` get a heat map."""
+        x = data.normalised(crops, self.network.input)
+        logits = self.features.logits(files, x) if self.features else self.network.predict(x)
         rows = probabilities(logits)
         orders = [row.argsort()[::-1][:top] for row in rows]
-        classes = [int(order[0]) if self._label is None else self._label for order in orders]
+        labels = [int(order[0]) if self._label is None else self._label for order in orders]
         heats = [None] * len(crops)
         if self._explainer and explained:
-            heats[:explained] = self._explainer(x[:explained].as_in_context(self.found.ctx), classes[:explained])
+            heats[:explained] = self._explainer(x[:explained].as_in_context(self.network.context), labels[:explained])
         return [
-            Seen(
-                self.found.label,
+            Result(
+                self.network.label,
                 crop,
                 [(int(i), self.names[i], float(row[i])) for i in order],
                 heat,
                 self.names[label],
             )
-            for crop, row, order, heat, label in zip(crops, rows, orders, heats, classes)
+            for crop, row, order, heat, label in zip(crops, rows, orders, heats, labels)
         ]
 
 
-def probabilities(logits):
-    """float64 (n, classes)."""
-    import numpy as np
-
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax of each row, float64 (n, classes)."""
     values = logits.astype(np.float64)
     with np.errstate(invalid='ignore'):  # logits may be infinite; NaN is told later
         values = np.exp(values - values.max(axis=1, keepdims=True))
         return values / values.sum(axis=1, keepdims=True)
 
 
-def number_of(text, names, network):
-    """The class that --explain-class means: one that alone has that name, else that number."""
+def number_of(text: str, names: list, network: str) -> int:
+    """Return the class that a text means: the only one with that name, else the one with that number.
+
+    Raises OptionError for explain_class.
+    """
     if names.count(text) == 1:
         return names.index(text)
     if text in names:
-        raise ValueError(
-            f'--explain-class {text}: {names.count(text)} classes of {network} have that name: give a number'
-        )
+        count = names.count(text)
+        raise OptionError('explain_class', text, f': {count} classes of {network} have that name: give a number')
     if text in map(str, range(len(names))):
         return int(text)
     near = difflib.get_close_matches(text, names, 3)
     hint = f'did you mean {" or ".join(near)}?' if near else f'use a name, or a number from 0 to {len(names) - 1}'
-    raise ValueError(f'--explain-class {text}: {network} has no such class; {hint}')
+    raise OptionError('explain_class', text, f': {network} has no such class; {hint}')
 
 
 class Features:
-    """What --features collects: the embedding of every picture that could be read."""
+    """The embeddings that --features collects, one of every picture that could be read.
 
-    def __init__(self, path, found):
-        from ibnnet_mx import convert
+    path: an .npz file. network: opening.Opening. Raises OptionError for features.
+    """
 
+    def __init__(self, path: str, network: Opening) -> None:
         if not path.endswith('.npz'):
-            raise ValueError(f'--features {path}: the name must end in .npz')
-        if found.net is None:
-            raise ValueError(f'--features: {found.label} gives logits alone; use --prefix or --weights')
-        outputs.writable('--features', path)
-        self._path, self._model, self._ctx = path, found.model, found.ctx
-        self._net, self._files, self._rows = convert.with_embedding(found.net), [], []
+            raise OptionError('features', path, ': the name must end in .npz')
+        if network.net is None:
+            raise OptionError('features', None, f': {network.label} gives logits alone; use `prefix` or `weights`')
+        outputs.check_writable('features', path)
+        self._path, self._model, self._context = path, network.model, network.context
+        self._net, self._files, self._rows = convert.with_embedding(network.net), [], []
         self._net.hybridize()
 
-    def logits(self, files, x):
-        """numpy (n, classes) of NDArray (n, 3, S, S)."""
-        logits, rows = self._net(x.as_in_context(self._ctx))
+    def logits(self, files: list, x: Any) -> np.ndarray:
+        """Return the logits (n, classes) of an NDArray (n, 3, S, S), and keep the embeddings."""
+        logits, rows = self._net(x.as_in_context(self._context))
         self._files += files
         self._rows.append(rows.asnumpy())
         return logits.asnumpy()
 
-    def write(self):
-        """embedding float32 (n, C), files (n,), model."""
-        import io
-
-        import numpy as np
-
-        data = io.BytesIO()
+    def write(self) -> None:
+        """Write embedding float32 (n, C), files (n,) and model."""
+        content = io.BytesIO()
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 0), np.float32)
-        np.savez(data, embedding=rows, files=np.array(self._files), model=self._model)
-        atomic.write_file(self._path, data.getvalue())
+        np.savez(content, embedding=rows, files=np.array(self._files), model=self._model)
+        atomic.write_file(self._path, content.getvalue())

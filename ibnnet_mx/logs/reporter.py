@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
+from ibnnet_mx.errors import dashed
 from ibnnet_mx.logs.lines import BATCH, RATE, SHORT, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
 
 
@@ -47,15 +48,21 @@ class Reporter:
 
     Metrics, any set of them, have their names in the log: accuracy, top_k_accuracy_5, cross-entropy.
     rank: of this worker; all but the first tell warnings alone, and write a file of their own, log-1.txt of log.txt.
+    name_of: how options that stand in backticks in a line are written; by default as Python does.
     ValueError: the log file or TensorBoard's folder cannot be written, or tensorboardX is missing.
     """
 
     def __init__(
-        self, frequent: int = 50, log_file: str | None = None, tensorboard: str | None = None, rank: int = 0
+        self,
+        frequent: int = 50,
+        log_file: str | None = None,
+        tensorboard: str | None = None,
+        rank: int = 0,
+        name_of: Callable[[str], str] = str,
     ) -> None:
         if frequent < 1:
             raise ValueError(f'--frequent {frequent}: the batches from one log line to the next, 1 or more')
-        self.frequent = frequent
+        self.frequent, self._name_of = frequent, name_of
         self._stderr = _StderrHandler()
         self._handlers: list[logging.Handler] = [self._stderr]
         if rank:
@@ -124,10 +131,10 @@ class Reporter:
         self._plot(epoch, 'validation', metrics)
 
     def info(self, text: str) -> None:
-        self._logger.info(text)
+        self._logger.info(dashed(text, self._name_of))
 
     def warn(self, text: str) -> None:
-        self._logger.warning(text)
+        self._logger.warning(dashed(text, self._name_of))
 
     def close(self) -> None:
         """Puts the logger back as it was."""

@@ -1,1 +1,1 @@
-"""Scores and reports of classification from numpy arrays, and why a result is near chance. Imports nothing of the package."""
+"""Scores and reports of classification from numpy arrays, and why a result is near chance."""

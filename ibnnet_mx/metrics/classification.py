@@ -104,7 +104,7 @@ def confidences(logits: np.ndarray) -> np.ndarray:
 
 
 class Tally:
-    """What a network has said of the batches so far, for its Result."""
+    """The predictions and sums of scores of the batches so far."""
 
     def __init__(self) -> None:
         self._labels: list[np.ndarray] = []
@@ -121,8 +121,12 @@ class Tally:
         self._classes = logits.shape[1]
         self._total = {name: self._total.get(name, 0.0) + value for name, value in scores(logits, labels).items()}
 
+    def sums(self) -> dict[str, float]:
+        """Return {score: sum over the pictures, 'samples': how many these are}."""
+        return dict(self._total, samples=float(sum(map(len, self._labels))))
+
     def result(self) -> Result:
-        """ValueError where there was no picture."""
+        """Return the Result of all batches. Raises ValueError if there was no picture."""
         if not self._labels:
             raise ValueError('none of the pictures could be read, so that there is nothing to evaluate')
         every = np.concatenate(self._labels)
@@ -131,13 +135,23 @@ class Tally:
         return Result(every, np.concatenate(self._predicted), self._classes, *facts, np.concatenate(self._confidence))
 
 
-def evaluate(predict: Callable[[Any], np.ndarray], batches: Iterable[tuple[Any, Any, int]], crops: int = 1) -> Result:
-    """The Result of predict: data of n x crops pictures -> logits (n x crops, classes), for any size of batches.
+def evaluate(
+    predict: Callable[[Any], np.ndarray],
+    batches: Iterable[tuple[Any, Any, int]],
+    tally: Any,
+    crops: int = 1,
+    between: Callable[[], object] | None = None,
+) -> Any:
+    """Add what predict says of all batches to a tally, and return the tally.
 
-    batches: (data, label, real), of which only the first `real` pictures count. ValueError where there is none at all.
+    predict: data of n x crops pictures -> outputs (n x crops, classes), for any size of batches. batches: (data, label,
+    real), of which only the first `real` pictures count. tally: Tally or the like. between: called after each batch.
     """
-    tally = Tally()
     for data, label, real in batches:
         if real:
-            tally.add(over_crops(predict(data), crops)[:real], label[:real].astype(np.int64))
-    return tally.result()
+            outputs = over_crops(predict(data), crops)[:real]
+            labels = label if isinstance(label, np.ndarray) else label.asnumpy()
+            tally.add(outputs, labels[:real].astype(np.int64))
+        if between is not None:
+            between()
+    return tally

@@ -175,7 +175,7 @@ def split_name(name: str) -> tuple[str, int | None]:
 def find(name: str, depth: int | None = None) -> Model:
     """The model of a full name ('resnet50_ibn_a'), or of a family and a depth ('resnet_ibn_a', 50).
 
-    Raises OptionError for a family that does not exist, no depth at all, or a depth beside a name that already holds another.
+    Raises OptionError for an unknown family, for no depth at all, and for a depth beside a name that holds another.
     """
     family, own = split_name(name)
     if family not in MODELS:

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import os
-import warnings
 
+import cv2
 import numpy as np
 
-from ibnnet_mx.cli.plot import SUFFIXES
-from ibnnet_mx.files import outputs
+from ibnnet_mx.inference import gradcam
+from ibnnet_mx.report.figures import save_figure
 
 MOST = 12  # pictures drawn; more would be too small to read
 RED = 0.88  # where 'turbo' is brightest red: the rest is darker than what is less hot
 STRONGEST = 0.65  # how much of the colour covers the picture where it is hottest
 
 
-def check(option, path):
-    """ValueError names the option where a file of this kind cannot be drawn or written, or matplotlib is missing."""
-    if os.path.splitext(path)[1].lower() not in SUFFIXES:
-        raise ValueError(f'{option} {path}: the name must end in {", ".join(SUFFIXES)}')
-    outputs.writable(option, path)
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ValueError(f'{option} needs matplotlib: pip install matplotlib') from None
-
-
 def overlay(crop, heat):
-    """uint8 (S, S, 3): a crop of that shape under the colours of its heat (h, w), enlarged to it.
+    """Return a crop, uint8 (S, S, 3), under the colours of its heat (h, w), which is enlarged to it.
 
-    The hottest place is red; where there is no heat, or it is no number, the crop is as it was.
+    The hottest place is red. A place without heat, or with a heat that is no number, stays as it was.
     """
     from matplotlib import colormaps
-
-    from ibnnet_mx.inference import gradcam
 
     large = gradcam.enlarged(np.nan_to_num(heat, nan=0, posinf=0), crop.shape[0])
     share = (large / (large.max() or 1))[:, :, None]
@@ -42,11 +29,11 @@ def overlay(crop, heat):
 
 
 def draw(option, path, results, seen=False, heat=False, shift=None):
-    """Writes path. results: (picture file, [classifier.Seen of each network]), the first MOST of them are drawn.
+    """Draw the first MOST pictures. results: (picture file, [predictor.Result of each network]).
 
-    seen: the pixels that the first network saw in the place of the file. heat: the overlay of each network too. shift:
-    what was made of the pictures, to be told beside their names.
-    ValueError names the option where the file cannot be written.
+    seen: draw the pixels that the first network saw instead of the file. heat: draw the overlay of each network too.
+    shift: what was made of the pictures, written beside their names. option: the file's option, for errors.
+    Raises OptionError if the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -61,25 +48,12 @@ def draw(option, path, results, seen=False, heat=False, shift=None):
         places = iter(row[1:])
         for view in views:
             if heat:
-                _picture(next(places), overlay(view.crop, view.heat), f'for {_short(view.why, 30)}')
+                _picture(next(places), overlay(view.crop, view.heat), f'for {_short(view.explained, 30)}')
             _bars(next(places), view.top, view.network if several else '')
-    save(option, path, figure)
-
-
-def save(option, path, figure):
-    """Writes a figure, its folder too. ValueError names the option where it cannot be written."""
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Glyph')  # names of classes in letters that the font has not
-            figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise ValueError(f'{option} {path} cannot be written: {error.strerror}; name another file') from None
+    save_figure(option, path, figure)
 
 
 def _photograph(file):
-    import cv2
-
     return cv2.imread(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[:, :, ::-1]
 
 

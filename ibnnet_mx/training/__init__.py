@@ -1,1 +1,1 @@
-"""Training: the step, the epoch, what is saved and when. A Trainer is handed its parts: network, recipe, cluster, objective."""
+"""Training: the step, the epoch, what is saved and when. A Trainer is handed its parts."""

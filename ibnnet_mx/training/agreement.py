@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ibnnet_mx import norm
+from ibnnet_mx.errors import OptionError
 
 
-def check(run, train, val):
+def check_workers(run, train, val):
     """ValueError where another worker has other options, records or weights than worker 0. For all workers.
 
     run: trainer.Trainer, with what it begins with; train, val: data.Iterator.
@@ -22,13 +23,15 @@ def check(run, train, val):
         'devices': str(len(cluster.contexts)),
     }
     for rank, names in cluster.differing(facts).items():
-        raise ValueError(
+        raise OptionError(
+            None,
+            None,
             f'worker {rank} has not the same {", ".join(names)} as worker 0: all need the same command, the same '
-            'records in --data-dir and the same checkpoints at --model-prefix'
+            'records in `data_dir` and the same checkpoints at `model_prefix`',
         )
 
 
-def hold(run):
+def hold_weights(run):
     """Workers on unlike processors may differ in last bits after a while; then all go on from worker 0's. For all."""
     weights, cluster = _weights(run), run.cluster
     apart = cluster.differing({'weights': weights})

@@ -20,6 +20,9 @@ from typing import NamedTuple
 
 import mxnet as mx
 
+from ibnnet_mx.errors import OptionError
+from ibnnet_mx.graph.symbol_json import SymbolGraph
+
 WARMUP, MEASURED = 2, 3
 ENDINGS = ('.json', '.png')
 COLOURS = {  # kind: its colour in the picture
@@ -92,9 +95,7 @@ class Clock:
 
     def graph(self, symbol):
         """Types of the nodes of a graph that will be hooked."""
-        self._types.update(
-            (node['name'], node['op']) for node in json.loads(symbol.tojson(remove_amp_cast=False))['nodes']
-        )
+        self._types.update((node['name'], node['op']) for node in SymbolGraph.of_symbol(symbol).nodes)
 
     def hook(self, name, *_):
         """After each result of a node; its name comes with endings, such as bn1_fwd_mirror_backward_output0."""
@@ -195,7 +196,7 @@ def full_batches(train, epoch):
             if real and data.shape[0] == rows:
                 yield data, label
         if before is None and rows is None:
-            raise ValueError('--profile: an epoch has no batch with a good picture')
+            raise OptionError('profile', None, ': an epoch has no batch with a good picture')
 
 
 def measure(step, watch, batches, net):
@@ -224,16 +225,18 @@ def measure(step, watch, batches, net):
     return Profile(name, size, 1e3 * median(whole), 1e3 * fmean(waiting), clock.layers.stages, found)
 
 
-def check(path):
-    """ValueError: --profile cannot be written to such a file."""
+def check_path(path):
+    """Raise OptionError if a profile cannot be written to such a file."""
     if Path(path).suffix.lower() not in ENDINGS:
-        raise ValueError(f'--profile {path}: the name must end in {" or ".join(ENDINGS)}')
+        raise OptionError('profile', str(path), f': the name must end in {" or ".join(ENDINGS)}')
     if Path(path).suffix.lower() == '.png' and find_spec('matplotlib') is None:
-        raise ValueError('--profile: drawing needs matplotlib, which is missing: pip install matplotlib; or use .json')
+        raise OptionError(
+            'profile', None, ': drawing needs matplotlib, which is missing: pip install matplotlib; or use .json'
+        )
 
 
-def write(profile, path):
-    """As the path's ending says. ValueError: it cannot be written."""
+def write_profile(profile, path):
+    """Write a profile as the path's ending says. Raises OptionError if it cannot be written."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,7 +245,7 @@ def write(profile, path):
         else:
             draw(profile).savefig(path, dpi=150)
     except OSError as error:
-        raise ValueError(f'--profile {path} cannot be written: {error.strerror}; name another file') from error
+        raise OptionError('profile', str(path), f'cannot be written: {error.strerror}; name another file') from error
 
 
 def draw(profile):

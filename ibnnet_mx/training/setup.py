@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ibnnet_mx import norm
+from ibnnet_mx.errors import OptionError
 
 
 def prepare(net, recipe):
@@ -18,19 +19,19 @@ def prepare(net, recipe):
 def freeze(net, names):
     """No gradients for these parts, so that the backward pass ends above them, and no new running statistics."""
     for name in names:
-        for block in _blocks(net, '--freeze', name):
+        for block in _blocks(net, 'freeze', name):
             block.collect_params().setattr('grad_req', 'null')
             norm.freeze_statistics(block)
     if names and not _learns(net):
-        raise ValueError(f'--freeze {",".join(names)} leaves nothing that learns: leave a part out')
+        raise OptionError('freeze', tuple(names), 'leaves nothing that learns: leave a part out')
 
 
 def multiply(net, factors):
     """factors: (part, factor of the learning rate) pairs; of two for one part the later wins."""
     for name, factor in factors:
-        blocks = _blocks(net, '--lr-mult', name)
+        blocks = _blocks(net, 'lr_mult', name)
         if not any(map(_learns, blocks)):
-            raise ValueError(f'--lr-mult {name}={factor:g}: --freeze keeps {name} as it is, leave one of them out')
+            raise OptionError('lr_mult', {name: factor}, f': `freeze` keeps {name} as it is, leave one of them out')
         for block in blocks:
             block.collect_params().setattr('lr_mult', factor)
 
@@ -40,7 +41,7 @@ def _blocks(net, option, name):
     if name == 'body':
         return [block for part, block in parts.items() if part != 'head']
     if name not in parts:
-        raise ValueError(f'{option} {name}: the parts with weights are {", ".join(parts)}; body is all but the head')
+        raise OptionError(option, name, f': the parts with weights are {", ".join(parts)}; body is all but the head')
     return [parts[name]]
 
 

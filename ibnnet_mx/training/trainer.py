@@ -12,37 +12,9 @@ from mxnet.gluon import nn
 
 from ibnnet_mx import norm, recipe
 from ibnnet_mx.metrics import classification
-from ibnnet_mx.metrics.classification import scores
 from ibnnet_mx.training import agreement, memonger, optimiser, profiling, setup, state
-
-
-def evaluate(net, val, cluster, parts=1, between=None):
-    """{metric: mean over all pictures of val}; the padding of the last batch is not counted.
-
-    parts: in how many a context computes its share of a batch, for their memory. between: called after each batch.
-    """
-    total = {'samples': 0.0}
-    for data, label, real in val.epoch():
-        rows = [part for share in cluster.split(data) for part in cluster.cut(share, parts)]
-        logits = np.concatenate([net(part).asnumpy() for part in rows])
-        sums = dict(scores(logits[:real], label.asnumpy()[:real]), samples=float(real))
-        total = {name: total.get(name, 0.0) + value for name, value in sums.items()}
-        if between is not None:
-            between()
-    total = cluster.sum_over_workers(total)
-    samples = total.pop('samples')
-    return {name: value / max(samples, 1.0) for name, value in total.items()}
-
-
-class NotFinite(ValueError):
-    """The loss or the gradient of a batch is not finite: a run that goes on from there is lost."""
-
-    def __init__(self, epoch, batch):
-        super().__init__(
-            f'epoch {epoch}, batch {batch}: the loss or its gradient is not a finite number. Nothing was saved since; '
-            'go on with --retrain and a lower --lr, with --clip-gradient, or with --nan skip or rollback'
-        )
-        self.place = epoch, batch
+from ibnnet_mx.training.finite import NotFinite
+from ibnnet_mx.training.objective import of_classifier
 
 
 class Trainer:
@@ -56,27 +28,25 @@ class Trainer:
     from then on.
     """
 
-    def __init__(self, net, plan, cluster, report, recompute=None, start=None, nan='stop'):
-        self.net, self.recipe, self.cluster, self.report = net, plan, cluster, report
+    def __init__(self, net, wanted, cluster, report, recompute=None, start=None, nan='stop', objective=None):
+        self.net, self.recipe, self.cluster, self.report = net, wanted, cluster, report
         self.nan, self.left_out, self.stage = nan, set(), lambda name: None
         self.go_on(0)
-        self._learning = setup.prepare(net, plan)
-        mx.random.seed(plan.seed)
+        self._learning = setup.prepare(net, wanted)
+        mx.random.seed(wanted.seed)
         net.initialize(ctx=cluster.contexts)
         for line in start(net) if start else ():
             report.info(line)
         net.hybridize(static_alloc=True, static_shape=True)
         self._params = net.collect_params()
         for name, param in self._params.items():
-            param.wd_mult = 0.0 if name.endswith(tuple(plan.no_decay)) else 1.0
-        self._classes = self._params['fc1_bias'].shape[0]
-        self._soft = plan.label_smoothing > 0 or plan.mixup > 0
-        self._loss = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not self._soft)
+            param.wd_mult = 0.0 if name.endswith(tuple(wanted.no_decay)) else 1.0
+        self.objective = objective or of_classifier(net, wanted)
         self._forward_backward = self._plain
         if recompute is not None:
-            self._forward_backward = memonger.Recompute(net, self._loss, recompute, report.info)
-        rates = dict(learning_rate=recipe.lr_at(plan, 0), momentum=plan.mom, wd=plan.wd)
-        optimizer = optimiser.make(plan.optimizer, cluster.contexts, **rates)
+            self._forward_backward = memonger.Recompute(net, self.objective.loss, recompute, report.info)
+        rates = dict(learning_rate=recipe.lr_at(wanted, 0), momentum=wanted.mom, wd=wanted.wd)
+        optimizer = optimiser.make(wanted.optimizer, cluster.contexts, **rates)
         self._updates = cluster.connect(self._params, optimizer)
         self._sums = {}  # of a batch's parts, by context
         self.finite = mx.nd.ones((1,), cluster.contexts[0])
@@ -93,23 +63,13 @@ class Trainer:
     def _plain(self, data, label):
         with autograd.record():
             logits = self.net(data)
-            loss = self._loss(logits, label)
+            loss = self.objective.loss(logits, label)
         loss.backward()
         return loss, logits
 
     def _targets(self, data, label, step):
-        """Labels as classes, or as distributions where smoothing or mixup ask for them; mixup changes data as well."""
-        if not self._soft:
-            return data, label
-        smooth = self.recipe.label_smoothing
-        target = mx.nd.one_hot(label, self._classes, 1 - smooth + smooth / self._classes, smooth / self._classes)
-        if self.recipe.mixup > 0:
-            draw = np.random.RandomState([self.recipe.seed, self.epoch, step])
-            share = draw.beta(self.recipe.mixup, self.recipe.mixup)
-            other = mx.nd.array(draw.permutation(data.shape[0]))
-            data = share * data + (1 - share) * mx.nd.take(data, other)
-            target = share * target + (1 - share) * mx.nd.take(target, other)
-        return data, target
+        """Return the pictures of a batch and their targets; what is drawn for them hangs on seed, epoch and step."""
+        return self.objective.targets(data, label, lambda: np.random.RandomState([self.recipe.seed, self.epoch, step]))
 
     def step(self, data, label, rate, told=None):
         """One update at a learning rate with the mean gradient over all rows. Returns the logits of data by part.
@@ -191,7 +151,9 @@ class Trainer:
     def _watch(self, clock):
         """From now on each operator of a step is waited for and told to a profiling.Clock."""
         if not isinstance(self._forward_backward, memonger.Recompute):
-            self._forward_backward = memonger.Recompute(self.net, self._loss, float('inf'))  # which recomputes nothing
+            self._forward_backward = memonger.Recompute(
+                self.net, self.objective.loss, float('inf')
+            )  # which recomputes nothing
         self._forward_backward.watch(clock)
         self._tick = clock.tick
 
@@ -260,7 +222,7 @@ class Trainer:
         learning = [param for part in self._learning for param in part.collect_params().values()]
         self.cluster.average([param for param in learning if norm.is_state(param)])
         if self.cluster.num_workers > 1:
-            agreement.hold(self)
+            agreement.hold_weights(self)
         total = self.cluster.sum_over_workers(self.sums())
         self.report.sums.samples = int(total.pop('samples'))
         self.report.sums.values = total if self.report.sums.samples else {}
@@ -269,7 +231,7 @@ class Trainer:
         """{metric: sum over this worker's pictures of the epoch so far, 'samples': how many these are}."""
         sums = self.report.sums
         return {
-            **dict.fromkeys(classification.names(self._classes), 0.0),
+            **dict.fromkeys(self.objective.names, 0.0),
             **sums.values,
             'samples': float(sums.samples),
         }
@@ -278,18 +240,26 @@ class Trainer:
         whole = bool(finite.asscalar())
         if whole and logits:
             values = np.concatenate([part.asnumpy() for part in logits])
-            self.report.batch(self.epoch, batch, len(values), scores(values, label.asnumpy()))
+            self.report.batch(self.epoch, batch, len(values), self.objective.scores(values, label.asnumpy()))
         elif not whole and self.nan == 'skip':
             self.report.warn(f'epoch {self.epoch}, batch {batch}: the gradient is not finite, its update was skipped')
         elif not whole:
             raise NotFinite(self.epoch, batch)
 
     def evaluate(self, val, between=None):
-        """{metric: mean over all pictures of val}, told to the report; between() is called after each batch."""
+        """Return {metric: mean over all pictures of val}, and tell the report. between() is called after each batch."""
         begin = time.time()
-        means = evaluate(self.net, val, self.cluster, self.recipe.accumulate, between)
+        tally = classification.evaluate(self._predict, val.epoch(), self.objective.tally(), between=between)
+        sums = self.cluster.sum_over_workers({**dict.fromkeys(self.objective.names, 0.0), **tally.sums()})
+        count = max(sums.pop('samples'), 1.0)
+        means = {name: value / count for name, value in sums.items()}
         self.report.validation(self.epoch - 1, means, time.time() - begin)
         return means
+
+    def _predict(self, data):
+        """Return the outputs of a batch as numpy's, each device's share computed in recipe.accumulate chunks."""
+        chunks = [c for share in self.cluster.split(data) for c in self.cluster.cut(share, self.recipe.accumulate)]
+        return np.concatenate([self.net(chunk).asnumpy() for chunk in chunks])
 
     def states(self):
         """{name: NDArray} of what a checkpoint holds beside the weights: state.states."""

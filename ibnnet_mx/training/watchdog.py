@@ -37,8 +37,8 @@ class Watchdog:
         while not self._done.wait(min(1.0, self._seconds / 4)):
             if time.monotonic() - self._since > self._seconds:
                 self._tell(
-                    f'--stall-timeout {self._seconds:g}: nothing has happened for that many seconds, the run was '
-                    f'waiting for: {self._stage}. It ends; --retrain goes on from the last checkpoint'
+                    f'`stall_timeout` {self._seconds:g}: nothing has happened for that many seconds, the run was '
+                    f'waiting for: {self._stage}. It ends; `retrain` goes on from the last checkpoint'
                 )
                 self._end(CODE)
                 return

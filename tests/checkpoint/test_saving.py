@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.checkpoint import Store, restore
 from tests.checkpoint.test_store import facts
 from tests.tiny_runs import arrays, batches, equal, make, values
 
@@ -45,13 +45,13 @@ def moments(store, monkeypatch, save):
 
 def check(store, expected):
     """The newest whole checkpoint holds the state that its epoch must have, and a later save finds its way."""
-    epoch = store.choose(warn=lambda text: None)
-    run = make()
-    store.load(run, epoch)
+    opened, run = store.choose(warn=lambda text: None), make()
+    restore(run, opened)
+    epoch = opened.place
     assert equal(values(run), values(expected[epoch]))
     assert equal(arrays(run.states()), arrays(expected[epoch].states()))
     store.save(run, 3, facts())
-    assert store.choose() == 3
+    assert store.choose().place == 3
     return epoch
 
 
@@ -74,10 +74,9 @@ def test_an_epoch_that_is_saved_again_is_never_half_old(tmp_path, monkeypatch, r
     copies = moments(store, monkeypatch, lambda: store.save(runs[1], 2, facts()))
     found = []
     for copy in copies:
-        epoch = copy.choose(warn=lambda text: None)
-        run = make()
-        copy.load(run, epoch)
-        found.append((epoch, [equal(values(run), values(other)) for other in runs].index(True)))
+        opened, run = copy.choose(warn=lambda text: None), make()
+        restore(run, opened)
+        found.append((opened.place, [equal(values(run), values(other)) for other in runs].index(True)))
     assert found == [(2, 0)] * 5 + [(1, 0)] * 6 + [(2, 1)] * 2
 
 
@@ -87,7 +86,7 @@ def test_clearing_leaves_a_whole_checkpoint_at_every_moment(tmp_path, monkeypatc
     store.save(runs[0], 1, facts(0.1))
     copies = moments(store, monkeypatch, lambda: store.save(runs[1], 2, facts(0.2)))
     for copy in copies[11:]:
-        assert all(copy.fault(epoch) == '' for epoch in copy.epochs())
+        assert all(copy.verdict(epoch).whole for epoch in copy.epochs())
     found = [check(copy, {1: runs[0], 2: runs[1]}) for copy in copies]
     assert found == [1] * 11 + [2] * (len(found) - 11)
     assert len(found) == 16  # with the deletion of three files
@@ -97,9 +96,9 @@ def test_clearing_leaves_a_whole_checkpoint_at_every_moment(tmp_path, monkeypatc
 def test_prefixes_that_cannot_be_are_refused(tmp_path):
     (tmp_path / 'file').write_text('')
     for prefix, text in (('file/net', 'File exists'), ('model/', 'must end in a name, such as')):
-        with pytest.raises(ValueError, match=f'^--model-prefix {tmp_path}/{prefix}.*{text}'):
+        with pytest.raises(ValueError, match=f"^model_prefix='{tmp_path}/{prefix}'.*{text}"):
             Store(f'{tmp_path}/{prefix}').prepare()
     Store(tmp_path / 'a' / 'b' / 'net').prepare()
     assert (tmp_path / 'a' / 'b').is_dir()
-    with pytest.raises(ValueError, match='--keep 0 must be at least 1'):
+    with pytest.raises(ValueError, match='keep=0 must be at least 1'):
         Store(tmp_path / 'net', 0)

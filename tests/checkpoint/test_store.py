@@ -13,8 +13,8 @@ import pytest
 from mxnet import gluon
 
 from ibnnet_mx import data, models, recipe
-from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.files import atomic, params_file
+from ibnnet_mx.checkpoint import Facts, Store, restore
+from ibnnet_mx.files import params_file
 from ibnnet_mx.recordio.reading.reader import Options
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
@@ -24,8 +24,8 @@ WARMING = dict(norm='mabn', norm_args=(('B', 2), ('real_B', 6), ('warmup_iters',
 
 
 def facts(accuracy=0.5):
-    described = {'model': 'cifar_resnet8_v2', 'recipe': recipe.to_dict(PLAN)}
-    return dict(described, metrics={'validation': {'accuracy': accuracy}})
+    metrics = {} if accuracy is None else {'validation': {'accuracy': accuracy}}
+    return Facts('cifar_resnet8_v2', {}, recipe.to_dict(PLAN), metrics=metrics)
 
 
 @pytest.fixture(scope='module')
@@ -55,11 +55,20 @@ def damage(path, at=-20):
     path.write_bytes(changed)
 
 
+def rewrite(store, epoch, kind, data):
+    """Other bytes in the place of a file, with the sum in the .json put right, as an attacker would."""
+    path = store.path(epoch, kind)
+    path.write_bytes(data)
+    facts = json.loads(store.path(epoch, 'json').read_text())
+    facts['files'][path.name] = {'bytes': len(data), 'sha256': hashlib.sha256(data).hexdigest()}
+    store.path(epoch, 'json').write_text(json.dumps(facts))
+
+
 @pytest.mark.parametrize('cpus', [1, 2])
 def test_what_is_saved_comes_back(store, run, cpus):
     other = make(plan=replace(NAG, seed=7), cpus=cpus)
     assert not equal(values(run), values(other))
-    store.load(other, 2)
+    restore(other, store.open(2, states=True))
     for device in range(cpus):
         assert equal(values(run), values(other, device))
     assert equal(arrays(run.states()), arrays(other.states()))
@@ -79,9 +88,9 @@ def test_every_save_writes_the_same_graph(tmp_path, model):
 
 def test_the_json_says_what_lies_beside_it(store):
     found = store.facts(2)
-    assert found['epoch'] == 2
-    assert found['recipe'] == json.loads(json.dumps(recipe.to_dict(PLAN)))
-    assert {name: file['bytes'] for name, file in found['files'].items()} == {
+    assert found.epoch == 2
+    assert found.recipe == json.loads(json.dumps(recipe.to_dict(PLAN)))
+    assert {name: file['bytes'] for name, file in found.files.items()} == {
         path.name: path.stat().st_size for path in (store.symbol_path, store.path(2, 'params'), store.path(2, 'states'))
     }
     assert names(store) == sorted(
@@ -110,7 +119,7 @@ def test_two_halves_are_the_whole(tmp_path, tiny_data, model, cpus, recompute, c
         run = make(model, plan, cpus, recompute)
         train, val = data.record_iters(plan, tiny_data, run.cluster, pixels, Options(threads=1))
         if begin:
-            store.load(run, begin)
+            restore(run, store.open(begin, states=True))
         for _ in range(begin, end):
             run.train_epoch(train)
             run.evaluate(val)
@@ -201,15 +210,15 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_to_be(store, kind, how):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: -50 if how == 'cut' else 0])
-    assert store.choose(warn=said.append) == 1
+    assert store.choose(warn=said.append).place == 1
     if (kind, how) == ('json', 'missing'):
         assert said == []  # a save that never ended
     else:
         (line,) = said
         assert line.startswith(f'epoch 2 is passed over: {path}')
-    with pytest.raises(ValueError, match=f'^--model-load-epoch 2: {path}.*checkpoints of {store.prefix}: 1'):
+    with pytest.raises(ValueError, match=f'^model_load_epoch=2: {path}.*checkpoints of {store.prefix}: 1'):
         store.choose(2)
-    assert store.choose(1) == 1
+    assert store.choose(1).place == 1
 
 
 @pytest.mark.parametrize(
@@ -228,14 +237,14 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_to_be(store, kind, how):
 )
 def test_a_json_that_is_no_description_is_a_fault(store, text):
     store.path(2, 'json').write_text(text, encoding='latin-1')
-    assert store.fault(2).startswith(f'{store.path(2, "json")} is damaged')
-    assert store.choose(warn=lambda text: None) == 1
+    assert store.verdict(2).reason.startswith(f'{store.path(2, "json")} is damaged')
+    assert store.choose(warn=lambda text: None).place == 1
 
 
 def test_where_nothing_is_whole_each_reason_is_told(store):
     for epoch in (1, 2):
         damage(store.path(epoch, 'params'))
-    with pytest.raises(ValueError, match='^--retrain: there is no whole checkpoint') as error:
+    with pytest.raises(ValueError, match='^retrain: there is no whole checkpoint') as error:
         store.choose(warn=lambda text: None)
     assert all(f'{store.path(epoch, "params")} is not the file that was saved' in str(error.value) for epoch in (1, 2))
     with pytest.raises(ValueError, match='there is no whole checkpoint .*/none-NNNN.params with its .json$'):
@@ -246,20 +255,20 @@ def test_a_checkpoint_may_be_renamed(store):
     for kind in ('params', 'states', 'json'):
         store.path(2, kind).rename(store.path(2, kind).with_name(f'best-0000.{kind}'))
     best = Store(store.symbol_path.with_name('best'))
-    assert best.choose() == 0
-    assert best.facts(0)['epoch'] == 0
+    assert best.choose().place == 0
+    assert best.facts(0).epoch == 0
 
 
 @pytest.mark.parametrize('model', ['cifar_resnet14_v2', 'cifar_resnet8_v2_ibn_a', 'cifar_resnet8'])
 def test_another_network_is_refused_with_the_files_name(store, model):
     with pytest.raises(ValueError, match=f'^{store.path(2, "params")} does not fit the network: .*_'):
-        store.load(make(model), 2)
+        restore(make(model), store.open(2, states=True))
 
 
 def test_states_of_another_network_are_refused_with_the_files_name(store):
-    atomic.write_file(store.path(2, 'states'), params_file.encode({'nobody': np.ones(2, 'f')}))
+    rewrite(store, 2, 'states', params_file.encode({'nobody': np.ones(2, 'f')}))
     with pytest.raises(ValueError, match=f'^{store.path(2, "states")} cannot be used: .*nobody'):
-        store.load(make(), 2)
+        restore(make(), store.open(2, states=True))
 
 
 class Evil:
@@ -275,13 +284,9 @@ class Evil:
 def test_a_pickle_as_states_is_refused_and_not_run(store, tmp_path):
     """With the sum in the .json put right, as an attacker would."""
     data = pickle.dumps(Evil(tmp_path / 'run'))
-    store.path(2, 'states').write_bytes(data)
-    facts = json.loads(store.path(2, 'json').read_text())
-    facts['files']['net-0002.states'] = {'bytes': len(data), 'sha256': hashlib.sha256(data).hexdigest()}
-    store.path(2, 'json').write_text(json.dumps(facts))
-    assert store.fault(2) == ''
-    with pytest.raises(ValueError, match=f'^{store.path(2, "states")} cannot be used: '):
-        store.load(make(), 2)
+    rewrite(store, 2, 'states', data)
+    with pytest.raises(ValueError, match=f'^{store.path(2, "states")} is no .params file of mxnet'):
+        store.open(2, states=True)
     assert not (tmp_path / 'run').exists()
     pickle.loads(data)  # the attack would do harm
     assert (tmp_path / 'run').exists()
@@ -307,4 +312,4 @@ def test_a_full_disk_leaves_the_older_ones_and_names_the_file(store, run, monkey
     after = {name: (store.symbol_path.parent / name).read_bytes() for name in names(store) if '0003' not in name}
     assert after == before
     assert not any(name.endswith('.part') for name in names(store))
-    assert store.choose() == 2
+    assert store.choose().place == 2

@@ -11,7 +11,8 @@ import pytest
 
 from ibnnet_mx import convert, hub, models
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.cli import options, plan, train
+from ibnnet_mx.cli import options, run_options, start, train
+from ibnnet_mx.distributed import job
 from ibnnet_mx.files import atomic
 from ibnnet_mx.training import initial_weights
 from tests.cli.test_train import same, saved, warnings
@@ -225,13 +226,13 @@ def test_published_weights_are_asked_for_by_name(monkeypatch, classes, new_head,
 
     monkeypatch.setattr(hub, 'load', load)
     args = options.training().parse_args(['--pretrained', 'resnet18_ibn_a', '--new-head'][: 2 + new_head])
-    initial_weights.check(args)
-    wanted, model = plan.make(args)
+    start.check_start(args)
+    wanted, model = run_options.resolve(args)
     assert (wanted.model, wanted.depth, model.name) == ('resnet_ibn_a', 18, 'resnet18_ibn_a')
-    begin = initial_weights.of(args, model, wanted)
-    lines = begin(plan.network(args, wanted, model, classes))
+    begin = start.open_start(args, model, wanted)
+    lines = begin(run_options.create_network(args, wanted, model, classes, job.planned('local')))
     assert asked == [('resnet18_ibn_a', 'resnet18_ibn_a', anew)]
-    assert lines == ['--pretrained: starts from the published resnet18_ibn_a', 'a line']
+    assert lines == ['`pretrained`: starts from the published resnet18_ibn_a', 'a line']
     assert begin.origin == {'pretrained': 'resnet18_ibn_a', 'notes': ['a line']}
     assert re.fullmatch(r'resnet\d+(_ibn_[ab])?', initial_weights.plain_of(model))
 

@@ -416,10 +416,11 @@ def test_an_environment_that_cannot_work_is_one_line(command, script):
 
 def test_zero_gamma_has_nothing_to_act_on_in_a_retrain():
     from ibnnet_mx import recipe
-    from ibnnet_mx.cli import options, plan
+    from ibnnet_mx.checkpoint import Facts
+    from ibnnet_mx.cli import options, run_options
 
     args = options.training().parse_args(['--retrain', '--zero-gamma'])
     values = recipe.to_dict(recipe.RECIPES['ibn'])
     with pytest.raises(ValueError, match='--zero-gamma is about the first epoch'):
-        plan.make(args, {'recipe': values, 'epoch': 1, 'model': 'resnet50_ibn_a'})
-    plan.make(args, {'recipe': dict(values, zero_gamma=True), 'epoch': 1, 'model': 'resnet50_ibn_a'})
+        run_options.resolve(args, Facts('resnet50_ibn_a', {}, values, epoch=1))
+    run_options.resolve(args, Facts('resnet50_ibn_a', {}, dict(values, zero_gamma=True), epoch=1))

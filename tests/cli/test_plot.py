@@ -8,6 +8,7 @@ import pytest
 
 from ibnnet_mx import logs
 from ibnnet_mx.cli import plot
+from ibnnet_mx.report import curves
 
 pytest.importorskip('matplotlib')
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -32,8 +33,8 @@ def log(tmp_path):
 
 def axes_of(paths, metric='accuracy', title=''):
     runs = [logs.read(path) for path in paths]
-    curves = [plot.curves_of(run, metric) for run in runs]
-    figure = plot.draw([(name, *pair) for name, pair in zip(plot.names_of(paths, runs), curves)], metric, title)
+    pairs = [curves.curves_of(run, metric) for run in runs]
+    figure = curves.draw([(name, *pair) for name, pair in zip(curves.names_of(paths, runs), pairs)], metric, title)
     return figure.axes[0]
 
 

@@ -49,7 +49,7 @@ def run(tmp_path, tiny_data, monkeypatch, capsys):
 def saved(tmp_path, epoch=2, prefix='net'):
     """({name: array}, optimiser state) of a checkpoint."""
     store = Store(tmp_path / prefix)
-    assert store.fault(epoch) == ''
+    assert store.verdict(epoch).reason == ''
     return tuple(params_file.read(store.path(epoch, kind)) for kind in ('params', 'states'))
 
 
@@ -73,11 +73,11 @@ def test_a_run_tells_and_saves_each_epoch(run, tmp_path):
     assert "'lr_steps': (1.0,)" in log
     assert warnings(log) == []
     facts = Store(tmp_path / 'net').facts(2)
-    assert (facts['model'], facts['depth'], facts['norm'], facts['classes']) == ('cifar_resnet8_v2', 8, 'bn', 4)
-    assert facts['class_names'] == ['dots', 'falling', 'lying', 'standing']
-    assert facts['pixels'] == {'order': 'RGB', 'mean': [0, 0, 0], 'std': [1, 1, 1]}
+    assert (facts.model, facts.depth, facts.norm, facts.classes) == ('cifar_resnet8_v2', 8, 'bn', 4)
+    assert facts.class_names == ['dots', 'falling', 'lying', 'standing']
+    assert facts.pixels == {'order': 'RGB', 'mean': [0, 0, 0], 'std': [1, 1, 1]}
     accuracy = float(re.findall(r'Epoch\[1\] Validation-accuracy=(\S+)', log)[0])
-    assert facts['metrics']['validation']['accuracy'] == pytest.approx(accuracy, abs=1e-6)
+    assert facts.metrics['validation']['accuracy'] == pytest.approx(accuracy, abs=1e-6)
     assert same(saved(tmp_path, 2), saved(tmp_path, 2))
     assert not same(saved(tmp_path, 1), saved(tmp_path, 2))
 
@@ -121,7 +121,7 @@ def test_retrain_takes_the_newest_whole_checkpoint_and_the_options_of_the_first_
 
 
 def len_of(folder):
-    return Store(folder / 'net').facts(2)['files']['net-0002.params']['bytes']
+    return Store(folder / 'net').facts(2).files['net-0002.params']['bytes']
 
 
 def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
@@ -131,7 +131,7 @@ def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
     (warning,) = warnings(log)
     assert warning.startswith('--lr 0.3 holds from epoch 1 on, where the schedule had 0.05')
     facts = Store(tmp_path / 'net').facts(4)
-    assert (facts['recipe']['lr'], facts['recipe']['lr_from']) == (0.05, [1, 0.3])
+    assert (facts.recipe['lr'], facts.recipe['lr_from']) == (0.05, [1, 0.3])
 
 
 @pytest.mark.parametrize(
@@ -266,5 +266,5 @@ def test_a_full_disk_ends_the_run_with_the_files_name(run, tmp_path, tiny_data):
     (line,) = (line for line in done.stderr.splitlines() if ' INFO ' not in line)
     assert line == 'train_resnet: net-0002.params: cannot be written: File too large'
     assert same(saved(tmp_path, 1), before)
-    assert Store(tmp_path / 'net').choose() == 1
+    assert Store(tmp_path / 'net').choose().place == 1
     assert not list(tmp_path.glob('*.part'))

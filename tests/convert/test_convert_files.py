@@ -10,8 +10,9 @@ import pytest
 
 from ibnnet_mx import convert, get_model, models
 from ibnnet_mx.cli import convert as command
-from ibnnet_mx.convert import identify, names, torchfile
+from ibnnet_mx.convert import identify, names, torch_file
 from ibnnet_mx.files import atomic, params_file
+from ibnnet_mx.inference import engines
 from ibnnet_mx.models import tables
 from tests.goldens.generate import fill, pictures
 
@@ -72,11 +73,11 @@ def official(name):
 @pytest.mark.parametrize('name', ['resnet18_ibn_b', 'se_resnet50_ibn_a', 'densenet121_ibn_a', 'cifar_resnet8_v2_ibn_a'])
 def test_torch_to_ours_to_torch(name, suffix, tmp_path):
     arrays = official(name)
-    torchfile.write(tmp_path / 'first.pth', arrays)
+    torch_file.write(tmp_path / 'first.pth', arrays)
     net = get_model(name)
     assert convert.load_torch(net, tmp_path / 'first.pth') == []
     convert.to_torch(net, tmp_path / f'second{suffix}')
-    again = convert.read(tmp_path / f'second{suffix}')
+    again = convert.read_weights(tmp_path / f'second{suffix}')
     assert equal(dict(sorted(again.items())), dict(sorted(arrays.items())))
     assert suffix != '.pth' or list(again) == list(arrays)
 
@@ -107,7 +108,7 @@ def check_onnx(name, path, **options):
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version == 13
     assert [value.name for value in model.graph.input] == ['data']
-    run = convert.OnnxNet(path)
+    run = engines.OnnxEngine(path)
     for count in (1, 3):
         x = np.random.RandomState(count).uniform(-2, 2, (count, 3, side(name), side(name))).astype(np.float32)
         wanted = net(mx.nd.array(x)).asnumpy()
@@ -136,7 +137,7 @@ def test_onnx_normalises_by_itself_and_takes_one_picture(tmp_path):
     pytest.importorskip('onnxruntime')
     net, path = filled('cifar_resnet8'), tmp_path / 'net.onnx'
     convert.to_onnx(net, path, dynamic_batch=False, with_preprocess=True, class_names=['a'] * 10)
-    run = convert.OnnxNet(path)
+    run = engines.OnnxEngine(path)
     assert run.shape == [1, 3, 32, 32]
     raw = np.random.RandomState(0).randint(0, 256, (3, 3, 32, 32)).astype(np.float32)
     mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in models.IMAGENET)
@@ -156,7 +157,7 @@ def test_a_fixed_gamma_is_written_as_one(tmp_path):
     convert.to_onnx(net, tmp_path / 'net.onnx')
     x = pictures(32).astype(np.float32)
     wanted = net(mx.nd.array(x)).asnumpy()
-    np.testing.assert_allclose(convert.OnnxNet(tmp_path / 'net.onnx')(x), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(engines.OnnxEngine(tmp_path / 'net.onnx')(x), wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', FAMILIES)
@@ -215,7 +216,7 @@ def test_embedding_beside_the_logits():
 @pytest.fixture(scope='module')
 def pth(tmp_path_factory):
     path = tmp_path_factory.mktemp('pth') / 'weights.pth'
-    torchfile.write(path, {f'module.{k}': a for k, a in official('cifar_resnet20_v1a').items()})
+    torch_file.write(path, {f'module.{k}': a for k, a in official('cifar_resnet20_v1a').items()})
     return path
 
 
@@ -243,7 +244,7 @@ def test_command(pth, dst, words, tmp_path, capsys):
         facts = json.loads((tmp_path / 'net-0003.json').read_text())
         assert (facts['model'], facts['pixels']['mean']) == ('cifar_resnet20_v1a', list(models.IMAGENET.mean))
         assert run(tmp_path / dst, tmp_path / 'back.pth') == 0
-        again, first = torchfile.read(tmp_path / 'back.pth'), torchfile.read(pth)
+        again, first = torch_file.read(tmp_path / 'back.pth'), torch_file.read(pth)
         assert equal(again, {k[len('module.') :]: a for k, a in first.items()})
 
 
@@ -288,19 +289,19 @@ def test_the_state_of_an_optimiser_is_no_network(tmp_path):
     """Its arrays have the names and shapes of a network without running statistics."""
     (tmp_path / 'net-0001.states').write_bytes(params_file.encode({'fc1_bias': np.zeros(3, 'f')}))
     with pytest.raises(ValueError, match='holds the state of an optimiser, no weights'):
-        convert.read(tmp_path / 'net-0001.states')
+        convert.read_weights(tmp_path / 'net-0001.states')
 
 
 def test_files_of_no_kind_are_refused(tmp_path):
     (tmp_path / 'x.safetensors').write_bytes(b'\xff' * 50)
     (tmp_path / 'x.params').write_bytes(b'no such thing at all')
     with pytest.raises(ValueError, match='x.safetensors is no safetensors file, or damaged'):
-        convert.read(tmp_path / 'x.safetensors')
+        convert.read_weights(tmp_path / 'x.safetensors')
     with pytest.raises(ValueError, match='x.params is no .params file of mxnet'):
-        convert.read(tmp_path / 'x.params')
+        convert.read_weights(tmp_path / 'x.params')
     (tmp_path / 'x.onnx').write_bytes(b'no such thing at all')
     with pytest.raises(ValueError, match='x.onnx is no network that onnxruntime can run'):
-        convert.OnnxNet(tmp_path / 'x.onnx')
+        engines.OnnxEngine(tmp_path / 'x.onnx')
     with pytest.raises(ValueError, match='x.bin: a name that ends in .pth or .safetensors is needed'):
         convert.to_torch(get_model('cifar_resnet8'), tmp_path / 'x.bin')
 
@@ -391,9 +392,9 @@ def test_bfloat16_in_safetensors(tmp_path):
         (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + raw[:size])
         if wanted is None:
             with pytest.raises(ValueError, match='a.safetensors is no safetensors file, or damaged: .*F8_E4M3'):
-                convert.read(tmp_path / 'a.safetensors')
+                convert.read_weights(tmp_path / 'a.safetensors')
         else:
-            np.testing.assert_array_equal(convert.read(tmp_path / 'a.safetensors')['a'], wanted)
+            np.testing.assert_array_equal(convert.read_weights(tmp_path / 'a.safetensors')['a'], wanted)
 
 
 def test_onnx_files_from_elsewhere(tmp_path):
@@ -406,7 +407,7 @@ def test_onnx_files_from_elsewhere(tmp_path):
         graph = helper.make_graph([helper.make_node(operator, ['x'], ['y'])], 'g', [value], [out])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 13)], ir_version=7)
         onnx.save(model, str(tmp_path / 'a.onnx'))
-        return convert.OnnxNet(tmp_path / 'a.onnx')
+        return engines.OnnxEngine(tmp_path / 'a.onnx')
 
     for shape, kind in (
         (['N', 32, 32, 3], kinds.FLOAT),

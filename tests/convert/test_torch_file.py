@@ -11,7 +11,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from ibnnet_mx.convert import torchfile
+from ibnnet_mx.convert import torch_file
 from tests.torch_files import (
     FORMATS,
     Parameter,
@@ -58,7 +58,7 @@ def test_parameters_are_their_tensors(read, encode):
     same(read(encode({'w': Parameter(np.ones((2, 3), np.float32))})), {'w': np.ones((2, 3), np.float32)})
 
 
-@pytest.mark.parametrize('name', torchfile.WRAPPERS)
+@pytest.mark.parametrize('name', torch_file.WRAPPERS)
 def test_what_is_wrapped_is_found(read, encode, name):
     """Beside it: the state of an optimiser, a tensor, numpy's scalar, a device, a dtype."""
     weights = {'module.w': np.ones((2, 3), np.float32), 'n': 3, 'none': None}
@@ -115,16 +115,16 @@ def test_protocol_4_is_read(read):
 
 
 def test_what_is_written_is_read(tmp_path):
-    torchfile.write(tmp_path / 'a.pth', every_kind())
-    same(torchfile.read(tmp_path / 'a.pth', use_torch=False), every_kind())
-    torchfile.write(tmp_path / 'a.pth', {'w': np.arange(3, dtype='>f4')})
-    same(torchfile.read(tmp_path / 'a.pth', use_torch=False), {'w': np.arange(3, dtype=np.float32)})
+    torch_file.write(tmp_path / 'a.pth', every_kind())
+    same(torch_file.read(tmp_path / 'a.pth', use_torch=False), every_kind())
+    torch_file.write(tmp_path / 'a.pth', {'w': np.arange(3, dtype='>f4')})
+    same(torch_file.read(tmp_path / 'a.pth', use_torch=False), {'w': np.arange(3, dtype=np.float32)})
 
 
 def test_the_same_weights_are_the_same_bytes_and_records_lie_as_torch_has_them(tmp_path, monkeypatch):
-    torchfile.write(tmp_path / 'a.pth', every_kind())
+    torch_file.write(tmp_path / 'a.pth', every_kind())
     monkeypatch.setattr(time, 'time', lambda: 2e9)
-    torchfile.write(tmp_path / 'b.pth', every_kind())
+    torch_file.write(tmp_path / 'b.pth', every_kind())
     data = (tmp_path / 'a.pth').read_bytes()
     assert data == (tmp_path / 'b.pth').read_bytes()
     assert sorted(os.listdir(tmp_path)) == ['a.pth', 'b.pth']
@@ -140,7 +140,7 @@ def test_the_same_weights_are_the_same_bytes_and_records_lie_as_torch_has_them(t
 
 def test_what_torch_has_no_type_for_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'a.pth: w is uint16, of which torch has no storage: use float32 or int64'):
-        torchfile.write(tmp_path / 'a.pth', {'w': np.zeros(1, np.uint16)})
+        torch_file.write(tmp_path / 'a.pth', {'w': np.zeros(1, np.uint16)})
     assert not os.listdir(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_what_torch_has_no_type_for_is_refused(tmp_path):
 
 def test_torch_reads_what_is_written(tmp_path):
     torch = pytest.importorskip('torch')
-    torchfile.write(tmp_path / 'a.pth', every_kind())
+    torch_file.write(tmp_path / 'a.pth', every_kind())
     for options in ({'weights_only': True}, {'weights_only': False}, {'weights_only': True, 'mmap': True}):
         found = torch.load(tmp_path / 'a.pth', **options)
         assert type(found) is OrderedDict
@@ -197,7 +197,7 @@ def test_what_torch_writes_is_read_on_both_paths_alike(read, legacy, protocol, s
         for name, t in content['state_dict'].items()
     }
     wanted = {name: value.numpy() for name, value in wanted.items()}
-    assert (torchfile._by_torch(file.getvalue()) is None) == (scalar or protocol == 4)
+    assert (torch_file._by_torch(file.getvalue()) is None) == (scalar or protocol == 4)
     same(read(file.getvalue(), use_torch=False), wanted)
     same(read(file.getvalue(), use_torch=True), wanted)
 
@@ -205,7 +205,7 @@ def test_what_torch_writes_is_read_on_both_paths_alike(read, legacy, protocol, s
 def test_both_paths_read_alike_what_the_tests_write(read, encode):
     pytest.importorskip('torch')
     data = encode(every_kind())
-    assert torchfile._by_torch(data) is not None
+    assert torch_file._by_torch(data) is not None
     same(read(data, use_torch=True), read(data, use_torch=False))
 
 
@@ -219,16 +219,16 @@ def test_a_whole_module_is_refused(read):
 
 @pytest.mark.parametrize('version', ['1.13.1', '2.5.1+cpu', '2.6.0', '2.13.0+cpu', '3.0', 'odd'])
 def test_torch_before_weights_only_was_mended_is_not_used(monkeypatch, version):
-    monkeypatch.setattr(torchfile.metadata, 'version', lambda name: version)
-    assert torchfile._torch_is_safe() == (version not in ('1.13.1', '2.5.1+cpu', 'odd'))
+    monkeypatch.setattr(torch_file.metadata, 'version', lambda name: version)
+    assert torch_file._torch_is_safe() == (version not in ('1.13.1', '2.5.1+cpu', 'odd'))
 
 
 @pytest.mark.parametrize(('name', 'count'), [('resnet20', 0.27), ('resnet56', 0.85)])
 def test_published_weights_are_read(shared, name, count):
-    found = torchfile.read(shared / 'data' / 'weights' / f'{name}.th', use_torch=False)
+    found = torch_file.read(shared / 'data' / 'weights' / f'{name}.th', use_torch=False)
     assert all(key.startswith('module.') for key in found)
     learnt = [array for key, array in found.items() if 'running' not in key and 'num_batches' not in key]
     assert sum(array.size for array in learnt) / 1e6 == pytest.approx(count, abs=0.01)
     assert found['module.conv1.weight'].shape == (16, 3, 3, 3)
     assert all(np.isfinite(array).all() for array in found.values())
-    same(torchfile.read(shared / 'data' / 'weights' / f'{name}.th'), found)
+    same(torch_file.read(shared / 'data' / 'weights' / f'{name}.th'), found)

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from ibnnet_mx.convert import torchfile
+from ibnnet_mx.convert import torch_file
 from tests.torch_files import (
     FORMATS,
     Pickler,
@@ -34,9 +34,9 @@ def read(tmp_path):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r'none.pth cannot be read: No such file or directory$'):
-        torchfile.read(tmp_path / 'none.pth')
+        torch_file.read(tmp_path / 'none.pth')
     with pytest.raises(ValueError, match=r'cannot be read: Is a directory$'):
-        torchfile.read(tmp_path)
+        torch_file.read(tmp_path)
 
 
 def plain(value):
@@ -115,5 +115,5 @@ def test_flipped_bytes_are_an_error_or_other_numbers(read, name):
             hurt[at] ^= 1 << draw.randint(8)
         if name not in FORMATS:
             hurt = archive(list({**records, 'archive/data.pkl': bytes(hurt)}.items()))
-        survived += bounded(read, bytes(hurt), torchfile.MOST_SHARING * len(hurt))
+        survived += bounded(read, bytes(hurt), torch_file.MOST_SHARING * len(hurt))
     assert survived < 290

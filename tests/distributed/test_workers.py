@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import recipe
-from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.checkpoint import Store, restore
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.distributed.workers import Buckets
 from ibnnet_mx.training import agreement, saver, trainer
@@ -170,7 +170,7 @@ def test_workers_go_on_within_an_epoch_as_if_they_had_not_been_cut(tmp_path):
 
     def again(cluster):
         run, feed = make(cluster=cluster), Part(found, cluster)
-        store.load(run, store.choose())
+        restore(run, store.choose())
         agreement.check(run, feed, feed)
         run.train_epoch(feed)
         return run
@@ -182,7 +182,7 @@ def test_workers_go_on_within_an_epoch_as_if_they_had_not_been_cut(tmp_path):
         assert vars(run.report.sums) == vars(before.report.sums)
     alone = make()
     with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, these are 1'):
-        store.load(alone, store.choose())
+        restore(alone, store.choose())
 
 
 def test_a_signal_to_one_worker_ends_all_after_the_same_batch(tmp_path):

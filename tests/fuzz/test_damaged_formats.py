@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ibnnet_mx import logs
-from ibnnet_mx.convert import torchfile
+from ibnnet_mx.convert import torch_file
 from ibnnet_mx.files import params_file
 from ibnnet_mx.graph import symbol_file
 from ibnnet_mx.recordio import lists
@@ -55,7 +55,7 @@ READERS = {
     'list': lists.read_list,
     'log': logs.read,
     'params': params_file.read,
-    'pth': lambda path: torchfile.read(path, use_torch=False),
+    'pth': lambda path: torch_file.read(path, use_torch=False),
     'symbol': symbol_file.read,
 }
 HEADS = (b'', b'\x12\x01' + bytes(14), b'\x80\x02', b'PK\x03\x04', b'{"nodes": [', b'0\t0\n', b'Epoch[0] Train-ce=')

@@ -1,7 +1,7 @@
 """Writes logits.json, this project's own small goldens: python -m tests.goldens.generate.
 
-They hold the networks to what they computed when they agreed with the originals (tests/models/test_golden.py), on machines
-that have neither the originals' numbers nor torch.
+They hold the networks to what they computed when they agreed with the originals (tests/models/test_golden.py),
+on machines that have neither the originals' numbers nor torch.
 """
 
 from __future__ import annotations

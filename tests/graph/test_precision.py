@@ -10,7 +10,7 @@ import pytest
 
 from ibnnet_mx import _env, get_model, operators
 from ibnnet_mx import graph as passes
-from ibnnet_mx.cli import plan
+from ibnnet_mx.cli import run_options
 from tests.norm.test_kits import KITS, options, pictures, train
 from tests.tiny_runs import PLAN, batches, equal, make, values
 
@@ -109,12 +109,12 @@ def test_what_cannot_be_had_is_refused(monkeypatch):
     wanted = HALF_PLAN
     monkeypatch.setattr(_env, 'bfloat16', lambda: 'no')
     with pytest.raises(ValueError, match='^--dtype bfloat16: this processor has no AVX-512'):
-        plan.check_dtype(Given, wanted)
+        run_options.check_dtype(Given, wanted)
     monkeypatch.setattr(_env, 'bfloat16', lambda: 'slow')
-    assert plan.check_dtype(Given, wanted)[0].endswith('it will be slower than float32')
+    assert run_options.check_dtype(Given, wanted)[0].endswith('it will be slower than float32')
     monkeypatch.setattr(Given, 'gpus', '0')
     with pytest.raises(ValueError, match='^--dtype bfloat16 is for the CPU'):
-        plan.check_dtype(Given, wanted)
+        run_options.check_dtype(Given, wanted)
     with pytest.raises(ValueError, match='^--dtype float16: use one of float32, bfloat16'):
         get_model('resnet18', dtype='float16')
 

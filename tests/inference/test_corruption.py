@@ -16,7 +16,7 @@ from ibnnet_mx.inference import corruption, domains, evaluation
 from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio.inspection import sheet
 from ibnnet_mx.recordio.reading.reader import Options
-from ibnnet_mx.report import drawings
+from ibnnet_mx.report import confusion, sheets
 from tests.record_sets import png, write
 
 CLASSES, ONE = 4, Options(threads=1)
@@ -254,7 +254,7 @@ def tiles(path, down, across, wide):
 def sheet_of(records, path, wanted):
     pictures = data.evaluation_iter(records, Model().input, 7, None, 1, ONE, raw=True)
     try:
-        drawings.draw_sheet(str(path), pictures, Model(), list('abcd'), wanted, 0)
+        sheets.draw_sheet(str(path), pictures, Model(), list('abcd'), wanted, 0)
     finally:
         pictures.close()
 
@@ -262,7 +262,7 @@ def sheet_of(records, path, wanted):
 def test_a_sheet_shows_what_the_network_is_fed(records, tmp_path):
     sheet_of(records, tmp_path / 'a.png', [])
     assert np.array_equal(tiles(tmp_path / 'a.png', 0, 0, 1)[0], picture(0))
-    second = int(sheet.spread(30, drawings.MOST)[1])
+    second = int(sheet.spread(30, sheets.MOST)[1])
     assert np.array_equal(tiles(tmp_path / 'a.png', 0, 1, 1)[0], picture(second))
 
 
@@ -272,7 +272,7 @@ def test_a_sheet_of_shifts_shows_what_a_picture_has_among_all(tmp_path):
     write(tmp_path / 'hurt.rec', [payloads[0][:50], payloads[1][:50], *payloads[2:]], [0] * 4)
     options = ONE._replace(max_bad=2)
     pictures = data.evaluation_iter(tmp_path / 'hurt.rec', Model().input, 7, None, 1, options, raw=True)
-    drawings.draw_sheet(str(tmp_path / 'a.png'), pictures, Model(), list('abcd'), [('gaussian_noise', 5)], 3)
+    sheets.draw_sheet(str(tmp_path / 'a.png'), pictures, Model(), list('abcd'), [('gaussian_noise', 5)], 3)
     pictures.close()
     clean, noisy = tiles(tmp_path / 'a.png', 0, 0, 2)
     assert np.array_equal(clean, picture(2))
@@ -434,7 +434,7 @@ def test_a_part_of_the_corruptions_is_no_whole_mce(checkpoint, records, capsys):
 def test_names_of_classes_may_hold_what_letters_there_are(records, tmp_path, recwarn):
     tally = classification.Tally()
     tally.add(np.eye(CLASSES, dtype='f'), np.arange(CLASSES))
-    drawings.draw_confusion(str(tmp_path / 'c.png'), tally.result(), ['$\\foo{$', 'a$b$c', '漢', 'd'])
+    confusion.draw_confusion(str(tmp_path / 'c.png'), tally.result(), ['$\\foo{$', 'a$b$c', '漢', 'd'])
     assert cv2.imread(str(tmp_path / 'c.png')) is not None
     assert not [warning for warning in recwarn if 'Glyph' in str(warning.message)]
 

@@ -10,6 +10,7 @@ from mxnet import autograd
 from ibnnet_mx import convert, get_model, models, norm, operators
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.cli import convert as cli
+from ibnnet_mx.inference import engines
 from ibnnet_mx.models import nets
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
@@ -203,7 +204,7 @@ def test_onnx(tmp_path, kit):
         train(net, data, label)
     convert.to_onnx(net, tmp_path / 'net.onnx')
     data = pictures(3)[0][0]
-    near(convert.OnnxNet(tmp_path / 'net.onnx')(data.asnumpy()), net(data).asnumpy(), 1e-5)
+    near(engines.OnnxEngine(tmp_path / 'net.onnx')(data.asnumpy()), net(data).asnumpy(), 1e-5)
 
 
 @pytest.mark.parametrize('kit', ['brn', 'mabn', 'mabn, 2'])
@@ -217,7 +218,7 @@ def test_pth_and_back(tmp_path, kit):
     assert convert.load_torch(other, f'{tmp_path}/net.pth') == []
     for name, param in net.collect_params().items():
         assert np.array_equal(other.collect_params()[name].data().asnumpy(), param.data().asnumpy())
-    kept = {k: a for k, a in convert.read(f'{tmp_path}/net.pth').items() if not k.endswith(norm.PROGRESS)}
+    kept = {k: a for k, a in convert.read_weights(f'{tmp_path}/net.pth').items() if not k.endswith(norm.PROGRESS)}
     (note,) = convert.load_torch(build(kit, seed=9), kept)
     assert note.endswith('counters and moments that only training needs begin anew')
     del kept['layer1.0.bn2.running_var']

@@ -8,7 +8,8 @@ import pytest
 from mxnet import autograd
 
 from ibnnet_mx import models, norm
-from ibnnet_mx.cli import options, plan
+from ibnnet_mx.cli import options, run_options
+from ibnnet_mx.distributed import job
 from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
 
 FREE = replace(PLAN, norm='in')  # no picture sees its batch
@@ -120,7 +121,7 @@ def test_the_window_of_mabn_is_the_whole_batch_and_its_moments_are_those_without
     for parts in (1, 4):
         args = options.training().parse_args(['--batch-size', '8', '--accumulate', str(parts)])
         wanted = replace(PLAN, norm='mabn', norm_batch_size=2, accumulate=parts)
-        net = plan.network(args, wanted, models.find('cifar_resnet8'), 4)
+        net = run_options.create_network(args, wanted, models.find('cifar_resnet8'), 4, job.planned('local'))
         assert net.norm_options['norm_args']['real_B'] == 8
         run = make('cifar_resnet8', replace(wanted, norm_args=(('real_B', 8),)))
         found.append([run.step(data, label, 0.0) for data, label in batches(*[8] * 9)][-1])

@@ -11,7 +11,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.training import saver, watchdog
 from ibnnet_mx.training.trainer import NotFinite
 from tests.cli import test_train
@@ -21,7 +21,7 @@ from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
 run = test_train.run
 
 SIZES = (8, 8, 8, 8)
-ABOUT = {'model': 'm', 'recipe': {}}
+ABOUT = Facts('m', {}, {})
 
 
 def feed(bad=2):
@@ -98,9 +98,9 @@ def test_rolled_back_it_is_left_out(tmp_path):
     other.train_epoch(feed(None))
     assert equal(values(trained), values(other))
     assert equal(arrays(trained.states()), arrays(other.states()))
-    store.save(trained, 2, {**ABOUT, 'left_out': sorted(map(list, trained.left_out))})
+    store.save(trained, 2, replace(ABOUT, left_out=sorted(map(list, trained.left_out))))
     again = of('rollback')
-    store.load(again, 2)
+    restore(again, store.open(2, states=True))
     assert again.left_out == {(1, 2)}
 
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 import pytest
 
 from ibnnet_mx import distributed
-from ibnnet_mx.checkpoint import Inside, Store, place
-from ibnnet_mx.cli.options import Stopped
+from ibnnet_mx.checkpoint import Facts, Inside, Store, restore
+from ibnnet_mx.errors import Stopped
 from ibnnet_mx.training import saver
 from tests.cli import test_train
 from tests.cli.test_train import TINY, same, saved, warnings
@@ -59,7 +59,7 @@ def test_a_run_that_is_cut_within_an_epoch_goes_on_as_if_it_had_not_been(case, b
     with pytest.raises(Stopped):
         first.train_epoch(feed, Cut(first, store, batch, [{'samples': 3.0, 'accuracy': 1 / 3}]))
     again = start(case)
-    store.load(again, store.choose())
+    restore(again, store.choose())
     assert (again.epoch, again.batch) == (1, batch)
     again.train_epoch(feed)
     assert again.report.starts == (1, batch, [3, {'accuracy': 1 / 3}])
@@ -68,7 +68,7 @@ def test_a_run_that_is_cut_within_an_epoch_goes_on_as_if_it_had_not_been(case, b
     assert equal(arrays(again.states()), arrays(whole.states()))
     told = [note[1] for note in again.report.batches]
     assert told == list(range(batch, 4))
-    assert again.report.batches == whole.report.batches[-len(told) :] if told else True
+    assert again.report.batches == (whole.report.batches[-len(told) :] if told else [])
 
 
 def test_other_devices_cannot_take_what_each_had_for_itself(tmp_path):
@@ -77,13 +77,13 @@ def test_other_devices_cannot_take_what_each_had_for_itself(tmp_path):
     with pytest.raises(Stopped):
         first.train_epoch(feed, Cut(first, store, 2))
     with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, these are 1'):
-        store.load(make('cifar_resnet8_ibn_a', PLAN), store.choose())
+        restore(make('cifar_resnet8_ibn_a', PLAN), store.choose())
 
 
 def test_only_the_newest_within_an_epoch_stays_and_the_epochs_end_removes_it(tmp_path):
     run, store = make(), Store(tmp_path / 'net')
     run.step(*batches(4)[0], 0.05)
-    facts = {'model': 'm', 'recipe': {}, 'metrics': {'validation': {'accuracy': 0.5}}}
+    facts = Facts('m', {}, {}, metrics={'validation': {'accuracy': 0.5}})
 
     def there():
         return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*.json'))
@@ -91,11 +91,11 @@ def test_only_the_newest_within_an_epoch_stays_and_the_epochs_end_removes_it(tmp
     for where in (1, Inside(1, 2), Inside(1, 4)):
         store.save(run, where, facts)
     assert there() == ['net-0001.json', 'net-inside/0001-000004.json', 'net-symbol.json']
-    assert store.choose() == Inside(1, 4) == place(store.facts(Inside(1, 4)))
-    assert store.choose(1) == 1
+    assert store.choose().place == Inside(1, 4) == store.facts(Inside(1, 4)).place
+    assert store.choose(1).place == 1
     path, told = store.path(Inside(1, 4), 'params'), []
     path.write_bytes(path.read_bytes()[:-1])
-    assert store.choose(warn=told.append) == 1
+    assert store.choose(warn=told.append).place == 1
     assert told[0].startswith(f'batch 4 after epoch 1 is passed over: {path} has ')
     for left in ('0001-000003.states', '0001-000009.params.part'):  # by a save that was killed
         (tmp_path / 'net-inside' / left).write_bytes(b'half')
@@ -166,11 +166,11 @@ def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_p
         patched.setattr(saver.Keeper, 'epoch', ask)
         told = run('--epochs', '2', code=143)
     assert last_line(told).startswith('train_resnet: stopped by SIGTERM after epoch 0, not validated yet, saved; ')
-    assert 'validation' not in Store(tmp_path / 'net').facts(1)['metrics']
+    assert 'validation' not in Store(tmp_path / 'net').facts(1).metrics
     log = run('--retrain', '--epochs', '2')
     assert log.count('Epoch[0] Validation-accuracy') == 1
     assert same(saved(tmp_path), saved(tmp_path, prefix='whole'))
-    facts = [Store(tmp_path / prefix).facts(1)['metrics'] for prefix in ('net', 'whole')]
+    facts = [Store(tmp_path / prefix).facts(1).metrics for prefix in ('net', 'whole')]
     assert facts[0] == facts[1]
 
 
@@ -218,7 +218,7 @@ def test_after_a_power_loss_it_goes_on_from_the_newest_that_is_whole(run, tmp_pa
     log = run('--retrain')
     assert warnings(log)[0].startswith('epoch 2 is passed over: ')
     assert same(saved(tmp_path), saved(tmp_path, prefix='whole'))
-    assert store.fault(2) == ''
+    assert store.verdict(2).reason == ''
     assert len(json.loads(store.symbol_path.read_text())['nodes']) > 50
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 import mxnet as mx
 
 from ibnnet_mx import norm
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.training.memonger.graph import Graph
 from ibnnet_mx.training.memonger.plan import Search
 
@@ -86,12 +87,13 @@ class Recompute:
             found = search.find(budget)
         except ValueError as error:
             rows = data.shape[0]
-            raise ValueError(
-                f'--memonger {self._budget}: {error}, for {rows} pictures on one device; give at least that, '
-                'or a smaller --batch-size'
+            raise OptionError(
+                'memonger',
+                self._budget,
+                f': {error}, for {rows} pictures on one device; give at least that, or a smaller `batch_size`',
             ) from None
         if self._tell:
-            self._tell(f'--memonger {self._budget}: {found} ({" x ".join(map(str, data.shape))})')
+            self._tell(f'`memonger` {self._budget}: {found} ({" x ".join(map(str, data.shape))})')
         self._plans[key] = found.kept
         return found.kept
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import NamedTuple
 
-import mxnet as mx
 import numpy as np
+
+from ibnnet_mx.graph.symbol_json import VARIABLE, SymbolGraph
 
 PER_BYTE = 16  # a byte of the result of a node that only reads and writes takes the time of so many multiplications
 ONCE = ('Dropout', '_random', '_sample', 'sample_', '_shuffle', 'pick')  # beginnings: they draw, or must be read
@@ -47,7 +47,7 @@ class Graph:
     """nodes, in the order of computation; operators: numbers of those that are no variables."""
 
     def __init__(self, head, arrays):
-        self._json = json.loads(head.tojson(remove_amp_cast=False))
+        self._traced = SymbolGraph.of_symbol(head)
         internals = head.get_internals()
         shapes = internals.infer_shape(**{name: array.shape for name, array in arrays.items()})[1]
         types = internals.infer_type(**{name: array.dtype for name, array in arrays.items()})[1]
@@ -55,23 +55,23 @@ class Graph:
         for entry, shape, kind in zip(internals, shapes, types):
             first.setdefault(entry.name, (shape, np.dtype(kind).itemsize))
         self.nodes = []
-        for node in self._json['nodes']:
+        for node in self._traced.nodes:
             shape, size = first[node['name']]
             inputs = tuple(i for i, _, _ in node['inputs'])
             work = self._work(node, shape, inputs)
             self.nodes.append(Node(node['name'], node['op'], inputs, shape, work, math.prod(shape) * size))
-        self.operators = [i for i, node in enumerate(self.nodes) if node.operator != 'null']
+        self.operators = [i for i, node in enumerate(self.nodes) if node.operator != VARIABLE]
         self.numbers = {self.nodes[i].name: i for i in self.operators}
         self.multiplications = sum(node.work for node in self.nodes)
         values = 4 * sum(math.prod(self.nodes[i].shape) for i in self.operators)
         self.density = sum(self.nodes[i].bytes for i in self.operators) / values  # 1.0 where all is float32
         self._used, self._readers = {}, {i: [] for i in self.operators}
-        for number, node in enumerate(self._json['nodes']):
+        for number, node in enumerate(self._traced.nodes):
             for i, k, _ in node['inputs']:
                 self._used.setdefault(i, set()).add(k)
                 if i in self._readers:
                     self._readers[i].append(number)
-        for i, k, _ in self._json['heads']:
+        for i, k, _ in self._traced.heads:
             self._used.setdefault(i, set()).add(k)
         self._needs = {i: set() for i in self.operators}
 
@@ -97,18 +97,12 @@ class Graph:
 
         Of several in a row the one with the smallest result, of equal ones the last.
         """
-        last = {i: number for number, node in enumerate(self.nodes) for i in node.inputs}
-        behind, live, rows = set(), set(), []
-        for number, node in enumerate(self.nodes):
-            if node.name != 'data' and not behind.intersection(node.inputs):
-                continue
-            behind.add(number)
-            live = {i for i in live if last[i] > number} | ({number} if number in last else set())
-            if live == {number} and node.operator != 'null':
-                if rows and behind.intersection(node.inputs) == {rows[-1][-1]}:
-                    rows[-1].append(number)
-                else:
-                    rows.append([number])
+        behind, rows = self._traced.downstream(), []
+        for number in self._traced.cuts():
+            if rows and behind.intersection(self.nodes[number].inputs) == {rows[-1][-1]}:
+                rows[-1].append(number)
+            else:
+                rows.append([number])
         return [min(row, key=lambda i: (self.nodes[i].bytes, -i)) for row in rows]
 
     def names(self, stays, marked=()):
@@ -143,11 +137,11 @@ class Graph:
     def symbol(self, kept=None):
         """The symbol as an executor shall run it; kept None: everything is, for a plain step."""
         nodes, place = [], {}
-        for number, node in enumerate(self._json['nodes']):
+        for number, node in enumerate(self._traced.nodes):
             node = dict(node, inputs=[[*place[i, k], version] for i, k, version in node['inputs']])
             name = node['name']
             stays = kept is None or name in kept.stays or node['op'].startswith(ONCE)
-            if node['op'] != 'null':
+            if node['op'] != VARIABLE:
                 node['attrs'] = dict(node.get('attrs', {}), __force_mirroring__=str(not stays))
             here = len(nodes)
             nodes.append(node)
@@ -156,11 +150,8 @@ class Graph:
                 if not stays and name in kept.marked:
                     place[number, k] = len(nodes), 0
                     nodes.append(dict(op='_copy', name=f'{name}_kept{k}', inputs=[[here, k, 0]]))
-        variables = [i for i, node in enumerate(nodes) if node['op'] == 'null']
-        heads = [[*place[i, k], version] for i, k, version in self._json['heads']]
-        whole = dict(self._json, nodes=nodes, heads=heads, arg_nodes=variables)
-        del whole['node_row_ptr']
-        return mx.sym.load_json(json.dumps(whole))
+        heads = [[*place[i, k], version] for i, k, version in self._traced.heads]
+        return self._traced.with_nodes(nodes, heads).symbol()
 
     def again(self, text):
         """Numbers of the nodes that an executor runs a second time, from its debug_str()."""

@@ -1,15 +1,17 @@
-"""What a command line asks for: recipe and network, and how the .json of a checkpoint tells them."""
+"""From the options of a training command to its recipe and network, and to the facts of its checkpoints."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from ibnnet_mx import __version__, _env, models, recipe
-from ibnnet_mx.distributed import job
+from ibnnet_mx.models import tables
+
+NETWORK = ('norm', 'norm_batch_size', 'dtype', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio', 'ibn_stages')  # of a recipe
 
 
 def _given(args):
-    """The options; --pretrained NAME stands for --model and --depth where these are not given."""
+    """Return the options; --pretrained NAME stands for --model and --depth if these are not given."""
     given = vars(args)
     if not args.pretrained:
         return given
@@ -18,17 +20,17 @@ def _given(args):
     return dict(given, model=args.model or family, depth=args.depth or (depth if own is None else None))
 
 
-def make(args, facts=None):
-    """(recipe, models.Model) of a command line; facts: the .json of the checkpoint that a --retrain goes on from."""
+def resolve(args, facts=None):
+    """Return (recipe, models.Model) of a command line. facts: of the checkpoint that a --retrain goes on from."""
     if facts is None:
         base = recipe.RECIPES[args.recipe or ('cifar10' if args.data_type == 'cifar10' else 'imagenet')]
     else:
-        base = recipe.from_dict(facts['recipe'])
+        base = recipe.from_dict(facts.recipe)
         if args.recipe not in (None, base.name):
             raise ValueError(f'--recipe {args.recipe}: the checkpoint was trained with {base.name}; leave --recipe out')
     if facts is not None and args.zero_gamma and not base.zero_gamma:
         raise ValueError('--zero-gamma is about the first epoch: a --retrain has its weights already, leave it out')
-    wanted = recipe.resolve(base, _given(args), None if facts is None else facts['epoch'])
+    wanted = recipe.resolve(base, _given(args), None if facts is None else facts.epoch)
     family, depth = models.split_name(wanted.model)
     if wanted.data_type == 'cifar10' and args.pretrained:
         raise ValueError(f'--pretrained {args.pretrained} is for ImageNet sizes: leave --data-type cifar10 out')
@@ -41,18 +43,18 @@ def make(args, facts=None):
         raise ValueError(f'--depth {args.depth} contradicts --model {wanted.model}: give one of them')
     if args.pretrained not in (None, model.name):
         raise ValueError(f'--pretrained {args.pretrained} contradicts --model and --depth, which name a {model.name}')
-    if facts is not None and model.name != facts['model']:
-        raise ValueError(f'--model {model.name}: the checkpoint holds a {facts["model"]}')
+    if facts is not None and model.name != facts.model:
+        raise ValueError(f'--model {model.name}: the checkpoint holds a {facts.model}')
     usual = models.usual_ibn_stages(models.MODELS[model.family][1].get('ibn'), len(model.shape.units))
     stages = None if wanted.ibn_stages == usual else wanted.ibn_stages
     if facts is not None and stages != base.ibn_stages:
-        told, there = (','.join(map(str, some or usual)) for some in (stages, base.ibn_stages))
-        raise ValueError(f'--ibn-stages {told}: the checkpoint has {there}; leave it out')
+        asked, kept = (','.join(map(str, each or usual)) for each in (stages, base.ibn_stages))
+        raise ValueError(f'--ibn-stages {asked}: the checkpoint has {kept}; leave it out')
     return replace(wanted, depth=model.depth, ibn_stages=stages), model
 
 
 def check_dtype(args, wanted):
-    """Lines for the log. ValueError: --dtype bfloat16 cannot be had here."""
+    """Return lines for the log. Raises ValueError if this machine cannot compute in --dtype bfloat16."""
     if wanted.dtype == 'float32':
         return []
     if args.gpus:
@@ -70,7 +72,10 @@ def check_dtype(args, wanted):
 
 
 def rows_at_once(wanted, devices):
-    """Pictures of a full batch that a device computes at once. ValueError: --accumulate cannot cut its share evenly."""
+    """Return the pictures of a full batch that a device computes at once.
+
+    Raises ValueError if --accumulate cannot cut a device's share evenly.
+    """
     share, count = -(-wanted.batch_size // devices), wanted.accumulate
     if count == 1 or wanted.batch_size % (devices * count) == 0:
         return share // count
@@ -78,46 +83,47 @@ def rows_at_once(wanted, devices):
     near = {max((n for n in fit if n < count), default=None), min((n for n in fit if n > count), default=None)}
     ways = [f'use {" or ".join(map(str, sorted(near - {None})))}'] if near - {None} else []
     ways.append(f'--batch-size {-(-wanted.batch_size // (devices * count)) * devices * count}')
-    what = f'the {share} pictures of a device' if wanted.batch_size % devices == 0 else 'what a device has of a batch'
-    raise ValueError(f'--accumulate {count} must divide {what}: {", or ".join(ways)}')
+    rest = f'the {share} pictures of a device' if wanted.batch_size % devices == 0 else 'what a device has of a batch'
+    raise ValueError(f'--accumulate {count} must divide {rest}: {", or ".join(ways)}')
 
 
-def network(args, wanted, model, classes):
-    keys = ('norm', 'norm_batch_size', 'dtype', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio', 'ibn_stages')
-    options, own = {key: getattr(wanted, key) for key in keys}, dict(wanted.norm_args)
-    devices = max(len(args.gpus.split(',')) if args.gpus else args.cpus, 1) * job.workers(args.kv_store)
-    size = wanted.norm_batch_size
-    rows, share = rows_at_once(wanted, devices), -(-wanted.batch_size // devices)
+def create_network(args, wanted, model, classes, cluster):
+    """Return the network of a recipe for a cluster's devices. Raises ValueError for options that it cannot have."""
+    norm_args, size = dict(wanted.norm_args), wanted.norm_batch_size
+    rows, share = rows_at_once(wanted, cluster.devices), -(-wanted.batch_size // cluster.devices)
     if size and rows % max(size, 1):
         whose = 'a device' if wanted.accumulate == 1 else f'a part, with --accumulate {wanted.accumulate}'
         raise ValueError(f'--norm-batch-size {size} must divide the {rows} pictures of {whose}')
-    if (
-        args.bn_mom is not None
-        and wanted.norm not in ('bn', 'syncbn')
-        and not models.MODELS[model.family][1].get('preact')
-    ):
+    preact = tables.MODELS[model.family][1].get('preact')
+    if args.bn_mom is not None and wanted.norm not in ('bn', 'syncbn') and not preact:
         hint = '; use --norm-args momentum=' if 'momentum' in models.NORMS[wanted.norm] else ', leave it out'
         raise ValueError(f'--bn-mom {args.bn_mom}: {model.name} with --norm {wanted.norm} has no BatchNorm{hint}')
     if wanted.norm == 'mabn' and size:
         # The window is one batch, as in its ImageNet code: of all parts, so that --accumulate leaves it as it is.
-        own.setdefault('real_B', share)
+        norm_args.setdefault('real_B', share)
     if wanted.norm == 'syncbn':
         if not args.gpus:
             raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs in it, use bn')
-        own.setdefault('devices', len(args.gpus.split(',')))
-    return models.create(model.name, classes, workspace=args.workspace, norm_args=own, **options)
+        norm_args.setdefault('devices', len(cluster.contexts))
+    options = {key: getattr(wanted, key) for key in NETWORK}
+    return models.create(model.name, classes, workspace=args.workspace, norm_args=norm_args, **options)
 
 
-def describe(wanted, model, classes, names):
-    """What the .json of a checkpoint says besides epoch, metrics and files."""
-    return {
-        'version': __version__,
-        'model': model.name,
-        'depth': model.depth,
-        'norm': wanted.norm,
-        'classes': classes,
-        'class_names': names[:classes],
-        'size': model.size,
-        'pixels': {'order': 'RGB', 'mean': model.pixels.mean, 'std': model.pixels.std},
-        'recipe': recipe.to_dict(wanted),
-    }
+def facts_of(wanted, model, classes, names, origin, workers):
+    """Return the checkpoint.Facts of a run, which each save completes. origin: of the first weights."""
+    from ibnnet_mx.checkpoint import Facts
+
+    return Facts(
+        version=__version__,
+        model=model.name,
+        depth=model.depth,
+        norm=wanted.norm,
+        classes=classes,
+        class_names=names[:classes],
+        size=model.size,
+        pixels={'order': 'RGB', 'mean': list(model.pixels.mean), 'std': list(model.pixels.std)},
+        recipe=recipe.to_dict(wanted),
+        init=origin,
+        workers=workers,
+        files={},
+    )

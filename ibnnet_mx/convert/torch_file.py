@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ibnnet_mx.convert import torchpickle
-from ibnnet_mx.convert.torchpickle import TYPES, WAY_OUT, Fault, Storage, Tensor, whole
+from ibnnet_mx.convert import torch_pickle
+from ibnnet_mx.convert.torch_pickle import TYPES, WAY_OUT, Fault, Storage, Tensor, whole
 from ibnnet_mx.files import atomic
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -112,7 +112,7 @@ def _open_zip(data):
             raise Fault(f'is damaged or cut short: storage {key[:60]!r} has not the size announced')
         return stored
 
-    content = torchpickle.load(io.BytesIO(archive.read(f'{root}data.pkl')), persistent)
+    content = torch_pickle.load(io.BytesIO(archive.read(f'{root}data.pkl')), persistent)
     return content, fetch
 
 
@@ -123,18 +123,18 @@ def _open_legacy(data):
             raise Fault(f'is a tar file, of torch before 0.1.10 or packed later: unpack it, or in PyTorch {WAY_OUT}')
         raise Fault(f'is no PyTorch file: it begins with {data[:16]!r}')
     stream = io.BytesIO(data)
-    magic = torchpickle.load(stream)
+    magic = torch_pickle.load(stream)
     if type(magic) is not int or magic != MAGIC:
         raise Fault('is no PyTorch file, but another pickle')
-    protocol, system = torchpickle.load(stream), torchpickle.load(stream)
+    protocol, system = torch_pickle.load(stream), torch_pickle.load(stream)
     if type(protocol) is not int or protocol != PROTOCOL or type(system) is not dict:
         raise Fault('is of an unknown protocol of PyTorch')
     if system.get('little_endian') is False:
         raise Fault('is written by a big-endian machine: save it again on another')
     seen: dict[str, Storage] = {}
-    content = torchpickle.load(stream, lambda identity: _view(seen, *identity))
-    runs, keys = {}, torchpickle.load(stream)
-    if type(keys) is not list or any(type(key) is not str for key in keys):  # see torchpickle for tuples
+    content = torch_pickle.load(stream, lambda identity: _view(seen, *identity))
+    runs, keys = {}, torch_pickle.load(stream)
+    if type(keys) is not list or any(type(key) is not str for key in keys):  # see torch_pickle for tuples
         raise Fault('is damaged: its storages have no names')
     for key in keys:
         (count,) = struct.unpack('<q', stream.read(8))
@@ -150,7 +150,7 @@ def _open_legacy(data):
 
 def _storage(seen, tag, kind, key, device, count):
     """What a persistent id stands for: one storage for a key, always of the same type and size."""
-    if tag != 'storage' or type(kind) is not torchpickle.Global or type(key) is not str:
+    if tag != 'storage' or type(kind) is not torch_pickle.Global or type(key) is not str:
         raise Fault('is damaged: a persistent id that is no storage')
     whole(count)
     storage = Storage(key, kind.name.split(' ')[-1], count)

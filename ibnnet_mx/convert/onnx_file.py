@@ -1,4 +1,4 @@
-"""Networks to ONNX, opset 13, and such files as networks again (onnxruntime)."""
+"""Networks written as ONNX, opset 13."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from contextlib import contextmanager
 import mxnet as mx
 import numpy as np
 
+from ibnnet_mx import models
+from ibnnet_mx.convert.metadata import describe
+from ibnnet_mx.convert.symbol import prediction
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic
+from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 OPSET, IR = 13, 7
-NEEDS = "--onnx needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 'protobuf<7'"
+NEEDS = "needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 'protobuf<7'"
 
 
 def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=None):
@@ -24,7 +29,7 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
     graph then takes raw values of 0..255. dynamic_batch False: N is 1. ValueError: a path that cannot be written, a
     graph that cannot be exported.
     """
-    onnx = _need('onnx')
+    onnx = _need_onnx()
     with tempfile.TemporaryDirectory() as folder, _opset(onnx), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the exporter's own use of numpy
         part = os.path.join(folder, 'net.onnx')
@@ -71,7 +76,7 @@ def _opset(onnx):
 def _ones(symbol, arrays):
     """arrays with gamma 1 where the graph fixes it: the exporter writes what is stored."""
     arrays = dict(arrays)
-    nodes = json.loads(symbol.tojson())['nodes']
+    nodes = SymbolGraph.of_symbol(symbol).nodes
     for node in nodes:
         if node['op'] == 'BatchNorm' and node.get('attrs', {}).get('fix_gamma', 'True') in ('True', '1'):
             gamma = nodes[node['inputs'][1][0]]['name']
@@ -94,62 +99,29 @@ def _preprocess(onnx, graph, mean, std):
         graph.node.insert(i, onnx.helper.make_node(kind, [first, second], [out], name=out))
 
 
-def _need(name):
+def _need_onnx():
+    """Return the package onnx. Raises OptionError if it is missing."""
     try:
-        return __import__(name)
+        import onnx
     except ImportError:
-        raise ValueError(NEEDS) from None
+        raise OptionError('onnx', None, NEEDS) from None
+    return onnx
 
 
-class OnnxNet:
-    """An .onnx file as a network: (N, 3, H, W) float32 -> logits (N, classes), on the CPU.
+def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pixels=None, class_names=()):
+    """Writes net as ONNX, opset 13: 'data' (N, 3, size, size) float32 -> logits; N any, or 1 without dynamic_batch.
 
-    facts: its metadata {key: text}; shape: that of its input, numbers or names. ValueError: it is no such network.
+    size: unset, the model's own (224, 32 for CIFAR nets). The metadata say model, size and pixel convention (pixels:
+    models.Pixels; unset: the model's own, raw 0..255 for a SymbolBlock). with_preprocess: the graph takes raw RGB of
+    0..255. class_names go into the metadata. ValueError: onnx is not installed, or the network cannot be written.
     """
-
-    def __init__(self, path, threads=0):
-        runtime = _need('onnxruntime')
-        self._path, options = path, runtime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads = 3, threads
-        if not os.path.isfile(path):
-            raise ValueError(f'--onnx {path} cannot be read: no such file')
-        try:
-            self._session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
-        except Exception as error:  # its exceptions have no common class
-            raise ValueError(f'--onnx {path} is no network that onnxruntime can run: {error}') from None
-        entries = self._session.get_inputs()
-        self._name, self.shape = entries[0].name, entries[0].shape
-        self.facts = dict(self._session.get_modelmeta().custom_metadata_map)
-        told = ', '.join(f'{entry.name} {entry.type} {entry.shape}' for entry in entries)
-        if (
-            len(entries) != 1
-            or entries[0].type != 'tensor(float)'
-            or len(self.shape) != 4
-            or not self._takes_pictures()
-        ):
-            raise ValueError(f'--onnx {path}: one input of float32 (N, 3, S, S) is needed, it has {told}')
-
-    def _takes_pictures(self):
-        planes, height, width = self.shape[1:]
-        sides = [side for side in (height, width) if isinstance(side, int)]
-        return (planes == 3 or not isinstance(planes, int)) and len(set(sides)) < 2
-
-    def classes(self, size):
-        """The number of its logits for pictures of this size. ValueError: it takes others, or gives no logits."""
-        logits = self(np.zeros((1, 3, size, size), np.float32))
-        if logits.ndim != 2:
-            raise ValueError(f'--onnx {self._path}: logits (N, classes) are needed, it gives {logits.shape}')
-        return logits.shape[1]
-
-    def __call__(self, x):
-        """numpy in, numpy out. ValueError: pictures of a size that it does not take."""
-        rows = self.shape[0] if isinstance(self.shape[0], int) else max(len(x), 1)
-        count = max(-(-len(x) // rows), 1)  # batches; a fixed one is filled up with zeros
-        filled = np.concatenate([x, np.zeros((count * rows - len(x), *x.shape[1:]), x.dtype)])
-        parts = np.split(filled, count)
-        try:
-            found = [self._session.run(None, {self._name: part})[0] for part in parts]
-        except Exception as error:  # its exceptions have no common class
-            fed = tuple(parts[0].shape)
-            raise ValueError(f'--onnx {self._path} takes {self.shape}, it was fed {fed}: {error}') from None
-        return np.concatenate(found)[: len(x)]
+    model = getattr(net, 'model', None)
+    pixels = pixels or (model.pixels if model else models.RAW)
+    size = size or (model.size if model else 224)
+    fed = models.RAW if with_preprocess else pixels
+    told = {'order': 'RGB', 'mean': fed.mean, 'std': fed.std, 'range': '0..255'}
+    facts = dict(describe(net), size=str(size), pixels=json.dumps(told))
+    if class_names:
+        facts['class_names'] = json.dumps(list(class_names))
+    preprocess = pixels if with_preprocess and pixels != models.RAW else None
+    export(*prediction(net), path, size, facts, dynamic_batch, preprocess)

@@ -1,0 +1,54 @@
+"""Which weights a training run starts from, by its options: the seed's, --pretrained or --init."""
+
+from __future__ import annotations
+
+from ibnnet_mx.models import published
+
+ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain')  # options that a run which goes on has no use for
+
+
+def check_start(args):
+    """Raise ValueError if --pretrained, --init or their options contradict each other, --retrain or --zero-gamma."""
+    given = [f'--{key.replace("_", "-")}' for key in ABOUT if getattr(args, key)]
+    if given and args.retrain:
+        raise ValueError(f'{given[0]} is about the first epoch: a --retrain has its weights already, leave it out')
+    if args.pretrained and args.init:
+        raise ValueError(f'--pretrained {args.pretrained} contradicts --init {args.init}: give one of them')
+    if args.pretrained and args.pretrained not in published.WEIGHTS:
+        names = ', '.join(published.WEIGHTS)
+        raise ValueError(f'--pretrained {args.pretrained}: published are {names}; a file is for --init')
+    if args.init_from_plain and args.pretrained:
+        raise ValueError(f'--init-from-plain: {args.pretrained} is an IBN network itself; use it with --init FILE')
+    if given and not (args.pretrained or args.init):
+        raise ValueError(f'{given[0]} is about weights to start from: add --pretrained NAME or --init FILE')
+    if given and args.zero_gamma:
+        raise ValueError(f'--zero-gamma: the weights of {given[0]} would take its place, leave one of them out')
+
+
+def open_start(args, model, wanted):
+    """Return the weights that the options ask for, None if the seed draws them all.
+
+    Raises OptionError if they cannot be those of `model`.
+    """
+    if not (args.pretrained or args.init):
+        return None
+    from ibnnet_mx.training import initial_weights
+
+    if args.pretrained:
+        return initial_weights.Published(model, args.new_head)
+    return initial_weights.File(args.init, model, args.new_head, args.init_from_plain, wanted)
+
+
+def origin_of(start, opened):
+    """Return what the facts say about the first weights. opened: the checkpoint that the run goes on from."""
+    return start.origin if start else opened.facts.init if opened else None
+
+
+def remarks_on(start, opened, wanted):
+    """Return lines about the first weights that may surprise."""
+    if start:
+        return start.warnings
+    if wanted.freeze and not opened:
+        parts = ','.join(wanted.freeze)
+        return [f'--freeze {parts} without --pretrained or --init: they stay as the seed drew them']
+    return []

@@ -1,0 +1,14 @@
+"""What a file that is written for others says about its network."""
+
+from __future__ import annotations
+
+import json
+
+
+def describe(net):
+    """Return {key: text} of a network: its model, size and pixel normalisation; {} if it is none of the tables."""
+    model = getattr(net, 'model', None)
+    if model is None:
+        return {}
+    pixels = {'order': 'RGB', 'mean': model.pixels.mean, 'std': model.pixels.std, 'range': '0..255'}
+    return {'model': model.name, 'size': str(model.size), 'pixels': json.dumps(pixels)}

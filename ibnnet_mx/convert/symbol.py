@@ -1,0 +1,93 @@
+"""Networks that come as a symbol and its arrays, and networks as symbols."""
+
+from __future__ import annotations
+
+import warnings
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx import models
+from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.convert import fill, identify
+from ibnnet_mx.files import params_file
+from ibnnet_mx.graph import symbol_file
+
+
+def prediction(net):
+    """(symbol from 'data' to logits, {name: NDArray} of its other inputs) of what a network predicts with.
+
+    Of the registry's networks that is their inference form, of a SymbolBlock what it is.
+    """
+    if hasattr(net, 'inference_form'):
+        net = net.inference_form()
+    arrays = {name: param.data(param.list_ctx()[0]) for name, param in net.collect_params().items()}
+    return (net.symbol() if hasattr(net, 'symbol') else net(mx.sym.var('data'))), arrays
+
+
+def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
+    """PREFIX-symbol.json and PREFIX-0000.params -> a network that gives logits; a SoftmaxOutput is cut off.
+
+    Takes this project's checkpoints and those of the 2016 code, the old encodings of both files included. One that
+    computes what a network of the registry does is returned as that (net.model); any other as a SymbolBlock.
+    arrays: those of the .params, if they were read before.
+    ValueError names the file, and the names that are left over on either side.
+    """
+    store = Store(prefix)
+    if arrays is None:
+        arrays = {name.split(':', 1)[-1]: a for name, a in params_file.read(store.path(epoch, 'params')).items()}
+    symbol = symbol_file.read(store.symbol_path)
+    inputs = [n for n in symbol.list_inputs() if n != 'data']
+    faults = [f'{n} is missing' for n in inputs if n not in arrays]
+    faults += [f'{n} has no place in {store.symbol_path}' for n in arrays if n not in inputs]
+    if faults:
+        raise ValueError(f'{store.path(epoch, "params")} does not fit its symbol: ' + '; '.join(faults[:20]))
+    try:
+        shapes = {name: arrays[name].shape for name in inputs}
+        symbol_file.check_size(symbol, dict(shapes, data=(2, 3, 64, 64)))
+    except ValueError as error:
+        raise ValueError(f'{store.symbol_path} is damaged: {error}') from None
+    try:
+        block = _symbol_block(symbol, arrays, ctx or mx.cpu())
+        return _of_registry(block, arrays, ctx or mx.cpu()) or block
+    except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+        raise ValueError(f'{store.symbol_path} is damaged: mxnet cannot compute it') from None
+
+
+def _symbol_block(symbol, arrays, ctx):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # it guesses types without the shapes that come right after, and says so
+        net = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
+    for name, param in net.collect_params().items():
+        param.shape = arrays[name].shape
+        param.initialize(init=mx.init.Zero(), ctx=ctx)
+        param.set_data(mx.nd.array(arrays[name]))
+    return net
+
+
+def with_embedding(net):
+    """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: it has none."""
+    logits, arrays = prediction(net)
+    if isinstance(logits, list) or logits.attr('num_hidden') is None:
+        raise ValueError('the network does not end in a dense layer: there is no embedding before it')
+    both = mx.sym.Group([logits, mx.sym.Flatten(logits.get_children()[0])])
+    return _symbol_block(both, arrays, next(iter(arrays.values())).context)
+
+
+def _of_registry(block, arrays, ctx):
+    """The registry's network with these arrays where it computes what the block does, else None."""
+    found = identify.model_of(arrays)
+    if found is None:
+        return None
+    model, options = found
+    x = mx.nd.array(np.random.RandomState(0).uniform(-2, 2, (2, 3, 64, 64)) * model.pixels.std[0], ctx=ctx)
+    theirs = block(x).asnumpy()
+    kits = ('in', 'gn', 'ln') if options.get('norm') == 'in' else (options.get('norm', 'bn'),)
+    for kit in kits:  # those three have the same arrays
+        net = models.create(model.name, **{**options, 'norm': kit})
+        net.initialize(ctx=ctx)
+        fill.load(net, arrays)
+        ours = net(x).asnumpy()
+        if theirs.shape == ours.shape and np.abs(theirs - ours).max() <= 1e-4 * np.abs(theirs).max():
+            return net
+    return None

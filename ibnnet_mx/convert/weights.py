@@ -1,0 +1,142 @@
+"""Files of weights: read whatever they are, put into a network, and written for PyTorch and safetensors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx.convert import fill, names, torch_file
+from ibnnet_mx.convert.metadata import describe
+from ibnnet_mx.errors import OptionError, markup
+from ibnnet_mx.files import atomic, params_file
+
+TORCH = ('.pth', '.pt')
+SAFETENSORS = {  # what its types are to numpy
+    **{f'F{8 * n}': f'<f{n}' for n in (2, 4, 8)},
+    **{f'{kind}{8 * n}': f'<{kind.lower()}{n}' for kind in 'IU' for n in (1, 2, 4, 8)},
+    'BF16': '<u2',
+    'BOOL': '?',
+}
+NEEDS_SAFETENSORS = 'safetensors files need the package: pip install safetensors'
+
+
+def read_weights(path):
+    """Return {key: array} of a file: .params, .safetensors or PyTorch's, told apart by their first bytes.
+
+    Raises ValueError, which names the file.
+    """
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(9)
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
+    if str(path).endswith('.onnx'):
+        raise OptionError(
+            None, None, f'{path} cannot be read back into a network; evaluate.py and predict.py run it with `onnx`'
+        )
+    if str(path).endswith('.states'):
+        raise ValueError(f'{path} holds the state of an optimiser, no weights: name the .params beside it')
+    if head[:8] == params_file.LIST.to_bytes(8, 'little'):
+        return params_file.read(path)
+    if head[8:] == b'{' or str(path).endswith('.safetensors'):
+        return _read_safetensors(path)
+    if str(path).endswith('.params'):
+        return params_file.read(path)  # which says what is wrong with it
+    return torch_file.read(path)
+
+
+def load(net, source, new_head=False, from_plain=False):
+    """Put the weights of a file or a mapping into net, under whatever names. Return lines about what was not copied.
+
+    A prefix that all keys share ('module.', 'backbone.') is found. new_head: the classifier stays as it was drawn.
+    from_plain: the weights are those of the plain network of an IBN one; its norms are split between the halves.
+    ValueError: does not fit.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        arrays = read_weights(source)
+        try:
+            return fill.load(net, arrays, new_head, from_plain)
+        except ValueError as error:
+            raise OptionError(None, None, f'{source}: {markup(error)}') from None
+    return fill.load(net, source, new_head, from_plain)
+
+
+def load_torch(net, source, new_head=False, from_plain=False):
+    """load() of a .pth or a state_dict as XingangPan/IBN-Net and torchvision have them (num_batches_tracked or not)."""
+    return load(net, source, new_head, from_plain)
+
+
+def load_mxnet(net, source, new_head=False, from_plain=False):
+    """load() of a .params: the 2016 code's (arg: and aux: before the names or not), Gluon's, GluonCV's resnet*_v1b."""
+    return load(net, source, new_head, from_plain)
+
+
+def load_safetensors(net, source, new_head=False, from_plain=False):
+    """load() of a .safetensors, with our names or the original's."""
+    return load(net, source, new_head, from_plain)
+
+
+def _need_safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ValueError(NEEDS_SAFETENSORS) from None
+    return safetensors.numpy
+
+
+def _read_safetensors(path):
+    _need_safetensors()
+    from safetensors import SafetensorError, deserialize
+
+    found = {}
+    try:
+        for name, entry in deserialize(Path(path).read_bytes()):
+            if entry['dtype'] not in SAFETENSORS:
+                raise ValueError(f'{name} is of type {entry["dtype"]}: there are {", ".join(SAFETENSORS)}')
+            array = np.frombuffer(entry['data'], SAFETENSORS[entry['dtype']]).reshape(entry['shape'])
+            widened = array.astype(np.uint32) << 16  # bfloat16 is the upper half of a float32
+            found[name] = widened.view(np.float32) if entry['dtype'] == 'BF16' else array
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f'{path} is no safetensors file, or damaged: {error}') from None
+    return found
+
+
+def _arrays(net):
+    return {name: param.data(param.list_ctx()[0]).asnumpy() for name, param in net.collect_params().items()}
+
+
+def _write(path, data):
+    try:
+        atomic.write_file(path, data)
+    except OSError as error:
+        raise ValueError(f'{error.filename}: {error.strerror}') from None
+
+
+def save_safetensors(net, path):
+    """Writes net's arrays under our names, with model and pixel convention in the metadata; whole or not at all."""
+    _write(path, _need_safetensors().save(_arrays(net), describe(net)))
+
+
+def to_torch(net, path):
+    """Writes .pth (read by torch 1.6 and newer) or .safetensors with the original's keys, order and shapes.
+
+    The official PyTorch code loads it strictly: num_batches_tracked is there, 0. Networks that have no original in
+    PyTorch (v2, own designs) get keys of the same kind. Needs no torch.
+    """
+    kind = os.path.splitext(path)[1]
+    if kind not in (*TORCH, '.safetensors'):
+        raise ValueError(f'{path}: a name that ends in .pth or .safetensors is needed')
+    if isinstance(net, mx.gluon.SymbolBlock):
+        raise ValueError(f'{path}: the weights alone would be taken for another network; write ONNX or a checkpoint')
+    arrays, found = _arrays(net), {}
+    for name, key in names.torch_keys(list(arrays)).items():
+        found[key] = arrays[name]
+        if name.endswith('running_var') and name.replace('running_var', 'iters') not in arrays:
+            found[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
+    if kind == '.safetensors':
+        _write(path, _need_safetensors().save(found, describe(net)))
+    else:
+        torch_file.write(path, found)

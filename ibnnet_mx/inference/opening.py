@@ -1,0 +1,233 @@
+"""From a checkpoint, a file of weights or an .onnx file to a network that is ready to answer.
+
+A checkpoint's facts name its network. Arrays without facts are identified by their names and shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from ibnnet_mx import _env, checkpoint, convert, data, hub, models
+from ibnnet_mx.convert import identify
+from ibnnet_mx.errors import OptionError, markup
+from ibnnet_mx.inference.engines import Engine, GluonEngine, OnnxEngine
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
+
+PIXELS = {'raw': models.RAW, 'imagenet': models.IMAGENET}  # normalisations that have a name
+NETWORK = (
+    'norm',
+    'norm_args',
+    'norm_batch_size',
+    'w_d',
+    'ibn_ratio',
+    'ibn_stages',
+    'last_stride',
+)  # options that name a network
+
+
+class Opening:
+    """A network that was opened, and what is known about it.
+
+    engine: what computes it. label: the user's name for it. model: its model's name. size: side of its pictures.
+    pixels: models.Pixels. names: of the classes, [] unknown. centred: True if pictures were cropped in training, False
+    if they were squeezed. fixed: True if it takes pictures of its size alone. notes: lines about what was not copied.
+    """
+
+    def __init__(self, engine: Engine, label: str, classes: int, context: Any = None) -> None:
+        self.engine, self.label, self.classes, self.context = engine, label, classes, context
+        self.model, self.names, self.centred, self.fixed, self.notes = '', [], True, False, []
+        self.size, self.pixels = 224, models.RAW
+
+    @property
+    def net(self) -> Any:
+        """The HybridBlock behind the engine; None if there is none."""
+        return self.engine.net
+
+    @property
+    def input(self) -> data.Input:
+        """Size and normalisation of the pictures that the network is fed."""
+        return data.Input(self.size, tuple(self.pixels.mean), tuple(self.pixels.std))
+
+    def predict(self, pictures: Any) -> np.ndarray:
+        """Return the logits (n, classes) of an NDArray (n, 3, S, S) float32."""
+        return self.engine(pictures)
+
+    def describe_by(self, model: models.Model) -> None:
+        """Take size, normalisation and crop from a row of the tables."""
+        self.model, self.size, self.pixels = model.name, model.size, model.pixels
+        self.centred = model.size > CIFAR_SIDE
+
+
+def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str | None = None) -> Opening:
+    """Return the network of a checkpoint. label: its name in messages, `prefix` and `epoch` if it is not given.
+
+    Without a .json: RGB of 0..255, squeezed to 224 pixels, or to 32 if the stem is a CIFAR network's 3x3.
+    Raises ValueError, which begins with the label.
+    """
+    store, context = checkpoint.Store(prefix), context or mx.cpu()
+    label = label or f'{prefix} epoch {epoch}'
+    path = store.path(epoch, 'params')
+    if not path.is_file():
+        epochs = ', '.join(map(str, store.epochs()))
+        hint = f'; there are epochs {epochs}: use `epoch`' if epochs else ''
+        raise OptionError(None, None, f'{label}: {path} does not exist{hint}')
+    if not store.path(epoch, 'json').is_file():
+        return _without_facts(prefix, epoch, context, label)
+    try:
+        opened = store.open(epoch)
+        net = network_of(opened, context)
+    except ValueError as error:
+        raise OptionError(None, None, f'{label}: {markup(error)}') from None
+    facts = opened.facts
+    if net is None:
+        network = _without_facts(prefix, epoch, context, label, opened)
+    else:
+        network = Opening(
+            GluonEngine(net, context, label), label, facts.classes or _classes(net, facts.size, label), context
+        )
+        network.describe_by(net.model)
+    network.model, network.size = facts.model, facts.size or network.size
+    network.names, network.centred = list(facts.class_names or ()), network.size > CIFAR_SIDE
+    if facts.pixels:
+        network.pixels = models.Pixels(tuple(facts.pixels['mean']), tuple(facts.pixels['std']))
+    return network
+
+
+def network_of(opened: checkpoint.Opened, context: Any) -> Any:
+    """Return the network that a checkpoint's facts name, with its weights; None if they name none of the tables.
+
+    Raises ValueError if the arrays are not those of the network that is named.
+    """
+    facts = opened.facts
+    told = facts.network if facts.network is not None else facts.recipe
+    if 'norm' not in told:  # converted by a version that wrote no options
+        return None
+    try:
+        model = models.find(facts.model)
+    except ValueError:
+        return None
+    options = {key: told[key] for key in NETWORK if told.get(key) is not None}
+    options['norm_args'] = dict(options.get('norm_args') or ())
+    if options['norm'] == 'syncbn':  # a prediction needs no second device
+        options.update(norm='bn', norm_args={})
+    if options.pop('norm_batch_size', None) and options['norm'] == 'mabn':
+        options['norm_args'] = {'variant': 'cls'}
+    classes = len(opened.params['fc1_weight']) if 'fc1_weight' in opened.params else facts.classes
+    net = models.create(model.name, classes, **options)
+    net.initialize(ctx=context)
+    checkpoint.put_params(net, opened)
+    return net
+
+
+def _without_facts(prefix: str, epoch: int, context: Any, label: str, opened: Any = None) -> Opening:
+    """Return the network of a symbol and its arrays, identified by these. opened: a checkpoint of a foreign network."""
+    net = convert.load_symbol(prefix, epoch, context, opened.params if opened else None)
+    model, params = getattr(net, 'model', None), net.collect_params()
+    network = Opening(GluonEngine(net, context, label), label, 0, context)
+    if model is not None:
+        network.describe_by(model)
+    elif 'conv0_weight' in params and params['conv0_weight'].shape[2] == 3 and 'bn0_gamma' not in params:
+        network.size = CIFAR_SIDE
+    network.centred = False
+    size = opened.facts.size if opened and opened.facts.size else network.size
+    network.classes = _classes(net, size, label)
+    return network
+
+
+def _classes(net: Any, size: int | None, label: str) -> int:
+    shapes = {name: param.shape for name, param in net.collect_params().items()}
+    size = size or 224
+    try:
+        shape = net(mx.sym.var('data')).infer_shape(data=(1, 3, size, size), **shapes)[1][0]
+    except mx.base.MXNetError:
+        raise ValueError(f'{label}: the network does not take pictures of {size}x{size}') from None
+    if len(shape) != 2:
+        raise ValueError(f'{label}: logits (N, classes) are needed, the network gives {shape}')
+    return shape[1]
+
+
+def open_weights(
+    path: str,
+    model: str | None = None,
+    options: dict | None = None,
+    context: Any = None,
+    label: str | None = None,
+    new_head: bool = False,
+    from_plain: bool = False,
+) -> Opening:
+    """Return a network with the weights of a file, or published ones if path is 'published'.
+
+    model: its name; None: the one that the arrays fit. options: those of models.create() that the arrays do not tell,
+    such as norm. new_head, from_plain: as in convert.load(). label: the weights' name in messages.
+    Raises OptionError for weights or model.
+    """
+    if path == 'published':
+        if model is None:
+            raise OptionError('weights', path, 'needs `model`, such as `model` resnet50_ibn_a')
+        net = models.create(model, (options or {}).get('classes'))
+        notes = hub.load(net, net.model.name, new_head=new_head)
+    else:
+        net, notes = _fill(path, model, options or {}, new_head, from_plain)
+    if context is not None:
+        net.collect_params().reset_ctx(context)
+    context = context or mx.cpu()
+    label = f'{label or path} ({net.model.name})'
+    network = Opening(GluonEngine(net, context, label), label, net.collect_params()['fc1_bias'].shape[0], context)
+    network.describe_by(net.model)
+    network.notes = notes
+    return network
+
+
+def _fill(path: str, model: str | None, given: dict, new_head: bool, from_plain: bool) -> tuple[Any, list]:
+    """Return a network with a file's arrays, and lines about what was not copied."""
+    arrays = convert.read(path)
+    fitting = identify.model_of(arrays)
+    if model is None and fitting is None:
+        raise OptionError('weights', path, 'fits no network of the registry as it is: name one by `model`')
+    name, options = (fitting[0].name, fitting[1]) if model is None else (model, identify.options(arrays))
+    net = models.create(name, **{**options, **given})
+    try:
+        return net, convert.load(net, arrays, new_head, from_plain)
+    except ValueError as error:
+        hint = f'fits {fitting[0].name}, not {name}' if fitting and fitting[0].name != name else ''
+        raise OptionError('weights', path, f'{hint}: {markup(error)}') from None
+
+
+def open_onnx(path: str, pixels: str | None = None, label: str | None = None) -> Opening:
+    """Return the network of an .onnx file. pixels: a key of PIXELS, needed if the file does not say it.
+
+    Raises OptionError for onnx, or ValueError, which begins with the label.
+    """
+    engine, label = OnnxEngine(path, _env.usable_cores()), label or str(path)
+    size = engine.shape[2] if isinstance(engine.shape[2], int) else int(engine.facts.get('size', 224))
+    network = Opening(engine, label, engine.classes(size))
+    network.model, network.size = engine.facts.get('model', os.path.basename(path)), size
+    network.centred = size > CIFAR_SIDE
+    network.fixed = isinstance(engine.shape[2], int) or isinstance(engine.shape[3], int)
+    try:
+        told, names = (
+            json.loads(engine.facts.get(key, empty)) for key, empty in (('pixels', '{}'), ('class_names', '[]'))
+        )
+        if told:
+            mean, std = (tuple(float(value) for value in told[key]) for key in ('mean', 'std'))
+            network.pixels = models.Pixels(mean, std)
+            if not len(mean) == len(std) == 3 or min(std) <= 0:
+                raise ValueError
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        shown = {key: engine.facts[key][:200] for key in ('pixels', 'class_names') if key in engine.facts}
+        raise ValueError(f'{label}: its metadata are not those that this project writes: {shown}') from None
+    network.names = names
+    if not told and not pixels:
+        raise OptionError(
+            None, None, f'{label} does not say what pixels it is fed: add `pixels` raw or `pixels` imagenet'
+        )
+    if pixels:
+        network.pixels = PIXELS[pixels]
+    return network

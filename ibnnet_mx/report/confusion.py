@@ -1,0 +1,36 @@
+"""The confusion matrix of an evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ibnnet_mx.report.figures import save_figure
+
+NAMED = 40  # classes up to which the matrix has their names at its sides
+COUNTED = 15  # classes up to which it has the numbers in its cells
+
+
+def draw_confusion(path, result, keys):
+    """Draw which class is taken for which. Rows are the pictures' classes, coloured by shares of the class.
+
+    result: classification.Result. keys: names of the classes. Raises OptionError for confusion.
+    """
+    from matplotlib.figure import Figure
+
+    counts, classes = result.confusion(), result.classes
+    shares = counts / np.maximum(np.bincount(result.labels, minlength=classes), 1)[:, None]
+    side = min(max(4.0, 0.45 * classes + 2.5), 14.0)
+    figure = Figure(figsize=(side + 0.8, side), layout='constrained')
+    axes = figure.subplots()
+    image = axes.imshow(100 * shares, cmap='Blues', vmin=0, vmax=100)
+    axes.set_xlabel('the network says')
+    axes.set_ylabel('class of the picture')
+    if classes <= NAMED:
+        names = [key if len(key) <= 24 else key[:23] + '…' for key in keys]
+        axes.set_xticks(range(classes), names, rotation=90, fontsize=8, parse_math=False)  # names may hold $
+        axes.set_yticks(range(classes), names, fontsize=8, parse_math=False)
+    for row, column in np.argwhere(counts) if classes <= COUNTED else ():
+        colour = 'white' if shares[row, column] > 0.5 else 'black'
+        axes.text(column, row, counts[row, column], ha='center', va='center', fontsize=7, color=colour)
+    figure.colorbar(image, label='% of the class', shrink=0.8)
+    save_figure('confusion', path, figure)

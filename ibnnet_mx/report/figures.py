@@ -1,0 +1,33 @@
+"""Files that figures are written to: which kinds there are, whether they can be written, and how."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from ibnnet_mx.errors import OptionError
+from ibnnet_mx.files import outputs
+
+SUFFIXES = ('.png', '.svg', '.pdf')
+
+
+def check_figure(option, path):
+    """Raise OptionError if a figure of this kind cannot be drawn or written, or matplotlib is missing."""
+    if os.path.splitext(path)[1].lower() not in SUFFIXES:
+        raise OptionError(option, path, f': the name must end in {", ".join(SUFFIXES)}')
+    outputs.check_writable(option, path)
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise OptionError(option, None, 'needs matplotlib: pip install matplotlib') from None
+
+
+def save_figure(option, path, figure):
+    """Write a figure, and make its folder. Raises OptionError if it cannot be written."""
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Glyph')  # names of classes in letters that the font has not
+            figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise OptionError(option, path, f'cannot be written: {error.strerror}; name another file') from None

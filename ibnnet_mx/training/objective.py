@@ -1,0 +1,65 @@
+"""What a run minimises and is measured by. The trainer is handed one, and knows neither softmax nor classes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from ibnnet_mx.metrics import classification
+
+
+class Objective(Protocol):
+    """The task of a run: targets from labels, a loss of the network's outputs, and scores of them."""
+
+    names: list[str]  # of the scores
+    soft: bool  # True if targets are distributions, so that labels cannot take their place
+
+    def targets(self, data: Any, labels: Any, draw: Any) -> tuple[Any, Any]:
+        """Return the pictures (n, 3, S, S) to train on and their targets. draw: -> numpy's RandomState of the batch."""
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        """Return the loss (n,) of each picture; of NDArrays, or as a symbol of symbols."""
+
+    def scores(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Return {name: sum over the pictures}."""
+
+    def tally(self) -> Any:
+        """Return what validation adds its batches to: add(outputs, labels) and sums() -> {name: sum, 'samples': n}."""
+
+
+class Classification:
+    """Cross entropy of softmax over classes, with label smoothing (arXiv:1512.00567) and mixup (arXiv:1710.09412).
+
+    classes: how many. smoothing: share that all classes have of a target. mixup: alpha of the beta distribution that
+    the share of the second picture is drawn from; 0: none.
+    """
+
+    def __init__(self, classes: int, smoothing: float = 0.0, mixup: float = 0.0) -> None:
+        self._classes, self._smoothing, self._mixup = classes, smoothing, mixup
+        self.soft = smoothing > 0 or mixup > 0
+        self.loss = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not self.soft)
+        self.names = classification.names(classes)
+        self.scores, self.tally = classification.scores, classification.Tally
+
+    def targets(self, data: Any, labels: Any, draw: Any) -> tuple[Any, Any]:
+        """Return the pictures and labels as classes, or as distributions if smoothing or mixup ask for them."""
+        if not self.soft:
+            return data, labels
+        even = self._smoothing / self._classes
+        target = mx.nd.one_hot(labels, self._classes, 1 - self._smoothing + even, even)
+        if self._mixup > 0:
+            random = draw()
+            share = random.beta(self._mixup, self._mixup)
+            other = mx.nd.array(random.permutation(data.shape[0]))
+            data = share * data + (1 - share) * mx.nd.take(data, other)
+            target = share * target + (1 - share) * mx.nd.take(target, other)
+        return data, target
+
+
+def of_classifier(net: Any, recipe: Any) -> Classification:
+    """Return the objective of a network that ends in a classifier, by a recipe."""
+    classes = net.collect_params()['fc1_bias'].shape[0]
+    return Classification(classes, recipe.label_smoothing, recipe.mixup)
