@@ -211,7 +211,7 @@ def test_a_damaged_picture_is_named_and_refused_or_skipped(tmp_path, changes, ki
 def test_more_damage_than_allowed_is_refused(tmp_path):
     path = write(tmp_path / 'a.rec', [b'', png(marked(1)), b'x', png(marked(3))])
     assert sum(batch.real for batch in stream(path, max_bad=2)) == 2
-    with pytest.raises(RecordError, match='2 such records, --max-bad-records 1 allowed'):
+    with pytest.raises(RecordError, match='2 such records, `max_bad` 1 allowed'):
         stream(path, max_bad=1)
 
 

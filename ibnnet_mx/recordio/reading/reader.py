@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 import cv2
 import numpy as np
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import ahead
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment
@@ -43,6 +44,10 @@ class Batch(NamedTuple):
     data: np.ndarray
     label: np.ndarray
     real: int
+
+
+class BadRecordsError(OptionError, RecordError):
+    """More records are damaged than max_bad allows. The text names the first of them and why it cannot be read."""
 
 
 class Work(NamedTuple):
@@ -260,8 +265,9 @@ class Reader:
         new = [position for position in bad if position not in self._bad]
         self._bad.update(new)
         if len(self._bad) > self.options.max_bad:
-            raise RecordError(
-                f'{self._why[bad[0]]}: {len(self._bad)} such records, --max-bad-records {self.options.max_bad} allowed'
+            most = self.options.max_bad
+            raise BadRecordsError(
+                None, None, f'{self._why[bad[0]]}: {len(self._bad)} such records, `max_bad` {most} allowed'
             )
         for position in new:
             self.options.report(f'{self._why[position]}: skipped')
