@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import recipe
-from ibnnet_mx.checkpoint import Store, restore
+from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.distributed.workers import Buckets
-from ibnnet_mx.training import agreement, saver, trainer
+from ibnnet_mx.training import agreement, saver
 from tests.threads import together
 from tests.tiny_runs import PLAN, Cut, Feed, arrays, batches, equal, make, values
 
@@ -171,7 +171,7 @@ def test_workers_go_on_within_an_epoch_as_if_they_had_not_been_cut(tmp_path):
     def again(cluster):
         run, feed = make(cluster=cluster), Part(found, cluster)
         restore(run, store.choose())
-        agreement.check(run, feed, feed)
+        agreement.check_workers(run, feed, feed)
         run.train_epoch(feed)
         return run
 
@@ -190,8 +190,8 @@ def test_a_signal_to_one_worker_ends_all_after_the_same_batch(tmp_path):
 
     def work(cluster):
         run, feed = make(cluster=cluster), Part(found, cluster)
-        about = {'model': 'm', 'recipe': recipe.to_dict(run.recipe)}
-        keep = saver.Keeper(store, run, (feed, feed), about)
+        about = Facts('m', {}, recipe.to_dict(run.recipe))
+        keep = saver.Saver(store, run, (feed, feed), about)
         keep._asked = 15 if cluster.rank else 0
         with pytest.raises(Stopped) as stopped:
             keep.train()
@@ -214,9 +214,9 @@ def test_a_checkpoint_that_cannot_be_written_ends_all_workers(tmp_path, monkeypa
     def work(cluster):
         run = make(cluster=cluster)
         feed = Part(batches(8), cluster)
-        keep = saver.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': {}}, go_on=cluster.num_workers == 3)
+        keep = saver.Saver(store, run, (feed, feed), Facts('m', {}, {}), go_on=cluster.num_workers == 3)
         with pytest.raises(OSError, match='No space|worker 0 could not') as failed:
-            keep._write(1, {})
+            keep._write(1)
         return str(failed.value)
 
     first, second = together(2, work)
@@ -232,7 +232,7 @@ def test_workers_that_are_not_alike_are_told():
         with pytest.raises(
             ValueError, match='worker 1 has not the same options, records as worker 0: all need'
         ) as told:
-            agreement.check(run, feed, feed)
+            agreement.check_workers(run, feed, feed)
         return str(told.value)
 
     first, second = together(2, work)
@@ -248,7 +248,7 @@ def test_weights_that_have_drifted_apart_are_those_of_worker_0_again():
         if cluster.rank:
             weight = run.net.collect_params()['fc1_weight']
             weight.set_data(weight.data() * (1 + 1e-6))
-        agreement.hold(run)
+        agreement.hold_weights(run)
         return run
 
     first, second = together(2, work)
@@ -260,10 +260,10 @@ def test_weights_that_have_drifted_apart_are_those_of_worker_0_again():
 def test_validation_counts_every_picture_once():
     found = batches(8, 5)
     one = make()
-    expected = trainer.evaluate(one.net, Feed(found), one.cluster)
+    expected = one.evaluate(Feed(found))
 
     def work(cluster):
-        return trainer.evaluate(make(cluster=cluster).net, Part(found, cluster), cluster)
+        return make(cluster=cluster).evaluate(Part(found, cluster))
 
     for count in (2, 3):
         for means in together(count, work):
@@ -288,9 +288,9 @@ def test_all_workers_go_back_together_and_leave_the_batch_out(tmp_path):
     def work(cluster):
         run, feed = make(plan=GN, cluster=cluster), Part(found, cluster)
         run.nan = 'rollback'
-        keep = saver.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': recipe.to_dict(run.recipe)})
+        keep = saver.Saver(store, run, (feed, feed), Facts('m', {}, recipe.to_dict(run.recipe)))
         keep.train()
-        keep._write(1, {})
+        keep._write(1)
         feed._batches = list(share(bright, cluster))
         keep.train()
         return run
