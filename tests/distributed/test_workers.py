@@ -190,8 +190,8 @@ def test_a_signal_to_one_worker_ends_all_after_the_same_batch(tmp_path):
 
     def work(cluster):
         run, feed = make(cluster=cluster), Part(found, cluster)
-        about = {'model': 'm', 'recipe': recipe.to_dict(run.recipe)}
-        keep = saver.Keeper(store, run, (feed, feed), about)
+        about = Facts('m', {}, recipe.to_dict(run.recipe))
+        keep = saver.Saver(store, run, (feed, feed), about)
         keep._asked = 15 if cluster.rank else 0
         with pytest.raises(Stopped) as stopped:
             keep.train()
@@ -214,9 +214,9 @@ def test_a_checkpoint_that_cannot_be_written_ends_all_workers(tmp_path, monkeypa
     def work(cluster):
         run = make(cluster=cluster)
         feed = Part(batches(8), cluster)
-        keep = saver.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': {}}, go_on=cluster.num_workers == 3)
+        keep = saver.Saver(store, run, (feed, feed), Facts('m', {}, {}), go_on=cluster.num_workers == 3)
         with pytest.raises(OSError, match='No space|worker 0 could not') as failed:
-            keep._write(1, {})
+            keep._write(1)
         return str(failed.value)
 
     first, second = together(2, work)
@@ -288,9 +288,9 @@ def test_all_workers_go_back_together_and_leave_the_batch_out(tmp_path):
     def work(cluster):
         run, feed = make(plan=GN, cluster=cluster), Part(found, cluster)
         run.nan = 'rollback'
-        keep = saver.Keeper(store, run, (feed, feed), {'model': 'm', 'recipe': recipe.to_dict(run.recipe)})
+        keep = saver.Saver(store, run, (feed, feed), Facts('m', {}, recipe.to_dict(run.recipe)))
         keep.train()
-        keep._write(1, {})
+        keep._write(1)
         feed._batches = list(share(bright, cluster))
         keep.train()
         return run

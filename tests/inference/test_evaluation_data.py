@@ -173,7 +173,7 @@ def test_the_numbers_do_not_depend_on_batches_or_threads(small, batch, crops):
     def result(rows, threads):
         options = Options(threads=threads)
         pictures = data.evaluation_iter(small / 'records', RAW._replace(size=24), rows, crops=crops, options=options)
-        found = classification.evaluate(predict, pictures.epoch(), crops)
+        found = classification.evaluate(predict, pictures.epoch(), classification.Tally(), crops).result()
         pictures.close()
         return found
 

@@ -58,7 +58,9 @@ def feed(logits, labels, batch, crops=1):
 
 
 def result_of(logits, labels, batch=100, crops=1):
-    return classification.evaluate(lambda data: data, feed(logits, labels, batch, crops), crops)
+    return classification.evaluate(
+        lambda data: data, feed(logits, labels, batch, crops), classification.Tally(), crops
+    ).result()
 
 
 @pytest.mark.parametrize('classes', [2, 7])
@@ -124,9 +126,9 @@ def test_one_crop_that_diverged_makes_the_picture_wrong():
 def test_batches_without_a_picture_do_not_count():
     full = list(feed(np.eye(3, dtype='f'), np.arange(3), 3))
     empty = (np.zeros((3, 3), 'f'), np.zeros(3, 'f'), 0)
-    assert classification.evaluate(lambda data: data, [empty, *full]).count == 3
+    assert classification.evaluate(lambda data: data, [empty, *full], classification.Tally()).result().count == 3
     with pytest.raises(ValueError, match='none of the pictures could be read'):
-        classification.evaluate(lambda data: data, [empty])
+        classification.evaluate(lambda data: data, [empty], classification.Tally()).result()
 
 
 def result(logits, labels):
