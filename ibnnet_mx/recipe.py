@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import cos, pi
 from typing import Any, Mapping, Union
 
+from ibnnet_mx.errors import OptionError
+
 Level = Union[int, str]
 
-# What recordio.augment.Augment is made with. Levels 1 to 3 are tornadomeet/ResNet's --aug-level, with a scale of
+# What recordio.augment.Augment is made with. Levels 1 to 3 are tornadomeet/ResNet's levels, with a scale of
 # 256/480 to 1; 'rrc' is the RandomResizedCrop of XingangPan/IBN-Net (torchvision's defaults).
 AUGMENT: dict[Level, dict[str, Any]] = {
     1: {},
@@ -18,7 +20,7 @@ AUGMENT: dict[Level, dict[str, Any]] = {
     'cifar': dict(pad=4),
     'digits': dict(pad=2, mirror=False),
 }
-PLAIN = (1, 'cifar', 'digits')  # levels that only crop and mirror, so that --no-aug-epochs has nothing to turn off
+PLAIN = (1, 'cifar', 'digits')  # levels that only crop and mirror, so that no_aug_epochs has nothing to turn off
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Recipe:
 
     no_decay: endings of the names that weight decay spares. MXNet's optimizer of 2016 spared betas and biases,
     XingangPan/IBN-Net decays everything; ('gamma', 'beta', 'bias') is the usual no-decay-on-norms-and-biases.
-    lr_from: (epoch, rate) sets the rate from that epoch on, the schedule goes on from there (--retrain --lr).
+    lr_from: (epoch, rate) sets the rate from that epoch on, the schedule goes on from there. A resumed run with a new
+    lr has it.
     """
 
     name: str
@@ -71,7 +74,7 @@ RECIPES: dict[str, Recipe] = {
     'imagenet': Recipe('imagenet'),
     # XingangPan/IBN-Net, imagenet.py
     'ibn': Recipe('ibn', model='resnet_ibn_a', optimizer='sgd', epochs=100, aug_level='rrc', no_decay=()),
-    # tornadomeet/ResNet with --data-type cifar10
+    # tornadomeet/ResNet for cifar10
     'cifar10': Recipe(
         'cifar10', 'cifar10', depth=164, batch_size=128, epochs=200, lr_steps=(120, 160), aug_level='cifar'
     ),
@@ -146,12 +149,12 @@ def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = Non
     """base with the given options laid on top (None = not given), checked. ValueError names the option and its value.
 
     resumed_at: the epoch that a retrained run goes on from; a new lr then holds from there on. The lr that base has
-    already is no new one: the command of a killed run, with --retrain added, is the run that was not killed.
+    already is no new one: a run that is killed and started again by the same command is the run that was not killed.
     """
     changes = {k: v for k, v in given.items() if v is not None and k in {f.name for f in fields(Recipe)}}
     if resumed_at is not None and 'lr' in changes:
         rate = changes.pop('lr')
-        _positive('--lr', rate)
+        _check_positive('lr', rate)
         if rate != (base.lr_from[1] if base.lr_from else base.lr):
             changes['lr_from'] = (resumed_at, rate)
     recipe = replace(base, **changes)
@@ -159,10 +162,9 @@ def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = Non
         recipe = replace(recipe, aug_level='cifar')  # the seed's levels 1 and 2 are the same at 32 pixels
     _check(recipe)
     if changes.get('lr_steps') and recipe.schedule != 'step':
-        steps = _listed(recipe.lr_steps)
-        raise ValueError(f'--lr-steps {steps}: the schedule is {recipe.schedule}; add --schedule step')
+        raise OptionError('lr_steps', recipe.lr_steps, f': the schedule is {recipe.schedule}; add `schedule` step')
     if resumed_at is not None and recipe.epochs < resumed_at:
-        raise ValueError(f'--epochs {recipe.epochs}: the checkpoint has {resumed_at} epochs behind it')
+        raise OptionError('epochs', recipe.epochs, f': the checkpoint has {resumed_at} epochs behind it')
     return recipe
 
 
@@ -170,46 +172,50 @@ def _listed(steps: tuple[float, ...]) -> str:
     return ','.join(f'{step:g}' for step in steps)
 
 
-def _positive(option: str, value: float) -> None:
+def _check_positive(option: str, value: float) -> None:
     if not 0 < value < float('inf'):
-        raise ValueError(f'{option} {value} must be above 0')
+        raise OptionError(option, value, 'must be above 0')
 
 
 def _check(recipe: Recipe) -> None:
     for option in ('lr', 'batch_size', 'epochs'):
-        _positive('--' + option.replace('_', '-'), getattr(recipe, option))
+        _check_positive(option, getattr(recipe, option))
     if recipe.lr_batch is not None:
-        _positive('--lr-batch', recipe.lr_batch)
+        _check_positive('lr_batch', recipe.lr_batch)
     if recipe.accumulate < 1:
-        raise ValueError(f'--accumulate {recipe.accumulate} must be at least 1')
+        raise OptionError('accumulate', recipe.accumulate, 'must be at least 1')
     for option in ('mom', 'bn_mom', 'label_smoothing'):
         value = getattr(recipe, option)
         if not 0 <= value < 1:
-            raise ValueError(f'--{option.replace("_", "-")} {value} must be at least 0 and below 1')
+            raise OptionError(option, value, 'must be at least 0 and below 1')
     for option in ('wd', 'mixup', 'clip_gradient', 'warmup_epochs', 'no_aug_epochs', 'seed'):
         value = getattr(recipe, option)
         if not 0 <= value < float('inf'):
-            raise ValueError(f'--{option.replace("_", "-")} {value} must not be below 0')
+            raise OptionError(option, value, 'must not be below 0')
     if recipe.data_type == 'cifar10' and recipe.aug_level == 3:
-        raise ValueError('--aug-level 3: rotation and shear are for ImageNet pictures; with cifar10 use 1, 2 or rrc')
+        raise OptionError(
+            'aug_level', 3, ': rotation and shear are for ImageNet pictures; with cifar10 use 1, 2 or rrc'
+        )
     if recipe.no_aug_epochs and recipe.aug_level in PLAIN:
-        raise ValueError(
-            f'--no-aug-epochs {recipe.no_aug_epochs}: augmentation {recipe.aug_level} only crops and mirrors, '
-            'there is nothing to turn off; use it with --aug-level 2 or 3'
+        raise OptionError(
+            'no_aug_epochs',
+            recipe.no_aug_epochs,
+            f': augmentation {recipe.aug_level} only crops and mirrors, there is nothing to turn off; use it with '
+            '`aug_level` 2 or 3',
         )
     if recipe.no_aug_epochs > recipe.epochs:
-        raise ValueError(f'--no-aug-epochs {recipe.no_aug_epochs} is more than --epochs {recipe.epochs}')
+        raise OptionError('no_aug_epochs', recipe.no_aug_epochs, f'is more than `epochs` {recipe.epochs}')
     for part, factor in recipe.lr_mult:
         if not 0 <= factor < float('inf'):
-            raise ValueError(f'--lr-mult {part}={factor:g} must not be below 0')
+            raise OptionError('lr_mult', {part: factor}, 'must not be below 0')
     if recipe.seed >= 2**32:
-        raise ValueError(f'--seed {recipe.seed} must be below {2**32}')
+        raise OptionError('seed', recipe.seed, f'must be below {2**32}')
     for ending in recipe.no_decay:
         if not ending.endswith(('weight', 'gamma', 'beta', 'bias')):
-            raise ValueError(f'--no-decay {ending}: names of parameters end in weight, gamma, beta or bias')
+            raise OptionError('no_decay', ending, ': names of parameters end in weight, gamma, beta or bias')
     steps = recipe.lr_steps
     if not all(step >= 0 for step in steps) or list(steps) != sorted(set(steps)):
-        raise ValueError(f'--lr-steps {_listed(steps)} must rise and not be below 0')
+        raise OptionError('lr_steps', steps, 'must rise and not be below 0')
 
 
 def unreached(recipe: Recipe) -> tuple[float, ...]:
@@ -223,19 +229,19 @@ def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
     """What is legal, but may surprise in a run from epoch `begin` on: a line each for the log."""
     lines, late = [], unreached(recipe)
     if begin >= recipe.epochs:
-        lines.append(f'--epochs {recipe.epochs} are done already: there is nothing to train')
+        lines.append(f'`epochs` {recipe.epochs} are done already: there is nothing to train')
     if late:
-        lines.append(f'--lr-steps {_listed(late)} come after the last epoch ({recipe.epochs}) and change nothing')
+        lines.append(f'`lr_steps` {_listed(late)} come after the last epoch ({recipe.epochs}) and change nothing')
     if 0 < recipe.epochs <= recipe.warmup_epochs:
-        lines.append(f'--epochs {recipe.epochs}: the rate only rises, for --warmup-epochs is {recipe.warmup_epochs:g}')
+        lines.append(f'`epochs` {recipe.epochs}: the rate only rises, for `warmup_epochs` is {recipe.warmup_epochs:g}')
     if recipe.lr_from is not None:
         start, rate = recipe.lr_from
         usual = _planned(replace(recipe, lr_from=None), start)
-        lines.append(f'--lr {rate:g} holds from epoch {start} on, where the schedule had {usual:g}; later steps apply')
+        lines.append(f'`lr` {rate:g} holds from epoch {start} on, where the schedule had {usual:g}; later steps apply')
     rate = recipe.lr_from[1] if recipe.lr_from else recipe.lr
     if recipe.lr_batch not in (None, recipe.batch_size):
         becomes = f'with {recipe.batch_size} it becomes {_scaled(recipe, rate):g}'
-        lines.append(f'--lr {rate:g} is for batches of {recipe.lr_batch}: {becomes}')
+        lines.append(f'`lr` {rate:g} is for batches of {recipe.lr_batch}: {becomes}')
     return lines
 
 

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recipe import (
     AUGMENT,
     RECIPES,
@@ -91,11 +92,11 @@ def test_a_rate_for_another_batch_size_is_scaled_in_proportion(schedule):
 
 def test_a_scaled_rate_is_a_remark():
     recipe = replace(STEP, lr=0.1, batch_size=1024, lr_batch=256)
-    assert remarks(recipe) == ['--lr 0.1 is for batches of 256: with 1024 it becomes 0.4']
+    assert remarks(recipe) == ['`lr` 0.1 is for batches of 256: with 1024 it becomes 0.4']
     assert remarks(replace(recipe, batch_size=256)) == []
     first, second = remarks(resolve(recipe, dict(lr=0.5), resumed_at=4), begin=4)
-    assert first.startswith('--lr 0.5 holds from epoch 4 on, where the schedule had 0.01')
-    assert second == '--lr 0.5 is for batches of 256: with 1024 it becomes 2'
+    assert first.startswith('`lr` 0.5 holds from epoch 4 on, where the schedule had 0.01')
+    assert second == '`lr` 0.5 is for batches of 256: with 1024 it becomes 2'
 
 
 def test_a_new_rate_holds_from_its_epoch_on_and_later_steps_still_apply():
@@ -135,45 +136,45 @@ def test_the_same_command_again_changes_no_rate():
 @pytest.mark.parametrize(
     ('given', 'text'),
     [
-        (dict(lr=0.0), '--lr 0.0 must be above 0'),
-        (dict(lr=float('nan')), '--lr nan must be above 0'),
-        (dict(lr=float('inf')), '--lr inf must be above 0'),
-        (dict(batch_size=0), '--batch-size 0 must be above 0'),
-        (dict(epochs=-1), '--epochs -1 must be above 0'),
-        (dict(lr_batch=0), '--lr-batch 0 must be above 0'),
-        (dict(accumulate=0), '--accumulate 0 must be at least 1'),
-        (dict(mom=1.0), '--mom 1.0 must be at least 0 and below 1'),
-        (dict(bn_mom=-0.1), '--bn-mom -0.1 must be'),
-        (dict(label_smoothing=1.5), '--label-smoothing 1.5 must be'),
-        (dict(wd=-1.0), '--wd -1.0 must not be below 0'),
-        (dict(mixup=-1.0), '--mixup -1.0 must not'),
-        (dict(clip_gradient=-2.0), '--clip-gradient -2.0 must not'),
-        (dict(warmup_epochs=-1.0), '--warmup-epochs -1.0 must not'),
-        (dict(lr_mult=(('head', -1.0),)), '--lr-mult head=-1 must not be below 0'),
-        (dict(seed=-1), '--seed -1 must not'),
-        (dict(seed=2**32), f'--seed {2**32} must be below'),
-        (dict(no_aug_epochs=-1), '--no-aug-epochs -1 must not'),
-        (dict(no_aug_epochs=11), '--no-aug-epochs 11 is more than --epochs 10'),
-        (dict(no_aug_epochs=1, aug_level='cifar'), '--no-aug-epochs 1: augmentation cifar only crops'),
-        (dict(lr_steps=(6.0, 3.0)), '--lr-steps 6,3 must rise'),
-        (dict(lr_steps=(3.0, 3.0)), '--lr-steps 3,3 must rise'),
-        (dict(lr_steps=(-1.0,)), '--lr-steps -1 must'),
-        (dict(lr_steps=(float('nan'),)), '--lr-steps nan must'),
-        (dict(schedule='linear', lr_steps=(3.0,)), '--lr-steps 3: the schedule is linear; add --schedule step'),
-        (dict(no_decay=('gama',)), '--no-decay gama: names of parameters end in'),
+        (dict(lr=0.0), 'lr=0.0 must be above 0'),
+        (dict(lr=float('nan')), 'lr=nan must be above 0'),
+        (dict(lr=float('inf')), 'lr=inf must be above 0'),
+        (dict(batch_size=0), 'batch_size=0 must be above 0'),
+        (dict(epochs=-1), 'epochs=-1 must be above 0'),
+        (dict(lr_batch=0), 'lr_batch=0 must be above 0'),
+        (dict(accumulate=0), 'accumulate=0 must be at least 1'),
+        (dict(mom=1.0), 'mom=1.0 must be at least 0 and below 1'),
+        (dict(bn_mom=-0.1), 'bn_mom=-0.1 must be'),
+        (dict(label_smoothing=1.5), 'label_smoothing=1.5 must be'),
+        (dict(wd=-1.0), 'wd=-1.0 must not be below 0'),
+        (dict(mixup=-1.0), 'mixup=-1.0 must not'),
+        (dict(clip_gradient=-2.0), 'clip_gradient=-2.0 must not'),
+        (dict(warmup_epochs=-1.0), 'warmup_epochs=-1.0 must not'),
+        (dict(lr_mult=(('head', -1.0),)), "lr_mult={'head': -1.0} must not be below 0"),
+        (dict(seed=-1), 'seed=-1 must not'),
+        (dict(seed=2**32), f'seed={2**32} must be below'),
+        (dict(no_aug_epochs=-1), 'no_aug_epochs=-1 must not'),
+        (dict(no_aug_epochs=11), 'no_aug_epochs=11 is more than `epochs` 10'),
+        (dict(no_aug_epochs=1, aug_level='cifar'), 'no_aug_epochs=1: augmentation cifar only crops'),
+        (dict(lr_steps=(6.0, 3.0)), 'lr_steps=(6.0, 3.0) must rise'),
+        (dict(lr_steps=(3.0, 3.0)), 'lr_steps=(3.0, 3.0) must rise'),
+        (dict(lr_steps=(-1.0,)), 'lr_steps=(-1.0,) must'),
+        (dict(lr_steps=(float('nan'),)), 'lr_steps=(nan,) must'),
+        (dict(schedule='linear', lr_steps=(3.0,)), 'lr_steps=(3.0,): the schedule is linear; add `schedule` step'),
+        (dict(no_decay=('gama',)), "no_decay='gama': names of parameters end in"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name_and_value(given, text):
-    with pytest.raises(ValueError, match='^--') as error:
+    with pytest.raises(OptionError, match='^[a-z_]+=') as error:
         resolve(STEP, given)
     assert text in str(error.value)
     assert '\n' not in str(error.value)
 
 
 def test_a_retrained_run_is_held_to_the_same_rules():
-    with pytest.raises(ValueError, match='--lr -1 must be above 0'):
+    with pytest.raises(ValueError, match='lr=-1 must be above 0'):
         resolve(STEP, dict(lr=-1), resumed_at=4)
-    with pytest.raises(ValueError, match='--epochs 3: the checkpoint has 4 epochs behind it'):
+    with pytest.raises(ValueError, match='epochs=3: the checkpoint has 4 epochs behind it'):
         resolve(STEP, dict(epochs=3), resumed_at=4)
     assert resolve(STEP, dict(epochs=4), resumed_at=4).epochs == 4
 
@@ -181,15 +182,15 @@ def test_a_retrained_run_is_held_to_the_same_rules():
 def test_milestones_after_the_end_are_one_remark():
     recipe = replace(STEP, epochs=3)
     assert unreached(recipe) == (3, 6.5)
-    assert remarks(recipe) == ['--lr-steps 3,6.5 come after the last epoch (3) and change nothing']
+    assert remarks(recipe) == ['`lr_steps` 3,6.5 come after the last epoch (3) and change nothing']
     assert unreached(replace(recipe, schedule='cosine')) == ()
 
 
 def test_a_new_rate_and_an_end_that_was_reached_are_remarks():
     (line,) = remarks(replace(STEP, lr_from=(4, 0.5)), begin=4)
-    assert line.startswith('--lr 0.5 holds from epoch 4 on, where the schedule had 0.02')
+    assert line.startswith('`lr` 0.5 holds from epoch 4 on, where the schedule had 0.02')
     assert remarks(STEP, begin=9) == []
-    assert remarks(STEP, begin=10) == ['--epochs 10 are done already: there is nothing to train']
+    assert remarks(STEP, begin=10) == ['`epochs` 10 are done already: there is nothing to train']
 
 
 @pytest.mark.parametrize('recipe', [*RECIPES.values(), replace(STEP, lr_from=(4, 0.5), no_decay=('gamma',))])
@@ -240,5 +241,5 @@ def test_a_damaged_recipe_is_said_to_be_one(values):
 def test_levels_of_the_seed_at_32_pixels():
     for level in (1, 2):
         assert resolve(RECIPES['cifar10'], {'aug_level': level}).aug_level == 'cifar'
-    with pytest.raises(ValueError, match='--aug-level 3: rotation and shear are for ImageNet pictures'):
+    with pytest.raises(ValueError, match='aug_level=3: rotation and shear are for ImageNet pictures'):
         resolve(RECIPES['cifar10'], {'aug_level': 3})

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx import distributed, models, recipe
+from ibnnet_mx import models, recipe
 from ibnnet_mx.checkpoint import Facts, Inside
+from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.errors import Stopped
 from ibnnet_mx.models import nets
 from ibnnet_mx.recipe import Recipe
@@ -103,7 +104,7 @@ def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='l
     """A Trainer; its report is a Notes. recompute True: 'auto'. cluster: unset, of this process alone."""
     recompute = ('auto' if recompute else None) if isinstance(recompute, bool) else recompute
     net = models.create(model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args))
-    cluster = cluster or distributed.connect(kvstore, cpus=cpus)
+    cluster = cluster or connect(kvstore, cpus=cpus)
     with ALONE:
         return trainer.Trainer(net, plan, cluster, Notes(), recompute, start)
 

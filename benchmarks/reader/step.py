@@ -31,11 +31,12 @@ class Silent:
 
 def training(net, batch):
     """One step on a batch, as train_resnet.py makes it; the rate is too small to change anything. Gives the logits."""
-    from ibnnet_mx import distributed, recipe
+    from ibnnet_mx import recipe
+    from ibnnet_mx.distributed.cluster import connect
     from ibnnet_mx.training import trainer
 
     plan = replace(recipe.RECIPES['cifar10_fast'], batch_size=batch)
-    run = trainer.Trainer(net, plan, distributed.connect(), Silent())
+    run = trainer.Trainer(net, plan, connect(), Silent())
 
     return lambda data, label: run.step(data, label, 1e-6)
 

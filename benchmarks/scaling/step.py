@@ -31,12 +31,12 @@ def main(network, pictures, repeats, kvstore):
     import mxnet as mx
     import numpy as np
 
-    from ibnnet_mx import distributed
+    from ibnnet_mx.distributed.cluster import connect
     from ibnnet_mx.training import trainer
 
     small = 'cifar' in network
     plan = recipe.RECIPES['cifar10' if small else 'imagenet']
-    with distributed.connect(kvstore) as cluster:
+    with connect(kvstore) as cluster:
         run = trainer.Trainer(get_model(network, 10 if small else 1000), replace(plan, lr=1e-6), cluster, Silent())
         own = int(pictures) // cluster.num_workers
         draw, side = np.random.RandomState(0), 32 if small else 128

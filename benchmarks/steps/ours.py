@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from job import LR, MOMENTUM, WD, answer
 
-from ibnnet_mx import distributed, get_model, recipe
+from ibnnet_mx import get_model, recipe
+from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.models import nets
 from ibnnet_mx.training import trainer
 
@@ -25,7 +26,7 @@ def make(job):
     net = get_model(job['model'], **job['options'].get('network', {}))
     plan = replace(recipe.RECIPES['ibn'], lr=LR, mom=MOMENTUM, wd=WD, batch_size=job['batch'])
     recompute = job['options'].get('recompute')
-    run = trainer.Trainer(net, plan, distributed.connect(), Silent(), recompute=recompute)
+    run = trainer.Trainer(net, plan, connect(), Silent(), recompute=recompute)
     x = mx.nd.random.normal(shape=(job['batch'], 3, job['size'], job['size']))
     label = mx.nd.arange(job['batch']) % job['classes']
 

@@ -7,6 +7,7 @@ import sys
 
 from ibnnet_mx import doctor
 from ibnnet_mx.cli import options
+from ibnnet_mx.errors import dashed
 
 
 def make_parser() -> options.Parser:
@@ -21,7 +22,7 @@ def command(args: argparse.Namespace) -> int:
     for finding in doctor.findings(args.folder):
         stopping += finding.stops
         for line in finding.lines():
-            print(line, flush=True)
+            print(dashed(line, options.option_name), flush=True)
     return 1 if stopping else 0
 
 

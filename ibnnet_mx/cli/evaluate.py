@@ -11,6 +11,7 @@ import os
 import sys
 
 from ibnnet_mx.cli import options, source
+from ibnnet_mx.errors import dashed
 from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
 
@@ -164,13 +165,19 @@ def open_raw(args, network, path, reading):
     return contextlib.closing(pictures)
 
 
+def as_typed(report):
+    """Return a report whose remarks name options as they are typed here."""
+    report['remarks'] = [dashed(line, options.option_name) for line in report['remarks']]
+    return report
+
+
 def over_domains(networks, named, rest):
     """Return the report of --domains, its text and the remarks."""
     from ibnnet_mx.inference import domains, evaluation
 
     reports, remarks = [], []
     for network in networks:
-        reports.append({key: evaluation.report_of(network, data, *rest) for key, data in named.items()})
+        reports.append({key: as_typed(evaluation.report_of(network, data, *rest)) for key, data in named.items()})
         whose = 'the baseline on ' if len(reports) > 1 else ''
         remarks += [f'{whose}{key}: {line}' for key, one in reports[-1].items() for line in one['remarks']]
     report = domains.report_of(*reports)
@@ -179,7 +186,8 @@ def over_domains(networks, named, rest):
 
 def evaluate(args):
     """Carry out the options of evaluate.py."""
-    from ibnnet_mx import _env, distributed, shift
+    from ibnnet_mx import _env, shift
+    from ibnnet_mx.distributed.cluster import connect
     from ibnnet_mx.inference import corruption, domains, evaluation
     from ibnnet_mx.recordio.reading.reader import Options
     from ibnnet_mx.report import confusion, sheets
@@ -190,7 +198,7 @@ def evaluate(args):
     path, wanted = place_of(args), shift.chosen(args.shift) if args.shift is not None else []
     named, seed = domains.read_domains(args.domains) if args.domains else {}, args.seed or 0
     # The networks
-    cluster = distributed.connect('local', '' if args.gpu is None else str(args.gpu))
+    cluster = connect('local', '' if args.gpu is None else str(args.gpu))
     networks = open_networks(args, cluster.contexts[0])
     reading = Options(threads=args.threads, max_bad=args.max_bad_records, every=args.every, report=warn)
     rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
@@ -199,6 +207,7 @@ def evaluate(args):
         report, text, remarks = over_domains(networks, named, rest)
     else:
         report, result, keys = evaluation.measure(networks[0], path, *rest)
+        as_typed(report)
         text, remarks = list(evaluation.lines(report, args.per_class)), report['remarks']
         if wanted:
             count = args.threads or _env.usable_cores()
@@ -220,4 +229,6 @@ def evaluate(args):
 
 
 def main(argv=None):
-    return options.run(evaluate, make_parser(), argv, names={'gpus': '--gpu'})
+    return options.run(
+        evaluate, make_parser(), argv, names={'gpus': '--gpu', 'size': '--crop-size', 'max_bad': '--max-bad-records'}
+    )

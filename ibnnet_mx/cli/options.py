@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import signal
 import sys
 import threading
@@ -49,8 +48,9 @@ def option_name(option: str) -> str:
     return option if option.isupper() else f'--{option.replace("_", "-")}'  # SHEET is an argument's place
 
 
-def _named(names: dict[str, str], option: str) -> str:
-    return names.get(option) or option_name(option)
+def named(names: dict[str, str] | None) -> Callable[[str], str]:
+    """Return option_name() with the exceptions that stand in names."""
+    return lambda option: (names or {}).get(option) or option_name(option)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -72,7 +72,7 @@ def run(
 
     interrupted: the line after Ctrl-C. names: what the library's options are called here, if not by option_name().
     """
-    name_of = functools.partial(_named, names or {})
+    name_of = named(names)
     streams.whole()
     options = parser.parse_args(argv)
     alone = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # which would leave processes that a command has begun

@@ -19,10 +19,10 @@ def check_options(args):
         raise ValueError(f'--checkpoint-batches {args.checkpoint_batches} must be at least 1')
     if args.stall_timeout is not None and not args.stall_timeout > 0:
         raise ValueError(f'--stall-timeout {args.stall_timeout:g} must be above 0 seconds')
-    job.check(args.kv_store)
+    job.check_kv_store(args.kv_store)
     start.check_start(args)
     if args.profile is not None:
-        if job.workers(args.kv_store) > 1:
+        if job.count_workers(args.kv_store) > 1:
             raise ValueError(f'--profile {args.profile} measures one worker: leave --kv-store {args.kv_store} out')
         from ibnnet_mx.training import profiling
 

@@ -7,6 +7,9 @@ import os
 from ibnnet_mx.cli import options, parts, run_options, start
 from ibnnet_mx.distributed import job, serve
 
+# What the options of the library are called here.
+NAMES = {'limit': '--num-examples', 'max_bad': '--max-bad-records'}
+
 
 def train(args, wanted, model, begin, opened, store, report, cluster):
     """Train a run from its parts: data, network, trainer, then epoch after epoch."""
@@ -50,7 +53,8 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
 
 def command(args):
     """Carry out the options of train_resnet.py."""
-    from ibnnet_mx import checkpoint, distributed, logs
+    from ibnnet_mx import checkpoint, logs
+    from ibnnet_mx.distributed.cluster import connect
 
     parts.check_options(args)
     prefix = args.model_prefix or os.path.join('model', run_options.resolve(args)[1].name)
@@ -63,9 +67,9 @@ def command(args):
         planned = job.planned(args.kv_store, args.gpus, args.cpus)
         net = run_options.create_network(args, wanted, model, args.num_classes, planned)
         return parts.show(wanted, model, net, begin)
-    with distributed.connect(args.kv_store, args.gpus, args.cpus) as cluster:
+    with connect(args.kv_store, args.gpus, args.cpus, '--retrain goes on from the last checkpoint') as cluster:
         log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')
-        report = logs.Reporter(args.frequent, log_file, args.tensorboard, cluster.rank, options.option_name)
+        report = logs.Reporter(args.frequent, log_file, args.tensorboard, cluster.rank, options.named(NAMES))
         try:
             for line in [*damaged, *slow]:
                 report.warn(line)
@@ -81,7 +85,7 @@ def main(argv=None):
     code = 1
     try:
         code = options.run(
-            command, options.training(), argv, 'interrupted; with --retrain it goes on from the last checkpoint'
+            command, options.training(), argv, 'interrupted; with --retrain it goes on from the last checkpoint', NAMES
         )
     finally:
         job.leave(code)

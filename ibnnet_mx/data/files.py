@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import RecordFile
 
@@ -35,15 +36,17 @@ def required(data_dir, data_type, part):
     path = find(data_dir, data_type, part)
     if path is None:
         source = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
-        raise ValueError(
-            f'--data-dir {data_dir} holds no {FILES[data_type, part][0]}: pack your pictures first with '
-            f'python tools/im2rec_wrapper.py {source} {data_dir} --data-type {data_type}'
+        raise OptionError(
+            'data_dir',
+            str(data_dir),
+            f'holds no {FILES[data_type, part][0]}: pack your pictures first with '
+            f'python tools/im2rec_wrapper.py {source} {data_dir} --data-type {data_type}',
         )
     return path
 
 
-def count_classes(train, val, names, given=None, option='--num-classes'):
-    """Classes of a data set: --num-classes, else the names' count, else the largest label + 1.
+def count_classes(train, val, names, given=None):
+    """Return the classes of a data set: the given number, else the names' count, else the largest label + 1.
 
     ValueError: a label that is no class number or lies outside of the classes, with its record's number.
     """
@@ -53,17 +56,19 @@ def count_classes(train, val, names, given=None, option='--num-classes'):
             raise ValueError(f'{path}: record {number} has label {values[number]:g}, no class number (0, 1, 2, ...)')
     top = int(max(values.max() for values in labels.values()))
     if given is None and top >= max(len(names), MANY):
-        raise ValueError(f'the records hold label {top}, which damage may have made: else say {option} {top + 1}')
+        raise OptionError(
+            None, None, f'the records hold label {top}, which damage may have made: else say `num_classes` {top + 1}'
+        )
     classes = given if given is not None else max(len(names), top + 1)
     if top >= classes:
-        raise ValueError(f'{option} {classes}: the records hold label {top}, use at least {top + 1}')
+        raise OptionError('num_classes', classes, f': the records hold label {top}, use at least {top + 1}')
     return classes
 
 
 def check_lists(list_dir, data_dir, data_type):
     """Holds the .lst files of list_dir against the records: ids, count, labels. Returns the files that were compared.
 
-    ValueError names --list-dir, the file and the first difference.
+    Raises OptionError, which names the file and the first difference.
     """
     compared = []
     for part in ('train', 'crop', 'val'):
@@ -76,15 +81,16 @@ def check_lists(list_dir, data_dir, data_type):
         with RecordFile(rec) as records:
             labels, held = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
         if len(samples) != held:
-            raise ValueError(f'--list-dir {list_dir}: {path} lists {len(samples)} pictures, {rec} holds {held}')
+            raise OptionError('list_dir', str(list_dir), f': {path} lists {len(samples)} pictures, {rec} holds {held}')
         keys = (int(line.split()[0]) for line in path.read_text(errors='surrogateescape').split('\n') if line.strip())
         for key, sample in zip(keys, samples):
             if key not in labels or not math.isclose(labels[key], sample.labels[0], rel_tol=1e-6):
-                raise ValueError(
-                    f'--list-dir {list_dir}: {path} gives id {key} label {sample.labels[0]:g}, '
-                    f'{rec} holds {labels.get(key, "no such id")}'
+                raise OptionError(
+                    'list_dir',
+                    str(list_dir),
+                    f': {path} gives id {key} label {sample.labels[0]:g}, {rec} holds {labels.get(key, "no such id")}',
                 )
         compared.append(path)
     if not compared:
-        raise ValueError(f'--list-dir {list_dir} holds no .lst file of the records in {data_dir}')
+        raise OptionError('list_dir', str(list_dir), f'holds no .lst file of the records in {data_dir}')
     return compared

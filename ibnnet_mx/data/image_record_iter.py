@@ -165,7 +165,7 @@ class ImageRecordIter(mx.io.DataIter):
             pixels,
             Options(
                 seed=o['seed'],
-                part=(o['part_index'], o['num_parts']),
+                share=(o['part_index'], o['num_parts']),
                 threads=o['preprocess_threads'],
                 shuffle=bool(o['shuffle']),
                 label_width=o['label_width'],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ibnnet_mx.data.files import FILES, find, required
 from ibnnet_mx.data.iterator import Evaluation, Iterator
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recipe import AUGMENT, aug_at
 from ibnnet_mx.recordio.pixels import view
 from ibnnet_mx.recordio.pixels.augment import Augment
@@ -16,10 +17,10 @@ from ibnnet_mx.recordio.sources import SourceError
 def record_iters(recipe, data_dir, cluster, source, options=None):
     """(train, val) Iterators over the records of data_dir.
 
-    source: Input. options: recordio.reader.Options for threads, limit, max_bad and report. ValueError names --data-dir
-    and what is missing or damaged, RecordError the file and the record.
+    source: Input. options: recordio.reader.Options for threads, limit, max_bad and report. Raises OptionError for
+    data_dir if a file is missing, and RecordError, which names the file and the record, if one is damaged.
     """
-    options = (options or Options())._replace(seed=recipe.seed, part=(cluster.rank, cluster.num_workers))
+    options = (options or Options())._replace(seed=recipe.seed, share=(cluster.rank, cluster.num_workers))
     val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
     pixels = (source.mean, source.std)
     train = {}
@@ -30,7 +31,7 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
         train[level] = reader
         held = len(reader.records)
         if options.limit is not None and not 0 < options.limit <= held:
-            raise ValueError(f'--num-examples {options.limit}: {path} holds {held} pictures, use 1 to {held}')
+            raise OptionError('limit', options.limit, f': {path} holds {held} pictures, use 1 to {held}')
     return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
 
 
@@ -50,7 +51,7 @@ def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None
     as in view.choose. ValueError names the option, or the folder and what was looked for, RecordError the picture.
     """
     if batch_size < 1:
-        raise ValueError(f'--batch-size {batch_size} must be at least 1')
+        raise OptionError('batch_size', batch_size, 'must be at least 1')
     options, small = (options or Options())._replace(limit=None), source.size <= view.SMALL
     kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
     found = (find(path, kind, 'val') for kind in kinds if Path(path).is_dir())

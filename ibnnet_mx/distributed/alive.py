@@ -7,8 +7,6 @@ import os
 import threading
 import time
 
-from mxnet.base import _LIB
-
 from ibnnet_mx.distributed import job
 
 EVERY = 1.0  # seconds from one look to the next, and from one sign of life to the next
@@ -22,24 +20,41 @@ def prepare():
     os.environ.setdefault('PS_HEARTBEAT_INTERVAL', str(int(EVERY)))
 
 
-def gone(handle, group, silent=SILENT):
-    """How many of a group have been silent for so many seconds. Only the scheduler sees all, the others see it."""
-    count = ctypes.c_int()
-    failed = _LIB.MXKVStoreGetNumDeadNode(ctypes.c_void_p(handle), group, ctypes.byref(count), silent)
-    return 0 if failed else count.value
+class Peers:
+    """The other processes of a job, as mxnet's parameter server sees them.
 
+    library: mxnet.base._LIB, handle: that of a kvstore. They are handed in, so that this file does not import mxnet.
+    """
 
-def joined(handle):
-    """Whether all processes have come: mxnet counts nobody as gone before, and everybody is silent for -1 seconds."""
-    return gone(handle, SCHEDULER | SERVERS | WORKERS, -1) > 0
+    def __init__(self, library, handle):
+        self._library, self._handle = library, ctypes.c_void_p(handle.value)
+
+    def gone(self, group, silent=SILENT):
+        """Return how many of a group have been silent for so many seconds.
+
+        Only the scheduler sees all processes; the others see the scheduler.
+        """
+        count = ctypes.c_int()
+        failed = self._library.MXKVStoreGetNumDeadNode(self._handle, group, ctypes.byref(count), silent)
+        return 0 if failed else count.value
+
+    def joined(self):
+        """Return True if all processes have come.
+
+        Until then mxnet counts nobody as gone; from then on everybody has been silent for at least -1 seconds.
+        """
+        return self.gone(SCHEDULER | SERVERS | WORKERS, -1) > 0
 
 
 class Alive:
-    """A thread that ends this process where others are gone, or have not come within so many seconds of the start."""
+    """A thread that ends this process if others are gone, or have not come within so many seconds of the start.
 
-    def __init__(self, handle, part, seconds, tell=job.tell, end=os._exit):
-        self._handle, self._part, self._tell, self._end = handle.value, part, tell, end
-        self._until = time.monotonic() + seconds
+    way_out: the end of what a worker writes then.
+    """
+
+    def __init__(self, peers, part, seconds, way_out='', tell=job.tell, end=os._exit):
+        self._peers, self._part, self._tell, self._end = peers, part, tell, end
+        self._until, self._way_out = time.monotonic() + seconds, way_out
         self._late = missing(part, seconds)
         self._stopped, self._looking = threading.Event(), threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -51,23 +66,23 @@ class Alive:
             pass
 
     def _gone(self):
-        """Who is gone, '' nobody."""
+        """Return who is gone in words, '' for nobody."""
         part = self._part
         if part.role != 'scheduler':
-            return f'the scheduler {part.scheduler} is' if gone(self._handle, SCHEDULER) else ''
-        there = ('worker', WORKERS, part.workers), ('server', SERVERS, part.servers)
-        counts = [(name, gone(self._handle, group), count) for name, group, count in there]
+            return f'the scheduler {part.scheduler} is' if self._peers.gone(SCHEDULER) else ''
+        groups = ('worker', WORKERS, part.workers), ('server', SERVERS, part.servers)
+        counts = [(name, self._peers.gone(group), count) for name, group, count in groups]
         return ' and '.join(f'{lost} of {count} {name}s' for name, lost, count in counts if lost)
 
     def _watch(self):
         hint, begun, seen = '', False, 0
         if self._part.role == 'worker':
-            hint = '; the scheduler says who was gone before it; --retrain goes on from the last checkpoint'
+            hint = '; the scheduler says who was gone before it' + (self._way_out and f'; {self._way_out}')
         while not self._stopped.wait(EVERY):
             with self._looking:
                 if self._stopped.is_set():
                     return
-                begun = begun or joined(self._handle)
+                begun = begun or self._peers.joined()
                 who = self._gone() if begun else ''
             seen = seen + 1 if who else 0
             if seen == LOOKS:

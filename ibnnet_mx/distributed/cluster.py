@@ -8,29 +8,38 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from ibnnet_mx.distributed import workers
+from ibnnet_mx.distributed import job, workers
+from ibnnet_mx.errors import OptionError
 
 BUCKET = 1 << 18  # floats that go to the servers at once: fast on all links of benchmarks/scaling
 SIGNALS = 2, 15  # that may ask a run to end: SIGINT, SIGTERM
 
 
-def contexts(gpus='', cpus=1):
-    """'0,1' -> [gpu(0), gpu(1)]; '' -> cpus CPU contexts. ValueError names --gpus or --cpus and what there is."""
-    if gpus and cpus != 1:
-        raise ValueError(f'--cpus {cpus} contradicts --gpus {gpus}: give one of them')
-    if gpus:
-        try:
-            ids = [int(part) for part in gpus.split(',')]
-        except ValueError:
-            raise ValueError(f'--gpus {gpus} must be numbers with commas, such as 0,1') from None
-        there = mx.context.num_gpus() if mx.runtime.Features().is_enabled('CUDA') else 0
-        if len(set(ids)) < len(ids) or any(not 0 <= i < there for i in ids):
-            what = f'this machine has {there}' if there else 'this machine or this mxnet has none'
-            raise ValueError(f'--gpus {gpus}: {what}; leave --gpus out to run on the CPU')
-        return [mx.gpu(i) for i in ids]
-    if cpus < 1:
-        raise ValueError(f'--cpus {cpus} must be at least 1')
-    return [mx.cpu(i) for i in range(cpus)]
+def connect(kv_store='local', gpus='', cpus=1, way_out=''):
+    """Return the Cluster of this process, once the other workers of its job have come.
+
+    kv_store: one of job.KV_STORES. gpus: numbers with commas, such as '0,1'; '' computes on `cpus` CPU contexts.
+    way_out: the end of the line that is written if another process of the job is gone.
+    Raises OptionError for kv_store, gpus or cpus.
+    """
+    job.check_kv_store(kv_store)
+    devices = open_contexts(gpus, cpus)
+    return Cluster(kv_store, devices, workers.open_workers(kv_store, way_out))
+
+
+def open_contexts(gpus='', cpus=1):
+    """Return mxnet's contexts: [gpu(0), gpu(1)] for gpus='0,1', and `cpus` CPU contexts for gpus=''.
+
+    Raises OptionError for gpus or cpus; the text says how many GPUs there are.
+    """
+    ids = job.read_devices(gpus, cpus)
+    if not ids:
+        return [mx.cpu(i) for i in range(cpus)]
+    count = mx.context.num_gpus() if mx.runtime.Features().is_enabled('CUDA') else 0
+    if len(set(ids)) < len(ids) or any(not 0 <= i < count for i in ids):
+        has = f'this machine has {count}' if count else 'this machine or this mxnet has none'
+        raise OptionError('gpus', gpus, f': {has}; leave `gpus` out to run on the CPU')
+    return [mx.gpu(i) for i in ids]
 
 
 class Told:
@@ -67,14 +76,14 @@ class ToldAlone:
 class Cluster:
     """The devices that train together, in this process and in others like it; a context that all leave together.
 
-    rank: of this process among num_workers. kvstore: 'local' or 'device', how its own devices add up. What is said to
+    rank: of this process among num_workers. kv_store: 'local' or 'device', how its own devices add up. What is said to
     be for all workers must be called by all of them, in the same order. processes: how these add up, workers.Alone or
     the like.
     """
 
-    def __init__(self, kvstore, devices, processes):
+    def __init__(self, kv_store, devices, processes):
         self.contexts, self._workers = devices, processes
-        self.kvstore = 'device' if 'device' in kvstore else 'local'
+        self.kvstore = 'device' if 'device' in kv_store else 'local'
         self.rank, self.num_workers = self._workers.rank, self._workers.count
         self._gradients = None
 

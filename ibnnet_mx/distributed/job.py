@@ -13,9 +13,11 @@ import time
 import traceback
 from typing import Callable, Mapping, NamedTuple
 
+from ibnnet_mx.errors import OptionError
+
 ROLES = ('worker', 'server', 'scheduler')
 LOCAL, PARAMETER_SERVER, HOROVOD = ('local', 'device'), ('dist_sync', 'dist_device_sync'), 'horovod'
-KVSTORES = (*LOCAL, *PARAMETER_SERVER, HOROVOD)
+KV_STORES = (*LOCAL, *PARAMETER_SERVER, HOROVOD)
 REFUSED = {
     'dist_async': 'workers that do not wait for each other diverge',
     'dist_device_async': 'workers that do not wait for each other diverge',
@@ -40,43 +42,51 @@ class Job(NamedTuple):
         return f'{self.host}:{self.port}'
 
 
-def check(kvstore: str, environ: Mapping[str, str] = os.environ) -> None:
-    """ValueError: --kv-store is none, or not the one that the variables ask for."""
-    if kvstore not in KVSTORES:
-        why = f': {REFUSED[kvstore]}' if kvstore in REFUSED else ''
-        raise ValueError(f'--kv-store {kvstore} is not available{why}; use one of {", ".join(KVSTORES)}')
-    if kvstore in PARAMETER_SERVER:
-        of(environ, f'--kv-store {kvstore}')
-    elif kvstore == HOROVOD and 'HOROVOD_SIZE' not in environ:
-        raise ValueError(
-            f'--kv-store {kvstore}: HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2 ibnnet-train ...'
-        )
+def check_kv_store(kv_store: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise OptionError if there is no such kv_store, or the environment's variables ask for another."""
+    if kv_store not in KV_STORES:
+        why = f': {REFUSED[kv_store]}' if kv_store in REFUSED else ''
+        raise OptionError('kv_store', kv_store, f'is not available{why}; use one of {", ".join(KV_STORES)}')
+    if kv_store in PARAMETER_SERVER:
+        try:
+            read_job(environ, who='')
+        except ValueError as error:
+            raise OptionError('kv_store', kv_store, f': {error}') from None
+    elif kv_store == HOROVOD and 'HOROVOD_SIZE' not in environ:
+        advice = ': HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2 ibnnet-train ...'
+        raise OptionError('kv_store', kv_store, advice)
     elif environ.get('DMLC_ROLE') == 'worker' and environ.get('DMLC_NUM_WORKER', '1') not in ('', '0', '1'):
-        raise ValueError(
-            f'--kv-store {kvstore}: DMLC_NUM_WORKER={environ["DMLC_NUM_WORKER"]} says that this is one of several '
-            'workers, each would train alone and write the same files; add --kv-store dist_sync, or unset DMLC_ROLE'
+        raise OptionError(
+            'kv_store',
+            kv_store,
+            f': DMLC_NUM_WORKER={environ["DMLC_NUM_WORKER"]} says that this is one of several workers, each would '
+            'train alone and write the same files; add `kv_store` dist_sync, or unset DMLC_ROLE',
         )
 
 
-def workers(kvstore: str, environ: Mapping[str, str] = os.environ) -> int:
+def count_workers(kv_store: str, environ: Mapping[str, str] = os.environ) -> int:
     """How many of them train together."""
-    if kvstore == HOROVOD:
+    if kv_store == HOROVOD:
         return int(environ['HOROVOD_SIZE'])
-    return of(environ).workers if kvstore in PARAMETER_SERVER else 1
+    return read_job(environ).workers if kv_store in PARAMETER_SERVER else 1
 
 
-def of(environ: Mapping[str, str] = os.environ, who: str = 'this process') -> Job:
-    """The Job that the variables tell. ValueError names the one that is missing or wrong."""
+def read_job(environ: Mapping[str, str] = os.environ, who: str = 'this process') -> Job:
+    """Return the Job that the variables tell. who: begins the text of an error, '' for no such beginning.
+
+    Raises ValueError, which names the variable that is missing or wrong.
+    """
+    who = f'{who}: ' if who else ''
     role = environ.get('DMLC_ROLE', '')
     if role not in ROLES:
         what = f'DMLC_ROLE={role!r} is none of {", ".join(ROLES)}' if role else 'DMLC_ROLE is not set'
         raise ValueError(
-            f'{who}: {what}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
+            f'{who}{what}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
         )
     numbers = {name: _number(environ, name, who) for name in ('PS_ROOT_PORT', 'NUM_WORKER', 'NUM_SERVER')}
     host = environ.get('DMLC_PS_ROOT_URI', '')
     if not host:
-        raise ValueError(f'{who}: DMLC_PS_ROOT_URI is not set, it is the address of the scheduler')
+        raise ValueError(f'{who}DMLC_PS_ROOT_URI is not set, it is the address of the scheduler')
     return Job(role, host, numbers['PS_ROOT_PORT'], numbers['NUM_WORKER'], numbers['NUM_SERVER'])
 
 
@@ -84,7 +94,7 @@ def _number(environ: Mapping[str, str], name: str, who: str) -> int:
     text, most = environ.get(f'DMLC_{name}', ''), 65535
     if not text.isdecimal() or not 1 <= int(text) <= most:
         what = f'DMLC_{name}={text} is no number from 1 to {most}' if text else f'DMLC_{name} is not set'
-        raise ValueError(f'{who}: {what}')
+        raise ValueError(f'{who}{what}')
     return int(text)
 
 
@@ -168,6 +178,19 @@ def leave(code: int) -> None:
         os._exit(code)
 
 
+def read_devices(gpus: str = '', cpus: int = 1) -> list[int]:
+    """Return the numbers of the GPUs that '0,1' names, [] for the CPU. Raises OptionError for gpus or cpus."""
+    if gpus and cpus != 1:
+        raise OptionError('cpus', cpus, f'contradicts `gpus` {gpus}: give one of them')
+    try:
+        ids = [int(number) for number in gpus.split(',')] if gpus else []
+    except ValueError:
+        raise OptionError('gpus', gpus, 'must be numbers with commas, such as 0,1') from None
+    if cpus < 1:
+        raise OptionError('cpus', cpus, 'must be at least 1')
+    return ids
+
+
 class Planned(NamedTuple):
     """The devices of a command line, counted without being opened. contexts: one each of this process."""
 
@@ -175,7 +198,7 @@ class Planned(NamedTuple):
     devices: int
 
 
-def planned(kvstore: str, gpus: str = '', cpus: int = 1) -> Planned:
+def planned(kv_store: str, gpus: str = '', cpus: int = 1) -> Planned:
     """Return how many devices a run would have here and over all its workers."""
     count = max(len(gpus.split(',')) if gpus else cpus, 1)
-    return Planned(range(count), count * workers(kvstore))
+    return Planned(range(count), count * count_workers(kv_store))

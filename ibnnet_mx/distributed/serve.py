@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from ibnnet_mx.distributed import job
+from ibnnet_mx.distributed import alive, job
 
 
 def _ignore(command, body, _):
@@ -32,13 +32,11 @@ def serve(part):
     import mxnet as mx
     from mxnet.base import _LIB, check_call
 
-    from ibnnet_mx.distributed import alive
-
     os.environ['DMLC_ROLE'] = part.role
     alive.prepare()
     store = mx.kv.create('dist_sync')
     job.joined.append(store)
-    watch = alive.Alive(store.handle, part, seconds)
+    watch = alive.Alive(alive.Peers(_LIB, store.handle), part, seconds)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
     check_call(_LIB.MXKVStoreRunServer(store.handle, kind(_ignore), None))
     watch.stop()
@@ -51,7 +49,7 @@ def main():
     """Its exit code; a mistake is one line and 2."""
     code = 1
     try:
-        part = job.of(who='python -m ibnnet_mx.distributed.serve')
+        part = job.read_job(who='python -m ibnnet_mx.distributed.serve')
         if part.role == 'worker':
             raise ValueError('DMLC_ROLE=worker: a server or the scheduler is started here, use DMLC_ROLE=server')
         serve(part)

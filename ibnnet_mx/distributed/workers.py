@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import mxnet as mx
 import numpy as np
+from mxnet.base import _LIB
 
 from ibnnet_mx import operators
 from ibnnet_mx.distributed import alive, job
+from ibnnet_mx.errors import OptionError
 
 
 class Alone:
@@ -27,14 +29,14 @@ class ParameterServer:
     rank: from 0, as the scheduler gives it; count: of all workers.
     """
 
-    def __init__(self, kind):
-        part, seconds = job.of(who=f'--kv-store {kind}'), job.join_seconds()
+    def __init__(self, kind, way_out=''):
+        part, seconds = job.read_job(), job.join_seconds()
         job.find_scheduler(part, seconds)
         alive.prepare()
         with job.Deadline(seconds, alive.missing(part, seconds), job.tell):
             self._store = mx.kv.create(kind)
         job.joined.append(self)
-        self._alive = alive.Alive(self._store.handle, part, seconds)
+        self._alive = alive.Alive(alive.Peers(_LIB, self._store.handle), part, seconds, way_out)
         self.rank, self.count, self._keys = self._store.rank, self._store.num_workers, set()
         job.tell(job.HELLO.format(rank=self.rank, count=self.count))
 
@@ -62,7 +64,9 @@ class Horovod:
         try:
             import horovod.mxnet as horovod
         except ImportError as error:
-            raise ValueError(f'--kv-store horovod needs Horovod 0.28.1, see docs/distributed.md: {error}') from None
+            raise OptionError(
+                'kv_store', job.HOROVOD, f'needs Horovod 0.28.1, see docs/distributed.md: {error}'
+            ) from None
         horovod.init()
         job.joined.append(self)
         self._horovod, self.rank, self.count = horovod, horovod.rank(), horovod.size()
@@ -77,11 +81,11 @@ class Horovod:
         job.joined.remove(self)
 
 
-def open_workers(kvstore):
-    """Of a --kv-store."""
-    if kvstore in job.PARAMETER_SERVER:
-        return ParameterServer(kvstore)
-    return Horovod() if kvstore == job.HOROVOD else Alone()
+def open_workers(kv_store, way_out=''):
+    """Return the workers of a kv_store that job.check_kv_store() lets pass. way_out: see cluster.connect()."""
+    if kv_store in job.PARAMETER_SERVER:
+        return ParameterServer(kv_store, way_out)
+    return Horovod() if kv_store == job.HOROVOD else Alone()
 
 
 def gather(workers, name, values):

@@ -19,8 +19,8 @@ LIMIT = 120  # seconds that mxnet may take to begin; a wrong DMLC_ variable make
 PATIENCE = 5  # with a scheduler
 DISK, MEMORY = 2.0, 2.0  # GB that a small run needs
 PACKAGES = {  # what can be left out: what then cannot be done, and how it is had
-    'matplotlib': ('--plot, --profile FILE.png and curves', 'pip install matplotlib'),
-    'tensorboardX': ('--tensorboard', 'pip install tensorboardX'),
+    'matplotlib': ('`plot`, `profile` FILE.png and curves', 'pip install matplotlib'),
+    'tensorboardX': ('`tensorboard`', 'pip install tensorboardX'),
     'onnx': ('ONNX files', "pip install 'onnx<1.19' onnxruntime 'protobuf<7'"),
     'safetensors': ('.safetensors files', 'pip install safetensors'),
 }
@@ -58,8 +58,8 @@ def environment() -> Iterator[Finding]:
         yield Finding(line, way_out, missing or lost)
     kinds = {
         'fast': ('bfloat16: in hardware', ''),
-        'slow': ('bfloat16: by float32 instructions', '--dtype bfloat16 will be slower than float32 here'),
-        'no': ('bfloat16: not there', '--dtype bfloat16 needs a processor with AVX-512'),
+        'slow': ('bfloat16: by float32 instructions', '`dtype` bfloat16 will be slower than float32 here'),
+        'no': ('bfloat16: not there', '`dtype` bfloat16 needs a processor with AVX-512'),
     }
     yield Finding(*kinds[_env.bfloat16()])
 
@@ -110,15 +110,15 @@ def room(folder: str) -> Iterator[Finding]:
         place = next(path for path in (Path(folder).resolve(), *Path(folder).resolve().parents) if path.is_dir())
         free = shutil.disk_usage(place).free / 1e9
     except OSError as error:
-        yield Finding(f'{folder}: {error.strerror}', 'name another with --folder', True)
+        yield Finding(f'{folder}: {error.strerror}', 'name another with `folder`', True)
         return
     writable = os.access(place, os.W_OK)
     yield Finding(f'{place}: {free:.1f} GB free', '' if free > DISK else f'make room: checkpoints need {DISK:g} GB')
     if not writable:
-        yield Finding(f'{place}: no permission to write', 'train elsewhere, or name another with --folder', True)
+        yield Finding(f'{place}: no permission to write', 'train elsewhere, or name another with `folder`', True)
     memory = dict(line.split(':') for line in Path('/proc/meminfo').read_text().splitlines() if ':' in line)
     available = int(memory['MemAvailable'].split()[0]) / 1e6
-    way_out = '' if available > MEMORY else 'stop other programs; --batch-size, --accumulate and --memonger need less'
+    way_out = '' if available > MEMORY else 'stop other programs; `batch_size`, `accumulate` and `memonger` need less'
     yield Finding(f'{available:.1f} GB of memory available', way_out)
 
 
@@ -129,7 +129,7 @@ def cluster() -> Iterator[Finding]:
         return
     way_out = 'ibnnet-launch sets them; by hand: docs/distributed.md'
     try:
-        part = job.of(who='several machines')
+        part = job.read_job(who='several machines')
         job.find_scheduler(part, PATIENCE)
     except ValueError as error:
         yield Finding(str(error), way_out, True)

@@ -32,8 +32,9 @@ class OptionError(ValueError):
     def told(self, name_of: Callable[[str], str]) -> str:
         """Return the sentence for a command line. name_of: option's Python name -> '--zero-gamma' or the like."""
         head = [] if self.option is None else [name_of(self.option)]
-        if self.option is not None and command_value(self.value):
-            head.append(command_value(self.value))
+        value = str(self.value) if isinstance(self.value, float) else command_value(self.value)
+        if self.option is not None and value:
+            head.append(value)
         return _sentence(head, dashed(self.advice, name_of))
 
     @property

@@ -21,9 +21,9 @@ def in_order(
     """Yield (kept, results of its futures) of each item, in the order of the items.
 
     begin: item -> (kept, futures), submits the work of an item to a pool. ahead: how many items may be in work besides
-    the one whose results are awaited, so that memory stays bounded. killed: the error that is raised if a process of the
-    pool was killed; None: BrokenProcessPool. When the generator is closed, or an item fails, work that has not begun
-    is cancelled, and work that has begun is waited for.
+    the one whose results are awaited, so that memory stays bounded. killed: the error that is raised if a process of
+    the pool was killed; None: BrokenProcessPool. When the generator is closed, or an item fails, work that has not
+    begun is cancelled, and work that has begun is waited for.
     """
     begun: deque[Begun[Kept]] = deque()
     try:

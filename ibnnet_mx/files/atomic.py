@@ -1,7 +1,7 @@
 """Files that are written whole or not at all. No other file of the package renames or syncs.
 
-The bytes go to PATH.part first. They are on the disk before PATH.part is renamed to PATH, so that a full disk, a signal or
-a power cut leaves the old file, or no file.
+The bytes go to PATH.part first. They are on the disk before PATH.part is renamed to PATH. So a full disk, a signal or a
+power cut leaves the old file, or no file.
 """
 
 from __future__ import annotations

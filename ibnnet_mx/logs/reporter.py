@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, Callable, Mapping, Sequence
 
-from ibnnet_mx.errors import dashed
+from ibnnet_mx.errors import OptionError, dashed
 from ibnnet_mx.logs.lines import BATCH, RATE, SHORT, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
 
 
@@ -49,7 +49,7 @@ class Reporter:
     Metrics, any set of them, have their names in the log: accuracy, top_k_accuracy_5, cross-entropy.
     rank: of this worker; all but the first tell warnings alone, and write a file of their own, log-1.txt of log.txt.
     name_of: how options that stand in backticks in a line are written; by default as Python does.
-    ValueError: the log file or TensorBoard's folder cannot be written, or tensorboardX is missing.
+    Raises OptionError if the log file or TensorBoard's folder cannot be written, or tensorboardX is missing.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Reporter:
         name_of: Callable[[str], str] = str,
     ) -> None:
         if frequent < 1:
-            raise ValueError(f'--frequent {frequent}: the batches from one log line to the next, 1 or more')
+            raise OptionError('frequent', frequent, ': the batches from one log line to the next, 1 or more')
         self.frequent, self._name_of = frequent, name_of
         self._stderr = _StderrHandler()
         self._handlers: list[logging.Handler] = [self._stderr]
@@ -165,7 +165,7 @@ def _file_handler(path: str) -> logging.Handler:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         return logging.FileHandler(path, encoding='utf-8')
     except OSError as error:
-        raise ValueError(f'--log-file {path} cannot be written: {error.strerror}') from error
+        raise OptionError('log_file', path, f'cannot be written: {error.strerror}') from error
 
 
 def _summary_writer(folder: str) -> Any:
@@ -174,6 +174,8 @@ def _summary_writer(folder: str) -> Any:
 
         return SummaryWriter(folder)
     except ImportError as error:
-        raise ValueError('--tensorboard needs tensorboardX, which is missing: pip install tensorboardX') from error
+        raise OptionError(
+            'tensorboard', None, 'needs tensorboardX, which is missing: pip install tensorboardX'
+        ) from error
     except OSError as error:
-        raise ValueError(f'--tensorboard {folder} cannot be written: {error.strerror}') from error
+        raise OptionError('tensorboard', folder, f'cannot be written: {error.strerror}') from error

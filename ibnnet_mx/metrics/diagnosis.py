@@ -10,7 +10,12 @@ import numpy as np
 
 from ibnnet_mx.metrics.classification import Result
 
-CONVENTIONS = ('raw', False), ('imagenet', False), ('raw', True), ('imagenet', True)  # --pixels, planes as BGR
+CONVENTIONS = (
+    ('raw', False),
+    ('imagenet', False),
+    ('raw', True),
+    ('imagenet', True),
+)  # name of the pixels, planes as BGR
 WAY_OUT = 'compare the synset of the network with the class names of the data (synset.txt, folder names)'
 FEW = 10  # pictures, too few to tell
 Measure = Callable[[str, bool], 'tuple[int, int]']  # a convention -> right pictures, all pictures of a sample
@@ -229,7 +234,7 @@ def by_pixels(measure: Measure, now: str, classes: int) -> str:
     best, (name, swapped) = max(others, key=lambda pair: pair[0])
     if best <= max(limit(count, classes) * count, 2 * right):
         return ''
-    ways = [f'use --pixels {name}'] if name != now else []
+    ways = [f'use `pixels` {name}'] if name != now else []
     if swapped:
         ways.append('it was trained on BGR: reverse the input channels of its first convolution')
     return f'of {count} pictures {best} are right with other pixels, {right} with these: {"; ".join(ways)}'

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterable, Iterator
 import cv2
 import numpy as np
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import ahead
 from ibnnet_mx.files.parent import end_with_parent
 from ibnnet_mx.shift import appearance, blur, digital, noise, table, weather
@@ -30,6 +31,9 @@ FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
 }
 LEAST = 8  # pixels of a side
 CHUNK = 1 << 20  # values that are worked on at a time, so that they stay in the caches
+KILLED = (
+    'a process that shifts pictures was killed, perhaps for want of memory: use `threads` 1 or a smaller `batch_size`'
+)
 AHEAD = 2  # batches in work for each process
 
 
@@ -94,13 +98,7 @@ class Workers:
             for pictures, positions, *rest in batches:
                 yield (apply(pictures, positions, name, severity, seed), positions, *rest)
             return
-        pool, killed = (
-            self._pool,
-            ValueError(
-                'a process that shifts pictures was killed, perhaps for want of memory: use --threads 1 or a smaller '
-                '--batch-size'
-            ),
-        )
+        pool, killed = self._pool, OptionError(None, None, KILLED)
 
         def begin(batch: tuple) -> ahead.Begun[list]:
             pictures, positions, *rest = batch

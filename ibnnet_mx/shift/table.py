@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ibnnet_mx.errors import OptionError
+
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALL = 48  # pictures up to this side take the constants of 32 pixels, larger ones those of 224
 
@@ -105,7 +107,7 @@ def chosen(text: str) -> list[tuple[str, int]]:
     """(name, severity) of each shift that a text asks for, in the order of the table.
 
     text: names or groups, separated by commas, each with or without a :severity, such as 'all', 'blur',
-    'fog:3,noise:5', 'appearance'; all is the 15 corruptions. ValueError: --shift, the part that is none, and what is.
+    'fog:3,noise:5', 'appearance'; all is the 15 corruptions. Raises OptionError for shift.
     """
     wanted = set()
     for part in text.split(','):
@@ -113,8 +115,8 @@ def chosen(text: str) -> list[tuple[str, int]]:
         names = CORRUPTIONS if word == 'all' else GROUPS.get(word, (word,))
         if names[0] not in NAMES:
             known = ', '.join(['all', *GROUPS, *NAMES])
-            raise ValueError(f'--shift {text}: there is no {word!r}; there are {known}')
+            raise OptionError('shift', text, f': there is no {word!r}; there are {known}')
         if colon and level not in map(str, SEVERITIES):
-            raise ValueError(f'--shift {text}: severity {level!r} of {word} must be 1, 2, 3, 4 or 5')
+            raise OptionError('shift', text, f': severity {level!r} of {word} must be 1, 2, 3, 4 or 5')
         wanted |= {(name, severity) for name in names for severity in ((int(level),) if colon else SEVERITIES)}
     return sorted(wanted, key=lambda one: (NAMES.index(one[0]), one[1]))

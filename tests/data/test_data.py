@@ -80,10 +80,10 @@ def test_the_records_of_cifar(tmp_path, there):
 def test_missing_records_say_how_to_make_them(tmp_path, there, name, missing, source):
     path = folder(tmp_path, *there)
     command = f'tools/im2rec_wrapper.py {source} {path} --data-type {name}'
-    with pytest.raises(ValueError, match=re.escape(f'--data-dir {path} holds no {missing}')) as caught:
+    with pytest.raises(ValueError, match=re.escape(f'data_dir={str(path)!r} holds no {missing}')) as caught:
         iters(path, name=name)
     assert command in str(caught.value)
-    with pytest.raises(ValueError, match='no_such_folder holds no'):
+    with pytest.raises(ValueError, match="no_such_folder' holds no"):
         iters(tmp_path / 'no_such_folder')
 
 
@@ -132,9 +132,7 @@ def test_num_examples_limits_training_alone(tmp_path):
     assert (train.count(), train.steps(), val.count()) == (3, 1, 6)
     assert sum(real for _, _, real in train.epoch()) == 3
     for limit in (0, -1, 7):
-        with pytest.raises(
-            ValueError, match=rf'--num-examples {limit}: .*train_256_q90.rec holds 6 pictures, use 1 to 6'
-        ):
+        with pytest.raises(ValueError, match=rf'limit={limit}: .*train_256_q90.rec holds 6 pictures, use 1 to 6'):
             iters(tmp_path, aug_level=1, options=QUIET._replace(limit=limit))
 
 
@@ -181,7 +179,7 @@ def test_classes_come_from_the_option_else_the_names_else_the_labels(tmp_path):
     assert data.count_classes(train, val, ['a'] * 2) == 5
     assert data.count_classes(train, val, ['a'] * 9, 7) == 7
     assert data.count_classes(train, val, [], 5) == 5
-    with pytest.raises(ValueError, match='--num-classes 4: the records hold label 4, use at least 5'):
+    with pytest.raises(ValueError, match='num_classes=4: the records hold label 4, use at least 5'):
         data.count_classes(train, val, [], 4)
 
 
@@ -199,7 +197,7 @@ def test_a_label_that_is_no_class_is_named(tmp_path, label, side):
 
 def test_a_label_above_all_others_asks_for_the_number_of_classes(tmp_path):
     train, val = labelled(tmp_path, [0, 1, 9_000_000], [0])
-    with pytest.raises(ValueError, match='hold label 9000000, .* else say --num-classes 9000001'):
+    with pytest.raises(ValueError, match='hold label 9000000, .* else say `num_classes` 9000001'):
         data.count_classes(train, val, ['a', 'b'])
     assert data.count_classes(train, val, [], 9_000_001) == 9_000_001
 
@@ -253,5 +251,5 @@ def test_lists_that_differ_are_named(listed, change, text):
 
 def test_no_list_at_all_is_an_error(listed, tmp_path):
     for name in ('empty', 'missing'):
-        with pytest.raises(ValueError, match=rf'--list-dir .*{name} holds no \.lst file'):
+        with pytest.raises(ValueError, match=rf"list_dir='.*{name}' holds no \.lst file"):
             data.check_lists(tmp_path / name, listed, 'imagenet')

@@ -23,11 +23,11 @@ GOOD = {
 
 
 def test_a_job_is_what_the_variables_say():
-    found = job.of(GOOD)
+    found = job.read_job(GOOD)
     assert found == ('worker', '127.0.0.1', 9091, 2, 1)
     assert found.scheduler == '127.0.0.1:9091'
-    assert job.workers('dist_sync', GOOD) == 2
-    assert job.workers('local', GOOD) == 1
+    assert job.count_workers('dist_sync', GOOD) == 2
+    assert job.count_workers('local', GOOD) == 1
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_job_is_what_the_variables_say():
 )
 def test_a_wrong_variable_is_named(change, text):
     with pytest.raises(ValueError) as found:  # noqa: PT011
-        job.of({**GOOD, **change}, 'x')
+        job.read_job({**GOOD, **change}, 'x')
     assert str(found.value).startswith(text)
 
 
@@ -57,24 +57,24 @@ def test_a_wrong_variable_is_named(change, text):
         (
             'dist_async',
             {},
-            '--kv-store dist_async is not available: workers that do not wait for each other diverge; use',
+            "kv_store='dist_async' is not available: workers that do not wait for each other diverge; use",
         ),
         (
             'garbage',
             {},
-            '--kv-store garbage is not available; use one of local, device, dist_sync, dist_device_sync, horovod',
+            "kv_store='garbage' is not available; use one of local, device, dist_sync, dist_device_sync, horovod",
         ),
-        ('dist_sync', {}, '--kv-store dist_sync: DMLC_ROLE is not set'),
-        ('horovod', {}, '--kv-store horovod: HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2'),
-        ('local', GOOD, '--kv-store local: DMLC_NUM_WORKER=2 says that this is one of several workers'),
+        ('dist_sync', {}, "kv_store='dist_sync': DMLC_ROLE is not set"),
+        ('horovod', {}, "kv_store='horovod': HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2"),
+        ('local', GOOD, "kv_store='local': DMLC_NUM_WORKER=2 says that this is one of several workers"),
     ],
 )
 def test_a_kvstore_that_cannot_be_is_refused(kvstore, environ, text):
     with pytest.raises(ValueError) as found:  # noqa: PT011
-        job.check(kvstore, environ)
+        job.check_kv_store(kvstore, environ)
     assert str(found.value).startswith(text)
     for good, variables in (('local', {}), ('device', {**GOOD, 'DMLC_NUM_WORKER': '1'}), ('dist_sync', GOOD)):
-        job.check(good, variables)
+        job.check_kv_store(good, variables)
 
 
 @pytest.mark.parametrize('text', ['', 'long', '-1', 'nan', '0'])

@@ -39,7 +39,7 @@ def test_the_doctor_knows_the_way_out(monkeypatch, tmp_path):
         'STOP  CUDA libraries: not found libcudnn.so.8',
         "      -> pip install -e '.[gpu]' brings them",
         'note  bfloat16: not there',
-        '      -> --dtype bfloat16 needs a processor with AVX-512',
+        '      -> `dtype` bfloat16 needs a processor with AVX-512',
     ]
     monkeypatch.setattr(doctor.shutil, 'disk_usage', lambda place: shutil_usage(1e9))
     assert texts(doctor.room(str(tmp_path / 'not' / 'yet')))[:2] == [

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -108,7 +109,8 @@ def test_a_process_ends_with_a_parent_that_was_killed(tmp_path):
             os.kill(child, 0)
         except ProcessLookupError:
             return
-        if os.path.exists(f'/proc/{child}/stat') and open(f'/proc/{child}/stat').read().split()[2] == 'Z':
+        status = Path(f'/proc/{child}/stat')
+        if status.exists() and status.read_text().split()[2] == 'Z':
             return
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)

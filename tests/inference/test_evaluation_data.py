@@ -113,10 +113,10 @@ def test_how_a_picture_is_cut_follows_from_the_options(size, resize, packed, wan
 @pytest.mark.parametrize(
     ('words', 'text'),
     [
-        ((224, 200, 1), '--resize 200 is not from --crop-size 224 to 16000: the crop must fit'),
-        ((224, 16001, 1), '--resize 16001 is not from'),
-        ((0, None, 1), '--crop-size 0 must be from 1'),
-        ((224, None, 5), '--crops 5 must be 1 (the centre) or 10'),
+        ((224, 200, 1), 'resize=200 is not from `size` 224 to 16000: the crop must fit'),
+        ((224, 16001, 1), 'resize=16001 is not from'),
+        ((0, None, 1), 'size=0 must be from 1'),
+        ((224, None, 5), 'crops=5 must be 1 (the centre) or 10'),
     ],
 )
 def test_options_that_cannot_be_are_refused(words, text):
@@ -225,8 +225,8 @@ def test_mistakes_are_named(tmp_path, small):
         (tmp_path / 'empty', {}, '; and no validation records (cifar10_val.rec or val_256_q90.rec)'),
         (tmp_path / 'none.rec', {}, 'none.rec'),
         (bad, {}, 'bad.rec: record 0 has label 0.5, no class number'),
-        (small / 'records', {'batch': 0}, '--batch-size 0 must be at least 1'),
-        (small / 'records', {'resize': 20}, '--resize 20 is not from --crop-size 32'),
+        (small / 'records', {'batch': 0}, 'batch_size=0 must be at least 1'),
+        (small / 'records', {'resize': 20}, 'resize=20 is not from `size` 32'),
     ):
         with pytest.raises(ValueError, match=re.escape(text)):
             evaluated(path, **options)

@@ -203,15 +203,15 @@ def test_tensorboard_gets_the_scalars_of_each_epoch(reporter, tmp_path, monkeypa
 
 
 def test_bad_options_are_named(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match='--frequent 0: .*1 or more'):
+    with pytest.raises(ValueError, match='frequent=0: .*1 or more'):
         logs.Reporter(frequent=0)
     file = tmp_path / 'file'
     file.touch()
     for path, why in ((file / 'run.log', '(File exists|Not a directory)'), (tmp_path, 'Is a directory')):
-        with pytest.raises(ValueError, match=f'^--log-file {path} cannot be written: {why}$'):
+        with pytest.raises(ValueError, match=f'^log_file={str(path)!r} cannot be written: {why}$'):
             logs.Reporter(log_file=str(path))
     monkeypatch.setitem(sys.modules, 'tensorboardX', None)
-    with pytest.raises(ValueError, match='^--tensorboard needs tensorboardX, .*: pip install tensorboardX$'):
+    with pytest.raises(ValueError, match='^tensorboard needs tensorboardX, .*: pip install tensorboardX$'):
         logs.Reporter(tensorboard=str(tmp_path / 'board'))
     assert logging.getLogger('ibnnet_mx').handlers == []
 

@@ -142,10 +142,10 @@ def by_table(**right):
             'raw',
             'of 100 pictures 70 are right with other pixels, 1 with these: use',
         ),
-        (dict(raw=70), 'imagenet', 'use --pixels raw'),
+        (dict(raw=70), 'imagenet', 'use `pixels` raw'),
         (dict(raw_bgr=70, raw=20), 'raw', 'these: it was trained on BGR'),
-        (dict(imagenet_bgr=70), 'raw', 'use --pixels imagenet; it was trained on BGR'),
-        (dict(raw=70), 'other', 'use --pixels raw'),
+        (dict(imagenet_bgr=70), 'raw', 'use `pixels` imagenet; it was trained on BGR'),
+        (dict(raw=70), 'other', 'use `pixels` raw'),
     ],
 )
 def test_pixels_of_another_convention_are_named(right, now, text):

@@ -71,7 +71,7 @@ def test_a_damaged_picture_is_named_or_skipped(tmp_path, data, why, size):
     files = class_folders(size=size)
     files['bird/1.jpg'] = files['bird/1.jpg'][:300] if data is None else data
     folder, said = tree(tmp_path / 'in', files), []
-    with pytest.raises(RecordError, match=f'^{folder}/bird/1.jpg {why}: 1 such .*--max-bad-records 0 allowed'):
+    with pytest.raises(RecordError, match=f'^{folder}/bird/1.jpg {why}: 1 such .*`max_bad` 0 allowed'):
         batches(folder)
     whole = batches(folder, max_bad=1, report=said.append)
     assert [batch.real for batch in whole] == [4, 3, 4]

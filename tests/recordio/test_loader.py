@@ -83,7 +83,7 @@ def test_a_loader_goes_on_where_it_stood(photographs):
 
 
 def test_parts_share_an_epoch(shards):
-    numbers = [seen(Loader(str(shards / 's_*.rec'), 6, 8, shuffle=True, part=(rank, 3))) for rank in range(3)]
+    numbers = [seen(Loader(str(shards / 's_*.rec'), 6, 8, shuffle=True, share=(rank, 3))) for rank in range(3)]
     assert sorted(sum(numbers, [])) == list(range(COUNT))
 
 
@@ -110,8 +110,8 @@ def test_arguments_are_checked(photographs):
         (dict(augment=Augment(fill=256)), r'Augment\.fill 256'),
         (dict(normalise=((1, 2, 3), (0, 1, 1))), 'normalise: std 0 is no divisor'),
         (dict(normalise=((1, 2, 3),)), 'mean and std are needed'),
-        (dict(part=(2, 2)), 'part: rank 2: a whole number from 0 to 1'),
-        (dict(part=3), 'part 3: a pair is needed'),
+        (dict(share=(2, 2)), 'share: rank 2: a whole number from 0 to 1'),
+        (dict(share=3), 'share 3: a pair is needed'),
         (dict(seed=-1), 'seed -1: a whole number'),
         (dict(threads=0), 'threads 0: a whole number from 1'),
         (dict(limit=12), 'limit 12: a whole number from 1 to 11'),

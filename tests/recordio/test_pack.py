@@ -218,7 +218,7 @@ def test_too_many_bad_pictures_are_an_error_and_leave_nothing(tmp_path):
     with Packer(str(tmp_path / 'out'), 1, 1) as packer:
         packer.side(samples[:2], store, [SMALL])
         assert (tmp_path / 'out' / 'small_q90.rec').exists()
-        with pytest.raises(PackError, match=r'--max-bad 1 .*c\.jpg is one more \(is truncated\)'):
+        with pytest.raises(PackError, match=r'max_bad=1 .*c\.jpg is one more \(is truncated\)'):
             packer.side(samples[2:], store, [LARGE])
     assert [name for name in os.listdir(tmp_path / 'out') if name != 'packed.json'] == []
     with pytest.raises(PackError, match='none of the 1 pictures for small_q90 could be read'):
@@ -263,7 +263,7 @@ def test_finished_files_are_left_alone_until_something_changes(tmp_path):
     assert fresh() == [True]
     (out / 'packed.json').write_text('{"small_q90": [')
     assert fresh() == [True]
-    with pytest.raises(PackError, match='--max-bad 0'):
+    with pytest.raises(PackError, match='max_bad=0'):
         fresh(max_bad=0)
 
 

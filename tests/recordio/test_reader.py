@@ -75,7 +75,7 @@ def numbers(batches):
 )
 def test_every_picture_once_and_equal_steps(count, batch, workers, shuffle, epoch):
     positions = sampler.order(count, shuffle, 7, epoch)
-    parts = [sampler.batches(positions, batch, (rank, workers)) for rank in range(workers)]
+    parts = [sampler.cut(positions, batch, (rank, workers)) for rank in range(workers)]
     assert len({len(part) for part in parts}) == 1
     together = [np.concatenate(step) for step in zip(*parts)]
     np.testing.assert_array_equal(np.concatenate(together), positions)
@@ -88,7 +88,7 @@ def test_every_picture_once_and_equal_steps(count, batch, workers, shuffle, epoc
 @pytest.mark.parametrize('workers', [1, 2, 3])
 @pytest.mark.parametrize('batch', [1, 4, 23, 50])
 def test_the_reader_gives_every_picture_once(numbered, changes, workers, batch):
-    parts = [stream(numbered, changes, batch, part=(rank, workers)) for rank in range(workers)]
+    parts = [stream(numbered, changes, batch, share=(rank, workers)) for rank in range(workers)]
     assert len({len(part) for part in parts}) == 1
     assert Counter(i for part in parts for i in numbers(part)) == Counter(range(COUNT))
 
@@ -127,7 +127,7 @@ def test_validation_keeps_the_order_and_does_not_count_padding(numbered):
     for workers in (1, 2):
         seen = []
         for rank in range(workers):
-            batches = stream(numbered, None, 10, part=(rank, workers))
+            batches = stream(numbered, None, 10, share=(rank, workers))
             assert all(len(b.data) == len(b.label) == 10 // workers for b in batches)
             assert [b.real for b in batches[:2]] == [10 // workers] * 2
             assert np.isfinite(np.concatenate([b.data for b in batches])).all()
@@ -211,7 +211,7 @@ def test_a_damaged_picture_is_named_and_refused_or_skipped(tmp_path, changes, ki
 def test_more_damage_than_allowed_is_refused(tmp_path):
     path = write(tmp_path / 'a.rec', [b'', png(marked(1)), b'x', png(marked(3))])
     assert sum(batch.real for batch in stream(path, max_bad=2)) == 2
-    with pytest.raises(RecordError, match='2 such records, --max-bad-records 1 allowed'):
+    with pytest.raises(RecordError, match='2 such records, `max_bad` 1 allowed'):
         stream(path, max_bad=1)
 
 

@@ -173,7 +173,7 @@ def test_a_killed_process_is_told_of(tmp_path):
     parent, children = _shifting(tmp_path)
     os.kill(children[0], signal.SIGKILL)
     _, err = parent.communicate(timeout=20)
-    assert 'ValueError: a process that shifts pictures was killed' in err
+    assert 'OptionError: a process that shifts pictures was killed' in err
     assert parent.returncode == 1
 
 
@@ -317,7 +317,7 @@ def test_all_are_the_fifteen_at_five_severities():
     ('text', 'told'), [('mist', "there is no 'mist'"), ('fog:6', "severity '6' of fog"), ('', "no ''")]
 )
 def test_an_option_that_names_none_says_what_there_is(text, told):
-    with pytest.raises(ValueError, match=f'--shift {text}.*{told}'):
+    with pytest.raises(ValueError, match=f'shift={text!r}.*{told}'):
         shift.chosen(text)
 
 

@@ -6,8 +6,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import distributed, get_model
+from ibnnet_mx import get_model
 from ibnnet_mx.cli import options
+from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.models import nets
 from ibnnet_mx.training import memonger, trainer
 from ibnnet_mx.training.memonger import graph, plan
@@ -80,7 +81,7 @@ def test_dropout_draws_once(seed):
     runs = []
     for how in (None, 'auto'):
         net = get_model('resnet18', CLASSES, w_d=True)
-        runs.append(trainer.Trainer(net, PLAN, distributed.connect('local'), Notes(), how))
+        runs.append(trainer.Trainer(net, PLAN, connect('local'), Notes(), how))
     given = pictures(64, 4, 4)
     choose(runs[1], *given[0], seed)
     the_same(*runs, *given)

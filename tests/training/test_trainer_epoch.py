@@ -7,7 +7,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import data, distributed, models
+from ibnnet_mx import data, models
+from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.metrics.classification import scores
 from ibnnet_mx.recipe import lr_at
 from ibnnet_mx.recordio.reading.reader import Options
@@ -163,7 +164,7 @@ def test_validation_counts_every_picture_once_whatever_the_batch(tiny_data, batc
     run = make(cpus=cpus)
     run.step(*batches(8)[0], 0.05)
     run.cluster.average([p for p in run.net.collect_params().values() if 'running_' in p.name])
-    cluster = distributed.connect()
+    cluster = connect()
     _, whole = data.record_iters(replace(PLAN, batch_size=18), tiny_data, cluster, SOURCE, Options(threads=1))
     ((pixels, label, real),) = whole.epoch()
     assert real == 18

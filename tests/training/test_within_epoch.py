@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from ibnnet_mx import distributed
 from ibnnet_mx.checkpoint import Facts, Inside, Store, restore
+from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.errors import Stopped
 from ibnnet_mx.training import saver
 from tests.cli import test_train
@@ -177,7 +177,7 @@ def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_p
 def test_a_second_signal_is_not_waited_for():
     keep = saver.Saver(None, make(), (None, None), Facts('m', {}, {}))
     keep._ask(signal.SIGINT, None)
-    assert keep.due(1, distributed.connect().tell(0, keep.asked))
+    assert keep.due(1, connect().tell(0, keep.asked))
     with pytest.raises(Stopped) as found:
         keep._ask(signal.SIGTERM, None)
     assert found.value.code == 143

@@ -7,6 +7,7 @@ from typing import Iterable, NamedTuple, Sequence
 import cv2
 import numpy as np
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio.format import RecordError, RecordFile
 from ibnnet_mx.recordio.pixels import augment, opencv
 from ibnnet_mx.recordio.pixels.augment import Augment
@@ -124,7 +125,7 @@ def sheet(records: RecordFile, count: int, side: int, names: Sequence[str], draw
     """BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels. ValueError: too large a sheet."""
     positions = spread(len(records), count).tolist()
     tiles = 1 + (draws.often if draws else 0)
-    _check(len(positions), tiles, side, 'draw fewer (--count), smaller ones (--size) or fewer --draws')
+    _check(len(positions), tiles, side, 'draw fewer (`count`), smaller ones (`size`) or fewer `draws`')
     return _laid(len(positions), tiles, side, (_cell(records, place, side, names, draws) for place in positions))
 
 
@@ -144,7 +145,9 @@ def _size(tiles: int, side: int) -> tuple[int, int, int]:
 def _check(count: int, tiles: int, side: int, way_out: str) -> None:
     _, width, height = _size(tiles, side)
     if count * width * height > MOST_PIXELS:
-        raise ValueError(f'a sheet of {count} records, {width}x{height} pixels each, is too large: {way_out}')
+        raise OptionError(
+            None, None, f'a sheet of {count} records, {width}x{height} pixels each, is too large: {way_out}'
+        )
 
 
 def _laid(count: int, tiles: int, side: int, cells: Iterable[Cell]) -> np.ndarray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import download
-from ibnnet_mx.recordio.sources import SourceError
 
 URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz'
 URL_VARIABLE = 'IBNNET_MX_CIFAR10_URL'  # a mirror; the sum stays
@@ -14,7 +14,7 @@ FILE = 'cifar-10-python.tar.gz'
 
 
 def cifar10(folder: str) -> str:
-    """The path of the archive, downloaded into `folder` unless it is there and right; SourceError."""
+    """The path of the archive, downloaded into `folder` unless it is there and right. Raises OptionError."""
     path = os.path.join(folder, FILE)
     url = os.environ.get(URL_VARIABLE, URL)
     way_out = f'without a network, copy {FILE} here and name it as SOURCE'
@@ -25,7 +25,7 @@ def cifar10(folder: str) -> str:
         with download.locked(path):  # where another process got it meanwhile, it is there
             return path if _whole(path) else download.fetch(url, path, download.Check('md5', MD5), way_out)
     except (OSError, ValueError) as error:
-        raise SourceError(f'--download: {error}') from None
+        raise OptionError('download', None, f': {error}') from None
 
 
 def _whole(path: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Iterator, NamedTuple
 
 from tqdm import tqdm
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import ahead
 from ibnnet_mx.files.atomic import AtomicFile
 from ibnnet_mx.recordio import lists
@@ -28,7 +29,7 @@ CHUNK = 16  # pictures a process is given at a time
 AHEAD = 4  # chunks for each process that may wait, so that memory stays bounded
 
 
-class PackError(ValueError):
+class PackError(OptionError):
     """Packing cannot go on; the text says why and what would do."""
 
 
@@ -96,7 +97,7 @@ class Packer:
         entries = {output: self.manifest.finished(output.name, sources[output]) for output in outputs}
         bad_before = [entry['skipped'] for entry in entries.values() if entry is not None]
         if bad_before and self.bad + max(bad_before) > self.max_bad:
-            entries, bad_before = dict.fromkeys(outputs), []  # a stricter --max-bad than then: name them again
+            entries, bad_before = dict.fromkeys(outputs), []  # a stricter max_bad than then: name them again
         todo = [output for output in outputs if entries[output] is None]
         for output in outputs:
             entry = entries[output]
@@ -129,7 +130,7 @@ class Packer:
                     for writer, record in zip(writers, packed):
                         writer.add(number, record)
             if not writers[0].ids:
-                raise PackError(f'none of the {len(samples)} pictures for {title} could be read')
+                raise PackError(None, None, f'none of the {len(samples)} pictures for {title} could be read')
             return writers
         except BaseException as error:
             for writer in writers:
@@ -143,8 +144,10 @@ class Packer:
         tqdm.write(f'skipped: {sample.name} {reason}', file=sys.stderr)
         if self.bad > self.max_bad:
             raise PackError(
-                f'--max-bad {self.max_bad} pictures that cannot be read are allowed, {sample.name} is one more '
-                f'({reason}): mend or remove them, or allow more'
+                'max_bad',
+                self.max_bad,
+                f'pictures that cannot be read are allowed, {sample.name} is one more ({reason}): mend or remove them, '
+                'or allow more',
             )
 
     def _remove_results(self) -> None:
@@ -162,7 +165,7 @@ class Packer:
         pool = self._pool()
         tasks = (Task(number, sample.labels, store.fetch(sample)) for number, sample in enumerate(samples))
         chunks = iter(lambda: list(islice(tasks, CHUNK)), [])
-        killed = PackError('a packing process was killed (memory?): try fewer with --jobs')
+        killed = PackError(None, None, 'a packing process was killed (memory?): try fewer with `jobs`')
 
         def begin(chunk: list[Task]) -> ahead.Begun[None]:
             return None, [pool.submit(worker.pack, chunk, outputs, largest)]

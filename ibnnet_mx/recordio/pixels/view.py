@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio.pixels import geometry
 from ibnnet_mx.recordio.pixels.geometry import AREA, LINEAR, ROW
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, MAX_SIDE, PictureError, check_sides, scaled_size
@@ -31,18 +32,18 @@ def usual_short(size: int) -> int:
 
 
 def choose(size: int, resize: int | None, crops: int, packed: bool) -> View:
-    """The View that --crop-size, --resize and --crops ask for, of packed records or of picture files.
+    """Return the View of packed records, or of picture files, for a crop of size x size pixels.
 
     Records are pictures that were brought to size. Files are brought to 256/224 of the crop, small ones (CIFAR-10)
-    whole to the crop, or 32x32. ValueError names the option.
+    whole to the crop, or 32x32. Raises OptionError for size, resize or crops.
     """
     if not 1 <= size <= MAX_SIDE:
-        raise ValueError(f'--crop-size {size} must be from 1 to {MAX_SIDE}')
+        raise OptionError('size', size, f'must be from 1 to {MAX_SIDE}')
     if crops not in CROPS:
-        raise ValueError(f'--crops {crops} must be 1 (the centre) or 10 (corners, centre and their mirrors)')
+        raise OptionError('crops', crops, 'must be 1 (the centre) or 10 (corners, centre and their mirrors)')
     if resize is not None and not size <= resize <= MAX_SIDE:
-        raise ValueError(
-            f'--resize {resize} is not from --crop-size {size} to {MAX_SIDE}: the crop must fit in the resized picture'
+        raise OptionError(
+            'resize', resize, f'is not from `size` {size} to {MAX_SIDE}: the crop must fit in the resized picture'
         )
     if resize is not None or packed:
         return View(resize, False, crops)

@@ -78,13 +78,36 @@ def pixels(scale: Any) -> None:
             raise ValueError(f'normalise: std {std!r} is no divisor')
 
 
+def _sampler_alone(given: Any) -> None:
+    if not callable(getattr(given.sampler, 'batches', None)):
+        raise ValueError(f'sampler {given.sampler!r} has no method batches(labels, epoch, batch_size, share)')
+    for name, unset in (('shuffle', None), ('every', 1), ('limit', None)):
+        if getattr(given, name) != unset:
+            raise ValueError(
+                f'{name} {getattr(given, name)!r} is for the usual order: the sampler decides, leave it out'
+            )
+
+
+def batches(steps: Any, records: int, rows: int | None) -> None:
+    """ValueError if a sampler's steps are no positions of records, or have more than `rows`. None: any number."""
+    for number, positions in enumerate(steps):
+        if getattr(positions, 'ndim', None) != 1 or positions.dtype.kind not in 'iu':
+            raise ValueError(f'sampler: step {number} is no array of positions, whole numbers (n,)')
+        if len(positions) and not 0 <= positions.min() <= positions.max() < records:
+            raise ValueError(f'sampler: step {number} has a position outside of 0 to {records - 1}')
+        if rows is not None and len(positions) > rows:
+            raise ValueError(f'sampler: step {number} has {len(positions)} records, its share of a batch is {rows}')
+
+
 def options(given: Any) -> None:
     """reader.Options. ValueError names the one that cannot be."""
     whole('seed', given.seed, 0, 2**63 - 1)
-    if not isinstance(given.part, (tuple, list)) or len(given.part) != 2:
-        raise ValueError(f'part {given.part!r}: a pair is needed, this rank and how many there are')
-    whole('part: how many', given.part[1], 1)
-    whole('part: rank', given.part[0], 0, given.part[1] - 1)
+    if not isinstance(given.share, (tuple, list)) or len(given.share) != 2:
+        raise ValueError(f'share {given.share!r}: a pair is needed, this rank and how many there are')
+    whole('share: how many', given.share[1], 1)
+    whole('share: rank', given.share[0], 0, given.share[1] - 1)
+    if given.sampler is not None:
+        _sampler_alone(given)
     for name, low in (('every', 1), ('max_bad', 0), ('label_width', 1)):
         whole(name, getattr(given, name), low)
     if given.threads is not None:

@@ -43,7 +43,7 @@ class Loader:
     order of the file, of a short side that is brought to `resize` first where that is given; the files of a folder are
     brought to size in any case, as evaluate.py does it. The last batch is smaller.
     The stream depends on seed and epoch alone; `place` may be kept and set, so that a run goes on in mid-epoch:
-    torch's DistributedSampler is part=(rank, workers), with batch_size for all workers together.
+    torch's DistributedSampler is share=(rank, workers), with batch_size for all workers together.
     An array that was handed out is never written to again. ValueError names the argument, RecordError file and record.
     """
 

@@ -6,11 +6,12 @@ import contextlib
 import functools
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import cv2
 import numpy as np
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import ahead
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment
@@ -19,9 +20,11 @@ from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
 from ibnnet_mx.recordio.pixels.render import renderer
 from ibnnet_mx.recordio.pixels.view import View
-from ibnnet_mx.recordio.reading import checks, sampler
+from ibnnet_mx.recordio.reading import checks
 from ibnnet_mx.recordio.reading.buffers import Buffers
 from ibnnet_mx.recordio.reading.folder import open_records
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.sampler import EachOnce
 
 AHEAD = 3  # batches in work besides the one that was handed out, where they fit in
 AHEAD_BYTES = 100 << 20
@@ -43,30 +46,8 @@ class Batch(NamedTuple):
     real: int
 
 
-def unsaid(text: str) -> None:
-    """The report of who does not want one."""
-
-
-class Options(NamedTuple):
-    """How a Reader works, apart from what it reads. threads None: one for each usable core.
-
-    part: this rank and how many ranks share the epoch. limit: pictures of an epoch, None: all. every: each so many-th
-    picture of the order alone. max_bad: damaged records that are skipped, each told to `report`, before an error.
-    shuffle None: in training. label_width: labels of a record that are given, more than one as an array (n, width).
-    native: whether pictures are made in C or by OpenCV, None: in C where it is built; they are the same to less than
-    half a unit of 255 on average (a unit where colours are changed), and exactly so where nothing is resampled.
-    """
-
-    seed: int = 0
-    part: tuple[int, int] = (0, 1)
-    limit: int | None = None
-    every: int = 1
-    threads: int | None = None
-    max_bad: int = 0
-    report: Callable[[str], None] = unsaid
-    native: bool | None = None
-    shuffle: bool | None = None
-    label_width: int = 1
+class BadRecordsError(OptionError, RecordError):
+    """More records are damaged than max_bad allows. The text names the first of them and why it cannot be read."""
 
 
 class Work(NamedTuple):
@@ -108,7 +89,9 @@ class Reader:
         self.records = open_records(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
         self._type = np.uint8 if pixels is None else np.float32
+        self._all_labels = self.records.labels()
         self._labels = self._wanted_labels()
+        self._sampler = self.options.sampler or self._each_once()
         self._why: dict[int, str] = {}
         self._bad: set[int] = set()
         self._threads = self.options.threads or len(os.sched_getaffinity(0))
@@ -133,29 +116,33 @@ class Reader:
     @property
     def count(self) -> int:
         """Pictures of an epoch, over all workers."""
-        held = -(-len(self.records) // self.options.every)
-        limit = self.options.limit
-        return held if limit is None else limit
+        return sum(map(len, self._batches(0, (0, 1))))
 
     @property
     def steps(self) -> int:
         """Batches of an epoch, the same for every worker."""
-        return len(self._plan(0))
+        return len(self._batches(0, self.options.share))
 
     def labels(self) -> np.ndarray:
         return self._labels
 
     def _wanted_labels(self) -> np.ndarray:
-        width, held = self.options.label_width, self.records.labels()
-        if not 1 <= width <= held.shape[1]:
-            raise ValueError(f'label_width {width}: {self.records.path} holds {held.shape[1]} a record')
-        return held[:, 0] if width == 1 else held[:, :width]
+        width, labels = self.options.label_width, self._all_labels
+        if not 1 <= width <= labels.shape[1]:
+            raise ValueError(f'label_width {width}: {self.records.path} holds {labels.shape[1]} a record')
+        return labels[:, 0] if width == 1 else labels[:, :width]
 
-    def _plan(self, epoch: int) -> list[np.ndarray]:
+    def _each_once(self) -> EachOnce:
         options = self.options
         shuffle = self.augment is not None if options.shuffle is None else options.shuffle
-        positions = sampler.order(len(self.records), shuffle, options.seed, epoch)[:: options.every][: self.count]
-        return sampler.batches(positions, self.batch_size, options.part)
+        return EachOnce(options.seed, shuffle, options.every, options.limit)
+
+    def _batches(self, epoch: int, share: tuple[int, int]) -> Sequence[np.ndarray]:
+        """Return for each step of an epoch the positions of a share's records, as the sampler gives them."""
+        batches = self._sampler.batches(self._all_labels, epoch, self.batch_size, share)
+        if self.options.sampler is not None:
+            checks.batches(batches, len(self.records), None if self.augment is not None else self._rows(share))
+        return batches
 
     def _slices(self, count: int) -> list[slice]:
         most, least = (-(-count // pictures) for pictures in SLICE)
@@ -202,26 +189,26 @@ class Reader:
     def _made(self, epoch: int, start: int) -> Iterator[tuple[int, Batch, np.ndarray]]:
         if self._closed:
             raise ValueError(f'{self.records.path}: its reader is closed')
-        plan = self._plan(epoch)
+        batches = self._batches(epoch, self.options.share)
         most = self._ahead()
         cold = max(-(-COLD // self.batch_size), most + 1)
 
         def begin(step: int) -> ahead.Begun[Work]:
-            for soon in () if self._kept else plan[step + cold * (step > start) : step + cold + 1]:
+            for soon in () if self._kept else batches[step + cold * (step > start) : step + cold + 1]:
                 self.records.announce(soon)
-            return self._begin(step, plan[step], epoch)
+            return self._begin(step, batches[step], epoch)
 
-        with contextlib.closing(ahead.in_order(range(start, len(plan)), begin, most)) as works:
+        with contextlib.closing(ahead.in_order(range(start, len(batches)), begin, most)) as works:
             for work, failures in works:
                 yield from self._finish(work, failures)
 
-    def _rows(self) -> int:
-        """Rows of a full batch: this worker's pictures."""
-        return -(-self.batch_size // self.options.part[1])
+    def _rows(self, share: tuple[int, int]) -> int:
+        """Rows of a full batch: the pictures of one share."""
+        return -(-self.batch_size // share[1])
 
     def _bytes(self) -> int:
         crops = 1 if self.augment is not None else self.view.crops
-        return self._rows() * crops * 3 * self.size**2 * np.dtype(self._type).itemsize
+        return self._rows(self.options.share) * crops * 3 * self.size**2 * np.dtype(self._type).itemsize
 
     def _ahead(self) -> int:
         """Batches in work besides the one that was handed out: as many as the memory for them is worth."""
@@ -230,7 +217,7 @@ class Reader:
     def _begin(self, step: int, positions: np.ndarray, epoch: int) -> ahead.Begun[Work]:
         """Starts a batch on the pool."""
         changes, crops = self.augment, 1 if self.augment is not None else self.view.crops
-        rows = len(positions) if changes is not None else self._rows()
+        rows = len(positions) if changes is not None else self._rows(self.options.share)
         data = self._buffers.take((rows, crops, 3, self.size, self.size), self._type, self._bytes())
         draws = None if changes is None else augment.uniforms(self.options.seed, epoch, positions)
 
@@ -278,8 +265,9 @@ class Reader:
         new = [position for position in bad if position not in self._bad]
         self._bad.update(new)
         if len(self._bad) > self.options.max_bad:
-            raise RecordError(
-                f'{self._why[bad[0]]}: {len(self._bad)} such records, --max-bad-records {self.options.max_bad} allowed'
+            most = self.options.max_bad
+            raise BadRecordsError(
+                None, None, f'{self._why[bad[0]]}: {len(self._bad)} such records, `max_bad` {most} allowed'
             )
         for position in new:
             self.options.report(f'{self._why[position]}: skipped')
