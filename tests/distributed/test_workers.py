@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import recipe
-from ibnnet_mx.checkpoint import Store, restore
+from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.distributed.workers import Buckets
 from ibnnet_mx.training import agreement, saver, trainer
