@@ -19,7 +19,20 @@ from typing import Sequence
 
 HERE = Path(__file__).resolve().parent / 'fast'
 LIBRARY = '_fast.so'
-SOURCES = ('trap.c', 'jpeg.c', 'sample.c', 'render.c', 'restart.c')
+SOURCES = (
+    'trap.c',
+    'decoder.c',
+    'header.c',
+    'segments.c',
+    'jpeg.c',
+    'source.c',
+    'sample.c',
+    'straight.c',
+    'slanted.c',
+    'filter.c',
+    'render.c',
+    'restart.c',
+)
 FLAGS = ['-std=gnu11', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread']
 # Both variants of the kernels must round alike; what cannot occur in them (not-a-number, traps) need not be thought of.
 EXACT = ['-ffp-contract=off', '-fno-trapping-math', '-fno-signed-zeros', '-ffinite-math-only', '-fno-math-errno']

@@ -32,12 +32,23 @@ PIXELS = np.dtype(
     [('shift', 'f8', (3,)), ('factor', 'f8', (3,)), ('floats', 'i8')]
 )  # (value - shift) * factor, or bytes
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
+
+
+class Task(ctypes.Structure):
+    """All views of a slice of a batch, for fast_render(); fast.h says the same in C."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ('sources', 'rows', 'pixels', 'out', 'why')),
+        *((name, ctypes.c_int32) for name in ('count', 'views', 'width', 'height', 'level', 'unused')),
+    )
+
+
 _FUNCTIONS = {
     'fast_new': (_POINTER, []),
     'fast_free': (None, [_POINTER]),
     'fast_level': (_INT, []),
     'fast_heads': (None, [_POINTER, _INT, _POINTER]),
-    'fast_render': (None, [_POINTER, _POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _INT]),
+    'fast_render': (None, [_POINTER, ctypes.POINTER(Task)]),
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
     'fast_restart': (_POINTER, [ctypes.c_char_p, ctypes.c_int64, _INT, _POINTER, _POINTER]),
     'fast_release': (None, [_POINTER]),
@@ -117,15 +128,22 @@ class Decoder:
     def render(
         self, sources: np.ndarray, rows: np.ndarray, pixels: np.ndarray, out: np.ndarray | None, why: np.ndarray
     ) -> None:
-        """rows ROW (n, views) of sources (n,) into out (n, views, 3, size, size); why (n, WHY) as heads() left it.
+        """Compute the views rows ROW (n, views) of sources (n,) into out (n, views, 3, height, width).
 
-        pixels: PIXELS. Without `out` what the rows need is decoded, and that is all.
+        pixels: PIXELS. why: (n, WHY), as heads() left it; it tells of sources that are damaged, and of those with a view
+        of another size than `out` has or outside of the picture: of these nothing is written. Without `out` the part of
+        the pictures that the rows need is decoded, and that is all.
         """
-        at = None if out is None else address(out)
         count, views = rows.shape
-        functions().fast_render(
-            self._at, address(sources), count, address(rows), views, address(pixels), at, address(why), self._level
-        )
+        if not rows.size:
+            return
+        last = rows[0, 0]['last']
+        height, width = (int(last['height']), int(last['width'])) if out is None else out.shape[-2:]
+        task = Task(address(sources), address(rows), address(pixels), None, address(why))
+        if out is not None:
+            task.out = address(out)
+        task.count, task.views, task.width, task.height, task.level = count, views, width, height, self._level
+        functions().fast_render(self._at, ctypes.byref(task))
 
     def check(self, source: np.ndarray) -> str:
         """What is wrong with the JPEG of source SOURCE (1,), all of it decoded; empty where nothing is."""
