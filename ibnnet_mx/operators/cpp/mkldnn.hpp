@@ -20,7 +20,7 @@ struct memory {
   void* get_data_handle() const;
 
  private:
-  std::shared_ptr<dnnl_memory> held_;
+  std::shared_ptr<dnnl_memory> memory_;
 };
 
 }  // namespace dnnl
