@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import c_sources
+
 ROOT = Path(__file__).resolve().parents[1] / 'ibnnet_mx'
 MAY = {  # module: modules of this package that it may import
     '__init__': {'_env', 'registry'},
@@ -59,7 +61,12 @@ NO_MXNET = {
     'shift',
 }
 FILES = sorted(ROOT.rglob('*.py'))
-CPP = sorted(path for path in ROOT.rglob('*') if path.suffix in ('.c', '.cc', '.h', '.hpp'))
+CPP = sorted(
+    path
+    for folder in (ROOT, Path(__file__).resolve().parent)
+    for path in folder.rglob('*')
+    if path.suffix in ('.c', '.cc', '.cpp', '.h', '.hpp')
+)
 
 
 def room(path):
@@ -126,9 +133,18 @@ def test_files_and_functions_stay_short(path):
             assert len([a for a in args if a.arg not in ('self', 'cls')]) <= 8, node.name
 
 
-@pytest.mark.parametrize('path', CPP, ids=lambda p: str(p.relative_to(ROOT)))
-def test_files_in_c_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+@pytest.mark.parametrize('path', CPP, ids=lambda p: p.name)
+def test_files_and_functions_in_c_stay_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for function in c_sources.functions(text):
+        assert function.lines <= 50, function
+        assert function.parameters <= 8, function
+
+
+@pytest.mark.parametrize('path', CPP, ids=lambda p: p.name)
+def test_no_comma_joins_statements_in_c(path):
+    assert list(c_sources.joined_statements(path.read_text())) == []
 
 
 def test_no_layer_names_a_norm_or_convolution_outside_norm_py():
