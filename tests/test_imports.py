@@ -137,6 +137,7 @@ def test_files_and_functions_stay_short(path):
 def test_files_and_functions_in_c_stay_short(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 300
+    assert max(map(len, text.splitlines())) <= 120
     for function in c_sources.functions(text):
         assert function.lines <= 50, function
         assert function.parameters <= 8, function

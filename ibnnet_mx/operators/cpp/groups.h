@@ -6,9 +6,8 @@
 //   picture 0  | : [ g0 | g1 | g2 ] : | : | : | : |       begin to end: each group of each picture is a set of its own
 //   picture 1  | : [ g0 | g1 | g2 ] : | : | : | : |       (InstanceNorm: a group a channel; LayerNorm: one group)
 //   picture 2  | : [ g0 | g1 | g2 ] : | : | : | : |
-//   picture 3  | : [ g0 | g1 | g2 ] : | : | : | : |       others: each channel over the pictures of each part, which
-//   are
-//                                                         0 and 2, and 1 and 3, with parts = 2 (BatchNorm: parts = 1)
+//   picture 3  | : [ g0 | g1 | g2 ] : | : | : | : |       others: a channel of all pictures of a part is a set; with
+//                                                         parts = 2: pictures 0 and 2, 1 and 3 (BatchNorm: parts = 1)
 
 #pragma once
 

@@ -30,8 +30,9 @@ MXReturnValue centre(const Attributes&, Tensors* in, Tensors* out, const OpResou
   return MX_SUCCESS;
 }
 
-// ibnnet_renorm: mean, 1 / sqrt(var + eps), gamma, beta, running mean, running var and, with a ramp, iters
-// -> scale and shift of (x - mean) / sqrt(var + eps), both (parts * C,).
+// ibnnet_renorm: Batch Renormalization of x without its pass over the pixels, which BatchNorm makes.
+// Inputs: mean and 1 / sqrt(var + eps) of each part, gamma, beta, running mean, running var; with a ramp, iters.
+// Outputs: scale and shift of (x - mean) / sqrt(var + eps), both (parts * C,).
 
 enum RenormInput { MEAN, INVERSE, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR, STEPS };
 

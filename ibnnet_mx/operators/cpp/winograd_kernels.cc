@@ -20,14 +20,18 @@
 // The 3 x 3 weights of an input and an output have 36 places too (transform_weights()). At each place the sums are a
 // product of matrices of its own, so that 36 multiplications replace 16 * 9 = 144:
 //
-//      for each place:    tiles (T, C)   .   weights (C, slice)   =   sums (T, slice)
+//      tiles of a block              weights of a slice              sums, for each place
 //
-//                         C: input channels                  slice: output channels, so many that their weights
-//                       +----------+      slice             stay in the cache
-//                       |          |    +-------+          +-------+
-//      T: tiles of a    | kRows    |    |   |kWi|          |   |###|    ####: multiply<kRows>() makes kRows x kWide
-//      sums block, whose     |##########|    | C |de |    =     |   |   |          in registers places stay in   | | |
-//      |   |          |   |   | the L2 cache     +----------+    +-------+          +-------+
+//          C: input channels             slice: output channels          slice
+//         +------------+                +------+------+                 +------+------+
+//         |            |                |      |######|                 |      |      |
+//      T  |############|  kRows    .  C |      |######|       =      T  |      |######|  kRows
+//         |            |                |      |######|                 |      |      |
+//         +------------+                +------+------+                 +------+------+
+//                                               kWide                           kWide
+//
+// multiply<kRows>() keeps the sums ###### in registers. A block has so many tiles T that their values at a place stay
+// in the L2 cache. A slice has so many outputs that all of their weights stay in the L3 cache.
 //
 // Memory: a convolution's scratch holds the weights of a slice, which all threads read, then each thread's own block:
 //

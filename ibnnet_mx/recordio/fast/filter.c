@@ -7,8 +7,7 @@
        weights of pixel 0      3/8          3/8         2/8
        weights of pixel 1                               1/8         3/8          3/8        1/8
 
-   A chroma sample that stands for several pixels gets the sum of their weights, by the interpolation between samples.
- */
+   A chroma sample that stands for several pixels gets the sum of their weights. */
 #include "sample.h"
 
 #include <math.h>

@@ -1,39 +1,38 @@
 /* The inner loops, compiled for every machine, for AVX2 (-mavx2 -DAVX2) and for AVX-512. All give the same bits.
 
-   straight.c calls across() for a row of samples and down() for a row of pixels:
+   straight.c calls across() for two rows of samples, and down() for a row of pixels between them:
 
-       row of samples, upper    s0    s1    s2    s3    s4          across: 64 t = (64 - w) s[at] + w s[at + 1],
-                                   t0     t1     t2                         16 bits each
-                                   |      |      |
-                                   p0     p1     p2                 down:   p = (t_upper + (w' (t_lower - t_upper))/64
-                                   |      |      |                          + bias) / 64, a byte each
-       row of samples, lower    s0 | s1   | s2   | s3    s4
-                                   t0     t1     t2
+       samples s of the upper row     x      x      x      x      x      across(): between two samples of a row
+                                        t0      t1     t2                t = (64 - w) s[at] + w s[at + 1]
+                                        |       |      |
+                                        p0      p1     p2                down(): between the two rows
+                                        |       |      |                 t = t_upper + w' (t_lower - t_upper) / 64
+                                        t0      t1     t2                p = (t + bias) / 64
+       samples s of the lower row     x      x      x      x      x
 
-       Each pixel has its own `at` and w, the row has one w'. AVX2 makes 16 pixels at a time: two groups of 8, each from
-       the 16 bytes behind axis->base[group], which axis->shuffle puts into pairs and axis->pairs weighs:
+   Each pixel of the row has its own `at` and w; the row has one w'. t has 16 bits, p has 8 bits.
+   AVX2 makes 16 pixels at a time: two groups of 8, each from the 16 bytes behind axis->base[group].
 
-           16 bytes      s0 s1 s2 s3 s4 s5 s6 s7 s8 ...
-           shuffle       s0 s1  s1 s2  s3 s4  s4 s5 ...            two bytes a pixel
-           pairs         64-w w 64-w w 64-w w 64-w w ...           multiplied and added up to 16 bits a pixel
+       16 bytes         s0 s1 s2 s3 s4 s5 s6 s7 s8 ...
+       axis->shuffle    s0 s1   s1 s2   s3 s4   s4 s5   ...              two bytes a pixel
+       axis->pairs      64-w w  64-w w  64-w w  64-w w  ...              products, added up to 16 bits a pixel
 
    slanted.c calls slanted() for a row of pixels, each between four samples of its own:
 
-           at[0] -------- at[1]          above = at[0] (64 - right) + at[1] right
-             |   lower      |            below = at[stride] (64 - right) + at[stride + 1] right
-             |- right - p   |            p     = (above (64 - lower) + below lower) / 4096
-             |              |
-        at[stride] --- at[stride + 1]
+       at[0] ------+------- at[1]           above = at[0] (64 - right) + at[1] right
+         |         |lower     |             below = at[stride] (64 - right) + at[stride + 1] right
+         |- right -p          |             p = (above (64 - lower) + below lower + 2048) / 4096
+         |                    |
+     at[stride] ------- at[stride + 1]
 
-   filter.c calls add_row() for each row of samples of a pixel's column of taps, then collect() for its row of taps:
+   filter.c calls add_row() for each row of samples that a row of pixels is made of, then collect() for its pixels:
 
-                       taps of the row: weights w0 w1 w2
-                          x    x    x    x    x    x     \
-           taps of the    x    x    x    x    x    x      |  add_row(): sums[x] += weight of the row * row[x]
-           column         x    x    x    x    x    x     /
-                          ------------------------------
-           sums           +    +    +    +    +    +         collect(): pixel = w0 sums[first] + w1 sums[first + 1] +
-   ... [     pixel    ]               for BAND rows of the view at a time                       */
+       row of samples    x    x    x    x    x    x      add_row(): sums[x] += weight of the row * row[x]
+       row of samples    x    x    x    x    x    x
+       row of samples    x    x    x    x    x    x
+                         |    |    |    |    |    |
+       sums              +    +    +    +    +    +      collect(): p = weights[0] sums[first]
+                              [---- p ----]                           + weights[1] sums[first + 1] + ...           */
 #include "colours.h"
 
 #ifdef AVX2

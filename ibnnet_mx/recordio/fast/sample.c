@@ -1,25 +1,26 @@
 /* From decoded planes to a view, or to the picture between its two steps.
 
-   Places are counted in pixels of the whole picture; a pixel's centre has a whole number. A step reads the box ####.
-   Only the rows of MCUs that the box touches are decoded, or with restart markers only the segments (segments.c), so
-   that the planes begin at the pixel (planes->x, planes->y):
+   Places are counted in pixels of the whole picture; a pixel's centre has a whole number. A step reads the box.
+   Only what the box touches is decoded: rows of MCUs (jpeg.c) or, with restart markers, segments of them (segments.c).
+   So the planes begin at the picture's pixel (planes->x, planes->y):
 
-       (0, 0)                                           full_width
-         +-------------------------------------------------+
-         |               not decoded                       |
-         |        (x, y) - - - - - - - - - - +             |
-         |          '  decoded          o    '             |      o  a pixel of the view: it is taken at this place,
-         |          '      ############/     '             |         between four samples of the planes
-         |          '      ## the box # ##   '             |
-         |          '      ###############   '             |
-         |          '                        '  height     |
-         |          + - - - - - - - - - - - -+             |
-         |                    width                        |
-         +-------------------------------------------------+
+       (0, 0)                                        full_width
+         +----------------------------------------------+
+         |                 not decoded                  |
+         |       (x, y)                                 |
+         |          + - - - - - - - - - - - - +         |
+         |          :       decoded           :         |
+         |          :      +-----------+      :         |      o  a pixel of the view: its place lies between four
+         |          :      |  the box  |      : height  |         samples of the planes
+         |          :      |     o     |      :         |
+         |          :      +-----------+      :         |
+         |          + - - - - - - - - - - - - +         |
+         |                    width                     |
+         +----------------------------------------------+
        full_height
 
-   A chroma plane may have half the samples. A sample lies in the middle of the pixels that it stands for, so that the
-   pixel p is at (p - origin + 0.5) / sub - 0.5 among the samples. With origin 0 and sub 2:
+   A chroma plane may have half the samples. A sample lies in the middle of the pixels that it stands for. So the pixel
+   p is at (p - origin + 0.5) / sub - 0.5 among the samples. With origin 0 and sub 2:
 
        pixels (luma)      0     1     2     3     4     5     6     7
                           |     |     |     |     |     |     |     |
@@ -28,14 +29,17 @@
                           |     +-- pixel 1 is at sample 0.25: 3/4 of sample 0 and 1/4 of sample 1
                           +-------- pixel 0 is at sample -0.25: held within the plane, all of sample 0
 
-   There are three cases:
+   There are three cases; x are samples of a plane, o pixels of the view:
 
-       straight.c   a warp along the axes, or the    x o   o   o x    all pixels of a view's row lie in one row of the
-                    picture in its own size                           plane, so that across and down are two passes
-       slanted.c    any other warp                   x  o   x         a row of the view is a slanted line: four samples
-                                                     x    x o  x      for each pixel
-       filter.c     a box in another size            x--[o-x-x]--x    a pixel is a weighted sum of all samples that it
-                                                                      covers
+       straight.c    x o  x  o x   o x     The pixels of a row lie in one line of the plane. There are two passes, across
+                     x o  x  o x   o x     and down. For warps along the axes, and pictures in their own size.
+
+       slanted.c     x    x    x o  x      A row of the view is a slanted line, so that each pixel has four samples of
+                     x    x o  x    x      its own. For all other warps.
+                     x o  x    x    x
+
+       filter.c      x [x  o  x] [x  o     A pixel is the weighted sum of all samples that it covers. For boxes in
+                     x [x     x] [x        another size.
 
    In the first two cases weights are multiples of 1/64. */
 #include "sample.h"

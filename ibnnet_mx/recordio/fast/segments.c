@@ -4,16 +4,14 @@
    touches are copied behind the JPEG's own header, in which another size is written. Here a row of MCUs has 4 segments
    of 3 MCUs, and the box touches 2 segments in each of 2 rows:
 
-       MCUs        segment 0     segment 1     segment 2     segment 3
-                  +---+---+---+ +---+---+---+ +---+---+---+ +---+---+---+
-       row 0      |   |   |   | |   |   |   | |   |   |   | |   |   |   |     passed over
-                  +---+---+---+ +---+---+---+ +---+---+---+ +---+---+---+
-       row 1      |   |   |   | |## | ####### | ##### |   | |   |   |   |     segments 1 and 2 are copied
-                  +---+---+---+ +---+---+---+ +---+---+---+ +---+---+---+
-       row 2      |   |   |   | |## | ####### | ##### |   | |   |   |   |     segments 1 and 2 are copied
-                  +---+---+---+ +---+---+---+ +---+---+---+ +---+---+---+     ####: the box and its margin
-       row 3      |   |   |   | |   |   |   | |   |   |   | |   |   |   |     not looked at
-                  +---+---+---+ +---+---+---+ +---+---+---+ +---+---+---+
+                   segment 0     segment 1     segment 2     segment 3
+
+       row 0      [  .   .  ]   [  .   .  ]   [  .   .  ]   [  .   .  ]     passed over
+       row 1      [  .   .  ]   [  . ##.##]   [##.#  .  ]   [  .   .  ]     segments 1 and 2 are copied
+       row 2      [  .   .  ]   [  . ##.##]   [##.#  .  ]   [  .   .  ]     segments 1 and 2 are copied
+       row 3      [  .   .  ]   [  .   .  ]   [  .   .  ]   [  .   .  ]     not looked at
+
+       [  .   .  ]: a segment of 3 MCUs       ##: the box and its margin
 
    The copy is a JPEG of 6 x 2 MCUs. Its restart markers are numbered anew, its last marker is the end of the JPEG. */
 #include "fast.h"

@@ -1,13 +1,12 @@
 /* A warp whose rows are slanted lines in the picture: bilinear, four samples a pixel.
 
-       view: row i            picture
+       view: row i          picture
 
-       0  1  2  3  4              .  .  .  .  .  4
-       o--o--o--o--o              .  .  .  . /o  .      from one pixel to the next the place moves by (dx, dy)
-                                  .  .  . o/ .  .
-                                  .  . o/ .  .  .       pixels whose place is outside of the picture are the fill,
-                                  . o/ .  .  .  .       those less than one pixel outside a mix
-                                  o/ .  .  .  .  .                                                                */
+                            .  .  .  .  4  .      From one pixel to the next the place moves by (dx, dy).
+       0--1--2--3--4        .  .  .  3  .  .
+                            .  .  2  .  .  .      A pixel whose place is outside of the picture is the fill. If the place
+                            .  1  .  .  .  .      is less than one pixel outside, it is a mix of both.
+                            0  .  .  .  .  .                                                                      */
 #include "sample.h"
 
 #include <math.h>

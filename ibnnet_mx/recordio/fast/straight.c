@@ -1,7 +1,7 @@
 /* A step along the axes: bilinear in two passes, first across, then down.
 
-   Between chroma samples the two passes give what libjpeg's "fancy" interpolation gives, its rounding included, so that
-   what is only cut out has the very pixels of the whole decoding. */
+   Between chroma samples the two passes give the same as libjpeg's "fancy" interpolation, its rounding included. So a
+   view that is only cut out has the very pixels of the whole decoding. */
 #include "sample.h"
 
 #include <math.h>
