@@ -56,7 +56,7 @@ namespace VARIANT {
 namespace {
 
 constexpr int64_t kChain = 64;               // products of a sum, before sums are added up
-constexpr int64_t kBlockFloats = 7168;       // of a block of tiles in one place of the L2 cache
+constexpr int64_t kBlockFloats = 7168;       // of a block of tiles at one place, in the L2 cache
 constexpr int64_t kWeightBytes = 10 << 20;   // of a slice of the weights in the L3 cache
 constexpr int64_t kGradientBytes = 4 << 20;  // of tiles in the L3 cache, for the gradient of the weights
 

@@ -31,7 +31,7 @@
 
    There are three cases; x are samples of a plane, o pixels of the view:
 
-       straight.c    x o  x  o x   o x     The pixels of a row lie in one line of the plane. There are two passes, across
+       straight.c    x o  x  o x   o x     The pixels of a row lie in one line of the plane. Two passes, across
                      x o  x  o x   o x     and down. For warps along the axes, and pictures in their own size.
 
        slanted.c     x    x    x o  x      A row of the view is a slanted line, so that each pixel has four samples of

@@ -4,8 +4,8 @@
 
                             .  .  .  .  4  .      From one pixel to the next the place moves by (dx, dy).
        0--1--2--3--4        .  .  .  3  .  .
-                            .  .  2  .  .  .      A pixel whose place is outside of the picture is the fill. If the place
-                            .  1  .  .  .  .      is less than one pixel outside, it is a mix of both.
+                            .  .  2  .  .  .      A pixel whose place is outside of the picture is the fill. If it is
+                            .  1  .  .  .  .      less than one pixel outside, it is a mix of both.
                             0  .  .  .  .  .                                                                      */
 #include "sample.h"
 
