@@ -1,7 +1,7 @@
 """Compile fast/ against libjpeg-turbo:  python -m ibnnet_mx.recordio.fast.build
 
-libjpeg-turbo is the system's, if its header is installed. Else it comes from a wheel of PyPI (comma-deps-libjpeg, 270 kB,
-a static library). The wheel's metadata asks for a newer Python than ours, although there is no Python code in it.
+libjpeg-turbo is the system's, if its header is installed. Else it comes from a wheel of PyPI (comma-deps-libjpeg,
+270 kB, a static library). The wheel's metadata asks for a newer Python than ours, although it holds no Python code.
 """
 
 from __future__ import annotations
