@@ -1,4 +1,6 @@
 PYTHON_BIN := .venv/bin/python
+# Looked up when it is used, because `make setup` installs it.
+CLANG_FORMAT = $(shell PATH=".venv/bin:$$PATH" command -v clang-format)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lint test two-at-once clean
@@ -6,7 +8,7 @@ PYTHON_BIN := .venv/bin/python
 help:
 	@echo 'make setup   .venv with the project and all that its tests need (PYTHON=... chooses the interpreter)'
 	@echo 'make demo    pack, train, interrupt, retrain, predict and plot on real handwritten digits'
-	@echo 'make test    lint, format check, types and tests'
+	@echo 'make test    lint, format checks, types and tests'
 	@echo 'make lint    the first three of these'
 	@echo 'make two-at-once CIFAR10=... PACS=...  does IBN generalise? trains 66 networks; goes on where it was'
 	@echo 'make clean   remove .venv, caches and the files of the demo'
@@ -21,6 +23,8 @@ lint: setup
 	@$(PYTHON_BIN) -m ruff check .
 	@$(PYTHON_BIN) -m ruff format --check .
 	@$(PYTHON_BIN) -m mypy
+	@if [ -n '$(CLANG_FORMAT)' ]; then git ls-files '*.c' '*.cc' '*.cpp' '*.h' '*.hpp' | xargs '$(CLANG_FORMAT)' --dry-run --Werror; \
+	else echo 'lint: C and C++ are not checked, because clang-format is missing: pip install clang-format'; fi
 
 test: lint
 	@$(PYTHON_BIN) -m pytest

@@ -43,6 +43,7 @@ EXTRAS['dev'] = [
     'pytest>=7',
     'hypothesis>=6',
     'ruff>=0.11',
+    'clang-format>=20.1,<21',  # each version formats a little differently
     'mypy>=1.8',
     *EXTRAS['plot'],
     *EXTRAS['tensorboard'],

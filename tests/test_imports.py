@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import c_sources
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOT = REPOSITORY / 'ibnnet_mx'
 PURE = {'_env', 'errors', 'recipe', 'files', 'metrics'}  # they import nothing of the package but errors
@@ -50,7 +52,12 @@ MAY = {  # room: rooms that it may import, beside itself
 NO_MXNET = PURE | {'logs', 'recordio', 'doctor', 'shift'}
 FACES = {'__init__.py', 'norm/__init__.py', 'models/__init__.py'}  # their public names are resolved when asked for
 FILES = sorted(ROOT.rglob('*.py'))
-CPP = sorted(path for path in ROOT.rglob('*') if path.suffix in ('.c', '.cc', '.h', '.hpp'))
+CPP = sorted(
+    path
+    for folder in (ROOT, Path(__file__).resolve().parent)
+    for path in folder.rglob('*')
+    if path.suffix in ('.c', '.cc', '.cpp', '.h', '.hpp')
+)
 MOST_LOOSE = {'__init__', '_env', 'hub', 'recipe', 'record_iter'}
 
 
@@ -169,9 +176,19 @@ def test_files_and_functions_stay_short(path):
             assert len([a for a in args if a.arg not in ('self', 'cls')]) <= 8, node.name
 
 
-@pytest.mark.parametrize('path', CPP, ids=name_of)
-def test_files_in_c_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+@pytest.mark.parametrize('path', CPP, ids=lambda p: p.name)
+def test_files_and_functions_in_c_stay_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    assert max(map(len, text.splitlines())) <= 120
+    for function in c_sources.functions(text):
+        assert function.lines <= 50, function
+        assert function.parameters <= 8, function
+
+
+@pytest.mark.parametrize('path', CPP, ids=lambda p: p.name)
+def test_no_comma_joins_statements_in_c(path):
+    assert list(c_sources.joined_statements(path.read_text())) == []
 
 
 def test_no_layer_names_a_norm_or_convolution_outside_norm():

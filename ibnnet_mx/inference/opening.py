@@ -185,7 +185,7 @@ def open_weights(
 
 def _fill(path: str, model: str | None, given: dict, new_head: bool, from_plain: bool) -> tuple[Any, list]:
     """Return a network with a file's arrays, and lines about what was not copied."""
-    arrays = convert.read(path)
+    arrays = convert.read_weights(path)
     fitting = identify.model_of(arrays)
     if model is None and fitting is None:
         raise OptionError('weights', path, 'fits no network of the registry as it is: name one by `model`')

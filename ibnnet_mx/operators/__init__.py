@@ -1,4 +1,4 @@
-"""The operators of cpp/, where build.py has built them.
+"""The operators of cpp/, if build.py has built them for this mxnet.
 
 Without them the same steps run as graphs of mxnet's own operators. IBNNET_MX_NATIVE=0 leaves them out.
 """
@@ -18,29 +18,35 @@ with _env.terse():
 from mxnet import library
 from mxnet.base import MXNetError
 
+from ibnnet_mx.operators import libmxnet
+
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / '_ops.so'
+HINT = 'build it anew: python -m ibnnet_mx.operators.build'
 
 
 @functools.lru_cache(maxsize=None)
 def loaded():
-    """Whether mxnet has the operators; the first call loads them."""
+    """Return True if mxnet has the operators. The first call loads them, unless they were built for another mxnet."""
     if os.environ.get('IBNNET_MX_NATIVE') == '0' or not LIBRARY.is_file():
         return False
     try:
+        refusal = libmxnet.refusal(LIBRARY)
+        if refusal is not None:
+            print(f'{LIBRARY} is not loaded, {HINT} ({refusal})', file=sys.stderr)
+            return False
         library.load(str(LIBRARY), False)
     except (MXNetError, OSError) as error:
-        hint = 'build it anew: python -m ibnnet_mx.operators.build'
-        print(f'{LIBRARY} cannot be loaded, {hint} ({error})', file=sys.stderr)
+        print(f'{LIBRARY} cannot be loaded, {HINT} ({error})', file=sys.stderr)
         return False
     return True
 
 
 def fused():
-    """Whether ibnnet_norm is among them, which one build of mxnet allows and another may not."""
+    """Return True if ibnnet_norm is among them. It is left out if it does not work with this build of mxnet."""
     return loaded() and hasattr(mx.sym, 'ibnnet_norm')
 
 
 def winograd():
-    """Whether ibnnet_winograd is, which it is where it is fast. IBNNET_MX_WINOGRAD=0 leaves it out."""
+    """Return True if ibnnet_winograd is among them and IBNNET_MX_WINOGRAD is not 0. It is there if it is fast."""
     return fused() and hasattr(mx.sym, 'ibnnet_winograd') and os.environ.get('IBNNET_MX_WINOGRAD') != '0'

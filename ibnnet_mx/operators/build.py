@@ -1,11 +1,13 @@
-"""Compiles the operators of cpp/ for the mxnet that is installed:  python -m ibnnet_mx.operators.build
+"""Compile the operators of cpp/ for the mxnet that is installed:  python -m ibnnet_mx.operators.build
 
-All but those with steps.h talk to mxnet's insides, which another build of it may have elsewhere. So what was built is
-tried in a process of its own before it takes its place; where it does not work, the library is built without.
+The operators with nodes.h talk to mxnet's insides, which another build of mxnet may have elsewhere; those with steps.h
+use its interface for libraries. So the library is tried in a process of its own before it takes its place. If the trial
+fails, the library is built without the operators of nodes.h. libmxnet.py records the libmxnet.so of the trial.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -17,13 +19,13 @@ from pathlib import Path
 
 import mxnet as mx
 
-from ibnnet_mx.operators import HERE, LIBRARY
+from ibnnet_mx.operators import HERE, LIBRARY, libmxnet
 
 OPS = HERE / 'cpp'
 # GCC 4.8 made the wheels' libmxnet.so, whose strings are the old ones. arrays.h moves NDArrays, which alarms GCC 12.
 FLAGS = ['-std=c++17', '-O3', '-fopenmp', '-fPIC', '-D_GLIBCXX_USE_CXX11_ABI=0']
 FLAGS += ['-Wno-psabi', '-Wno-maybe-uninitialized']
-INSIDES = {  # as libmxnet.so was built; it decides how large its classes are
+INSIDES = {  # as libmxnet.so was built; they decide how large its classes are
     'MXNET_USE_MKLDNN': 1,
     'MXNET_USE_CUDA': 0,
     'MXNET_USE_OPENCV': 0,
@@ -39,10 +41,15 @@ LIMIT = 120  # seconds of the trial
 
 
 def build():
-    """Compiles LIBRARY, whole or not at all. Returns lines about what had to be left out.
+    """Compile LIBRARY, whole or not at all. Return lines for the user about what is unusual.
 
-    ValueError: no compiler, or what it says.
+    A library of the same sources that was built for another mxnet is tried first: if it works with this one too, it
+    stays, so that two environments can share a checkout.
+    Raises ValueError: there is no compiler, it fails, or the library does not work with this mxnet.
     """
+    record = libmxnet.Record(_hash_sources(), (libmxnet.identify(libmxnet.path()),))
+    if _share(record):
+        return ['the library that was built for another mxnet works with this one too']
     compiler = os.environ.get('CXX') or next(filter(shutil.which, ('g++', 'c++', 'clang++')), None)
     if compiler is None:
         raise ValueError('no C++ compiler found: install g++ (Debian and Ubuntu: apt install g++)')
@@ -59,57 +66,85 @@ def build():
             _link(compiler, root, [*basic, *_inside(root)], part)
             _try(part)
         except ValueError as error:
-            notes.append(f'what talks to the insides of mxnet does not work with this one and is left out: {error}')
+            notes.append(
+                f'the operators that talk to the insides of mxnet do not work with this one, left out: {error}'
+            )
             _link(compiler, root, basic, part)
+            _try(part)
+        libmxnet.add_record(part, record)
         os.replace(part, LIBRARY)
     return notes
 
 
+def _hash_sources():
+    """Return the SHA-256 of cpp/ and of this file, which together decide what is built."""
+    paths = [*sorted(OPS.iterdir()), Path(__file__)]
+    return hashlib.sha256(b''.join(path.name.encode() + path.read_bytes() for path in paths)).hexdigest()
+
+
+def _share(record):
+    """Try the present library if it has the same sources and was not tried with this mxnet. Return True if it works."""
+    present = libmxnet.read_record(LIBRARY) if LIBRARY.is_file() else None
+    if present is None or present.sources != record.sources or set(record.tried_with) <= set(present.tried_with):
+        return False
+    try:
+        _try(LIBRARY)
+    except ValueError:
+        return False
+    with tempfile.TemporaryDirectory(dir=HERE) as folder:
+        part = Path(shutil.copy2(LIBRARY, folder))
+        libmxnet.add_record(part, record._replace(tried_with=present.tried_with + record.tried_with))
+        os.replace(part, LIBRARY)
+    return True
+
+
 def _inside(root):
-    """(file, name, flags) of what talks to mxnet's insides."""
+    """Yield (source, name of its object, flags) of the operators that talk to mxnet's insides, and of their kernels."""
     headers = [f'-I{OPS}', '-isystem', str(root / 'include'), '-isystem', str(root / 'include' / 'mkldnn')]
     defined = [f'-D{name}={value}' for name, value in INSIDES.items()]
-    there = SETS if platform.machine() == 'x86_64' else {'plain': []}
+    sets = SETS if platform.machine() == 'x86_64' else {'plain': []}
     for name in ('norm', 'excite', 'winograd', 'update'):
         yield OPS / f'{name}.cc', name, [*headers, *defined]
     yield OPS / 'choose.cc', 'choose', []
-    for name, flags in there.items():
+    for name, flags in sets.items():
         wide = ['-mprefer-vector-width=512'] if name == 'avx512' else []
         for kernels in ('kernels', 'winograd_kernels'):
             yield OPS / f'{kernels}.cc', f'{kernels}_{name}', [f'-DVARIANT={name}', *flags, *wide]
 
 
 def _link(compiler, root, files, target):
-    """files: (source, name of its object, flags)."""
+    """Compile and link a library. files: (source, name of its object, flags)."""
 
-    def compiled(given):
-        source, name, flags = given
-        made = target.with_name(f'{name}.o')
-        _run([compiler, *FLAGS, *flags, '-I', str(root / 'include'), '-c', str(source), '-o', str(made)], source)
-        return str(made)
+    def compile_one(file):
+        source, name, flags = file
+        object_file = target.with_name(f'{name}.o')
+        words = [compiler, *FLAGS, *flags, '-I', str(root / 'include'), '-c', str(source), '-o', str(object_file)]
+        _run(words, source)
+        return str(object_file)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compiled, files))
+        objects = list(pool.map(compile_one, files))
     library = [f'-L{root}', '-l:libmxnet.so', f'-Wl,-rpath,{root}']
     _run([compiler, '-shared', '-fopenmp', *objects, *library, '-o', str(target)], target)
 
 
-def _run(words, what):
+def _run(words, product):
+    """Run a compiler. Raises ValueError with its words if it fails."""
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f'{words[0]} could not compile {what}:\n{done.stderr.strip()}')
+        raise ValueError(f'{words[0]} could not compile {product}:\n{done.stderr.strip()}')
 
 
 def _try(library):
-    """ValueError: a process that computes with it dies, or computes something else than mxnet does."""
+    """Run the trial of a library. Raises ValueError if its process ends otherwise, or its results are wrong."""
     try:
         words = [sys.executable, '-c', TRIAL, str(library)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
         raise ValueError(f'its trial took more than {LIMIT} seconds') from None
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ['']
-        raise ValueError(f'its trial ended with {done.returncode} {said[0]}')
+        last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ['']
+        raise ValueError(f'its trial ended with {done.returncode} {last[0]}')
 
 
 if __name__ == '__main__':

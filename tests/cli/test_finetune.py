@@ -57,7 +57,7 @@ def told(log):
 
 
 def origin(epoch=1, prefix='net'):
-    return Store(prefix).facts(epoch)['init']
+    return Store(prefix).facts(epoch).init
 
 
 def test_the_weights_of_a_checkpoint_are_where_a_run_starts(run, source, tmp_path):
@@ -148,7 +148,7 @@ def test_the_stages_of_ibn_are_those_of_the_start(run, tmp_path):
     assert said == 'train_resnet: --ibn-stages 2: the checkpoint has 1; leave it out'
     run(*again, prefix='base')
     run(*ibn, '--ibn-stages', '1,2', prefix='usual')  # which cifar_resnet8_ibn_a has anyway
-    assert Store('usual').facts(1)['recipe']['ibn_stages'] is None
+    assert Store('usual').facts(1).recipe['ibn_stages'] is None
     run(*ibn, '--init', 'usual-0001.params')
 
 

@@ -94,10 +94,10 @@ def test_both_axes_fit_the_data(tmp_path):
 
 def test_few_epochs_are_marked_and_many_are_not(tmp_path):
     markers = {}
-    for epochs in (1, plot.FEW, plot.FEW + 1):
+    for epochs in (1, curves.FEW, curves.FEW + 1):
         path = write_log(tmp_path / 'a.log', validation=[0.5] * epochs, train=[0.4] * epochs)
         markers[epochs] = {line.get_marker() for line in axes_of([path]).lines}
-    assert markers == {1: {'o'}, plot.FEW: {'o'}, plot.FEW + 1: {''}}
+    assert markers == {1: {'o'}, curves.FEW: {'o'}, curves.FEW + 1: {''}}
 
 
 def test_a_single_epoch_stands_at_its_number(tmp_path):

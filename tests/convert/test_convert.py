@@ -86,11 +86,10 @@ def test_two_keys_for_one_parameter_are_refused():
 
 def test_counters_of_torch_are_passed_over():
     net = get_model('cifar_resnet8')
-    arrays = {}
-    for name, array in filled(net).items():
-        arrays[name] = array
-    arrays['layer1.0.bn1.num_batches_tracked'] = np.zeros((), np.int64)
-    convert.load_torch(net, arrays)
+    wanted = filled(net)
+    assert convert.load_torch(net, {**wanted, 'layer1.0.bn1.num_batches_tracked': np.zeros((), np.int64)}) == []
+    for name, param in net.collect_params().items():
+        np.testing.assert_array_equal(param.data().asnumpy(), wanted[name])
 
 
 def saved(tmp_path, net):

@@ -114,7 +114,7 @@ def as_one_process(data, tmp_path):
     apart = max(np.abs(array - found[name]).max() for name, array in expected.items())
     assert apart < 1e-6 < moved / 20
     assert [Path(f'{tmp_path}/{name}.log').read_text().count('skipped') for name in ('one', 'two', 'two-1')] in ONCE
-    metrics = [Store(tmp_path / prefix).facts(1)['metrics'] for prefix in ('one', 'two')]
+    metrics = [Store(tmp_path / prefix).facts(1).metrics for prefix in ('one', 'two')]
     for part in ('train', 'validation'):
         assert metrics[1][part] == pytest.approx(metrics[0][part], rel=1e-3)
 
@@ -132,7 +132,7 @@ def test_rank_0_writes_and_every_rank_logs(whole):
         'whole-symbol.json',
         'whole.log',
     ]
-    assert Store(prefix).facts(2)['workers'] == 2
+    assert Store(prefix).facts(2).workers == 2
     logs = [Path(f'{prefix}{ending}').read_text() for ending in ('.log', '-1.log')]
     totals = [re.findall(r'(?:Train|Validation)-[\w-]+=\S+$', log, re.MULTILINE) for log in logs]
     assert len(totals[0]) > 10

@@ -1,6 +1,11 @@
-/* Put before every source of the sanitized build: the C reader's buffers end where what was asked for ends, instead of
-   at the next 4096 bytes, and an inaccessible page follows, so that libjpeg, which is not watched, cannot write too far
-   unseen. They begin filled with a byte that the fuzzer changes: pixels that were never written differ between runs. */
+/* Memory for the sanitized build, put before each of its sources. The C reader's buffers end where the request ends,
+   instead of at the next 4096 bytes. An inaccessible page follows, so that libjpeg, which is not watched, cannot write
+   too far unseen:
+
+       base                       at                 at + size                base + room
+         |  poisoned               |  the buffer       |  poisoned              |  inaccessible page  |
+
+   Buffers begin filled with a byte that the fuzzer changes: pixels that were never written differ between runs. */
 #ifndef IBNNET_FUZZ_EXACT_H
 #define IBNNET_FUZZ_EXACT_H
 
@@ -12,44 +17,53 @@
 #include <sys/mman.h>
 
 #define PAGE ((size_t)4096)
-#define HELD 1024         /* buffers at a time */
-#define FILLED (1 << 23)  /* bytes; to fill large ones whole would take its time */
+#define MAX_BUFFERS 1024     /* at a time */
+#define MAX_FILLED (1 << 23) /* bytes; to fill large buffers whole would take too long */
 
 __attribute__((weak, visibility("default"))) unsigned char fuzz_fill;
 
-static struct { char *at, *base; size_t bytes; } held_buffers[HELD];
-static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
+/* The buffers in use; at is NULL in a free entry. */
+static struct {
+  char *at, *base;
+  size_t bytes;
+} buffers_in_use[MAX_BUFFERS];
+static pthread_mutex_t buffers_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static inline void *guarded(size_t alignment, size_t size) {
+/* Return a buffer as aligned_alloc() does. */
+static inline void* guarded(size_t alignment, size_t size) {
   size_t rounded = (size + alignment - 1) / alignment * alignment, room = (rounded + PAGE - 1) / PAGE * PAGE;
-  char *base = mmap(NULL, room + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char* base = mmap(NULL, room + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) return NULL;
   mprotect(base + room, PAGE, PROT_NONE);
-  char *at = base + room - rounded;
-  memset(at, fuzz_fill, size < FILLED ? size : FILLED);
+  char* at = base + room - rounded;
+  memset(at, fuzz_fill, size < MAX_FILLED ? size : MAX_FILLED);
   ASAN_POISON_MEMORY_REGION(base, room - rounded);
   ASAN_POISON_MEMORY_REGION(at + size, rounded - size);
-  pthread_mutex_lock(&held_lock);
+  pthread_mutex_lock(&buffers_lock);
   int i = 0;
-  while (held_buffers[i].at) i++;
-  held_buffers[i].at = at, held_buffers[i].base = base, held_buffers[i].bytes = room + PAGE;
-  pthread_mutex_unlock(&held_lock);
+  while (buffers_in_use[i].at) i++;
+  buffers_in_use[i].at = at;
+  buffers_in_use[i].base = base;
+  buffers_in_use[i].bytes = room + PAGE;
+  pthread_mutex_unlock(&buffers_lock);
   return at;
 }
 
-static inline void released(void *at) {
-  pthread_mutex_lock(&held_lock);
-  for (int i = 0; at && i < HELD; i++)
-    if (held_buffers[i].at == at) {
-      ASAN_UNPOISON_MEMORY_REGION(held_buffers[i].base, held_buffers[i].bytes);
-      munmap(held_buffers[i].base, held_buffers[i].bytes);
-      held_buffers[i].at = at = NULL;
-    }
-  pthread_mutex_unlock(&held_lock);
+/* Free a buffer of guarded(), or of malloc(). */
+static inline void released(void* at) {
+  pthread_mutex_lock(&buffers_lock);
+  for (int i = 0; at && i < MAX_BUFFERS; i++) {
+    if (buffers_in_use[i].at != at) continue;
+    ASAN_UNPOISON_MEMORY_REGION(buffers_in_use[i].base, buffers_in_use[i].bytes);
+    munmap(buffers_in_use[i].base, buffers_in_use[i].bytes);
+    buffers_in_use[i].at = NULL;
+    at = NULL;
+  }
+  pthread_mutex_unlock(&buffers_lock);
   free(at);
 }
 
-/* grow() rounds `bytes` up to buffer->room, which is what it asks for here: that becomes `bytes` again. */
+/* reserve() rounds `bytes` up to buffer->room, which it asks for here. Ask for `bytes`, and note that as the room. */
 #define aligned_alloc(alignment, room) guarded(alignment, (room) = bytes)
 #define free(at) released(at)
 

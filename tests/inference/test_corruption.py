@@ -73,8 +73,8 @@ def test_raw_pictures_become_what_the_reader_feeds(records):
 
 def test_the_clean_part_is_the_report_without_shifts(records):
     for model in (Model(), Model(mean=120.0, std=60.0)):
-        found = corruption.report(measured(records, [model], [('fog', 1)]), ['a'], 0)
-        assert found['clean'] == pytest.approx(1 - evaluation.report(model, records, options=ONE)['top1'])
+        found = corruption.report_of(measured(records, [model], [('fog', 1)]), ['a'], 0)
+        assert found['clean'] == pytest.approx(1 - evaluation.report_of(model, records, options=ONE)['top1'])
 
 
 @pytest.mark.parametrize('batch_size', [1, 30])
@@ -125,7 +125,7 @@ def test_a_damaged_picture_changes_no_other(tmp_path):
 def test_errors_are_means_over_severities_then_names(records):
     wanted = shift.chosen('exposure:1,exposure:5,brightness:3')
     found = measured(records, [Model()], wanted)
-    told = corruption.report(found, ['a'], 3)
+    told = corruption.report_of(found, ['a'], 3)
     errors = {key: 1 - result.top1 for key, (result,) in found.items()}
     exposure = (errors['exposure', 1] + errors['exposure', 5]) / 2
     assert told['error']['exposure'] == {'1': errors['exposure', 1], '5': errors['exposure', 5]}
@@ -140,7 +140,7 @@ def test_the_relative_numbers_are_those_of_the_paper(records):
     """Sums over severities, ratios by name, then their mean; relative: what is lost beyond the clean error."""
     names = ('impulse_noise', 'brightness', 'snow')
     found = measured(records, [Model(offset=18.0), Model(offset=22.0)], shift.chosen(','.join([*names, 'exposure'])))
-    told = corruption.report(found, ['a', 'b'], 0)
+    told = corruption.report_of(found, ['a', 'b'], 0)
     sums = {
         name: [sum(1 - found[name, level][model].top1 for level in range(1, 6)) for model in range(2)] for name in names
     }
@@ -148,7 +148,7 @@ def test_the_relative_numbers_are_those_of_the_paper(records):
     assert told['mCE'] == pytest.approx(np.mean([ours / theirs for ours, theirs in sums.values()]))
     lost = [(ours - 5 * clean[0]) / (theirs - 5 * clean[1]) for ours, theirs in sums.values()]
     assert told['relative_mCE'] == pytest.approx(np.mean(lost))
-    same = corruption.report(measured(records, [Model(), Model()], shift.chosen('brightness')), ['a', 'b'], 0)
+    same = corruption.report_of(measured(records, [Model(), Model()], shift.chosen('brightness')), ['a', 'b'], 0)
     assert (same['mCE'], same['relative_mCE']) == (1, 1)
     assert same['baseline']['mean'] == same['mean']
 
@@ -172,26 +172,28 @@ def test_all_corruptions_at_all_severities_are_the_whole(records):
     found = measured(records, [Model(), Model()], [('brightness', 5)])
     some = found['brightness', 5]
     every = {('clean', 0): found['clean', 0], **dict.fromkeys(shift.chosen('all'), some)}
-    told = corruption.report(every, ['a', 'b'], 0)
+    told = corruption.report_of(every, ['a', 'b'], 0)
     assert told['whole'] is True
     assert '  mCE 100.00 % (100 %: b)' in list(corruption.lines(told))
     every.pop(('fog', 3))
-    assert corruption.report(every, ['a', 'b'], 0)['whole'] is False
+    assert corruption.report_of(every, ['a', 'b'], 0)['whole'] is False
 
 
 def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
-    told = corruption.report(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
+    told = corruption.report_of(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
     assert (told['mCE'], told['relative_mCE']) == (None, None)
     lines = list(corruption.lines(told))
     assert (
         '  mCE of these shifts alone not to be had: the baseline loses nothing by jpeg_compression (100 %: b)' in lines
     )
-    told = corruption.report(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
+    told = corruption.report_of(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
     assert told['why_not'] == 'none of the shifts is one of the 15 corruptions'
 
 
 def test_the_table_has_a_row_a_shift_and_a_column_a_severity(records):
-    told = corruption.report(measured(records, [Model()], shift.chosen('exposure:1,exposure:5,brightness:3')), ['a'], 0)
+    told = corruption.report_of(
+        measured(records, [Model()], shift.chosen('exposure:1,exposure:5,brightness:3')), ['a'], 0
+    )
     rows = list(corruption.lines(told))
     assert rows[0].split()[-4:] == ['1', '3', '5', 'mean']
     bright, exposed = (next(row.split() for row in rows if row.startswith(f'    {name}')) for name in ('bri', 'exp'))
@@ -209,7 +211,7 @@ def test_the_table_has_a_row_a_shift_and_a_column_a_severity(records):
     ],
 )
 def test_a_group_has_a_row_that_says_how_much_of_it_there_is(records, asked, titles):
-    told = corruption.report(measured(records, [Model()], shift.chosen(asked)), ['a'], 0)
+    told = corruption.report_of(measured(records, [Model()], shift.chosen(asked)), ['a'], 0)
     first = [line[4:23].strip() for line in corruption.lines(told)]
     assert [title for title in first if ' of ' in title and 'mean' not in title and 'error' not in title] == titles
 
@@ -218,29 +220,29 @@ def test_the_calibration_error_is_of_shifted_pictures_alone(records):
     found = measured(records, [Model(offset=20.0)], shift.chosen('exposure:1,exposure:5,brightness:3'))
     gaps = {key: result.calibration_error() for key, (result,) in found.items()}
     expected = (gaps['brightness', 3] + (gaps['exposure', 1] + gaps['exposure', 5]) / 2) / 2
-    assert corruption.report(found, ['a'], 0)['calibration_error'] == pytest.approx(expected)
+    assert corruption.report_of(found, ['a'], 0)['calibration_error'] == pytest.approx(expected)
     assert gaps['clean', 0] != pytest.approx(expected)
 
 
 def test_domains_have_a_row_each_and_a_mean(records, tmp_path):
     write(tmp_path / 'few.rec', [png(picture(n)[..., ::-1]) for n in range(7)], [n % CLASSES for n in range(7)])
     places = {'a': (0, records), 'b': (30, tmp_path / 'few.rec')}
-    reports = {name: evaluation.report(Model(offset=by), path, options=ONE) for name, (by, path) in places.items()}
-    told = domains.report(reports)
+    reports = {name: evaluation.report_of(Model(offset=by), path, options=ONE) for name, (by, path) in places.items()}
+    told = domains.report_of(reports)
     assert told['worst'] == 'b'
     assert told['mean']['top1'] == pytest.approx((reports['a']['top1'] + reports['b']['top1']) / 2)
     rows = list(domains.lines(told))
     assert rows[2].split()[:3] == ['a', '30', '100.00']
     assert rows[-1] == '  worst: b'
     theirs = dict(reports, b=reports['a'])
-    beside = list(domains.lines(domains.report(reports, theirs)))
+    beside = list(domains.lines(domains.report_of(reports, theirs)))
     assert [row.split()[-1] for row in beside[3:6]] == ['100.00', '100.00', '100.00']
 
 
 @pytest.mark.parametrize('word', ['a', '=x', 'a=', 'a=1'])
 def test_a_domain_needs_a_name_and_data(word):
     with pytest.raises(ValueError, match=f'--domains {word}: (write NAME=DATA|a is there twice)'):
-        domains.read(['a=0', word])
+        domains.read_domains(['a=0', word])
 
 
 def tiles(path, down, across, wide):

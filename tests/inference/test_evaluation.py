@@ -50,7 +50,7 @@ class Model:
 
 
 def test_a_report_holds_what_json_needs(records):
-    found = evaluation.report(Model(), records, batch_size=7, options=ONE)
+    found = evaluation.report_of(Model(), records, batch_size=7, options=ONE)
     assert list(found) == [
         *(
             'model',
@@ -80,7 +80,7 @@ def test_any_batch_size_gives_the_same_report(records, batch, crops):
     order = [0, 1, 3, 2, *range(4, CLASSES)]
     options = dict(crop_size=24, resize=36, crops=crops)
     one, other = (
-        evaluation.report(Model(order=order), records, batch_size=n, options=ONE, **options) for n in (batch, 33)
+        evaluation.report_of(Model(order=order), records, batch_size=n, options=ONE, **options) for n in (batch, 33)
     )
     for name in ('cross_entropy', 'calibration_error'):
         assert one.pop(name) == pytest.approx(other.pop(name), rel=1e-12)
@@ -91,7 +91,7 @@ def test_any_batch_size_gives_the_same_report(records, batch, crops):
 
 
 def test_the_text_is_short_unless_every_class_is_asked_for(records):
-    found = evaluation.report(Model(order=[1, 0, *range(2, CLASSES)]), records, options=ONE)
+    found = evaluation.report_of(Model(order=[1, 0, *range(2, CLASSES)]), records, options=ONE)
     text = list(evaluation.lines(found))
     assert len(text) == 18
     assert text[0] == f'--model made-up on {records}/cifar10_val.rec'
@@ -104,7 +104,7 @@ def test_the_text_is_short_unless_every_class_is_asked_for(records):
 
 def test_a_folder_of_a_few_classes_is_told_in_full(tmp_path):
     folder = tree(tmp_path / 'in', {f'{name}/a.png': payload(i) for i, name in enumerate(NAMES[:3])})
-    found = evaluation.report(Model(names=NAMES), folder, options=ONE)
+    found = evaluation.report_of(Model(names=NAMES), folder, options=ONE)
     assert (found['count'], found['top1'], found['resize']) == (3, 1.0, 32)
     assert list(evaluation.lines(found))[-3:] == [f'    100.00 %  {name}' for name in NAMES[:3]]
 
@@ -130,7 +130,7 @@ def test_a_folder_without_a_class_is_matched_by_names(tmp_path, crops):
 
 def test_names_that_the_network_does_not_know_are_told(tmp_path):
     folder = tree(tmp_path / 'in', {f'{name}/a.png': payload(i) for i, name in enumerate(['a', *NAMES[1:]])})
-    found = evaluation.report(Model(names=NAMES), folder, options=ONE)
+    found = evaluation.report_of(Model(names=NAMES), folder, options=ONE)
     assert found['top1'] == 1
     assert found['remarks'] == [
         "labels count as classes of the network whatever their names: the network does not know 1, such as 'a'"
@@ -142,10 +142,10 @@ def test_a_class_that_the_network_does_not_know_among_others_is_refused(tmp_path
     with pytest.raises(
         ValueError, match=r"in: --model made-up does not know the class 'house', but 3 of its classes by their"
     ):
-        evaluation.report(Model(names=NAMES), folder, options=ONE)
+        evaluation.report_of(Model(names=NAMES), folder, options=ONE)
     (tmp_path / 'in' / 'house').rename(tmp_path / 'in' / '.house')
     told = []
-    found = evaluation.report(Model(names=NAMES), folder, options=ONE._replace(report=told.append))
+    found = evaluation.report_of(Model(names=NAMES), folder, options=ONE._replace(report=told.append))
     assert found['count'] == 3
     assert list(found['per_class']) == NAMES[3:6]
     assert told == [f'{folder}: the folder .house is hidden: it is no class']
@@ -158,7 +158,7 @@ def test_names_that_are_none_of_the_network_do_not_name_its_classes(tmp_path):
 
 
 def test_a_part_of_the_pictures_is_told(records):
-    found = evaluation.report(Model(), records, options=ONE._replace(every=7))
+    found = evaluation.report_of(Model(), records, options=ONE._replace(every=7))
     assert found['every'] == 7
     assert next(line for line in evaluation.lines(found) if 'pictures' in line).startswith(
         f'  {found["count"]} pictures, 1 of 7 alone'
@@ -171,7 +171,7 @@ def test_a_part_of_the_pictures_is_told(records):
 def test_what_are_no_records_is_told_by_its_kind(tmp_path, name, told):
     (tmp_path / name).write_text('0\t0\ta.jpg\n')
     with pytest.raises(ValueError, match=told):
-        evaluation.report(Model(), tmp_path / name, options=ONE)
+        evaluation.report_of(Model(), tmp_path / name, options=ONE)
 
 
 def test_a_network_of_few_classes_has_no_top5(tmp_path):
@@ -180,7 +180,7 @@ def test_a_network_of_few_classes_has_no_top5(tmp_path):
             return super().predict(pictures)[:, :2]
 
     folder = tree(tmp_path / 'in', {f'{i}/{n}.png': payload(i) for i in range(2) for n in range(3)})
-    found = evaluation.report(Two(classes=CLASSES), folder, options=ONE)
+    found = evaluation.report_of(Two(classes=CLASSES), folder, options=ONE)
     assert found['top5'] is None
     assert not any('top-5' in line for line in evaluation.lines(found))
 
@@ -189,43 +189,43 @@ def test_a_network_of_few_classes_has_no_top5(tmp_path):
 @pytest.mark.parametrize('crops', [1, 10])
 @pytest.mark.parametrize('batch', [1, 7, 100])
 def test_pixels_of_another_convention_are_found(records, trained, fed, crops, batch):
-    found = evaluation.report(Model(trained, fed), records, crops=crops, batch_size=batch, options=ONE)
+    found = evaluation.report_of(Model(trained, fed), records, crops=crops, batch_size=batch, options=ONE)
     assert found['pixels'] == fed
     (line,) = found['remarks']
     assert re.search(
         rf'of \d+ pictures (\d+) are right with other pixels, \d+ with these: use --pixels {trained}$', line
     )
     right = Model(trained, trained)
-    assert evaluation.report(right, records, options=ONE)['top1'] == 1
+    assert evaluation.report_of(right, records, options=ONE)['top1'] == 1
 
 
 def test_planes_in_the_other_order_are_found(tmp_path):
     """Red is empty: a network of BGR reads the blue plane as its first."""
     pictures = [np.dstack([np.full((32, 32), 20 * (i % CLASSES) + 3), *np.full((2, 32, 32), 250)]) for i in range(60)]
     path = write(tmp_path / 'a.rec', [png(p.astype(np.uint8)) for p in pictures], [i % CLASSES for i in range(60)])
-    (line,) = evaluation.report(Model(), path, options=ONE)['remarks']
+    (line,) = evaluation.report_of(Model(), path, options=ONE)['remarks']
     assert line.endswith('it was trained on BGR: reverse the input channels of its first convolution')
 
 
 def test_another_order_of_the_classes_is_found_with_and_without_names(records):
     order = np.roll(np.arange(CLASSES), 5)
-    (line,) = evaluation.report(Model(order=order), records, options=ONE)['remarks']
+    (line,) = evaluation.report_of(Model(order=order), records, options=ONE)['remarks']
     assert 'another order explains 100 % of the pictures' in line
     named = Model(order=order, names=np.array(NAMES)[np.argsort(order)])
-    assert 'by their names: 12 of the 12' in evaluation.report(named, records, options=ONE)['remarks'][0]
+    assert 'by their names: 12 of the 12' in evaluation.report_of(named, records, options=ONE)['remarks'][0]
 
 
 def test_labels_beyond_the_network_are_refused_before_anything_is_read(records):
     model = Model(classes=10)
     model.predict = lambda pictures: pytest.fail('ran')
     with pytest.raises(ValueError, match=r'--model made-up has 10 classes, .*cifar10_val.rec holds labels 0 to 11: a'):
-        evaluation.report(model, records, options=ONE)
+        evaluation.report_of(model, records, options=ONE)
 
 
 def test_a_network_of_nan_gives_json_all_the_same(records):
     model = Model()
     model.predict = lambda pictures: np.full((pictures.shape[0], CLASSES), np.nan)
-    found = evaluation.report(model, records, options=ONE)
+    found = evaluation.report_of(model, records, options=ONE)
     assert json.loads(json.dumps(found, allow_nan=False))['cross_entropy'] is None
     assert 'hold NaN' in found['remarks'][0]
     assert '  cross entropy  not finite' in evaluation.lines(found)
@@ -251,5 +251,5 @@ def test_classes_of_the_same_name_keep_their_own_rows():
 def test_pixels_that_have_no_name_are_written_out(tmp_path):
     model = Model()
     model.input = data.Input(8, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
-    found = evaluation.report(model, write(tmp_path / 'a.rec', [png(marked(i)) for i in range(3)]), options=ONE)
+    found = evaluation.report_of(model, write(tmp_path / 'a.rec', [png(marked(i)) for i in range(3)]), options=ONE)
     assert found['pixels'] == {'mean': [1.0, 2.0, 3.0], 'std': [4.0, 5.0, 6.0]}

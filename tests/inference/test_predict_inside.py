@@ -108,8 +108,8 @@ def test_the_heat_lies_where_the_network_looked(run, folder, drawn, tmp_path):
     picture[:40, :50, 2] = 250  # red, out of sight
     cv2.imwrite(str(tmp_path / 'wide.png'), picture)
     assert run('corners', '--img', 'wide.png', '--explain', 'e.png', '--crop', 'center') == 0
-    ((_, (view,)),), seen, heat = drawn['--explain']
-    assert (seen, heat, view.top[0][0], view.why) == (True, True, 1, 'class 1')
+    ((_, (view,)),), seen, heat = drawn['explain']
+    assert (seen, heat, view.top[0][0], view.explained) == (True, True, 1, 'class 1')
     np.testing.assert_array_equal(view.crop, data.load_crop(tmp_path / 'wide.png', 224))
     np.testing.assert_allclose(view.heat, view.crop[:, :, 1] / (50 * 224 * 224), rtol=1e-5)
     moved = (explanations.overlay(view.crop, view.heat) != view.crop).any(axis=2)
@@ -129,9 +129,9 @@ def test_the_class_that_is_explained(run, drawn):
     for wanted in ('0', '1', 'bee', None):
         more = () if wanted is None else ('--explain-class', wanted)
         assert run('a', '--img', '0.png', '--synset', 'four.txt', '--explain', 'e.png', *more) == 0
-        view = drawn['--explain'][0][0][1][0]
+        view = drawn['explain'][0][0][1][0]
         heats[wanted] = view.heat
-        assert view.why == {'0': 'ant', None: view.top[0][1]}.get(wanted, 'bee')
+        assert view.explained == {'0': 'ant', None: view.top[0][1]}.get(wanted, 'bee')
     assert np.array_equal(heats['1'], heats['bee'])
     assert not np.array_equal(heats['0'], heats['1'])
 
@@ -146,7 +146,7 @@ def test_a_checkpoint_beside_itself(run, folder, capsys, drawn):
     for line in rows(capsys):
         assert list(line) == ['image', 'top', 'compare']
         assert line['compare'] == {'network': f'--compare {folder / "a"} --compare-epoch 0', 'top': line['top']}
-    for _, (one, other) in drawn['--explain'][0]:
+    for _, (one, other) in drawn['explain'][0]:
         np.testing.assert_array_equal(one.heat, other.heat)
         np.testing.assert_array_equal(one.crop, other.crop)
 
@@ -176,7 +176,7 @@ def test_a_shift_is_of_the_pixels_that_the_network_sees(run, folder, drawn, caps
     assert shifted['shift'] == drawn['shift'] == 'gaussian_noise:3'
     assert run('a', '--img', '0.png', *words[:2]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f'{folder}/0.png, gaussian_noise:3'
-    ((_, (view,)),), seen, heat = drawn['--plot']
+    ((_, (view,)),), seen, heat = drawn['plot']
     assert (seen, heat) == (True, False)
     crop = data.load_crop(folder / '0.png', 32, 'resize')
     np.testing.assert_array_equal(view.crop, shift.apply(crop[None], [1], 'gaussian_noise', 3)[0])
@@ -184,7 +184,7 @@ def test_a_shift_is_of_the_pixels_that_the_network_sees(run, folder, drawn, caps
     assert run('a', '--img', 'noisy.png', '--json') == 0
     assert rows(capsys)[0]['top'] == shifted['top']
     assert run('a', '--img', 'broken.jpg', '0.png', *words, '--plot', 'p.png', '--seed', '5') == 1
-    again = drawn['--plot'][0][0][1][0].crop
+    again = drawn['plot'][0][0][1][0].crop
     np.testing.assert_array_equal(again, shift.apply(crop[None], [1], 'gaussian_noise', 3, 5)[0])
 
 

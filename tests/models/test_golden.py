@@ -1,4 +1,4 @@
-"""The networks against numbers: the originals' where they are at hand, this project's own everywhere."""
+"""The networks against numbers: the authors' logits and this project's own; gradients if the originals are at hand."""
 
 import json
 
@@ -70,6 +70,38 @@ def check(net, golden, size, labels, largest, ours):
         compared += 1
     assert compared >= sum(p.grad_req != 'null' for p in params.values()) - 4
     return {name: param.data().asnumpy() for name, param in params.items()}
+
+
+def authors(name):
+    """{logits_noise, logits_blocks, train_logits, train_loss} of the authors' code; goldens/README.md."""
+    with np.load(generate.PATH.with_name('authors.npz')) as file:
+        return {key.split('/', 1)[1]: file[key] for key in file.files if key.startswith(f'{name}/')}
+
+
+@pytest.mark.parametrize('name', [*TORCH, *(f'symbol_{name}' for name in SYMBOLS)])
+def test_logits_of_the_authors(name):
+    """In a plain clone too: the weights follow from the authors' keys, so that a wrong name is a wrong number."""
+    golden, symbol = authors(name), SYMBOLS.get(name[len('symbol_') :])
+    model, size, _, _ = symbol or (name, 224, (), 0)
+    net = get_model(model)
+    params = net.collect_params()
+    if symbol:
+        keys = {n: n.replace('_running_', '_moving_') for n in params}
+        convert.load_mxnet(net, {key: fill(key, params[n].shape) for n, key in keys.items()})
+    else:
+        keys = names.torch_keys(list(params))
+        convert.load_torch(net, {key: fill(key, params[n].shape) for n, key in keys.items()})
+    net.hybridize(static_alloc=True, static_shape=True)
+    for kind, pictures in (('noise', noise(size)), ('blocks', blocks(size))):
+        wanted = golden[f'logits_{kind}']
+        assert np.abs(net(mx.nd.array(pictures)).asnumpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize('name', [*TORCH, *(f'symbol_{name}' for name in SYMBOLS)])
+def test_the_goldens_in_the_project_are_those_of_the_originals(shared, name):
+    with np.load(shared / 'golden' / f'golden_{name}.npz') as file:
+        for key, value in authors(name).items():
+            assert np.array_equal(file[key].astype(np.float32), value), key
 
 
 @pytest.mark.parametrize('name', TORCH)

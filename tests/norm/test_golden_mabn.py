@@ -9,13 +9,15 @@ from mxnet import autograd
 from mxnet.gluon import nn
 
 from ibnnet_mx import convert, get_model, norm, operators
+from tests.conftest import ROOT
 from tests.tiny_runs import Alone
 
+GOLDENS = ROOT / 'tests' / 'goldens' / 'mabn.npz'
 STATES = ('running_var', 'iters', 'buffer_x2', 'buffer_gz')
 
 
-def numbers(shared, case):
-    with np.load(shared / 'golden' / 'golden_mabn.npz') as file:
+def numbers(case):
+    with np.load(GOLDENS) as file:
         return {key.split('/', 1)[1]: file[key] for key in file.files if key.startswith(f'{case}/')}
 
 
@@ -41,9 +43,9 @@ def hybridized(layer, how):
 
 @pytest.mark.parametrize('how', ['imperative', 'hybridized', 'inside', 'native'])
 @pytest.mark.parametrize('case', 'ABC')
-def test_steps(shared, case, how):
+def test_steps(case, how):
     """Every array of every step: outputs, gradients, buffers after the backward pass; and the evaluation at the end."""
-    golden = numbers(shared, case)
+    golden = numbers(case)
     given = json.loads(str(golden['cfg']))
     keys = ('B', 'real_B', 'eps', 'momentum', 'warmup_iters')
     layer = norm.MABN2d(given['channels'], **{key: given[key] for key in keys})
@@ -68,8 +70,8 @@ def test_steps(shared, case, how):
 
 @pytest.mark.parametrize('how', ['imperative', 'hybridized', 'native'])
 @pytest.mark.parametrize('case', ['conv0', 'conv1', 'conv2', 'conv3'])
-def test_centred_convolution(shared, case, how):
-    golden = numbers(shared, case)
+def test_centred_convolution(case, how):
+    golden = numbers(case)
     given = json.loads(str(golden['cfg']))
     keys = ('in_planes', 'out_planes', 'kernel_size', 'stride', 'padding', 'dilation', 'groups', 'bias')
     layer = norm.CenConv2d(*(given[key] for key in keys))

@@ -8,7 +8,7 @@ import pytest
 
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio.fast import native
-from ibnnet_mx.recordio.pixels import augment, opencv, view
+from ibnnet_mx.recordio.pixels import augment, geometry, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 from ibnnet_mx.recordio.pixels.region import Pixels
@@ -152,6 +152,49 @@ def test_an_orientation_in_exif_is_ignored():
     turned = body[:2] + b'\xff\xe1' + (len(exif.tobytes()) + 2).to_bytes(2, 'big') + exif.tobytes() + body[2:]
     cut = lambda sizes: view.plan(sizes, 64, view.View())  # noqa: E731
     np.testing.assert_array_equal(rendered([turned], cut, 64)[0], rendered([body], cut, 64)[0])
+
+
+def with_one_wrong_view(change):
+    """Pixels and texts of two pictures with two views each, of which change(step) has made the last one wrong."""
+    held = [np.frombuffer(jpeg(photograph(i, 40, 50)), np.uint8) for i in range(2)]
+    sources, why = np.zeros(2, native.SOURCE), np.zeros((2, native.WHY), np.uint8)
+    sources['data'], sources['length'] = [native.address(one) for one in held], [len(one) for one in held]
+    native.heads(sources, why)
+    rows = np.zeros((2, 2), geometry.ROW)
+    for steps in rows['last'].reshape(-1, 1):
+        geometry.resize(steps, np.array([[5, 5, 37, 37]]), np.array([[32, 32]]), geometry.LINEAR)
+    change(rows['last'][1, 1:])
+    out = np.full((2, 2, 3, 32, 32), 7, np.uint8)
+    native.Decoder().render(sources, rows, np.zeros(1, native.PIXELS), out, why)
+    return out, native.failures(why)
+
+
+def box(*sides):
+    return lambda steps: geometry.resize(steps, np.array([sides]), np.array([[32, 32]]), geometry.AREA)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [box(19, 0, 51, 32), box(0, 9, 32, 41), box(-1, 0, 31, 32), box(0, -1, 32, 31), box(9, 9, 9, 41)]
+    + [lambda steps: geometry.cut(steps, 32, np.array([1]), np.array([0]))]
+    + [lambda steps: geometry.cut(steps, 32, np.array([0]), np.array([-1]))],
+)
+def test_a_view_outside_of_its_picture_is_refused(change):
+    out, texts = with_one_wrong_view(change)
+    assert texts == {1: 'has a view outside of the picture'}
+    assert (out[1] == 7).all()  # the first view of that picture, which is right, is not written either
+    assert (out[0] != 7).any()
+
+
+@pytest.mark.parametrize(('width', 'height'), [(33, 32), (32, 31), (0, 32), (-1, 32)])
+def test_views_of_another_size_are_refused(width, height):
+    def change(steps):
+        steps['width'], steps['height'] = width, height
+
+    out, texts = with_one_wrong_view(change)
+    assert texts == {1: 'has views of different sizes'}
+    assert (out[1] == 7).all()
+    assert (out[0] != 7).any()
 
 
 def told(payload):

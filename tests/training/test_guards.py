@@ -87,7 +87,7 @@ def test_skipped_it_is_told_and_not_counted():
 
 def test_rolled_back_it_is_left_out(tmp_path):
     trained, other, store = of('rollback'), of('stop'), Store(tmp_path / 'net')
-    keep = saver.Keeper(store, trained, (feed(None), None), ABOUT)
+    keep = saver.Saver(store, trained, (feed(None), None), ABOUT)
     keep.train()
     keep._write(1, {})
     keep._train = feed(2)
@@ -110,14 +110,14 @@ def test_without_a_checkpoint_of_its_own_there_is_nothing_to_go_back_to(older, t
     store = Store(tmp_path / 'net')
     if older:
         store.save(of('stop'), 3, ABOUT)
-    keep = saver.Keeper(store, of('rollback'), (feed(1), None), ABOUT)
+    keep = saver.Saver(store, of('rollback'), (feed(1), None), ABOUT)
     with pytest.raises(ValueError, match=r'^epoch 0, batch 1: .*\(--nan rollback: it has no checkpoint yet\)$'):
         keep.train()
 
 
 def test_a_damaged_checkpoint_is_not_gone_back_to(tmp_path):
     store = Store(tmp_path / 'net')
-    keep = saver.Keeper(store, of('rollback'), (feed(1), None), ABOUT)
+    keep = saver.Saver(store, of('rollback'), (feed(1), None), ABOUT)
     keep._write(1, {})
     path = store.path(1, 'params')
     path.write_bytes(path.read_bytes()[:-1])
@@ -128,7 +128,7 @@ def test_a_damaged_checkpoint_is_not_gone_back_to(tmp_path):
 def test_too_many_are_no_accident(tmp_path):
     trained = of('rollback')
     trained.left_out = {(9, batch) for batch in range(saver.MOST_LEFT_OUT)}
-    keep = saver.Keeper(Store(tmp_path / 'net'), trained, (feed(1), None), ABOUT)
+    keep = saver.Saver(Store(tmp_path / 'net'), trained, (feed(1), None), ABOUT)
     with pytest.raises(ValueError, match='--nan rollback has left out 10 batches already'):
         keep.train()
 

@@ -156,14 +156,14 @@ def test_after_kill_9_it_goes_on_from_the_last_of_every_n_batches(run, tmp_path,
 
 def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_path, monkeypatch):
     run('--epochs', '2', prefix='whole')
-    asked = saver.Keeper.epoch
+    asked = saver.Saver.epoch
 
     def ask(self, *given):
         self._ask(signal.SIGTERM, None)
         asked(self, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(saver.Keeper, 'epoch', ask)
+        patched.setattr(saver.Saver, 'epoch', ask)
         told = run('--epochs', '2', code=143)
     assert last_line(told).startswith('train_resnet: stopped by SIGTERM after epoch 0, not validated yet, saved; ')
     assert 'validation' not in Store(tmp_path / 'net').facts(1).metrics
@@ -175,7 +175,7 @@ def test_asked_to_end_while_it_validates_it_validates_when_it_goes_on(run, tmp_p
 
 
 def test_a_second_signal_is_not_waited_for():
-    keep = saver.Keeper(None, make(), (None, None), {})
+    keep = saver.Saver(None, make(), (None, None), Facts('m', {}, {}))
     keep._ask(signal.SIGINT, None)
     assert keep.due(1, connect().tell(0, keep.asked))
     with pytest.raises(Stopped) as found:

@@ -1,4 +1,9 @@
-// How the pixels of an NDArray lie in memory: as oneDNN's convolutions left them, so that nothing is copied about.
+// How the pixels of an NDArray lie in memory. The operators read and write the layouts of oneDNN's convolutions, so
+// that nothing is copied between them.
+//
+//   plain (NCHW)              n: c: pixels                    a block is one channel
+//   blocks (nChw8c, nChw16c)  n: block: pixels: lanes         a block is 8 or 16 channels
+//   channels last (NHWC)      n: pixels: channels             a block is 8, 16 or 32 neighbouring channels
 
 #pragma once
 
@@ -11,7 +16,7 @@
 
 namespace mxnet {
 
-// What libmxnet.so has of its own operators and does not tell in its headers.
+// Functions of libmxnet.so that its headers do not declare.
 class MKLDNNStream {
  public:
   static MKLDNNStream* Get();
@@ -27,24 +32,43 @@ void CommitOutput(const NDArray& array, const mkldnn_output_t& written);
 
 namespace ibnnet {
 
-// (N, C, H, W) as rows: rows of picture n and block b begin n * of_picture + b * of_block values from the first.
+// (N, C, H, W) as rows. The row of picture n and block b begins n * picture_stride + b * block_stride values from the
+// first value. lanes 0: the layout is none of those above.
 struct Grid {
-  int64_t pictures, channels, blocks, of_picture, of_block;
+  int64_t pictures, channels, blocks, picture_stride, block_stride;
   Row row;
 
-  int64_t at(int64_t n, int64_t b) const { return n * of_picture + b * of_block; }
+  int64_t at(int64_t n, int64_t b) const { return n * picture_stride + b * block_stride; }
   bool operator==(const Grid& other) const {
-    return of_picture == other.of_picture && of_block == other.of_block && row.stride == other.row.stride &&
-           row.lanes == other.row.lanes;
+    return picture_stride == other.picture_stride && block_stride == other.block_stride &&
+           row.stride == other.row.stride && row.lanes == other.row.lanes;
   }
 };
 
+// Call f(i, offset) for all rows, in parallel. i: the row's first channel among (N, C); offset: values before the row.
+template <typename F>
+void each_row(const Grid& grid, F f) {
+#pragma omp parallel for
+  for (int64_t row = 0; row < grid.pictures * grid.blocks; ++row) {
+    const int64_t n = row / grid.blocks, b = row % grid.blocks;
+    f(n * grid.channels + b * grid.row.lanes, grid.at(n, b));
+  }
+}
+
+// Return the grid of NCHW.
 inline Grid plain_grid(const mxnet::TShape& shape) {
   const int64_t pixels = shape[2] * shape[3];
   return {shape[0], shape[1], shape[1], shape[1] * pixels, pixels, {pixels, 1, 1}};
 }
 
-// The grid of a layout in blocks of channels or with channels last; lanes 0: a layout that is neither.
+// Return the number of channels of a block with channels last, for values of `bytes`; 0: none fits.
+inline int lanes_of(int64_t channels, int bytes) {
+  if (bytes == 2 && channels % 32 == 0) return 32;
+  if (channels % 16 == 0) return 16;
+  return channels % 8 == 0 ? 8 : 0;
+}
+
+// Return the grid of a layout in blocks of channels or with channels last; lanes 0: the layout is neither.
 inline Grid grid_of(const dnnl_memory_desc_t& layout, int bytes) {
   Grid grid = {layout.dims[0], layout.dims[1], 0, 0, 0, {layout.dims[2] * layout.dims[3], 0, 0}};
   const auto& blocking = layout.format_desc.blocking;
@@ -56,27 +80,31 @@ inline Grid grid_of(const dnnl_memory_desc_t& layout, int bytes) {
   if (blocking.inner_nblks == 1 && blocking.inner_idxs[0] == 1) {
     lanes = blocking.inner_blks[0];
     if ((lanes != 8 && lanes != 16) || strides[3] != lanes) return grid;
-    grid.of_block = strides[1];
+    grid.block_stride = strides[1];
   } else if (blocking.inner_nblks == 0 && strides[1] == 1) {
-    lanes = bytes == 2 && grid.channels % 32 == 0 ? 32 : grid.channels % 16 == 0 ? 16 : grid.channels % 8 == 0 ? 8 : 0;
-    grid.of_block = lanes;
+    lanes = lanes_of(grid.channels, bytes);
+    grid.block_stride = lanes;
   }
   if (!lanes) return grid;
-  grid.of_picture = strides[0], grid.blocks = grid.channels / lanes;
-  grid.row.stride = strides[3], grid.row.lanes = lanes;
+  grid.picture_stride = strides[0];
+  grid.blocks = grid.channels / lanes;
+  grid.row.stride = strides[3];
+  grid.row.lanes = lanes;
   return grid;
 }
 
+// A layout for oneDNN and for us.
 struct Layout {
   dnnl::memory::desc layout;
   Grid grid;
 };
 
-// (N, C, H, W), or weights, as they are without oneDNN.
+// Return the layout of (N, C, H, W), or of weights, as they are without oneDNN.
 inline Layout plain_layout(const mxnet::TShape& shape, int type) {
-  Layout made = {{}, plain_grid(shape)};
-  dnnl_memory_desc_t& to = made.layout.data;
-  to.ndims = 4, to.format_kind = dnnl_blocked;
+  Layout plain = {{}, plain_grid(shape)};
+  dnnl_memory_desc_t& to = plain.layout.data;
+  to.ndims = 4;
+  to.format_kind = dnnl_blocked;
   to.data_type = type == mshadow::kBfloat16 ? dnnl_bf16 : dnnl_f32;
   int64_t stride = 1;
   for (int axis = 3; axis >= 0; --axis) {
@@ -84,20 +112,22 @@ inline Layout plain_layout(const mxnet::TShape& shape, int type) {
     to.format_desc.blocking.strides[axis] = stride;
     stride *= shape[axis];
   }
-  return made;
+  return plain;
 }
 
-// float32 in blocks of `lanes` channels, of which there are a multiple.
+// Return the layout of float32 in blocks of `lanes` channels. The channels are a multiple of it.
 inline Layout blocked_layout(const mxnet::TShape& shape, int lanes) {
-  Layout made = plain_layout(shape, mshadow::kFloat32);
-  auto& blocking = made.layout.data.format_desc.blocking;
-  blocking.strides[2] *= lanes, blocking.strides[3] *= lanes, blocking.strides[1] *= lanes;
-  blocking.inner_nblks = 1, blocking.inner_blks[0] = lanes, blocking.inner_idxs[0] = 1;
-  made.grid = grid_of(made.layout.data, sizeof(float));
-  return made;
+  Layout blocked = plain_layout(shape, mshadow::kFloat32);
+  auto& blocking = blocked.layout.data.format_desc.blocking;
+  for (int axis = 1; axis < 4; ++axis) blocking.strides[axis] *= lanes;
+  blocking.inner_nblks = 1;
+  blocking.inner_blks[0] = lanes;
+  blocking.inner_idxs[0] = 1;
+  blocked.grid = grid_of(blocked.layout.data, sizeof(float));
+  return blocked;
 }
 
-// An array that is read: its grid and first value. It may hold a copy that is laid out in another way.
+// An array that is read: its grid and first value. It may be a copy in another layout.
 struct Source : Layout {
   mxnet::NDArray array;
   const void* data;
@@ -119,7 +149,7 @@ struct Source : Layout {
     data = array.data().dptr_;
   }
 
-  // As `like` is laid out.
+  // The array in the layout of `like`.
   Source(const mxnet::NDArray& given, const Layout& like) : Source(given) {
     if (grid == like.grid) return;
     data = array.GetMKLDNNDataReorder(like.layout)->get_data_handle();
@@ -128,26 +158,28 @@ struct Source : Layout {
   }
 };
 
-// An array that is written as `like` is laid out; data is nullptr where nobody wants it. Make it after every Source.
+// An array that is written in the layout of `like`. data is nullptr if nobody wants it. Make it after every Source: it
+// may use the memory that a Source reads.
 struct Target {
   const mxnet::NDArray& array;
-  mxnet::mkldnn_output_t held = {mxnet::Noop, nullptr};
+  mxnet::mkldnn_output_t output = {mxnet::Noop, nullptr};
   void* data = nullptr;
 
   Target(const mxnet::NDArray& given, mxnet::OpReqType request, const Layout& like) : array(given) {
     if (request == mxnet::kNullOp) return;
-    if (request == mxnet::kWriteInplace) {  // each value is read before it is written over
+    if (request == mxnet::kWriteInplace) {  // each value is read before it is replaced
       const_cast<mxnet::NDArray&>(array).InvalidateMKLDNNData();
       request = mxnet::kWriteTo;
     }
-    held = mxnet::CreateMKLDNNMem(array, like.layout, request);
-    data = held.second->get_data_handle();
+    output = mxnet::CreateMKLDNNMem(array, like.layout, request);
+    data = output.second->get_data_handle();
   }
   void commit() {
-    if (data) mxnet::CommitOutput(array, held);
+    if (data) mxnet::CommitOutput(array, output);
   }
 };
 
-inline void done() { mxnet::MKLDNNStream::Get()->Submit(); }  // lets go of what was borrowed
+// Run what oneDNN was asked for, and give its temporary memory back.
+inline void done() { mxnet::MKLDNNStream::Get()->Submit(); }
 
 }  // namespace ibnnet

@@ -1,4 +1,4 @@
-// Which of the compiled variants this processor runs.
+// The choice among the compiled variants of the kernels.
 
 #include <cstdlib>
 #include <string>
@@ -23,19 +23,21 @@ OF_VARIANT(avx512)
 
 namespace {
 
+// The kernels of one instruction set.
 struct Variant {
   const Kernels<float>* of_float;
   const Kernels<bfloat>* of_bfloat;
   const Winograd* of_winograd;
 };
 
+// Return the fastest variant that this processor runs. DNNL_MAX_CPU_ISA, oneDNN's own limit, decides upon its layouts
+// as well and holds for ours; its values AVX512_... forbid nothing that is used here.
 Variant best() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  // oneDNN's own limit, which decides upon its layouts as well: AVX512_... is no limit to what is used here.
-  const char* said = std::getenv("DNNL_MAX_CPU_ISA");
-  const std::string most = said ? said : "";
-  const bool narrow = most == "SSE41" || most == "AVX", middle = most.compare(0, 4, "AVX2") == 0;
+  const char* variable = std::getenv("DNNL_MAX_CPU_ISA");
+  const std::string limit = variable ? variable : "";
+  const bool narrow = limit == "SSE41" || limit == "AVX", middle = limit.compare(0, 4, "AVX2") == 0;
   if (!narrow && !middle && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
     return {&avx512::of_float, &avx512::of_bfloat, &avx512::of_winograd};
@@ -45,6 +47,7 @@ Variant best() {
   return {&plain::of_float, &plain::of_bfloat, nullptr};
 }
 
+// Return the variant that is used in this process.
 const Variant& chosen() {
   static const Variant variant = best();
   return variant;

@@ -1,6 +1,12 @@
-// ibnnet_excite: y = relu(x * sigmoid(w2 . relu(w1 . mean of x)) + skip), squeeze-and-excitation (arXiv:1709.01507)
-// with what follows it, in two passes over memory. x (N, C, H, W), w1 (R, C), w2 (C, R); relu and the sum where asked
-// for.
+// ibnnet_excite: squeeze-and-excitation (arXiv:1709.01507) with the sum and the ReLU that mostly follow it:
+// y = relu(x * sigmoid(w2 . relu(w1 . mean of x)) + skip), in two passes over memory. x (N, C, H, W), w1 (R, C),
+// w2 (C, R). The sum and the last ReLU are optional.
+//
+//       x (N, C, H, W) ---- mean (N, C) ---- w1 ---- relu: hidden (N, R) ---- w2 ---- sigmoid: gate (N, C)
+//         |                                                                                |
+//         +----------------------------------------- * ------------------------------------+
+//                                                    |
+//                                             + skip, relu: y (N, C, H, W)
 
 #include <cmath>
 
@@ -12,13 +18,22 @@ namespace {
 enum Input { kX, kFirst, kSecond, kSkip };
 enum Output { kY, kMean, kHidden, kGate, kOutputs };
 
+// Return true if skip is added.
 bool adds(const nnvm::NodeAttrs& attrs) { return number(attrs, "add", 0) != 0; }
+
+// Return true if y is cut off at 0.
 bool cuts(const nnvm::NodeAttrs& attrs) { return number(attrs, "relu", 0) != 0; }
 
-// y (n, rows) = x (n, columns) . w (rows, columns)
-void dense(const float* x, const float* w, int64_t n, int64_t rows, int64_t columns, float* y) {
+// The shape of a layer: x (n, columns), w (rows, columns), y (n, rows).
+struct Dense {
+  int64_t n, rows, columns;
+};
+
+// Compute y = x . w transposed.
+void dense(Dense shape, const float* x, const float* w, float* y) {
+  const int64_t rows = shape.rows, columns = shape.columns;
 #pragma omp parallel for
-  for (int64_t i = 0; i < n * rows; ++i) {
+  for (int64_t i = 0; i < shape.n * rows; ++i) {
     const float *from = x + i / rows * columns, *by = w + i % rows * columns;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -27,13 +42,14 @@ void dense(const float* x, const float* w, int64_t n, int64_t rows, int64_t colu
   }
 }
 
-// y (n, columns) = sum over rows of factor(i, row) * from (rows, columns)
+// Compute y (n, columns) = sum over rows of factor(i, row) * from (rows, columns).
 template <typename F>
-void combine(const float* from, F factor, int64_t n, int64_t rows, int64_t columns, float* y) {
+void combine(Dense shape, const float* from, F factor, float* y) {
+  const int64_t columns = shape.columns;
 #pragma omp parallel for
-  for (int64_t i = 0; i < n; ++i) {
+  for (int64_t i = 0; i < shape.n; ++i) {
     std::fill_n(y + i * columns, columns, 0.0f);
-    for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t r = 0; r < shape.rows; ++r) {
       const float by = factor(i, r);
 #pragma omp simd
       for (int64_t k = 0; k < columns; ++k) y[i * columns + k] += by * from[r * columns + k];
@@ -41,39 +57,36 @@ void combine(const float* from, F factor, int64_t n, int64_t rows, int64_t colum
   }
 }
 
-// Of its backward pass: dx (n, columns) = dy (n, rows) . w, dw (rows, columns) = dy . x
-void dense_gradients(const float* x, const float* w, const float* dy, int64_t n, int64_t rows, int64_t columns,
-                     float* dx, float* dw) {
-  combine(w, [&](int64_t i, int64_t r) { return dy[i * rows + r]; }, n, rows, columns, dx);
-  combine(x, [&](int64_t r, int64_t i) { return dy[i * rows + r]; }, rows, n, columns, dw);
+// Compute the gradients of a layer: dx (n, columns) = dy . w and dw (rows, columns) = dy transposed . x.
+void dense_gradients(Dense shape, const float* x, const float* w, const float* dy, float* dx, float* dw) {
+  const int64_t rows = shape.rows;
+  combine(shape, w, [&](int64_t i, int64_t r) { return dy[i * rows + r]; }, dx);
+  combine({rows, shape.n, shape.columns}, x, [&](int64_t r, int64_t i) { return dy[i * rows + r]; }, dw);
 }
 
+// Compute mean, hidden and gate, and y unless it is nullptr.
 template <typename T>
 void forward_of(const Source& x, const Source* skip, bool relu, const Arrays& in, T* y, const Arrays& out) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
-  const int64_t C = grid.channels, N = grid.pictures, R = in[kFirst].shape()[0], rows = N * grid.blocks;
+  const int64_t C = grid.channels, N = grid.pictures, R = in[kFirst].shape()[0];
   const T* from = static_cast<const T*>(x.data);
   const T* other = skip ? static_cast<const T*>(skip->data) : nullptr;
   float *mean = values(out[kMean]), *hidden = values(out[kHidden]), *gate = values(out[kGate]);
   std::vector<float> unused(N * C), zero(N * C);
-#pragma omp parallel for
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes;
-    with.moments(grid.row, from + grid.at(n, b), mean + at, &unused[at]);
-  }
-  dense(mean, values(in[kFirst]), N, R, C, hidden);
+  each_row(grid, [&](int64_t i, int64_t offset) { with.moments(grid.row, from + offset, mean + i, &unused[i]); });
+  dense({N, R, C}, mean, values(in[kFirst]), hidden);
   for (int64_t i = 0; i < N * R; ++i) hidden[i] = std::max(hidden[i], 0.0f);
-  dense(hidden, values(in[kSecond]), N, C, R, gate);
+  dense({N, C, R}, hidden, values(in[kSecond]), gate);
   for (int64_t i = 0; i < N * C; ++i) gate[i] = 1 / (1 + std::exp(-gate[i]));
-  if (y)
-#pragma omp parallel for
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-      with.apply(grid.row, {&zero[at], gate + at, &zero[at]}, relu, from + o, other ? other + o : nullptr, y + o);
-    }
+  if (!y) return;
+  each_row(grid, [&](int64_t i, int64_t offset) {
+    const Affine a = {&zero[i], gate + i, &zero[i]};
+    with.apply(grid.row, a, relu, from + offset, other ? other + offset : nullptr, y + offset);
+  });
 }
 
+// The forward pass.
 void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
              const Arrays& out) {
   const Source x(in[kX]);
@@ -87,68 +100,74 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
   done();
 }
 
-// The backward node is given dy, x, w1, w2, mean, hidden, gate and, where it was cut off, y.
-enum Given { kDy, kOfX, kOfFirst, kOfSecond, kOfMean, kOfHidden, kOfGate, kOfY };
+// The inputs of the backward node; y is there if it was cut off.
+enum BackwardInput { kDy, kOfX, kOfFirst, kOfSecond, kOfMean, kOfHidden, kOfGate, kOfY };
 
+// The gradients that the backward pass computes. x and skip: nullptr if nobody wants them.
+struct Gradients {
+  void *x, *skip;
+  std::vector<float> first, second;
+};
+
+// Compute the gradients. y: nullptr if it was not cut off.
 template <typename T>
-void backward_of(const Source& dy, const Source& x, const Source* y, const Arrays& in, T* dx, T* dskip,
-                 std::vector<float>* of_first, std::vector<float>* of_second) {
+void backward_of(const Source& dy, const Source& x, const Source* y, const Arrays& in, Gradients* g) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
-  const int64_t C = grid.channels, N = grid.pictures, R = in[kOfFirst].shape()[0], rows = N * grid.blocks;
+  const int64_t C = grid.channels, N = grid.pictures, R = in[kOfFirst].shape()[0];
   const Mask mask = y ? Mask::kOutput : Mask::kNone;
   const T *px = static_cast<const T*>(x.data), *pdy = static_cast<const T*>(dy.data);
   const T* py = y ? static_cast<const T*>(y->data) : nullptr;
+  T *dx = static_cast<T*>(g->x), *dskip = static_cast<T*>(g->skip);
   const float *gate = values(in[kOfGate]), *hidden = values(in[kOfHidden]);
   std::vector<float> sums(N * C), slope(N * C), zero(N * C), inner(N * R), mean(N * C);
-#pragma omp parallel for
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-    const Affine a = {&zero[at], gate + at, &zero[at]};
-    with.slopes(grid.row, a, mask, px + o, py ? py + o : nullptr, pdy + o, &sums[at], &slope[at]);
-  }
+  const auto affine = [&](int64_t i) { return Affine{&zero[i], gate + i, &zero[i]}; };
+  const auto given = [&](int64_t offset) { return Given<T>{px + offset, py ? py + offset : nullptr, pdy + offset}; };
+  each_row(grid, [&](int64_t i, int64_t offset) {
+    with.slopes(grid.row, affine(i), mask, given(offset), &sums[i], &slope[i]);
+  });
   for (int64_t i = 0; i < N * C; ++i) slope[i] *= gate[i] * (1 - gate[i]);
-  dense_gradients(hidden, values(in[kOfSecond]), slope.data(), N, C, R, inner.data(), of_second->data());
+  dense_gradients({N, C, R}, hidden, values(in[kOfSecond]), slope.data(), inner.data(), g->second.data());
   for (int64_t i = 0; i < N * R; ++i) inner[i] = hidden[i] > 0 ? inner[i] : 0;
-  dense_gradients(values(in[kOfMean]), values(in[kOfFirst]), inner.data(), N, R, C, mean.data(), of_first->data());
+  dense_gradients({N, R, C}, values(in[kOfMean]), values(in[kOfFirst]), inner.data(), mean.data(), g->first.data());
   for (float& value : mean) value /= grid.row.pixels;
-#pragma omp parallel for
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-    const Affine a = {&zero[at], gate + at, &zero[at]};
-    with.gradient(grid.row, a, mask, {gate + at, &zero[at], &mean[at]}, px + o, py ? py + o : nullptr, pdy + o,
-                  dx ? dx + o : nullptr, dskip ? dskip + o : nullptr);
-  }
+  each_row(grid, [&](int64_t i, int64_t offset) {
+    const Slope b = {gate + i, &zero[i], &mean[i]};
+    with.gradient(grid.row, affine(i), mask, b, given(offset), dx ? dx + offset : nullptr,
+                  dskip ? dskip + offset : nullptr);
+  });
 }
 
+// The backward pass.
 void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
               const Arrays& out) {
   const Source x(in[kOfX]), dy(in[kDy], x);
   const std::unique_ptr<Source> y(cuts(attrs) ? new Source(in[kOfY], x) : nullptr);
   const bool add = adds(attrs);
+  const size_t weights = in[kOfFirst].shape().Size();
   Target dx(out[0], request[0], x), dskip(out[add ? 3 : 0], add ? request[3] : mxnet::kNullOp, x);
-  std::vector<float> of_first(in[kOfFirst].shape().Size()), of_second(of_first.size());
+  Gradients g = {dx.data, dskip.data, std::vector<float>(weights), std::vector<float>(weights)};
   if (in[kOfX].dtype() == mshadow::kBfloat16)
-    backward_of(dy, x, y.get(), in, static_cast<bfloat*>(dx.data), static_cast<bfloat*>(dskip.data), &of_first,
-                &of_second);
+    backward_of<bfloat>(dy, x, y.get(), in, &g);
   else
-    backward_of(dy, x, y.get(), in, static_cast<float*>(dx.data), static_cast<float*>(dskip.data), &of_first,
-                &of_second);
+    backward_of<float>(dy, x, y.get(), in, &g);
   dx.commit();
   dskip.commit();
   done();
-  put(out[1], request[1], of_first);
-  put(out[2], request[2], of_second);
+  put(out[1], request[1], g.first);
+  put(out[2], request[2], g.second);
 }
 
+// Make the backward node.
 std::vector<nnvm::NodeEntry> gradient(const nnvm::ObjectPtr& node, const std::vector<nnvm::NodeEntry>& from) {
   const auto& in = inputs_of(*node);
-  std::vector<nnvm::NodeEntry> wanted = {from[0], in[kX], in[kFirst], in[kSecond]};
-  for (uint32_t i : {kMean, kHidden, kGate}) wanted.push_back({node, i, 0});
-  if (cuts(node->attrs)) wanted.push_back({node, kY, 0});
-  return mxnet::op::MakeGradNode("_backward_ibnnet_excite", node, wanted, node->attrs.dict);
+  std::vector<nnvm::NodeEntry> inputs = {from[0], in[kX], in[kFirst], in[kSecond]};
+  for (uint32_t i : {kMean, kHidden, kGate}) inputs.push_back({node, i, 0});
+  if (cuts(node->attrs)) inputs.push_back({node, kY, 0});
+  return mxnet::op::MakeGradNode("_backward_ibnnet_excite", node, inputs, node->attrs.dict);
 }
 
+// Infer all shapes from x and w1.
 bool infer_shape(const nnvm::NodeAttrs& attrs, ShapesOf* in, ShapesOf* out) {
   const mxnet::TShape x = in->at(kX), first = in->at(kFirst);
   if (!mxnet::shape_is_known(x) || !mxnet::shape_is_known(first)) return false;
@@ -161,6 +180,7 @@ bool infer_shape(const nnvm::NodeAttrs& attrs, ShapesOf* in, ShapesOf* out) {
   return true;
 }
 
+// Infer the type of pictures; everything else is float32.
 bool infer_type(const nnvm::NodeAttrs& attrs, KindsOf* in, KindsOf* out) {
   const int type = in->at(kX) != -1 ? in->at(kX) : out->at(kY);
   in->at(kFirst) = in->at(kSecond) = mshadow::kFloat32;
@@ -172,13 +192,14 @@ bool infer_type(const nnvm::NodeAttrs& attrs, KindsOf* in, KindsOf* out) {
   return true;
 }
 
+// Return the inputs' names.
 std::vector<std::string> names(const nnvm::NodeAttrs& attrs) {
-  std::vector<std::string> found = {"data", "first", "second"};
-  if (adds(attrs)) found.push_back("skip");
-  return found;
+  std::vector<std::string> inputs = {"data", "first", "second"};
+  if (adds(attrs)) inputs.push_back("skip");
+  return inputs;
 }
 
-const nnvm::Op& ibnnet_excite_entry = enter_layer("ibnnet_excite", forward, infer_shape, infer_type, names, gradient)
+const nnvm::Op& ibnnet_excite_entry = enter_layer("ibnnet_excite", {forward, infer_shape, infer_type, names, gradient})
                                           .set_num_inputs([](const nnvm::NodeAttrs& attrs) { return 3u + adds(attrs); })
                                           .set_num_outputs(kOutputs)
                                           .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")

@@ -1,4 +1,15 @@
-// Compiled once for each instruction set, which VARIANT names; the compiler makes of a vector what its registers are.
+// The kernels of kernels.h, compiled once for each instruction set; VARIANT names it. A vector of W values is as many
+// registers as the instruction set needs for it.
+//
+// A row is worked on in strips: vectors of W values that lie `stride` values apart.
+//
+//   lanes 16 (a block of channels)                    lanes 1 (one channel, 37 pixels)
+//
+//   step 0   [c0 c1 c2 ... c15]   pixel 0             step 0   [p0  p1  ... p15]   first strip: W = 16, 2 steps
+//   step 1   [c0 c1 c2 ... c15]   pixel 1             step 1   [p16 p17 ... p31]
+//   step 2   [c0 c1 c2 ... c15]   pixel 2             step 0   [p32]               second strip: W = 1, 5 steps
+//     ...                                               ...
+//   lane l of a sum belongs to channel l              all lanes of a sum belong to the channel: they are added up
 
 #include "kernels.h"
 
@@ -9,8 +20,16 @@ namespace ibnnet {
 namespace VARIANT {
 namespace {
 
-constexpr int64_t kChunk = 64;  // pixels whose sum is taken by itself, for exactness, and read twice, from the cache
+// Pixels whose sum is taken by itself, for exactness. They are read twice, the second time from the cache.
+constexpr int64_t kChunk = 64;
 
+// Where a strip lies in its row. one_channel: the lanes are pixels of one channel, else they are channels.
+struct Strip {
+  bool one_channel;
+  int64_t first, steps, stride;
+};
+
+// Vectors of W values.
 template <int W>
 struct Vectors {
   typedef float Floats __attribute__((vector_size(4 * W)));
@@ -21,13 +40,15 @@ struct Vectors {
 template <int W>
 using Floats = typename Vectors<W>::Floats;
 
+// Read W values.
 template <int W>
 inline Floats<W> load(const float* from) {
-  Floats<W> found;
-  memcpy(&found, from, sizeof found);
-  return found;
+  Floats<W> value;
+  memcpy(&value, from, sizeof value);
+  return value;
 }
 
+// Read W values of bfloat16, the upper halves of floats.
 template <int W>
 inline Floats<W> load(const bfloat* from) {
   typename Vectors<W>::Halves halves;
@@ -35,12 +56,13 @@ inline Floats<W> load(const bfloat* from) {
   return (Floats<W>)(__builtin_convertvector(halves, typename Vectors<W>::Words) << 16);
 }
 
+// Write W values.
 template <int W>
 inline void store(float* to, Floats<W> value) {
   memcpy(to, &value, sizeof value);
 }
 
-// To the nearest, to even; NaN stays NaN.
+// Write W values as bfloat16, rounded to the nearest, a tie to even. NaN stays NaN.
 template <int W>
 inline void store(bfloat* to, Floats<W> value) {
   typedef typename Vectors<W>::Words Words;
@@ -51,121 +73,141 @@ inline void store(bfloat* to, Floats<W> value) {
   memcpy(to, &halves, sizeof halves);
 }
 
+// Return the values whose gate is positive, 0 for the others.
 template <int W>
 inline Floats<W> positive(Floats<W> gate, Floats<W> value) {
   typedef typename Vectors<W>::Words Words;
   return (Floats<W>)((Words)value & (Words)(gate > 0));
 }
 
-// Coefficients of W channels; of one channel W times, where its pixels are taken W at a time.
+// Return the coefficients of W channels, or of one channel W times.
 template <int W>
-inline Floats<W> coefficients(const float* from, bool same) {
-  return same ? Floats<W>{} + from[0] : load<W>(from);
+inline Floats<W> coefficients(const float* from, bool one_channel) {
+  return one_channel ? Floats<W>{} + from[0] : load<W>(from);
 }
 
-// A strip: W channels, or W pixels of one channel, of each of `count` steps.
+// Compute the mean of a strip in each lane, and the sum of squared differences from it.
+//
+// Each chunk has its own mean, and squares around it. Two sets of n and m values with means a and b become one with
+// mean a + (b - a) m / (n + m); its squares grow by (b - a)^2 n m / (n + m).
 template <typename T, int W>
-void strip_moments(const T* x, int64_t count, int64_t stride, Floats<W>* mean, Floats<W>* squares) {
+void strip_moments(Strip strip, const T* x, Floats<W>* mean, Floats<W>* squares) {
+  const int64_t count = strip.steps, stride = strip.stride;
   Floats<W> m{}, q{};
   for (int64_t begin = 0; begin < count; begin += kChunk) {
     const int64_t n = count - begin < kChunk ? count - begin : kChunk;
-    const T* from = x + begin * stride;
+    const T* from = x + strip.first + begin * stride;
     Floats<W> sum[4] = {}, square[4] = {};
     int64_t k = 0;
     for (; k + 4 <= n; k += 4)
       for (int j = 0; j < 4; ++j) sum[j] += load<W>(from + (k + j) * stride);
     for (; k < n; ++k) sum[0] += load<W>(from + k * stride);
-    const Floats<W> own = ((sum[0] + sum[1]) + (sum[2] + sum[3])) / static_cast<float>(n);
+    const Floats<W> chunk_mean = ((sum[0] + sum[1]) + (sum[2] + sum[3])) / static_cast<float>(n);
     for (k = 0; k + 4 <= n; k += 4)
       for (int j = 0; j < 4; ++j) {
-        const Floats<W> d = load<W>(from + (k + j) * stride) - own;
+        const Floats<W> d = load<W>(from + (k + j) * stride) - chunk_mean;
         square[j] += d * d;
       }
     for (; k < n; ++k) {
-      const Floats<W> d = load<W>(from + k * stride) - own;
+      const Floats<W> d = load<W>(from + k * stride) - chunk_mean;
       square[0] += d * d;
     }
     const float share = static_cast<float>(n) / static_cast<float>(begin + n);
-    const Floats<W> step = own - m;
+    const Floats<W> step = chunk_mean - m;
     m += step * share;
     q += ((square[0] + square[1]) + (square[2] + square[3])) + step * step * (share * static_cast<float>(begin));
   }
-  *mean = m, *squares = q;
+  *mean = m;
+  *squares = q;
 }
 
+// Compute y = a(x) + skip, cut off at 0 with relu, of a strip.
 template <typename T, int W>
-void strip_apply(const Affine& a, bool same, bool relu, const T* x, const T* skip, T* y, int64_t count,
-                 int64_t stride) {
-  const Floats<W> mean = coefficients<W>(a.mean, same), scale = coefficients<W>(a.scale, same);
-  const Floats<W> shift = coefficients<W>(a.shift, same);
-  for (int64_t k = 0; k < count; ++k) {
-    Floats<W> value = (load<W>(x + k * stride) - mean) * scale + shift;
-    if (skip) value += load<W>(skip + k * stride);
+void strip_apply(Strip strip, const Affine& a, bool relu, const T* x, const T* skip, T* y) {
+  const Floats<W> mean = coefficients<W>(a.mean, strip.one_channel),
+                  scale = coefficients<W>(a.scale, strip.one_channel);
+  const Floats<W> shift = coefficients<W>(a.shift, strip.one_channel);
+  for (int64_t k = 0; k < strip.steps; ++k) {
+    const int64_t at = strip.first + k * strip.stride;
+    Floats<W> value = (load<W>(x + at) - mean) * scale + shift;
+    if (skip) value += load<W>(skip + at);
     if (relu) value = positive<W>(value, value);
-    store<W>(y + k * stride, value);
+    store<W>(y + at, value);
   }
 }
 
+// Return dy where the mask lets it pass, 0 elsewhere. centred: x - mean.
 template <typename T, int W>
 inline Floats<W> masked(Mask mask, Floats<W> centred, Floats<W> scale, Floats<W> shift, const T* y, Floats<W> dy) {
   if (mask == Mask::kNone) return dy;
   return positive<W>(mask == Mask::kSign ? centred * scale + shift : load<W>(y), dy);
 }
 
+// Compute in each lane of a strip the sums of dy and of dy * (x - mean), where the mask M lets dy pass.
 template <typename T, int W, Mask M>
-void strip_slopes(const Affine& a, bool same, const T* x, const T* y, const T* dy, int64_t count, int64_t stride,
-                  Floats<W>* sums, Floats<W>* products) {
-  const Floats<W> mean = coefficients<W>(a.mean, same), scale = coefficients<W>(a.scale, same);
-  const Floats<W> shift = coefficients<W>(a.shift, same);
+void strip_slopes(Strip strip, const Affine& a, Given<T> given, Floats<W>* sums, Floats<W>* products) {
+  const Floats<W> mean = coefficients<W>(a.mean, strip.one_channel),
+                  scale = coefficients<W>(a.scale, strip.one_channel);
+  const Floats<W> shift = coefficients<W>(a.shift, strip.one_channel);
+  const T *x = given.x + strip.first, *y = given.y + strip.first, *dy = given.dy + strip.first;
+  const int64_t count = strip.steps, stride = strip.stride;
   Floats<W> s{}, p{};
   for (int64_t begin = 0; begin < count; begin += kChunk) {
     const int64_t end = count < begin + kChunk ? count : begin + kChunk;
     Floats<W> sum[2] = {}, product[2] = {};
-    const auto take = [&](int64_t k, int j) {
+    const auto add_step = [&](int64_t k, int j) {
       const Floats<W> centred = load<W>(x + k * stride) - mean;
       const Floats<W> g = masked<T, W>(M, centred, scale, shift, y + k * stride, load<W>(dy + k * stride));
       sum[j] += g;
       product[j] += g * centred;
     };
     int64_t k = begin;
-    for (; k + 2 <= end; k += 2) take(k, 0), take(k + 1, 1);
-    if (k < end) take(k, 0);
+    for (; k + 2 <= end; k += 2) {
+      add_step(k, 0);
+      add_step(k + 1, 1);
+    }
+    if (k < end) add_step(k, 0);
     s += sum[0] + sum[1];
     p += product[0] + product[1];
   }
-  *sums = s, *products = p;
+  *sums = s;
+  *products = p;
 }
 
+// Compute dx by b and dskip of a strip.
 template <typename T, int W, Mask M>
-void strip_gradient(const Affine& a, const Slope& b, bool same, const T* x, const T* y, const T* dy, T* dx, T* dskip,
-                    int64_t count, int64_t stride) {
-  const Floats<W> mean = coefficients<W>(a.mean, same), scale = coefficients<W>(a.scale, same);
-  const Floats<W> shift = coefficients<W>(a.shift, same), of_dy = coefficients<W>(b.of_dy, same);
-  const Floats<W> of_x = coefficients<W>(b.of_x, same), constant = coefficients<W>(b.constant, same);
-  for (int64_t k = 0; k < count; ++k) {
-    const Floats<W> centred = load<W>(x + k * stride) - mean;
-    const Floats<W> g = masked<T, W>(M, centred, scale, shift, y + k * stride, load<W>(dy + k * stride));
-    if (dx) store<W>(dx + k * stride, g * of_dy + (centred * of_x + constant));
-    if (dskip) store<W>(dskip + k * stride, g);
+void strip_gradient(Strip strip, const Affine& a, const Slope& b, Given<T> given, T* dx, T* dskip) {
+  const bool one = strip.one_channel;
+  const Floats<W> mean = coefficients<W>(a.mean, one), scale = coefficients<W>(a.scale, one);
+  const Floats<W> shift = coefficients<W>(a.shift, one), of_dy = coefficients<W>(b.of_dy, one);
+  const Floats<W> of_x = coefficients<W>(b.of_x, one), constant = coefficients<W>(b.constant, one);
+  for (int64_t k = 0; k < strip.steps; ++k) {
+    const int64_t at = strip.first + k * strip.stride;
+    const Floats<W> centred = load<W>(given.x + at) - mean;
+    const Floats<W> g = masked<T, W>(M, centred, scale, shift, given.y + at, load<W>(given.dy + at));
+    if (dx) store<W>(dx + at, g * of_dy + (centred * of_x + constant));
+    if (dskip) store<W>(dskip + at, g);
   }
 }
 
-// f(width, whether one channel fills it, first pixel, steps, stride): the strips of a row.
+// Call f(width, strip) for the strips of a row; width: std::integral_constant.
 template <typename F>
 inline void strips(const Row& row, F f) {
+  const int64_t whole = row.pixels / 16;
   switch (row.lanes) {
     case 1:
-      f(std::integral_constant<int, 16>(), true, 0, row.pixels / 16, 16);
-      return f(std::integral_constant<int, 1>(), true, row.pixels / 16 * 16, row.pixels % 16, 1);
+      f(std::integral_constant<int, 16>(), Strip{true, 0, whole, 16});
+      return f(std::integral_constant<int, 1>(), Strip{true, whole * 16, row.pixels % 16, 1});
     case 8:
-      return f(std::integral_constant<int, 8>(), false, 0, row.pixels, row.stride);
+      return f(std::integral_constant<int, 8>(), Strip{false, 0, row.pixels, row.stride});
     case 16:
-      return f(std::integral_constant<int, 16>(), false, 0, row.pixels, row.stride);
+      return f(std::integral_constant<int, 16>(), Strip{false, 0, row.pixels, row.stride});
     default:
-      return f(std::integral_constant<int, 32>(), false, 0, row.pixels, row.stride);
+      return f(std::integral_constant<int, 32>(), Strip{false, 0, row.pixels, row.stride});
   }
 }
 
+// Call f with the mask as a constant.
 template <typename F>
 inline void with_mask(Mask mask, F f) {
   switch (mask) {
@@ -178,57 +220,64 @@ inline void with_mask(Mask mask, F f) {
   }
 }
 
+// Kernels<T>::moments.
 template <typename T>
 void moments(const Row& row, const T* x, float* mean, float* squares) {
   float count = 0;
-  strips(row, [&](auto width, bool same, int64_t first, int64_t steps, int64_t stride) {
+  strips(row, [&](auto width, Strip strip) {
     constexpr int W = width;
-    if (!steps) return;
+    if (!strip.steps) return;
     Floats<W> m, q;
-    strip_moments<T, W>(x + first, steps, stride, &m, &q);
-    if (!same) return store<W>(mean, m), store<W>(squares, q);
+    strip_moments<T, W>(strip, x, &m, &q);
+    if (!strip.one_channel) {
+      store<W>(mean, m);
+      store<W>(squares, q);
+      return;
+    }
     for (int j = 0; j < W; ++j) {  // W parts of one channel become one
-      const float share = steps / (count + steps), step = m[j] - (count ? *mean : 0);
+      const float share = strip.steps / (count + strip.steps), step = m[j] - (count ? *mean : 0);
       *squares = (count ? *squares : 0) + q[j] + step * step * (share * count);
       *mean = (count ? *mean : 0) + step * share;
-      count += steps;
+      count += strip.steps;
     }
   });
 }
 
+// Kernels<T>::apply.
 template <typename T>
 void apply(const Row& row, const Affine& a, bool relu, const T* x, const T* skip, T* y) {
-  strips(row, [&](auto width, bool same, int64_t first, int64_t steps, int64_t stride) {
-    const T* other = skip ? skip + first : nullptr;
-    strip_apply<T, width>(a, same, relu, x + first, other, y + first, steps, stride);
-  });
+  strips(row, [&](auto width, Strip strip) { strip_apply<T, width>(strip, a, relu, x, skip, y); });
 }
 
+// Kernels<T>::slopes.
 template <typename T>
-void slopes(const Row& row, const Affine& a, Mask mask, const T* x, const T* y, const T* dy, float* sums,
-            float* products) {
+void slopes(const Row& row, const Affine& a, Mask mask, const Given<T>& given, float* sums, float* products) {
   if (row.lanes == 1) *sums = *products = 0;
+  const Given<T> readable = {given.x, given.y ? given.y : given.x, given.dy};
   with_mask(mask, [&](auto kind) {
-    strips(row, [&](auto width, bool same, int64_t first, int64_t steps, int64_t stride) {
+    strips(row, [&](auto width, Strip strip) {
       constexpr int W = width;
       Floats<W> s, p;
-      const T* out = y ? y + first : x;
-      strip_slopes<T, W, kind>(a, same, x + first, out, dy + first, steps, stride, &s, &p);
-      if (!same) return store<W>(sums, s), store<W>(products, p);
-      for (int j = 0; j < W; ++j) *sums += s[j], *products += p[j];
+      strip_slopes<T, W, kind>(strip, a, readable, &s, &p);
+      if (!strip.one_channel) {
+        store<W>(sums, s);
+        store<W>(products, p);
+        return;
+      }
+      for (int j = 0; j < W; ++j) {
+        *sums += s[j];
+        *products += p[j];
+      }
     });
   });
 }
 
+// Kernels<T>::gradient.
 template <typename T>
-void gradient(const Row& row, const Affine& a, Mask mask, const Slope& b, const T* x, const T* y, const T* dy, T* dx,
-              T* dskip) {
+void gradient(const Row& row, const Affine& a, Mask mask, const Slope& b, const Given<T>& given, T* dx, T* dskip) {
+  const Given<T> readable = {given.x, given.y ? given.y : given.x, given.dy};
   with_mask(mask, [&](auto kind) {
-    strips(row, [&](auto width, bool same, int64_t first, int64_t steps, int64_t stride) {
-      const T* out = y ? y + first : x;
-      T *to = dx ? dx + first : nullptr, *other = dskip ? dskip + first : nullptr;
-      strip_gradient<T, width, kind>(a, b, same, x + first, out, dy + first, to, other, steps, stride);
-    });
+    strips(row, [&](auto width, Strip strip) { strip_gradient<T, width, kind>(strip, a, b, readable, dx, dskip); });
   });
 }
 

@@ -1,5 +1,5 @@
-// What mxnet/ndarray.h and we need of oneDNN's classes. They are declared here and not taken from oneDNN's own header,
-// for that defines them inline by calls of C functions that libmxnet.so keeps to itself; the methods it does export.
+// The part of oneDNN's classes that mxnet/ndarray.h and we need. oneDNN's own header defines them inline, by calls of C
+// functions that libmxnet.so does not export. It does export the methods, which are declared here.
 
 #pragma once
 
@@ -11,6 +11,7 @@ struct dnnl_memory;
 
 namespace dnnl {
 
+// The same names and layout as in oneDNN.
 struct memory {
   struct desc {
     dnnl_memory_desc_t data;
@@ -19,7 +20,7 @@ struct memory {
   void* get_data_handle() const;
 
  private:
-  std::shared_ptr<dnnl_memory> held_;
+  std::shared_ptr<dnnl_memory> memory_;
 };
 
 }  // namespace dnnl

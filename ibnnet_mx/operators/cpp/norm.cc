@@ -1,9 +1,9 @@
-// ibnnet_norm: a norm in training mode, with what mostly follows it: y = relu(norm(x) + skip), in two
-// passes over memory.
+// ibnnet_norm: a norm in training mode, with the sum and the ReLU that mostly follow it: y = relu(norm(x) + skip), in
+// two passes over memory.
 //
-// Channels from `begin` to `end` are normalised picture by picture in `groups` groups, the others over `parts` parts of
-// the batch, whose pictures lie batch / parts apart. The backward pass moves the running statistics, as BatchNorm's
-// does. It reads and writes the layout that its input has.
+// Channels from `begin` to `end` are normalised picture by picture in `groups` groups. The others are normalised over
+// `parts` parts of the batch, whose pictures lie batch / parts apart. The backward pass moves the running statistics,
+// as BatchNorm's does. The operator reads and writes the layout that its input has.
 
 #include "groups.h"
 #include "nodes.h"
@@ -11,176 +11,203 @@
 namespace ibnnet {
 namespace {
 
+enum Output { kY, kMeanOut, kInverseOut, kOutputs };
+
+// Return an (N, C) vector of zeros for the pictures and channels of a grid.
+std::vector<float> of_channels(const Grid& grid) { return std::vector<float>(grid.pictures * grid.channels); }
+
+// Compute y, and the coefficients that lead to it.
 template <typename T>
-void forward_of(const Settings& s, const Source& x, const Source* skip, const float* gamma, const float* beta, T* y,
-                float* mean, float* inverse) {
+Coefficients forward_of(const Settings& s, const Source& x, const Source* skip, Learned learned, T* y) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
-  const int64_t C = grid.channels, rows = grid.pictures * grid.blocks, all = grid.pictures * C;
   const T* from = static_cast<const T*>(x.data);
   const T* other = skip ? static_cast<const T*>(skip->data) : nullptr;
-  Coefficients k = {C, std::vector<float>(all), std::vector<float>(all), std::vector<float>(all),
-                    std::vector<float>(all)};
-  std::vector<float> squares(all);
-#pragma omp parallel for
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes;
-    with.moments(grid.row, from + grid.at(n, b), &k.mean[at], &squares[at]);
-  }
-  finish(s, grid, gamma, beta, &squares, &k);
-  if (y)  // where it is computed anew, its statistics may be all that is wanted
-#pragma omp parallel for
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-      with.apply(grid.row, k.affine(at), s.relu, from + o, other ? other + o : nullptr, y + o);
-    }
-  std::copy(k.mean.begin(), k.mean.end(), mean);
-  std::copy(k.inverse.begin(), k.inverse.end(), inverse);
+  Coefficients k = {of_channels(grid), of_channels(grid), of_channels(grid), of_channels(grid)};
+  std::vector<float> squares = of_channels(grid);
+  each_row(grid, [&](int64_t i, int64_t offset) { with.moments(grid.row, from + offset, &k.mean[i], &squares[i]); });
+  finish(s, grid, learned, squares, &k);
+  if (!y) return k;  // a graph that computes y anew may want the statistics alone
+  each_row(grid, [&](int64_t i, int64_t offset) {
+    with.apply(grid.row, k.affine(i), s.relu, from + offset, other ? other + offset : nullptr, y + offset);
+  });
+  return k;
 }
 
+// The forward pass.
 void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
              const Arrays& out) {
   const Settings s = settings(attrs);
-  const Places at(settings(attrs));
+  const Places at(s);
+  const Learned learned = {values(in[1]), values(in[2])};
   const Source x(in[0]);
-  const std::unique_ptr<Source> skip(at.skip < 0 ? nullptr : new Source(in[at.skip], x));
-  Target y(out[0], request[0], x);
-  if (in[0].dtype() == mshadow::kBfloat16)
-    forward_of<bfloat>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<bfloat*>(y.data), values(out[1]),
-                       values(out[2]));
-  else
-    forward_of<float>(s, x, skip.get(), values(in[1]), values(in[2]), static_cast<float*>(y.data), values(out[1]),
-                      values(out[2]));
+  const std::unique_ptr<Source> skip(s.skip ? new Source(in[at.skip], x) : nullptr);
+  Target y(out[kY], request[kY], x);
+  const Coefficients k = in[0].dtype() == mshadow::kBfloat16
+                             ? forward_of<bfloat>(s, x, skip.get(), learned, static_cast<bfloat*>(y.data))
+                             : forward_of<float>(s, x, skip.get(), learned, static_cast<float*>(y.data));
+  std::copy(k.mean.begin(), k.mean.end(), values(out[kMeanOut]));
+  std::copy(k.inverse.begin(), k.inverse.end(), values(out[kInverseOut]));
   y.commit();
   done();
 }
 
+// Compute the sums of dy, and the gradients of x and skip. y: nullptr unless the mask is its sign.
 template <typename T>
 void backward_of(const Settings& s, const Source& dy, const Source& x, const Source* y, const float* gamma,
                  const Coefficients& k, Gradients* g) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
-  const int64_t C = grid.channels, rows = grid.pictures * grid.blocks, all = grid.pictures * C;
   const Mask mask = !s.relu ? Mask::kNone : y ? Mask::kOutput : Mask::kSign;
   const T *px = static_cast<const T*>(x.data), *pdy = static_cast<const T*>(dy.data);
   const T* py = y ? static_cast<const T*>(y->data) : nullptr;
   T *dx = static_cast<T*>(g->x), *dskip = static_cast<T*>(g->skip);
-#pragma omp parallel for
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-    with.slopes(grid.row, k.affine(at), mask, px + o, py ? py + o : nullptr, pdy + o, &g->sums[at], &g->products[at]);
-  }
+  const auto given = [&](int64_t offset) { return Given<T>{px + offset, py ? py + offset : nullptr, pdy + offset}; };
+  each_row(grid, [&](int64_t i, int64_t offset) {
+    with.slopes(grid.row, k.affine(i), mask, given(offset), &g->sums[i], &g->products[i]);
+  });
   if (!dx && !dskip) return;
-  std::vector<float> of_dy(all), of_x(all), constant(all);
-  slopes_of(s, grid, k, *g, gamma, &of_dy, &of_x, &constant);
-#pragma omp parallel for
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t n = i / grid.blocks, b = i % grid.blocks, at = n * C + b * grid.row.lanes, o = grid.at(n, b);
-    with.gradient(grid.row, k.affine(at), mask, {&of_dy[at], &of_x[at], &constant[at]}, px + o, py ? py + o : nullptr,
-                  pdy + o, dx ? dx + o : nullptr, dskip ? dskip + o : nullptr);
-  }
+  Slopes slopes = {of_channels(grid), of_channels(grid), of_channels(grid)};
+  find_slopes(s, grid, k, *g, gamma, &slopes);
+  each_row(grid, [&](int64_t i, int64_t offset) {
+    with.gradient(grid.row, k.affine(i), mask, slopes.slope(i), given(offset), dx ? dx + offset : nullptr,
+                  dskip ? dskip + offset : nullptr);
+  });
 }
 
-// What the backward node is given: dy, x, gamma, beta, mean, inverse, then running_mean and running_var, then y.
-enum { kDy, kX, kGamma, kBeta, kMean, kInverse, kRest };
+// The inputs of the backward node; behind them running_mean and running_var, then y, where there are such.
+enum BackwardInput { kDy, kX, kGamma, kBeta, kMean, kInverse, kRest };
 
-void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
-              const Arrays& out) {
-  const Settings s = settings(attrs);
-  const bool statistics = s.statistics, has_y = s.relu && s.skip;
-  const Source x(in[kX]), dy(in[kDy], x);
-  const std::unique_ptr<Source> y(has_y ? new Source(in[kRest + 2 * statistics], x) : nullptr);
-  const int64_t C = x.grid.channels, all = x.grid.pictures * C;
-  Coefficients k = {C,
-                    {values(in[kMean]), values(in[kMean]) + all},
-                    {values(in[kInverse]), values(in[kInverse]) + all},
-                    std::vector<float>(all),
-                    std::vector<float>(all)};
+// Return the coefficients of the forward pass.
+Coefficients coefficients_of(const Arrays& in, const Grid& grid) {
+  const int64_t C = grid.channels, all = grid.pictures * C;
+  const float *mean = values(in[kMean]), *inverse = values(in[kInverse]);
   const float *gamma = values(in[kGamma]), *beta = values(in[kBeta]);
-  for (int64_t i = 0; i < all; ++i) k.scale[i] = gamma[i % C] * k.inverse[i], k.shift[i] = beta[i % C];
-  Target dx(out[0], request[0], x), dskip(out[s.skip ? 3 : 0], s.skip ? request[3] : mxnet::kNullOp, x);
-  Gradients g = {dx.data, dskip.data, std::vector<float>(all), std::vector<float>(all)};
-  if (in[kX].dtype() == mshadow::kBfloat16)
-    backward_of<bfloat>(s, dy, x, y.get(), gamma, k, &g);
-  else
-    backward_of<float>(s, dy, x, y.get(), gamma, k, &g);
-  dx.commit();
-  dskip.commit();
-  done();
+  Coefficients k = {{mean, mean + all}, {inverse, inverse + all}, of_channels(grid), of_channels(grid)};
+  for (int64_t i = 0; i < all; ++i) {
+    k.scale[i] = gamma[i % C] * k.inverse[i];
+    k.shift[i] = beta[i % C];
+  }
+  return k;
+}
+
+// Write the gradients of gamma and beta.
+void put_learned(const Grid& grid, const Coefficients& k, const Gradients& g, const Requests& request,
+                 const Arrays& out) {
+  const int64_t C = grid.channels;
   std::vector<float> of_gamma(C), of_beta(C);
   for (int64_t c = 0; c < C; ++c) {
-    double a = 0, b = 0;
-    for (int64_t i = c; i < all; i += C) a += static_cast<double>(g.products[i]) * k.inverse[i], b += g.sums[i];
-    of_gamma[c] = a, of_beta[c] = b;
+    double gamma = 0, beta = 0;
+    for (int64_t i = c; i < grid.pictures * C; i += C) {
+      gamma += static_cast<double>(g.products[i]) * k.inverse[i];
+      beta += g.sums[i];
+    }
+    of_gamma[c] = gamma;
+    of_beta[c] = beta;
   }
   put(out[1], request[1], of_gamma);
   put(out[2], request[2], of_beta);
-  if (statistics) move_statistics(s, x.grid, k, values(in[kRest]), values(in[kRest + 1]));
 }
 
+// The backward pass.
+void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
+              const Arrays& out) {
+  const Settings s = settings(attrs);
+  const Source x(in[kX]), dy(in[kDy], x);
+  const std::unique_ptr<Source> y(s.relu && s.skip ? new Source(in[kRest + 2 * s.statistics], x) : nullptr);
+  const Coefficients k = coefficients_of(in, x.grid);
+  Target dx(out[0], request[0], x), dskip(out[s.skip ? 3 : 0], s.skip ? request[3] : mxnet::kNullOp, x);
+  Gradients g = {dx.data, dskip.data, of_channels(x.grid), of_channels(x.grid)};
+  if (in[kX].dtype() == mshadow::kBfloat16)
+    backward_of<bfloat>(s, dy, x, y.get(), values(in[kGamma]), k, &g);
+  else
+    backward_of<float>(s, dy, x, y.get(), values(in[kGamma]), k, &g);
+  dx.commit();
+  dskip.commit();
+  done();
+  put_learned(x.grid, k, g, request, out);
+  if (s.statistics) move_statistics(s, x.grid, k, values(in[kRest]), values(in[kRest + 1]));
+}
+
+// Make the backward node.
 std::vector<nnvm::NodeEntry> gradient(const nnvm::ObjectPtr& node, const std::vector<nnvm::NodeEntry>& from) {
   const Settings s = settings(node->attrs);
   const Places at(s);
   const auto& in = inputs_of(*node);
-  std::vector<nnvm::NodeEntry> wanted = {from[0], in[0], in[1], in[2], {node, 1, 0}, {node, 2, 0}};
-  if (s.statistics) wanted.insert(wanted.end(), {in[at.mean], in[at.var]});
-  if (s.relu && s.skip) wanted.push_back({node, 0, 0});
-  const auto back = mxnet::op::MakeGradNode("_backward_ibnnet_norm", node, wanted, node->attrs.dict);
-  std::vector<nnvm::NodeEntry> found = {back[0], back[1], back[2]};
+  std::vector<nnvm::NodeEntry> inputs = {from[0], in[0], in[1], in[2], {node, kMeanOut, 0}, {node, kInverseOut, 0}};
+  if (s.statistics) inputs.insert(inputs.end(), {in[at.mean], in[at.var]});
+  if (s.relu && s.skip) inputs.push_back({node, kY, 0});
+  const auto back = mxnet::op::MakeGradNode("_backward_ibnnet_norm", node, inputs, node->attrs.dict);
+  std::vector<nnvm::NodeEntry> gradients = {back[0], back[1], back[2]};
   for (int i = 0; i < 2 * s.statistics; ++i)
-    found.push_back({mxnet::op::MakeNode("_NoGradient", "NoGradient", nullptr, nullptr, nullptr), 0, 0});
-  if (s.skip) found.push_back(back[3]);
-  return found;
+    gradients.push_back({mxnet::op::MakeNode("_NoGradient", "NoGradient", nullptr, nullptr, nullptr), 0, 0});
+  if (s.skip) gradients.push_back(back[3]);
+  return gradients;
 }
 
+// Infer all shapes from x.
 bool infer_shape(const nnvm::NodeAttrs& attrs, ShapesOf* in, ShapesOf* out) {
   const Settings s = settings(attrs);
-  const Places at(settings(attrs));
+  const Places at(s);
   const mxnet::TShape x = in->at(0);
   if (!mxnet::shape_is_known(x)) return false;
   CHECK_EQ(x.ndim(), 4) << "ibnnet_norm is for (N, C, H, W)";
   const mxnet::TShape channels(mshadow::Shape1(x[1])), rest(mshadow::Shape1(x[1] - (s.end - s.begin)));
   in->at(1) = in->at(2) = channels;
-  if (at.mean >= 0) in->at(at.mean) = in->at(at.var) = rest;
-  if (at.skip >= 0) in->at(at.skip) = x;
-  out->at(0) = x, out->at(1) = out->at(2) = mxnet::TShape(mshadow::Shape2(x[0], x[1]));
+  if (s.statistics) in->at(at.mean) = in->at(at.var) = rest;
+  if (s.skip) in->at(at.skip) = x;
+  out->at(kY) = x;
+  out->at(kMeanOut) = out->at(kInverseOut) = mxnet::TShape(mshadow::Shape2(x[0], x[1]));
   return true;
 }
 
+// Infer the type of pictures; everything else is float32.
 bool infer_type(const nnvm::NodeAttrs& attrs, KindsOf* in, KindsOf* out) {
-  const int skip = Places(settings(attrs)).skip;
+  const Settings s = settings(attrs);
+  const Places at(s);
+  int type = in->at(0) != -1 ? in->at(0) : out->at(kY);
+  if (type == -1 && s.skip) type = in->at(at.skip);
   for (size_t i = 1; i < in->size(); ++i)
-    if (static_cast<int>(i) != skip) in->at(i) = mshadow::kFloat32;
-  out->at(1) = out->at(2) = mshadow::kFloat32;
-  int type = in->at(0) != -1 ? in->at(0) : out->at(0);
-  if (type == -1 && skip >= 0) type = in->at(skip);
+    if (!s.skip || static_cast<int>(i) != at.skip) in->at(i) = mshadow::kFloat32;
+  out->at(kMeanOut) = out->at(kInverseOut) = mshadow::kFloat32;
   if (type == -1) return false;
   CHECK(type == mshadow::kFloat32 || type == mshadow::kBfloat16) << "ibnnet_norm is for float32 and bfloat16";
-  in->at(0) = out->at(0) = type;
-  if (skip >= 0) in->at(skip) = type;
+  in->at(0) = out->at(kY) = type;
+  if (s.skip) in->at(at.skip) = type;
   return true;
 }
 
+// Return the inputs' names.
 std::vector<std::string> names(const nnvm::NodeAttrs& attrs) {
-  const Places at(settings(attrs));
-  std::vector<std::string> found = {"data", "gamma", "beta"};
-  if (at.mean >= 0) found.insert(found.end(), {"running_mean", "running_var"});
-  if (at.skip >= 0) found.push_back("skip");
-  return found;
+  const Settings s = settings(attrs);
+  std::vector<std::string> inputs = {"data", "gamma", "beta"};
+  if (s.statistics) inputs.insert(inputs.end(), {"running_mean", "running_var"});
+  if (s.skip) inputs.push_back("skip");
+  return inputs;
+}
+
+// Return the number of inputs.
+uint32_t count_inputs(const nnvm::NodeAttrs& attrs) { return Places(settings(attrs)).count; }
+
+// Return the number of the backward node's inputs.
+uint32_t count_backward_inputs(const nnvm::NodeAttrs& attrs) {
+  const Settings s = settings(attrs);
+  return kRest + 2 * s.statistics + (s.relu && s.skip);
+}
+
+// Return the inputs that the backward node writes to: the running statistics.
+std::vector<uint32_t> moved_inputs(const nnvm::NodeAttrs& attrs, uint32_t first) {
+  if (!settings(attrs).statistics) return {};
+  return {first, first + 1};
 }
 
 const nnvm::Op& ibnnet_norm_entry =
-    enter_layer("ibnnet_norm", forward, infer_shape, infer_type, names, gradient)
-        .set_num_inputs(
-            [](const nnvm::NodeAttrs& attrs) { return static_cast<uint32_t>(Places(settings(attrs)).count); })
-        .set_num_outputs(3)
-        .set_attr<nnvm::FMutateInputs>("FMutateInputs",
-                                       [](const nnvm::NodeAttrs& attrs) {
-                                         const Places at(settings(attrs));
-                                         if (at.mean < 0) return std::vector<uint32_t>();
-                                         return std::vector<uint32_t>{static_cast<uint32_t>(at.mean),
-                                                                      static_cast<uint32_t>(at.var)};
-                                       })
+    enter_layer("ibnnet_norm", {forward, infer_shape, infer_type, names, gradient})
+        .set_num_inputs(count_inputs)
+        .set_num_outputs(kOutputs)
+        .set_attr<nnvm::FMutateInputs>(
+            "FMutateInputs",
+            [](const nnvm::NodeAttrs& attrs) { return moved_inputs(attrs, Places(settings(attrs)).mean); })
         .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")
         .add_argument("gamma", "NDArray-or-Symbol", "(C,)")
         .add_argument("beta", "NDArray-or-Symbol", "(C,)")
@@ -190,17 +217,11 @@ const nnvm::Op& ibnnet_norm_entry =
 
 const nnvm::Op& backward_ibnnet_norm_entry =
     enter("_backward_ibnnet_norm", backward)
-        .set_num_inputs([](const nnvm::NodeAttrs& attrs) {
-          const Settings s = settings(attrs);
-          return static_cast<uint32_t>(kRest + 2 * settings(attrs).statistics + (s.relu && s.skip));
-        })
+        .set_num_inputs(count_backward_inputs)
         .set_num_outputs([](const nnvm::NodeAttrs& attrs) { return 3u + settings(attrs).skip; })
         .set_attr<nnvm::TIsBackward>("TIsBackward", true)
         .set_attr<nnvm::FMutateInputs>("FMutateInputs",
-                                       [](const nnvm::NodeAttrs& attrs) {
-                                         if (!settings(attrs).statistics) return std::vector<uint32_t>();
-                                         return std::vector<uint32_t>{kRest, kRest + 1};
-                                       })
+                                       [](const nnvm::NodeAttrs& attrs) { return moved_inputs(attrs, kRest); })
         .set_attr<nnvm::FInplaceOption>("FInplaceOption", [](const nnvm::NodeAttrs& attrs) {
           return std::vector<std::pair<int, int>>{{0, settings(attrs).skip ? 3 : 0}};
         });

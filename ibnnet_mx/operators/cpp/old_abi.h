@@ -1,8 +1,7 @@
-// Talking to libmxnet.so, which GCC 4.8 made. Include it before anything of mxnet.
+// Types to talk to libmxnet.so, which GCC 4.8 made. Include this before any header of mxnet.
 //
 // Two things of the standard library have changed since, beside std::string (for which there is a compiler flag):
-// std::function handed values over to what it calls as they are, now as references; std::unordered_map is 8 bytes
-// larger.
+// std::function passed values to its function as they are, now as references; std::unordered_map is 8 bytes larger.
 
 #pragma once
 
@@ -28,14 +27,14 @@ namespace ibnnet {
 template <typename Signature>
 class OldFunction;
 
-// Laid out as a std::function; of functions and of what std::function can hold.
+// A std::function of GCC 4.8, in its layout.
 template <typename R, typename... Arguments>
 class OldFunction<R(Arguments...)> {
   using Manager = bool (*)(OldFunction*, const OldFunction*, int);
   using Invoker = R (*)(const OldFunction*, Arguments...);
   enum { kTypeInfo, kPointer, kClone, kDestroy };
 
-  void* held_[2] = {nullptr, nullptr};
+  void* target_[2] = {nullptr, nullptr};
   Manager manager_ = nullptr;
   Invoker invoker_ = nullptr;
 
@@ -44,28 +43,30 @@ class OldFunction<R(Arguments...)> {
   OldFunction(std::nullptr_t) {}  // NOLINT
   template <typename F, typename = decltype(std::declval<F&>()(std::declval<Arguments>()...))>
   OldFunction(F f) {  // NOLINT
-    held_[0] = new F(std::move(f));
-    manager_ = [](OldFunction* to, const OldFunction* from, int what) {
-      if (what == kPointer) to->held_[0] = from->held_[0];
-      if (what == kClone) to->held_[0] = new F(*static_cast<F*>(from->held_[0]));
-      if (what == kDestroy) delete static_cast<F*>(to->held_[0]);
+    target_[0] = new F(std::move(f));
+    manager_ = [](OldFunction* to, const OldFunction* from, int operation) {
+      if (operation == kPointer) to->target_[0] = from->target_[0];
+      if (operation == kClone) to->target_[0] = new F(*static_cast<F*>(from->target_[0]));
+      if (operation == kDestroy) delete static_cast<F*>(to->target_[0]);
       return false;
     };
-    invoker_ = [](const OldFunction* self, Arguments... given) -> R {
-      return (*static_cast<F*>(self->held_[0]))(given...);
+    invoker_ = [](const OldFunction* self, Arguments... arguments) -> R {
+      return (*static_cast<F*>(self->target_[0]))(arguments...);
     };
   }
   OldFunction(const OldFunction& other) : manager_(other.manager_), invoker_(other.invoker_) {
     if (manager_) manager_(this, &other, kClone);
   }
   OldFunction& operator=(OldFunction other) {
-    std::swap(held_, other.held_), std::swap(manager_, other.manager_), std::swap(invoker_, other.invoker_);
+    std::swap(target_, other.target_);
+    std::swap(manager_, other.manager_);
+    std::swap(invoker_, other.invoker_);
     return *this;
   }
   ~OldFunction() {
     if (manager_) manager_(this, this, kDestroy);
   }
-  R operator()(Arguments... given) const { return invoker_(this, given...); }
+  R operator()(Arguments... arguments) const { return invoker_(this, arguments...); }
   explicit operator bool() const { return manager_ != nullptr; }
 };
 

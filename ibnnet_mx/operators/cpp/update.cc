@@ -11,31 +11,36 @@
 namespace ibnnet {
 namespace {
 
-constexpr int64_t kPiece = 1 << 15;  // values that a thread takes at a time
+constexpr int64_t kPiece = 1 << 15;  // values that a thread works on at a time
 
+// Return the number of weights.
 int64_t count(const nnvm::NodeAttrs& attrs) { return number(attrs, "num_args", 0) / 3; }
 
-std::vector<float> numbers(const nnvm::NodeAttrs& attrs, const char* key, size_t wanted) {
-  std::vector<float> found;
-  for (const auto& pair : attrs.dict)
-    if (pair.first == key)
-      for (const char* at = pair.second.c_str(); *at;) {
-        char* after = nullptr;
-        const float value = std::strtof(at, &after);
-        if (after != at) found.push_back(value);
-        at = after != at ? after : at + 1;
-      }
-  CHECK_EQ(found.size(), wanted) << "ibnnet_update: " << key << " needs a number for each weight";
-  return found;
+// Return the numbers of an attribute such as "(0.1, 0.1)", which has `count` of them.
+std::vector<float> numbers(const nnvm::NodeAttrs& attrs, const char* key, size_t count) {
+  std::vector<float> list;
+  for (const auto& pair : attrs.dict) {
+    if (pair.first != key) continue;
+    for (const char* at = pair.second.c_str(); *at;) {
+      char* after = nullptr;
+      const float value = std::strtof(at, &after);
+      if (after != at) list.push_back(value);
+      at = after != at ? after : at + 1;
+    }
+  }
+  CHECK_EQ(list.size(), count) << "ibnnet_update: " << key << " needs a number for each weight";
+  return list;
 }
 
+// A part of one weight.
 struct Piece {
-  float *weight, *state;
-  const float *from, *gradient;
+  float *weight, *state;         // written
+  const float *from, *gradient;  // read: the weight before the step, in the plain layout
   float lr, wd;
   int64_t size;
 };
 
+// Update a part of a weight.
 void step(const Piece& piece, float momentum, float rescale, bool nesterov) {
   const Piece p = piece;
 #pragma omp simd
@@ -47,21 +52,22 @@ void step(const Piece& piece, float momentum, float rescale, bool nesterov) {
   }
 }
 
+// Update all weights.
 void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests&,
              const Arrays& out) {
   const size_t n = out.size();
   const std::vector<float> lrs = numbers(attrs, "lrs", n), wds = numbers(attrs, "wds", n);
   const float momentum = number(attrs, "momentum", 0), rescale = number(attrs, "rescale_grad", 1);
   const bool nesterov = number(attrs, "nesterov", 0) != 0;
-  // oneDNN may hold an array in a layout of its own: a weight after an evaluation, a gradient where it computed it.
-  Arrays held;
-  for (const NDArray& array : in) held.push_back(array.IsMKLDNNData() ? array.Reorder2Default() : array);
+  // An array may have one of oneDNN's layouts: a weight after an evaluation, a gradient that oneDNN computed.
+  Arrays plain;
+  for (const NDArray& array : in) plain.push_back(array.IsMKLDNNData() ? array.Reorder2Default() : array);
   std::vector<Piece> pieces;
   for (size_t i = 0; i < n; ++i) {
     for (const NDArray* array : {&out[i], &in[2 * n + i]})
       if (array->IsMKLDNNData()) const_cast<NDArray*>(array)->InvalidateMKLDNNData();
     float *weight = values(out[i]), *state = values(in[2 * n + i]);
-    const float *from = values(held[i]), *gradient = values(held[n + i]), *before = values(held[2 * n + i]);
+    const float *from = values(plain[i]), *gradient = values(plain[n + i]), *before = values(plain[2 * n + i]);
     const int64_t size = out[i].shape().Size();
     if (before != state) std::copy(before, before + size, state);
     for (int64_t k = 0; k < size; k += kPiece)
@@ -71,6 +77,7 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
   for (size_t i = 0; i < pieces.size(); ++i) step(pieces[i], momentum, rescale, nesterov);
 }
 
+// Infer the shapes of the outputs: those of the weights.
 bool infer_shape(const nnvm::NodeAttrs&, ShapesOf* in, ShapesOf* out) {
   const size_t n = out->size();
   CHECK_EQ(in->size(), 3 * n) << "ibnnet_update is for weights, gradients and states, as many of each";
@@ -80,6 +87,7 @@ bool infer_shape(const nnvm::NodeAttrs&, ShapesOf* in, ShapesOf* out) {
   return true;
 }
 
+// Infer the types: float32.
 bool infer_type(const nnvm::NodeAttrs&, KindsOf* in, KindsOf* out) { return only_float32("ibnnet_update", in, out); }
 
 const nnvm::Op& ibnnet_update_entry =

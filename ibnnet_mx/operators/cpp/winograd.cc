@@ -9,17 +9,20 @@ namespace ibnnet {
 namespace {
 
 enum Input { kX, kWeight };
-enum Given { kDy, kOfX, kOfWeight };  // to the backward node
+enum BackwardInput { kDy, kOfX, kOfWeight };
 
+// Return the sizes of a convolution.
 Conv conv_of(const NDArray& x, const NDArray& w) {
   return {x.shape()[0], x.shape()[1], w.shape()[0], x.shape()[2], x.shape()[3]};
 }
 
+// Return the layouts that the kernels take, and the values of arrays.
 Layout pixels(const NDArray& array) { return blocked_layout(array.shape(), winograd()->lanes); }
 Layout weights(const NDArray& array) { return plain_layout(array.shape(), mshadow::kFloat32); }
 const float* read(const Source& from) { return static_cast<const float*>(from.data); }
 float* written(const Target& to) { return static_cast<float*>(to.data); }
 
+// The forward pass.
 void forward(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays& in, const Requests& request,
              const Arrays& out) {
   const Source x(in[kX], pixels(in[kX])), w(in[kWeight], weights(in[kWeight]));
@@ -29,6 +32,7 @@ void forward(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays& in, 
   done();
 }
 
+// The backward pass.
 void backward(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays& in, const Requests& request,
               const Arrays& out) {
   const Source dy(in[kDy], pixels(in[kDy])), x(in[kOfX], pixels(in[kOfX]));
@@ -42,11 +46,13 @@ void backward(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays& in,
   done();
 }
 
+// Make the backward node.
 std::vector<nnvm::NodeEntry> gradient(const nnvm::ObjectPtr& node, const std::vector<nnvm::NodeEntry>& from) {
   const auto& in = inputs_of(*node);
   return mxnet::op::MakeGradNode("_backward_ibnnet_winograd", node, {from[0], in[kX], in[kWeight]}, node->attrs.dict);
 }
 
+// Infer the shape of y from x and w.
 bool infer_shape(const nnvm::NodeAttrs&, ShapesOf* in, ShapesOf* out) {
   const mxnet::TShape x = in->at(kX), w = in->at(kWeight);
   if (!mxnet::shape_is_known(x) || !mxnet::shape_is_known(w)) return false;
@@ -58,14 +64,16 @@ bool infer_shape(const nnvm::NodeAttrs&, ShapesOf* in, ShapesOf* out) {
   return true;
 }
 
+// Infer the types: float32.
 bool infer_type(const nnvm::NodeAttrs&, KindsOf* in, KindsOf* out) { return only_float32("ibnnet_winograd", in, out); }
 
+// Return the inputs' names.
 std::vector<std::string> names(const nnvm::NodeAttrs&) { return {"data", "weight"}; }
 
-// Only where it is fast, so that who looks for it need not know of processors.
+// Register both operators if they are fast on this processor. Python sees by their names whether they are.
 bool enter_both() {
   if (!winograd()) return false;
-  enter_layer("ibnnet_winograd", forward, infer_shape, infer_type, names, gradient)
+  enter_layer("ibnnet_winograd", {forward, infer_shape, infer_type, names, gradient})
       .set_num_inputs(2)
       .set_num_outputs(1)
       .add_argument("data", "NDArray-or-Symbol", "(N, C, H, W)")

@@ -1,6 +1,6 @@
-"""Rows of geometry carried out in C (fast/), a slice of a batch at a time, where build.py has built it.
+"""The Python side of fast/, the C library that decodes JPEGs and computes views, a slice of a batch at a time.
 
-Without it opencv does the same work, and IBNNET_MX_NATIVE=0 makes it do so.
+build.py builds it. Without it, or with IBNNET_MX_NATIVE=0, opencv.py does the same work.
 """
 
 from __future__ import annotations
@@ -32,12 +32,23 @@ PIXELS = np.dtype(
     [('shift', 'f8', (3,)), ('factor', 'f8', (3,)), ('floats', 'i8')]
 )  # (value - shift) * factor, or bytes
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
+
+
+class Task(ctypes.Structure):
+    """All views of a slice of a batch, for fast_render(); fast.h says the same in C."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ('sources', 'rows', 'pixels', 'out', 'why')),
+        *((name, ctypes.c_int32) for name in ('count', 'views', 'width', 'height', 'level', 'unused')),
+    )
+
+
 _FUNCTIONS = {
     'fast_new': (_POINTER, []),
     'fast_free': (None, [_POINTER]),
     'fast_level': (_INT, []),
     'fast_heads': (None, [_POINTER, _INT, _POINTER]),
-    'fast_render': (None, [_POINTER, _POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _INT]),
+    'fast_render': (None, [_POINTER, ctypes.POINTER(Task)]),
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
     'fast_restart': (_POINTER, [ctypes.c_char_p, ctypes.c_int64, _INT, _POINTER, _POINTER]),
     'fast_release': (None, [_POINTER]),
@@ -45,7 +56,7 @@ _FUNCTIONS = {
 
 
 def functions() -> Any:
-    """The C functions, None where they are not built or not wanted."""
+    """Return the C functions, None if they are not built or not wanted."""
     return None if os.environ.get('IBNNET_MX_NATIVE') == '0' else _load(os.fspath(LIBRARY))
 
 
@@ -54,7 +65,7 @@ def _load(path: str) -> Any:
     if not os.path.isfile(path):
         return None
     try:
-        found = ctypes.CDLL(path)
+        library = ctypes.CDLL(path)
     except OSError as error:
         print(
             f'{path} cannot be loaded, build it anew: python -m ibnnet_mx.recordio.fast.build ({error})',
@@ -62,16 +73,16 @@ def _load(path: str) -> Any:
         )
         return None
     for name, (result, arguments) in _FUNCTIONS.items():
-        function = getattr(found, name)
+        function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    return found
+    return library
 
 
 def about() -> str:
-    """Who makes the pictures, for a log; where it is OpenCV, what that costs and how to change it."""
-    found = functions()
-    if found is not None:
-        return f'pictures are decoded in C ({LEVELS[found.fast_level()]})'
+    """Return a log's line about what decodes pictures. If it is OpenCV: what that costs and how to change it."""
+    library = functions()
+    if library is not None:
+        return f'pictures are decoded in C ({LEVELS[library.fast_level()]})'
     if os.environ.get('IBNNET_MX_NATIVE') == '0':
         return 'pictures are decoded by OpenCV, since IBNNET_MX_NATIVE is 0'
     return (
@@ -81,6 +92,7 @@ def about() -> str:
 
 
 def address(array: np.ndarray) -> int:
+    """Return where an array's values begin in memory."""
     return array.ctypes.data
 
 
@@ -89,25 +101,26 @@ def _texts(why: np.ndarray) -> list[str]:
 
 
 def pick(sources: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """A copy of sources[positions]; numpy copies records of fields one field at a time."""
+    """Return a copy of sources[positions]. numpy itself would copy one field at a time, which is slower."""
     words = sources.view(np.uint64).reshape(len(sources), -1)
     return words[positions].view(SOURCE).reshape(-1)
 
 
 def payload(source: np.void) -> bytes:
+    """Return the bytes of a JPEG in memory."""
     return ctypes.string_at(int(source['data']), int(source['length']))
 
 
 def heads(sources: np.ndarray, why: np.ndarray) -> None:
-    """Fills in width, height and kind of SOURCE (n,) that are not BROKEN; why uint8 (n, WHY) says what makes one so."""
+    """Set width, height and kind of SOURCE (n,), except BROKEN ones. why: uint8 (n, WHY); it tells of broken ones."""
     functions().fast_heads(address(sources), len(sources), address(why))
 
 
 class Decoder:
-    """For one thread: libjpeg's state and memory that is used again."""
+    """The state and memory of one thread."""
 
     def __init__(self, level: int = 2) -> None:
-        """level: 0 plain kernels, 1 AVX2, 2 AVX-512, as far as the processor has them; the pictures are the same."""
+        """level: of the kernels, 0 plain, 1 AVX2, 2 AVX-512, if the processor has them. The pictures are the same."""
         self._at, self._level = functions().fast_new(), level
         if not self._at:
             raise MemoryError('no memory for a JPEG decoder')
@@ -120,47 +133,55 @@ class Decoder:
     def render(
         self, sources: np.ndarray, rows: np.ndarray, pixels: np.ndarray, out: np.ndarray | None, why: np.ndarray
     ) -> None:
-        """rows ROW (n, views) of sources (n,) into out (n, views, 3, size, size); why (n, WHY) as heads() left it.
+        """Compute the views rows ROW (n, views) of sources (n,) into out (n, views, 3, height, width).
 
-        pixels: PIXELS. Without `out` what the rows need is decoded, and that is all.
+        pixels: PIXELS. why: (n, WHY), as heads() left it. It tells of sources that are damaged, and of those with a
+        view of another size than `out`, or outside of the picture. Nothing of these sources is written. Without `out`
+        the part of the pictures that the rows need is decoded, and that is all.
         """
-        at = None if out is None else address(out)
         count, views = rows.shape
-        functions().fast_render(
-            self._at, address(sources), count, address(rows), views, address(pixels), at, address(why), self._level
-        )
+        if not rows.size:
+            return
+        last = rows[0, 0]['last']
+        height, width = (int(last['height']), int(last['width'])) if out is None else out.shape[-2:]
+        task = Task(address(sources), address(rows), address(pixels), None, address(why))
+        if out is not None:
+            task.out = address(out)
+        task.count, task.views, task.width, task.height, task.level = count, views, width, height, self._level
+        functions().fast_render(self._at, ctypes.byref(task))
 
     def check(self, source: np.ndarray) -> str:
-        """What is wrong with the JPEG of source SOURCE (1,), all of it decoded; empty where nothing is."""
+        """Decode all of the JPEG of source SOURCE (1,). Return what is wrong with it, '' if nothing is."""
         why = np.zeros((1, WHY), np.uint8)
         functions().fast_check(self._at, address(source), address(why))
         return _texts(why)[0]
 
 
 class Look(NamedTuple):
-    """A JPEG whose header was read: SOURCE (1,), and what is wrong with it; held: its bytes, which it points to."""
+    """A JPEG whose header was read: SOURCE (1,), what is wrong with it, and its bytes, to which the source points."""
 
     source: np.ndarray
     why: str
-    held: np.ndarray
+    data: np.ndarray
 
 
 def look(jpeg: bytes) -> Look:
-    held = np.frombuffer(jpeg, np.uint8)
+    """Read the header of a JPEG."""
+    data = np.frombuffer(jpeg, np.uint8)
     source, why = np.zeros(1, SOURCE), np.zeros((1, WHY), np.uint8)
-    source['data'], source['length'] = address(held), len(held)
+    source['data'], source['length'] = address(data), len(data)
     heads(source, why)
-    return Look(source, failures(why).get(0, ''), held)
+    return Look(source, failures(why).get(0, ''), data)
 
 
 def check(decoder: Decoder, jpeg: bytes) -> tuple[str, int, int]:
-    """What is wrong with a JPEG, all of it decoded, '' where nothing is; its width and height."""
+    """Decode all of a JPEG. Return what is wrong with it, '' if nothing is, its width and its height."""
     seen = look(jpeg)
     (width,), (height,) = seen.source['width'], seen.source['height']
     return seen.why or decoder.check(seen.source), int(width), int(height)
 
 
 def failures(why: np.ndarray) -> dict[int, str]:
-    """The rows of `why` that say something."""
+    """Return {row: text} of the rows of `why` that have a text."""
     bad = np.flatnonzero(why[:, 0])
     return dict(zip(bad.tolist(), _texts(why[bad])))
