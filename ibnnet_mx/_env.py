@@ -40,7 +40,7 @@ def prepare() -> None:
     _lines.extend(lines)
 
 
-def said(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Its text, and the way out where mxnet is missing."""
     return f'{error}: {MXNET}' if getattr(error, 'name', None) == 'mxnet' else str(error)
 
@@ -54,7 +54,7 @@ def terse() -> Iterator[None]:
         name = Path(sys.argv[0]).name if sys.argv else ''  # of `python -m`, which is looking for the module, it is -m
         if name not in ('-m', 'ibnnet') and not name.startswith('ibnnet-'):
             raise
-        print(f'ibnnet_mx: {said(error)}', file=sys.stderr)
+        print(f'ibnnet_mx: {describe_error(error)}', file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -23,7 +23,7 @@ FILES = {
 MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
 
-def find(data_dir, data_type, part):
+def find_records(data_dir, data_type, part):
     """The .rec of a part ('train', 'crop' or 'val'), None where there is none."""
     for pattern in FILES.get((data_type, part), ()):
         found = sorted(Path(data_dir).glob(pattern))
@@ -32,8 +32,8 @@ def find(data_dir, data_type, part):
     return None
 
 
-def required(data_dir, data_type, part):
-    path = find(data_dir, data_type, part)
+def require_records(data_dir, data_type, part):
+    path = find_records(data_dir, data_type, part)
     if path is None:
         source = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
         raise OptionError(
@@ -72,7 +72,7 @@ def check_lists(list_dir, data_dir, data_type):
     """
     compared = []
     for part in ('train', 'crop', 'val'):
-        rec = find(data_dir, data_type, part)
+        rec = find_records(data_dir, data_type, part)
         names = [rec.with_suffix('.lst').name, f'{"val" if part == "val" else "train"}.lst'] if rec else []
         path = next((Path(list_dir) / name for name in names if (Path(list_dir) / name).is_file()), None)
         if path is None:

@@ -141,9 +141,9 @@ class ImageRecordIter(mx.io.DataIter):
     def __init__(self, path_imgrec, data_shape, batch_size, **options):
         super().__init__(batch_size)
         o, size = _options(path_imgrec, options), _side(data_shape)
-        checks.whole('batch_size', batch_size, 1, checks.MOST)
-        checks.whole('num_parts', o['num_parts'], 1)
-        checks.whole('part_index', o['part_index'], 0, o['num_parts'] - 1)
+        checks.check_whole('batch_size', batch_size, 1, checks.MOST)
+        checks.check_whole('num_parts', o['num_parts'], 1)
+        checks.check_whole('part_index', o['part_index'], 0, o['num_parts'] - 1)
         if not o['scale']:
             raise ValueError('scale=0 leaves nothing of the pictures')
         augment, resize = _augment(o), o['resize'] if o['resize'] > 0 else None

@@ -63,7 +63,7 @@ class Evaluation:
 
     def __init__(self, reader, path):
         records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
-        self.names = records.classes if isinstance(records, FolderRecords) else lists.synset(Path(path).parent)
+        self.names = records.classes if isinstance(records, FolderRecords) else lists.read_synset(Path(path).parent)
         self._order = None
         self.classes = count_classes(self, self, self.names)
         self.count, self.steps = reader.count, reader.steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ibnnet_mx.data.files import FILES, find, required
+from ibnnet_mx.data.files import FILES, find_records, require_records
 from ibnnet_mx.data.iterator import Evaluation, Iterator
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recipe import AUGMENT, aug_at
@@ -25,8 +25,8 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
     pixels = (source.mean, source.std)
     train = {}
     for level in sorted({aug_at(recipe, epoch) for epoch in range(recipe.epochs)}, key=str):
-        path = find(data_dir, recipe.data_type, 'crop') if level == 1 else None
-        path = path or required(data_dir, recipe.data_type, 'train')
+        path = find_records(data_dir, recipe.data_type, 'crop') if level == 1 else None
+        path = path or require_records(data_dir, recipe.data_type, 'train')
         reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, options)
         train[level] = reader
         held = len(reader.records)
@@ -37,7 +37,7 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
 
 def val_iter(data_dir, data_type, batch_size, source, options):
     """The Iterator over the validation records of data_dir; all of them, whatever options.limit says."""
-    path = required(data_dir, data_type, 'val')
+    path = require_records(data_dir, data_type, 'val')
     reader = Reader(path, source.size, batch_size, None, (source.mean, source.std), options._replace(limit=None))
     return Iterator({None: reader}, lambda epoch: None)
 
@@ -48,15 +48,15 @@ def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None
     raw: it is read by raw() alone, in uint8, to be changed before normalised() makes of it what a network is fed.
 
     source: Input, its size that of the crop. batch_size: rows of a batch, the crops of a picture in one. resize, crops:
-    as in view.choose. ValueError names the option, or the folder and what was looked for, RecordError the picture.
+    as in view.choose_view. ValueError names the option, or the folder and what was looked for, RecordError the picture.
     """
     if batch_size < 1:
         raise OptionError('batch_size', batch_size, 'must be at least 1')
     options, small = (options or Options())._replace(limit=None), source.size <= view.SMALL
     kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
-    found = (find(path, kind, 'val') for kind in kinds if Path(path).is_dir())
+    found = (find_records(path, kind, 'val') for kind in kinds if Path(path).is_dir())
     path = next((rec for rec in found if rec), path)
-    chosen = view.choose(source.size, resize, crops, not Path(path).is_dir())
+    chosen = view.choose_view(source.size, resize, crops, not Path(path).is_dir())
     pixels, pictures = None if raw else (source.mean, source.std), -(-batch_size // crops)
     try:
         reader = Reader(path, source.size, pictures, None, pixels, options, chosen)

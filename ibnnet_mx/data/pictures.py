@@ -23,7 +23,7 @@ class Input(NamedTuple):
     std: tuple
 
 
-def normalised(pictures, source):
+def normalise(pictures, source):
     """NDArray float32 (n, 3, S, S), as a network of source (Input) is fed, of RGB pictures uint8 (n, S, S, 3)."""
     table = opencv.pixel_table(source.mean, source.std)
     planes = np.empty((len(pictures), 3, *pictures.shape[1:3]), np.float32)
@@ -34,7 +34,7 @@ def normalised(pictures, source):
 
 def load_image(path, source, crop='center'):
     """float32 (3, size, size) of a picture file, as the network of source (Input) is fed; of load_crop()."""
-    return normalised(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
+    return normalise(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
 
 
 def load_crop(path, size, crop='center'):

@@ -50,7 +50,7 @@ class Finding(NamedTuple):
             yield f'      -> {self.way_out}'
 
 
-def environment() -> Iterator[Finding]:
+def find_environment() -> Iterator[Finding]:
     for line in _env.report():
         missing = 'mxnet missing' in line
         lost = line.startswith('CUDA libraries: not found')
@@ -64,7 +64,7 @@ def environment() -> Iterator[Finding]:
     yield Finding(*kinds[_env.bfloat16()])
 
 
-def mxnet() -> Iterator[Finding]:
+def find_mxnet() -> Iterator[Finding]:
     """mxnet in a process of its own, which it may end or keep for ever."""
     words = [sys.executable, '-c', PROBE]
     try:
@@ -96,7 +96,7 @@ def mxnet() -> Iterator[Finding]:
     yield Finding(f'GPUs that mxnet sees: {found["gpus"]}' if found['cuda'] else 'GPUs: this mxnet is for the CPU')
 
 
-def reading() -> Iterator[Finding]:
+def find_readers() -> Iterator[Finding]:
     about = native.about()
     yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.fast.build (it needs gcc)')
     for name, (what, way_out) in PACKAGES.items():
@@ -104,7 +104,7 @@ def reading() -> Iterator[Finding]:
         yield Finding(f'{name}: {"there" if there else f"missing, no {what}"}', '' if there else way_out)
 
 
-def room(folder: str) -> Iterator[Finding]:
+def find_room(folder: str) -> Iterator[Finding]:
     """Disk and memory."""
     try:
         place = next(path for path in (Path(folder).resolve(), *Path(folder).resolve().parents) if path.is_dir())
@@ -122,7 +122,7 @@ def room(folder: str) -> Iterator[Finding]:
     yield Finding(f'{available:.1f} GB of memory available', way_out)
 
 
-def cluster() -> Iterator[Finding]:
+def find_cluster() -> Iterator[Finding]:
     """The job that the DMLC_ variables name."""
     if not any(name.startswith('DMLC_') for name in os.environ):
         yield Finding('several machines: no DMLC_ variable is set, so this is a run of one')
@@ -138,5 +138,5 @@ def cluster() -> Iterator[Finding]:
 
 
 def findings(folder: str) -> Iterator[Finding]:
-    for part in (environment, mxnet, reading, lambda: room(folder), cluster):
+    for part in (find_environment, find_mxnet, find_readers, lambda: find_room(folder), find_cluster):
         yield from part()

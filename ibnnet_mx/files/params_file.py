@@ -53,7 +53,7 @@ class _Bytes:
         return np.frombuffer(self.take(size * TYPES[kind].itemsize), TYPES[kind]).reshape(shape)
 
 
-def read(path):
+def read_params(path):
     """Return {name: array} of a .params file, old encodings included. Raises ValueError, which names the file."""
     try:
         return parse(path, Path(path).read_bytes())
@@ -83,7 +83,7 @@ def _count(data):
     return count
 
 
-def encode(arrays):
+def encode_params(arrays):
     """{name: array} -> the bytes of a .params file that mx.nd.load reads."""
     parts = [struct.pack('<QQQ', LIST, 0, len(arrays))]
     for array in arrays.values():

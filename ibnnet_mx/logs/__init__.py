@@ -3,7 +3,7 @@
 The lines are those of mxnet's 2016 training logs, so that old and new runs stand in one picture.
 """
 
-from ibnnet_mx.logs.curves import Run, read, stem
+from ibnnet_mx.logs.curves import Run, read_log, stem_of
 from ibnnet_mx.logs.lines import BATCH, RATE, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
 from ibnnet_mx.logs.reporter import Reporter
 
@@ -17,6 +17,6 @@ __all__ = [
     'VALIDATION_TIME',
     'Reporter',
     'Run',
-    'read',
-    'stem',
+    'read_log',
+    'stem_of',
 ]

@@ -88,12 +88,12 @@ class _Reader:
         return run
 
 
-def stem(path: str | Path) -> str:
+def stem_of(path: str | Path) -> str:
     """resnet-50 of a/resnet-50.log.gz"""
     return re.sub(r'(\.[^.]*)?(\.gz)?$', '', Path(path).name) or Path(path).name
 
 
-def read(path: str | Path) -> Run:
+def read_log(path: str | Path) -> Run:
     """The run in a log of this project or of 2016, plain or gzip; ValueError: missing, damaged, or without epochs."""
     path, reader = Path(path), _Reader()
     try:
@@ -106,4 +106,4 @@ def read(path: str | Path) -> Run:
         raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error
     if not any(seen.windows or seen.said[TRAIN] or seen.said[VALIDATION] for seen in reader.epochs.values()):
         raise ValueError(f'{path} is no training log: no line has Epoch[0] Train-... or Epoch[0] Validation-...')
-    return reader.run(stem(path))
+    return reader.run(stem_of(path))

@@ -73,7 +73,7 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return dict(sums, **{'cross-entropy': float(nats.sum())})
 
 
-def names(classes: int) -> list[str]:
+def score_names(classes: int) -> list[str]:
     """Of the scores of a network with so many classes."""
     return list(scores(np.zeros((0, classes)), np.zeros(0)))
 
@@ -84,7 +84,7 @@ def predictions(logits: np.ndarray) -> np.ndarray:
 
 
 @np.errstate(invalid='ignore')
-def over_crops(logits: np.ndarray, crops: int) -> np.ndarray:
+def average_crops(logits: np.ndarray, crops: int) -> np.ndarray:
     """(n x crops, classes) -> (n, classes): logarithm of the mean over the crops of the softmax, arXiv:1512.03385."""
     if crops == 1:
         return logits
@@ -149,7 +149,7 @@ def evaluate(
     """
     for data, label, real in batches:
         if real:
-            outputs = over_crops(predict(data), crops)[:real]
+            outputs = average_crops(predict(data), crops)[:real]
             labels = label if isinstance(label, np.ndarray) else label.asnumpy()
             tally.add(outputs, labels[:real].astype(np.int64))
         if between is not None:

@@ -28,7 +28,7 @@ class Names(NamedTuple):
     network: Sequence[str] = ()
 
 
-def limit(count: int, classes: int) -> float:
+def knows_from(count: int, classes: int) -> float:
     """The fraction right of `count` pictures from which a network knows something.
 
     Chance, five points, and two standard deviations of what chance gives.
@@ -43,7 +43,7 @@ def near_chance(result: Result) -> bool:
     Of a few, a good network may have none right, or no more than chance and its spread allow; twice chance is not near.
     """
     chance = 1 / result.classes
-    most = min(limit(result.count, result.classes), max(2 * chance, chance + 0.05))
+    most = min(knows_from(result.count, result.classes), max(2 * chance, chance + 0.05))
     return result.count >= FEW and result.top1 <= most
 
 
@@ -59,8 +59,8 @@ def diagnose(result: Result, held: int, names: Names, measure: Measure | None = 
         found = [f'the logits of {100 * broken:.0f} % of the pictures hold NaN: the weights are damaged or diverged']
     else:
         same = held == result.classes  # else some order of few classes fits among many
-        order = by_names(names) or shifted(result) or (reordered(result, names) if same else '')
-        found = [order, class_count(result, held), by_pixels(measure, now, result.classes) if measure else '']
+        order = find_moved_names(names) or find_shift(result) or (find_order(result, names) if same else '')
+        found = [order, class_count(result, held), find_pixels(measure, now, result.classes) if measure else '']
     percent = f'top-1 of {100 * result.top1:.2f} % is near chance ({100 / result.classes:.2g} %)'
     return [f'{percent}: {line}' for line in found if line] or [f'{percent}: {unexplained(result, names)}']
 
@@ -105,7 +105,7 @@ def _key(name: str) -> str:
     return found.group() if found else name.strip().lower()
 
 
-def order(names: Names) -> list[int] | None:
+def match_names(names: Names) -> list[int] | None:
     """The network's class of each label of the data, by their names; None where a name is unknown, or there twice."""
     places = {_key(name): number for number, name in enumerate(names.network)}
     found = [places[_key(name)] for name in names.data if _key(name) in places]
@@ -113,11 +113,11 @@ def order(names: Names) -> list[int] | None:
     return found if found and whole else None
 
 
-def matching(names: Names) -> str:
+def describe_matching(names: Names) -> str:
     """What to tell of how the labels are had: '' where they are the network's classes as they are, or names lack."""
     if not (names.data and names.network) or list(names.data) == list(names.network):
         return ''
-    found, known = order(names), {_key(name) for name in names.network}
+    found, known = match_names(names), {_key(name) for name in names.network}
     if found is None:
         strange = [name for name in names.data if _key(name) not in known]
         told = (
@@ -134,7 +134,7 @@ def matching(names: Names) -> str:
     )
 
 
-def by_names(names: Names) -> str:
+def find_moved_names(names: Names) -> str:
     """Whether most classes of the data are, by their names, other classes of the network."""
     places = {_key(name): number for number, name in enumerate(names.network)}
     pairs = [(label, places[_key(name)]) for label, name in enumerate(names.data) if _key(name) in places]
@@ -149,7 +149,7 @@ def by_names(names: Names) -> str:
     )
 
 
-def shifted(result: Result) -> str:
+def find_shift(result: Result) -> str:
     """Whether the network's classes are the labels and one, or less one."""
     way_out = {
         1: 'the network has a class 0 of its own (background): leave its output 0 out, or pack labels from 1 on',
@@ -157,7 +157,7 @@ def shifted(result: Result) -> str:
     }
     for step, text in way_out.items():
         share = float(((result.predicted == result.labels + step) & (result.predicted >= 0)).mean())
-        if share > max(limit(result.count, result.classes), 3 * result.top1):
+        if share > max(knows_from(result.count, result.classes), 3 * result.top1):
             return f'the class is the label {"+" if step > 0 else "-"} 1 in {100 * share:.0f} % of the pictures: {text}'
     return ''
 
@@ -181,7 +181,7 @@ def assignment(labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[
     return found
 
 
-def reordered(result: Result, names: Names) -> str:
+def find_order(result: Result, names: Names) -> str:
     """Whether the labels are the network's classes in another order.
 
     Half of the pictures find the order and the others test it: with few pictures a class, some order fits anything.
@@ -196,7 +196,7 @@ def reordered(result: Result, names: Names) -> str:
     # one label to one class explains 1/kinds of the pictures, also where the network names the same class everywhere
     kinds = len(np.unique(labels))
     chance = min(kinds, result.classes) if kinds > 1 else result.classes
-    if share <= max(limit(max(len(tested), 1), chance), 3 * result.top1):
+    if share <= max(knows_from(max(len(tested), 1), chance), 3 * result.top1):
         return ''
     held = np.bincount(labels)
     n, label, named = max(
@@ -227,12 +227,12 @@ def unexplained(result: Result, names: Names) -> str:
     )
 
 
-def by_pixels(measure: Measure, now: str, classes: int) -> str:
+def find_pixels(measure: Measure, now: str, classes: int) -> str:
     """Whether the network is far better on pixels of another convention."""
     right, count = measure(now, False)
     others = [(measure(*other)[0], other) for other in CONVENTIONS if other != (now, False)]
     best, (name, swapped) = max(others, key=lambda pair: pair[0])
-    if best <= max(limit(count, classes) * count, 2 * right):
+    if best <= max(knows_from(count, classes) * count, 2 * right):
         return ''
     ways = [f'use `pixels` {name}'] if name != now else []
     if swapped:

@@ -10,7 +10,7 @@ import numpy as np
 from ibnnet_mx.files import atomic
 from ibnnet_mx.recordio.framing import FRAME, HEAD, HEADER, Frames, Item, RecordError, encode
 
-__all__ = ['Item', 'RecordError', 'RecordFile', 'encode', 'read_index', 'scan', 'write_index']
+__all__ = ['Item', 'RecordError', 'RecordFile', 'encode', 'read_index', 'scan_records', 'write_index']
 
 
 def _scan(frames: Frames) -> np.ndarray:
@@ -21,7 +21,7 @@ def _scan(frames: Frames) -> np.ndarray:
     return np.array(offsets, np.int64)
 
 
-def scan(path: Any) -> tuple[np.ndarray, np.ndarray]:
+def scan_records(path: Any) -> tuple[np.ndarray, np.ndarray]:
     """Offsets and ids, int64 (n,), of all records in a file that needs no index. RecordError where one is damaged."""
     with RecordFile(path, index_path='') as records:
         return records.offsets, records.ids

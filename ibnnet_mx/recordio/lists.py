@@ -16,7 +16,7 @@ def write_text(path: str, lines: Iterable[str]) -> None:
     atomic.write_file(path, (f'{line}\n'.encode('utf-8', 'surrogateescape') for line in lines))
 
 
-def line(record_id: int, sample: Sample) -> str:
+def list_line(record_id: int, sample: Sample) -> str:
     labels = [f'{label:g}' if label == int(label) and abs(label) < 1e6 else repr(label) for label in sample.labels]
     return '\t'.join([str(record_id), *labels, sample.name])
 
@@ -46,7 +46,7 @@ def read_list(path: str) -> list[Sample]:
     return samples
 
 
-def synset(folder: Any) -> list[str]:
+def read_synset(folder: Any) -> list[str]:
     """The class names beside records, lines of synset.txt, what is no UTF-8 replaced; [] without one."""
     path = os.path.join(os.fspath(folder), 'synset.txt')
     if not os.path.isfile(path):
@@ -85,7 +85,7 @@ def class_names(folder: str, samples: list[Sample]) -> list[str]:
     return [f'class {number}' for number in range(count)] if count <= len(samples) * 10 else []
 
 
-def from_lists(train: str, val: str | None, root: str | None) -> Source:
+def read_lists(train: str, val: str | None, root: str | None) -> Source:
     """The pictures of one list or two, below `root` (unset: the lists' folder). Labels stay as they are."""
     folder = os.path.dirname(train) or '.'
     sides = [read_list(train), read_list(val) if val else []]

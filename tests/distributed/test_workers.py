@@ -12,7 +12,7 @@ from ibnnet_mx import recipe
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.distributed.workers import Buckets
-from ibnnet_mx.training import agreement, saver
+from ibnnet_mx.training import agreement, saver, trainer
 from tests.threads import together
 from tests.tiny_runs import PLAN, Cut, Feed, arrays, batches, equal, make, values
 

@@ -80,7 +80,7 @@ def test_small_pictures_are_seen_whole(shape):
     from ibnnet_mx.recordio.pixels.pictures import encode_cifar
 
     picture = scene(2, *shape)
-    (seen,) = opencv.windows(Pixels(picture), 32, view.choose(32, None, 1, packed=False))
+    (seen,) = opencv.windows(Pixels(picture), 32, view.choose_view(32, None, 1, packed=False))
     np.testing.assert_array_equal(seen, decode(encode_cifar(picture)))
 
 
@@ -107,7 +107,7 @@ def test_a_strip_is_refused():
 )
 def test_how_a_picture_is_cut_follows_from_the_options(size, resize, packed, wanted):
     for crops in view.CROPS:
-        assert view.choose(size, resize, crops, packed) == wanted._replace(crops=crops)
+        assert view.choose_view(size, resize, crops, packed) == wanted._replace(crops=crops)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_how_a_picture_is_cut_follows_from_the_options(size, resize, packed, wan
 )
 def test_options_that_cannot_be_are_refused(words, text):
     with pytest.raises(ValueError, match=re.escape(text)):
-        view.choose(*words, packed=True)
+        view.choose_view(*words, packed=True)
 
 
 def evaluated(path, batch=100, size=32, said=None, **options):

@@ -26,11 +26,11 @@ def size_of(picture):
 
 
 def train_view(picture, changes, u, size):
-    return opencv.views(picture, augment.plan(changes, np.asarray(u)[None], size_of(picture), size))[0]
+    return opencv.views(picture, augment.draw_rows(changes, np.asarray(u)[None], size_of(picture), size))[0]
 
 
 def val_view(picture, size):
-    return opencv.views(picture, view.plan(size_of(picture), size, view.View())[0])[0]
+    return opencv.views(picture, view.view_rows(size_of(picture), size, view.View())[0])[0]
 
 
 def box_of(changes, u, width, height):
@@ -274,7 +274,7 @@ def test_colour_moves_along_one_axis_and_is_clipped(axis):
     picture = cv2.cvtColor(np.full((4, 4, 3), hls, np.uint8), cv2.COLOR_HLS2BGR)
     moved = []
     for u in draws(300):
-        (row,) = augment.plan(Augment(hls=tuple(amounts)), u[None], np.array([[4, 4]]), 4)
+        (row,) = augment.draw_rows(Augment(hls=tuple(amounts)), u[None], np.array([[4, 4]]), 4)
         changed = opencv.jitter(picture, row['hls'])
         moved.append(cv2.cvtColor(changed, cv2.COLOR_BGR2HLS)[0, 0].astype(int) - hls)
     moved = np.array(moved)

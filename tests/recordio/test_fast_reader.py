@@ -134,7 +134,7 @@ def test_files_larger_than_32_bits(tmp_path):
     for file, position in ((path, 9), (small, 0)):
         with RecordFile(file) as records:
             out = np.empty((1, 1, 3, 48, 48), np.float32)
-            plan = lambda numbers, sizes: view.plan(sizes, 48, view.View())  # noqa: E731
+            plan = lambda numbers, sizes: view.view_rows(sizes, 48, view.View())  # noqa: E731
             assert Native(records, ((0,) * 3, (1,) * 3)).render(np.array([position]), plan, out) == {}
             views.append(out)
     np.testing.assert_array_equal(*views)

@@ -74,8 +74,8 @@ def numbers(batches):
     epoch=st.integers(0, 3),
 )
 def test_every_picture_once_and_equal_steps(count, batch, workers, shuffle, epoch):
-    positions = sampler.order(count, shuffle, 7, epoch)
-    parts = [sampler.cut(positions, batch, (rank, workers)) for rank in range(workers)]
+    positions = sampler.epoch_order(count, shuffle, 7, epoch)
+    parts = [sampler.cut_steps(positions, batch, (rank, workers)) for rank in range(workers)]
     assert len({len(part) for part in parts}) == 1
     together = [np.concatenate(step) for step in zip(*parts)]
     np.testing.assert_array_equal(np.concatenate(together), positions)

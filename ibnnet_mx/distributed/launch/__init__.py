@@ -38,7 +38,7 @@ class Plan(NamedTuple):
         count = {role: sum(each.role == role for each in self.processes) for role in ('worker', 'server')}
         found = {
             'DMLC_ROLE': process.role,
-            'DMLC_PS_ROOT_URI': hosts.address(self.processes[0].host),
+            'DMLC_PS_ROOT_URI': hosts.address_of(self.processes[0].host),
             'DMLC_PS_ROOT_PORT': str(self.port),
             'DMLC_NUM_WORKER': str(count['worker']),
             'DMLC_NUM_SERVER': str(count['server']),

@@ -26,7 +26,7 @@ class Process(NamedTuple):
         return self.host == HERE
 
 
-def read(path: str | None) -> list[str]:
+def read_hosts(path: str | None) -> list[str]:
     """Names of the machines, one for each line with anything but a comment; this one where there is no file.
 
     ValueError names the file and the line.
@@ -53,7 +53,7 @@ def read(path: str | None) -> list[str]:
     return found
 
 
-def spread(names: Sequence[str], workers: int, servers: int) -> list[Process]:
+def spread_processes(names: Sequence[str], workers: int, servers: int) -> list[Process]:
     """The scheduler on the first machine; servers and workers one after the other on each, as evenly as can be."""
     places = [names[i % len(names)] for i in range(workers)]
     there = [('server', i, names[i % len(names)]) for i in range(servers)]
@@ -62,7 +62,7 @@ def spread(names: Sequence[str], workers: int, servers: int) -> list[Process]:
     return [Process(role, number, host, max(places.count(host), 1)) for role, number, host in roles]
 
 
-def address(name: str) -> str:
+def address_of(name: str) -> str:
     """Of a machine for the others: its name without the user."""
     return '127.0.0.1' if name == HERE else name.rpartition('@')[2]
 

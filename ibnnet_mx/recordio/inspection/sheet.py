@@ -55,7 +55,7 @@ def _tiles(picture: Pixels, position: int, side: int, draws: Draws | None) -> li
         sizes, records = np.array([[picture.width, picture.height]]), np.array([position])
         for epoch in range(draws.often):
             u = augment.uniforms(draws.seed, epoch, records)
-            tiles += opencv.views(picture, augment.plan(draws.changes, u, sizes, side))
+            tiles += opencv.views(picture, augment.draw_rows(draws.changes, u, sizes, side))
     return tiles
 
 
@@ -121,7 +121,9 @@ def columns(count: int, width: int, height: int) -> int:
     return min(range(1, count + 1), key=distance)
 
 
-def sheet(records: RecordFile, count: int, side: int, names: Sequence[str], draws: Draws | None = None) -> np.ndarray:
+def draw_sheet(
+    records: RecordFile, count: int, side: int, names: Sequence[str], draws: Draws | None = None
+) -> np.ndarray:
     """BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels. ValueError: too large a sheet."""
     positions = spread(len(records), count).tolist()
     tiles = 1 + (draws.often if draws else 0)
@@ -129,7 +131,7 @@ def sheet(records: RecordFile, count: int, side: int, names: Sequence[str], draw
     return _laid(len(positions), tiles, side, (_cell(records, place, side, names, draws) for place in positions))
 
 
-def of_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
+def lay_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
     """BGR uint8 (H, W, 3): cells of as many and as large tiles each. ValueError: too large a sheet, and the way out."""
     tiles, side = len(cells[0].tiles), len(cells[0].tiles[0])
     _check(len(cells), tiles, side, way_out)

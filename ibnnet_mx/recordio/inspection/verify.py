@@ -183,7 +183,7 @@ def _look(records: RecordFile, threads: int, complaints: Complaints | None, prog
     return seen
 
 
-def verify(path: Any, threads: int, complaints: Complaints, progress: Progress) -> Report:
+def verify_file(path: Any, threads: int, complaints: Complaints, progress: Progress) -> Report:
     """Reads and decodes every record; what is wrong with the file or its index is in the report, too."""
     path, wrong, notes = os.fspath(path), [], []  # type: ignore[var-annotated]
     size, records = os.path.getsize(path), _open(path, wrong)

@@ -18,7 +18,7 @@ def fingerprint(samples: list[Sample], store: Store, options: Any) -> str:
     """Of the list in its order, each picture's size and time (or content), and the options that shape the records."""
     digest = hashlib.sha256(repr((VERSION, options)).encode())
     for number, sample in enumerate(samples):
-        line = f'{lists.line(number, sample)}\t{store.stamp(sample)}\n'
+        line = f'{lists.list_line(number, sample)}\t{store.stamp(sample)}\n'
         digest.update(line.encode('utf-8', 'surrogateescape'))
     return digest.hexdigest()
 

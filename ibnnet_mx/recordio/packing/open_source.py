@@ -26,7 +26,7 @@ def open_source(name: str, root: str | None = None) -> Source:
         source = _folder(name, root)
     elif os.path.isfile(name):
         is_list = name.lower().endswith('.lst')
-        source = lists.from_lists(name, None, root) if is_list else archives.from_archive(name)
+        source = lists.read_lists(name, None, root) if is_list else archives.from_archive(name)
     else:
         raise SourceError(f'SOURCE {name} is not there: name a folder, a .lst, a tar, or the word digits')
     if not source.train:
@@ -37,7 +37,7 @@ def open_source(name: str, root: str | None = None) -> Source:
 def _folder(name: str, root: str | None) -> Source:
     train, val = os.path.join(name, 'train.lst'), os.path.join(name, 'val.lst')
     if os.path.isfile(train):
-        return lists.from_lists(train, val if os.path.isfile(val) else None, root)
+        return lists.read_lists(train, val if os.path.isfile(val) else None, root)
     return archives.cifar_folder(name) or sources.from_folder(name)
 
 

@@ -62,7 +62,7 @@ class _Writer:
         self.file.seal()
         with suppress(FileNotFoundError):
             os.unlink(f'{self.base}.idx')
-        lists.write_text(f'{self.base}.lst', [lists.line(i, samples[i]) for i in self.ids])
+        lists.write_text(f'{self.base}.lst', [lists.list_line(i, samples[i]) for i in self.ids])
         self.file.commit()
         write_index(f'{self.base}.idx', self.ids, self.offsets)
 
@@ -168,7 +168,7 @@ class Packer:
         killed = PackError(None, None, 'a packing process was killed (memory?): try fewer with `jobs`')
 
         def begin(chunk: list[Task]) -> ahead.Begun[None]:
-            return None, [pool.submit(worker.pack, chunk, outputs, largest)]
+            return None, [pool.submit(worker.pack_tasks, chunk, outputs, largest)]
 
         with closing(ahead.in_order(chunks, begin, AHEAD * self.jobs, killed)) as packed:
             for _, (records,) in packed:
@@ -178,5 +178,5 @@ class Packer:
         """New interpreters, not forks: OpenCV's and mxnet's threads do not survive a fork."""
         if self._executor is None:
             context = multiprocessing.get_context('spawn')
-            self._executor = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=worker.start)
+            self._executor = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=worker.prepare_process)
         return self._executor

@@ -48,7 +48,7 @@ def interval_of(payload: bytes) -> int:
     return found
 
 
-def rewrite(payload: bytes, interval: int) -> bytes:
+def rewrite_jpeg(payload: bytes, interval: int) -> bytes:
     """The JPEG with a restart marker after every `interval` MCUs, 0: without any; its coefficients are the same.
 
     Progressive ones become sequential; EXIF, ICC profiles and comments stay. PictureError: why it cannot be done (no
@@ -78,7 +78,7 @@ def _convert(payload: bytes) -> Converted:
     if layout(payload) is not None:
         return MARKED, payload, ''
     try:
-        new = rewrite(payload, RESTART_INTERVAL)
+        new = rewrite_jpeg(payload, RESTART_INTERVAL)
     except PictureError as error:
         return DAMAGED, payload, str(error)
     if layout(new) is None:
@@ -225,7 +225,7 @@ def _convert_all(records: RecordFile, frames: Frames, writer: _Writer, jobs: int
     writer.finish(records.ids, offsets)
 
 
-def add(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
+def add_markers(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
     """Restart markers for the JPEGs of a .rec that lack them, in place; its bytes before and after.
 
     Labels, ids and order stay; whatever happens, FILE.rec is the old or the new one, whole. tell(became, why) hears of

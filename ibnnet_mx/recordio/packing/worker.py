@@ -34,7 +34,7 @@ class Task(NamedTuple):
 Packed = Union[list, str]  # a record for each output, or why there is none
 
 
-def start() -> None:
+def prepare_process() -> None:
     """In a new process: one thread, no Ctrl-C of its own, decoders' complaints caught, no life after the parent's."""
     global _complaints
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -43,7 +43,7 @@ def start() -> None:
     end_with_parent()
 
 
-def pack(tasks: list[Task], outputs: list[Output], largest: int) -> list[Packed]:
+def pack_tasks(tasks: list[Task], outputs: list[Output], largest: int) -> list[Packed]:
     """`largest`: the largest short side of all the files of this side, finished ones too; they all hold the same."""
     return [_pack_one(task, outputs, largest) for task in tasks]
 

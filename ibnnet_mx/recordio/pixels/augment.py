@@ -163,7 +163,7 @@ def _changes(u: np.ndarray, amounts: tuple[int, int, int]) -> np.ndarray:
     return (mixed * (2 * amount) - amount).astype(np.int32)
 
 
-def plan(augment: Augment, u: np.ndarray, sizes: np.ndarray, size: int) -> np.ndarray:
+def draw_rows(augment: Augment, u: np.ndarray, sizes: np.ndarray, size: int) -> np.ndarray:
     """ROW (n,) of size x size views; u (n, DRAWS) uniforms, sizes (n, 2) the pictures' widths and heights."""
     rows = np.zeros(len(u), ROW)
     rows['fill'] = augment.fill

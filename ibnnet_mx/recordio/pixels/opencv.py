@@ -10,7 +10,7 @@ import numpy as np
 from ibnnet_mx.recordio.pixels.geometry import AREA, NONE, WARP
 from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import Pixels
-from ibnnet_mx.recordio.pixels.view import View, plan, refusal
+from ibnnet_mx.recordio.pixels.view import View, refusal, view_rows
 
 
 def _touched(row: np.ndarray, width: int, height: int, limit: int) -> tuple[int, int]:
@@ -78,7 +78,7 @@ def windows(picture: Pixels, size: int, view: View) -> list[np.ndarray]:
     refused = refusal(picture.width, picture.height, view)
     if refused:
         raise PictureError(refused)
-    (rows,) = plan(np.array([[picture.width, picture.height]]), size, view)
+    (rows,) = view_rows(np.array([[picture.width, picture.height]]), size, view)
     return views(picture, rows)
 
 

@@ -31,7 +31,7 @@ def usual_short(size: int) -> int:
     return round(size * 256 / 224)
 
 
-def choose(size: int, resize: int | None, crops: int, packed: bool) -> View:
+def choose_view(size: int, resize: int | None, crops: int, packed: bool) -> View:
     """Return the View of packed records, or of picture files, for a crop of size x size pixels.
 
     Records are pictures that were brought to size. Files are brought to 256/224 of the crop, small ones (CIFAR-10)
@@ -81,7 +81,7 @@ def refusal(width: int, height: int, view: View) -> str | None:
     return None
 
 
-def plan(sizes: np.ndarray, size: int, view: View) -> np.ndarray:
+def view_rows(sizes: np.ndarray, size: int, view: View) -> np.ndarray:
     """ROW (n, view.crops) of size x size views of pictures; sizes (n, 2): width, height. Smaller ones are enlarged.
 
     Ten: the corners from left to right and top to bottom, the centre, then the mirror of each.

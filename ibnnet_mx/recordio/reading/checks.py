@@ -12,7 +12,7 @@ MOST = 1 << 20  # pictures of a batch
 SIDE = 1 << 14  # pixels of a crop or a border
 
 
-def whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+def check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
     """ValueError where `value` is no whole number of low..high."""
     span = f'from {low} to {high}' if high is not None else f'of at least {low}'
     fits = isinstance(value, Integral) and not isinstance(value, bool)
@@ -20,7 +20,7 @@ def whole(name: str, value: Any, low: int, high: int | None = None) -> None:
         raise ValueError(f'{name} {value!r}: a whole number {span} is needed')
 
 
-def real(name: str, value: Any, low: float, high: float) -> None:
+def check_real(name: str, value: Any, low: float, high: float) -> None:
     if not isinstance(value, Real) or isinstance(value, bool) or not low <= float(value) <= high:
         raise ValueError(f'{name} {value!r}: a number from {low:g} to {high:g} is needed')
 
@@ -29,7 +29,7 @@ def _span(name: str, value: Any, low: float, high: float) -> None:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ValueError(f'{name} {value!r}: two numbers are needed, the least and the most')
     for number in value:
-        real(name, number, low, high)
+        check_real(name, number, low, high)
     if value[0] > value[1]:
         raise ValueError(f'{name} {value!r}: the first number must not be larger than the second')
 
@@ -41,7 +41,7 @@ def _three(name: str, value: Any) -> list[Any]:
     return found
 
 
-def augment(changes: Any) -> None:
+def check_augment(changes: Any) -> None:
     """ValueError names what of an Augment cannot be."""
     if changes is None:
         return
@@ -53,27 +53,27 @@ def augment(changes: Any) -> None:
         _span('Augment.area', changes.area, 1e-6, 100)
         if changes.warps or changes.pad:
             raise ValueError(f'Augment.area {changes.area!r} is all there is to shape: leave scale, aspect and pad out')
-    real('Augment.aspect', changes.aspect, 0, 0.99)
-    real('Augment.shear', changes.shear, 0, 10)
-    whole('Augment.rotate', changes.rotate, 0, 180)
-    whole('Augment.pad', changes.pad, 0, SIDE)
-    whole('Augment.fill', changes.fill, 0, 255)
+    check_real('Augment.aspect', changes.aspect, 0, 0.99)
+    check_real('Augment.shear', changes.shear, 0, 10)
+    check_whole('Augment.rotate', changes.rotate, 0, 180)
+    check_whole('Augment.pad', changes.pad, 0, SIDE)
+    check_whole('Augment.fill', changes.fill, 0, 255)
     for amount, most in zip(_three('Augment.hls', changes.hls), (180, 255, 255)):
-        whole('Augment.hls', amount, 0, most)
+        check_whole('Augment.hls', amount, 0, most)
     if changes.warps and changes.pad:
         raise ValueError(f'Augment.pad {changes.pad} has no place where pictures are warped: leave it or the warp out')
 
 
-def pixels(scale: Any) -> None:
+def check_pixels(scale: Any) -> None:
     """mean and std of three planes, finite; std above 0. None: bytes."""
     if scale is None:
         return
     if not hasattr(scale, '__len__') or len(scale) != 2:
         raise ValueError(f'normalise {scale!r}: mean and std are needed, three numbers each')
     for mean in _three('normalise: mean', scale[0]):
-        real('normalise: mean', mean, -1e6, 1e6)
+        check_real('normalise: mean', mean, -1e6, 1e6)
     for std in _three('normalise: std', scale[1]):
-        real('normalise: std', std, -math.inf, math.inf)
+        check_real('normalise: std', std, -math.inf, math.inf)
         if not 1e-6 <= abs(std) <= 1e6:
             raise ValueError(f'normalise: std {std!r} is no divisor')
 
@@ -88,7 +88,7 @@ def _sampler_alone(given: Any) -> None:
             )
 
 
-def batches(steps: Any, records: int, rows: int | None) -> None:
+def check_batches(steps: Any, records: int, rows: int | None) -> None:
     """ValueError if a sampler's steps are no positions of records, or have more than `rows`. None: any number."""
     for number, positions in enumerate(steps):
         if getattr(positions, 'ndim', None) != 1 or positions.dtype.kind not in 'iu':
@@ -99,19 +99,19 @@ def batches(steps: Any, records: int, rows: int | None) -> None:
             raise ValueError(f'sampler: step {number} has {len(positions)} records, its share of a batch is {rows}')
 
 
-def options(given: Any) -> None:
+def check_options(given: Any) -> None:
     """reader.Options. ValueError names the one that cannot be."""
-    whole('seed', given.seed, 0, 2**63 - 1)
+    check_whole('seed', given.seed, 0, 2**63 - 1)
     if not isinstance(given.share, (tuple, list)) or len(given.share) != 2:
         raise ValueError(f'share {given.share!r}: a pair is needed, this rank and how many there are')
-    whole('share: how many', given.share[1], 1)
-    whole('share: rank', given.share[0], 0, given.share[1] - 1)
+    check_whole('share: how many', given.share[1], 1)
+    check_whole('share: rank', given.share[0], 0, given.share[1] - 1)
     if given.sampler is not None:
         _sampler_alone(given)
     for name, low in (('every', 1), ('max_bad', 0), ('label_width', 1)):
-        whole(name, getattr(given, name), low)
+        check_whole(name, getattr(given, name), low)
     if given.threads is not None:
-        whole('threads', given.threads, 1, 1024)
+        check_whole('threads', given.threads, 1, 1024)
     for name in ('native', 'shuffle'):
         if getattr(given, name) not in (None, True, False):
             raise ValueError(f'{name} {getattr(given, name)!r} must be None, True or False')

@@ -11,7 +11,7 @@ import numpy as np
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
-from ibnnet_mx.recordio.pixels.view import View, choose
+from ibnnet_mx.recordio.pixels.view import View, choose_view
 from ibnnet_mx.recordio.reading import checks
 from ibnnet_mx.recordio.reading.reader import RAW, Batch, Options, Reader
 
@@ -68,20 +68,20 @@ class Loader:
         unknown = sorted(set(options) - set(Options._fields))
         if unknown:
             raise ValueError(f'no such option: {", ".join(unknown)}; there are {", ".join(Options._fields)}')
-        checks.whole('size', size, 1, MAX_SIDE)
+        checks.check_whole('size', size, 1, MAX_SIDE)
         if resize is not None:
-            checks.whole('resize', resize, size, MAX_SIDE)
+            checks.check_whole('resize', resize, size, MAX_SIDE)
             if augment is not None:
                 raise ValueError(f'resize {resize} is for augment=None: training takes the records as they are')
         packed = not (isinstance(path, (str, os.PathLike)) and os.path.isdir(path))
-        view = choose(size, resize, 1, packed) if augment is None else View()
+        view = choose_view(size, resize, 1, packed) if augment is None else View()
         if native.functions() is None and os.environ.get('IBNNET_MX_NATIVE') != '0':
             warnings.warn(native.about(), stacklevel=2)
         pixels = None if dtype == 'uint8' else RAW if normalise is None else normalise
         wanted = Options(**{'report': _warn, **options})
         self._reader = Reader(path, size, batch_size, augment, pixels, wanted, view)
         if wanted.limit is not None:
-            checks.whole('limit', wanted.limit, 1, len(self._reader.records))
+            checks.check_whole('limit', wanted.limit, 1, len(self._reader.records))
         labels = self._reader.labels()
         self._whole = labels.ndim == 1 and bool((labels == np.floor(labels)).all()) and bool(np.isfinite(labels).all())
         self.place = Place(0, 0)
@@ -102,8 +102,8 @@ class Loader:
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The rest of the epoch that the loader stands in; behind it the place is the next one's start."""
         epoch, step = self.place
-        checks.whole('place: epoch', epoch, 0)
-        checks.whole('place: step', step, 0, len(self))
+        checks.check_whole('place: epoch', epoch, 0)
+        checks.check_whole('place: step', step, 0, len(self))
         for number, batch in self._reader.numbered(epoch, step):
             self.place = Place(epoch, number + 1)
             yield self._pair(batch)

@@ -80,11 +80,11 @@ class Reader:
         view: View | None = None,
     ) -> None:
         self.options, self.view = options or Options(), view or View()
-        checks.augment(changes)
-        checks.pixels(pixels)
-        checks.options(self.options)
-        checks.whole('size', size, 1, checks.SIDE)
-        checks.whole('batch_size', batch_size, 1, checks.MOST)
+        checks.check_augment(changes)
+        checks.check_pixels(pixels)
+        checks.check_options(self.options)
+        checks.check_whole('size', size, 1, checks.SIDE)
+        checks.check_whole('batch_size', batch_size, 1, checks.MOST)
         cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
         self.records = open_records(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
@@ -141,7 +141,7 @@ class Reader:
         """Return for each step of an epoch the positions of a share's records, as the sampler gives them."""
         batches = self._sampler.batches(self._all_labels, epoch, self.batch_size, share)
         if self.options.sampler is not None:
-            checks.batches(batches, len(self.records), None if self.augment is not None else self._rows(share))
+            checks.check_batches(batches, len(self.records), None if self.augment is not None else self._rows(share))
         return batches
 
     def _slices(self, count: int) -> list[slice]:
@@ -224,8 +224,8 @@ class Reader:
         def run(part: slice) -> dict[int, str]:
             def plan(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
                 if changes is None or draws is None:
-                    return view_plans.plan(sizes, self.size, self.view)
-                return augment.plan(changes, draws[part][numbers], sizes, self.size)[:, None]
+                    return view_plans.view_rows(sizes, self.size, self.view)
+                return augment.draw_rows(changes, draws[part][numbers], sizes, self.size)[:, None]
 
             bad = self._pictures.render(positions[part], plan, data[part])
             return {part.start + number: why for number, why in bad.items()}

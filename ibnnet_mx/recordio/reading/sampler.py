@@ -35,11 +35,11 @@ class EachOnce(NamedTuple):
     limit: int | None = None
 
     def batches(self, labels: np.ndarray, epoch: int, batch_size: int, share: tuple[int, int]) -> list[np.ndarray]:
-        positions = order(len(labels), self.shuffle, self.seed, epoch)[:: self.every][: self.limit]
-        return cut(positions, batch_size, share)
+        positions = epoch_order(len(labels), self.shuffle, self.seed, epoch)[:: self.every][: self.limit]
+        return cut_steps(positions, batch_size, share)
 
 
-def order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
     """Return the positions 0..count-1, int64 (count,), shuffled by (seed, epoch) if asked for."""
     positions = np.arange(count)
     if shuffle:
@@ -47,7 +47,7 @@ def order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
     return positions
 
 
-def cut(positions: np.ndarray, batch_size: int, share: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
+def cut_steps(positions: np.ndarray, batch_size: int, share: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
     """Cut the positions of an epoch into steps of batch_size, and return one share (rank, how many) of each step.
 
     All shares have the same number of steps. The last step may be smaller. Its share is empty if there are more shares
