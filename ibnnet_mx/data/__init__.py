@@ -1,4 +1,4 @@
-"""From records to NDArrays: which files, which augmentation, and checks before the first batch.
+"""The way from records to NDArrays: files, augmentation, and checks before the first batch.
 
 train, val = data.record_iters(recipe, 'data', cluster, data.Input(224, mean, std)) opens the records of a run.
 """

@@ -1,4 +1,4 @@
-"""The files of a data set: which records are read, and whether labels, lists and names agree. No mxnet."""
+"""The files of a data set, and the agreement of labels, lists and names. No mxnet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MANY = 1 << 17  # classes that are not taken for granted: a network for them alo
 
 
 def find_records(data_dir, data_type, part):
-    """The .rec of a part ('train', 'crop' or 'val'), None where there is none."""
+    """Return the path of the .rec of a part ('train', 'crop' or 'val'); None if there is none."""
     for pattern in FILES.get((data_type, part), ()):
         found = sorted(Path(data_dir).glob(pattern))
         if found:
@@ -33,6 +33,7 @@ def find_records(data_dir, data_type, part):
 
 
 def require_records(data_dir, data_type, part):
+    """Return the path of the .rec of a part. Raises OptionError for data_dir if there is none."""
     path = find_records(data_dir, data_type, part)
     if path is None:
         source = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
@@ -46,9 +47,9 @@ def require_records(data_dir, data_type, part):
 
 
 def count_classes(train, val, names, given=None):
-    """Return the classes of a data set: the given number, else the names' count, else the largest label + 1.
+    """Return the number of classes of a data set: the given number, else the names' count, else the largest label + 1.
 
-    ValueError: a label that is no class number or lies outside of the classes, with its record's number.
+    Raises ValueError for a label that is no class number or lies outside of the classes, with its record's number.
     """
     labels = {**train.labels(), **val.labels()}
     for path, values in labels.items():
@@ -66,7 +67,7 @@ def count_classes(train, val, names, given=None):
 
 
 def check_lists(list_dir, data_dir, data_type):
-    """Holds the .lst files of list_dir against the records: ids, count, labels. Returns the files that were compared.
+    """Compare the .lst files of list_dir with the records: ids, count, labels. Return the files that were compared.
 
     Raises OptionError, which names the file and the first difference.
     """

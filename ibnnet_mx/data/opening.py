@@ -15,10 +15,10 @@ from ibnnet_mx.recordio.sources import SourceError
 
 
 def record_iters(recipe, data_dir, cluster, source, options=None):
-    """(train, val) Iterators over the records of data_dir.
+    """Return (train, val), the Iterators over the records of data_dir.
 
-    source: Input. options: recordio.reader.Options for threads, limit, max_bad and report. Raises OptionError for
-    data_dir if a file is missing, and RecordError, which names the file and the record, if one is damaged.
+    source: Input. options: recordio's Options for threads, limit, max_bad and report. Raises OptionError for data_dir
+    if a file is missing, and RecordError, which names the file and the record, if one is damaged.
     """
     options = (options or Options())._replace(seed=recipe.seed, share=(cluster.rank, cluster.num_workers))
     val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
@@ -36,19 +36,20 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
 
 
 def val_iter(data_dir, data_type, batch_size, source, options):
-    """The Iterator over the validation records of data_dir; all of them, whatever options.limit says."""
+    """Return the Iterator over the validation records of data_dir: all of them, for any options.limit."""
     path = require_records(data_dir, data_type, 'val')
     reader = Reader(path, source.size, batch_size, None, (source.mean, source.std), options._replace(limit=None))
     return Iterator({None: reader}, lambda epoch: None)
 
 
 def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None, raw=False):
-    """The Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
+    """Return the Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
 
-    raw: it is read by raw() alone, in uint8, to be changed before normalised() makes of it what a network is fed.
+    source: Input, with the crop's size. batch_size: rows of a batch; all crops of a picture are in one batch. resize,
+    crops: as in recordio's choose_view(). raw: True gives uint8 pixels for Evaluation.raw(), which are changed before
+    normalise().
 
-    source: Input, its size that of the crop. batch_size: rows of a batch, the crops of a picture in one. resize, crops:
-    as in view.choose_view. ValueError names the option, or the folder and what was looked for, RecordError the picture.
+    Raises OptionError, or ValueError with the folder and the files that it lacks, or RecordError with the picture.
     """
     if batch_size < 1:
         raise OptionError('batch_size', batch_size, 'must be at least 1')

@@ -1,4 +1,4 @@
-"""Single pictures as a network is fed with them."""
+"""Single pictures as the input of a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ibnnet_mx.recordio.pixels.region import Pixels
 
 
 class Input(NamedTuple):
-    """What a network is fed: the side in pixels, and mean and std of each RGB plane in 0..255."""
+    """The input of a network: the side in pixels, and mean and std of each RGB plane in 0..255."""
 
     size: int
     mean: tuple
@@ -24,7 +24,9 @@ class Input(NamedTuple):
 
 
 def normalise(pictures, source):
-    """NDArray float32 (n, 3, S, S), as a network of source (Input) is fed, of RGB pictures uint8 (n, S, S, 3)."""
+    """Return NDArray float32 (n, 3, S, S), the input of a network, of RGB pictures uint8 (n, S, S, 3). source:
+    Input.
+    """
     table = opencv.pixel_table(source.mean, source.std)
     planes = np.empty((len(pictures), 3, *pictures.shape[1:3]), np.float32)
     for plane in range(3):
@@ -33,15 +35,17 @@ def normalise(pictures, source):
 
 
 def load_image(path, source, crop='center'):
-    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed; of load_crop()."""
+    """Return float32 (3, size, size), the input of a network, of a picture file. source: Input. crop: as in
+    load_crop().
+    """
     return normalise(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
 
 
 def load_crop(path, size, crop='center'):
     """Return uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
 
-    crop 'center': the short side to 256/224 of the size, then the centre, as validation does; 'resize': all of the
-    picture, whatever its aspect. Raises ValueError, which names the file and why it cannot be read.
+    crop 'center': the short side is brought to 256/224 of the size, then the centre is cut, as in validation. 'resize':
+    all of the picture, of any aspect. Raises ValueError, which names the file and why it cannot be read.
     """
     try:
         payload = Path(path).read_bytes()
@@ -55,7 +59,7 @@ def load_crop(path, size, crop='center'):
 
 
 def crop_of(picture, size, crop='center'):
-    """Return what load_crop() returns, of pixels: uint8 (H, W, 3), RGB. Raises ValueError for other arrays."""
+    """Return the crop of pixels uint8 (H, W, 3), RGB, as load_crop() returns it. Raises ValueError for other arrays."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError(f'a picture must be uint8 (H, W, 3), {picture.dtype} {picture.shape} came')
     try:

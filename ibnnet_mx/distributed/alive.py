@@ -1,4 +1,4 @@
-"""Tells that another process of a job is gone. mxnet itself waits for it for ever."""
+"""The watch over the other processes of a job. If one is gone, mxnet itself waits for it for ever."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEDULER, SERVERS, WORKERS = 1, 2, 4  # groups of processes, ps-lite's include/
 
 
 def prepare():
-    """Before mx.kv.create: signs of life are sent at all."""
+    """Make the processes send signs of life. Call it before mx.kv.create."""
     os.environ.setdefault('PS_HEARTBEAT_INTERVAL', str(int(EVERY)))
 
 
@@ -60,7 +60,7 @@ class Alive:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def stop(self):
-        """Before the handle is freed."""
+        """End the watch, before the handle is freed."""
         self._stopped.set()
         with self._looking:
             pass
@@ -96,7 +96,7 @@ class Alive:
 
 
 def missing(part, seconds):
-    """What is told where not all processes of a job.Job have come."""
+    """Return the line for a job.Job of which not all processes have come."""
     return (
         f'{part.role}: {seconds:g} s have gone, and not all of {part.workers} workers and {part.servers} servers are '
         f'at the scheduler {part.scheduler}; were all started, each with the same DMLC_NUM_WORKER and DMLC_NUM_SERVER, '

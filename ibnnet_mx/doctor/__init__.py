@@ -37,7 +37,7 @@ print(json.dumps(dict(sum=float((x @ x if hasattr(x, '__matmul__') else mx.nd.do
 
 
 class Finding(NamedTuple):
-    """way_out: '' where nothing is wrong. stops: whether training cannot work with it."""
+    """One line about the machine. way_out: '' if nothing is wrong. stops: True if training cannot work with it."""
 
     text: str
     way_out: str = ''
@@ -65,7 +65,7 @@ def find_environment() -> Iterator[Finding]:
 
 
 def find_mxnet() -> Iterator[Finding]:
-    """mxnet in a process of its own, which it may end or keep for ever."""
+    """Try mxnet in a process of its own, which it may end or keep for ever."""
     words = [sys.executable, '-c', PROBE]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
@@ -105,7 +105,7 @@ def find_readers() -> Iterator[Finding]:
 
 
 def find_room(folder: str) -> Iterator[Finding]:
-    """Disk and memory."""
+    """Look at the disk of a folder, and at the memory."""
     try:
         place = next(path for path in (Path(folder).resolve(), *Path(folder).resolve().parents) if path.is_dir())
         free = shutil.disk_usage(place).free / 1e9
@@ -123,7 +123,7 @@ def find_room(folder: str) -> Iterator[Finding]:
 
 
 def find_cluster() -> Iterator[Finding]:
-    """The job that the DMLC_ variables name."""
+    """Look at the job that the DMLC_ variables name."""
     if not any(name.startswith('DMLC_') for name in os.environ):
         yield Finding('several machines: no DMLC_ variable is set, so this is a run of one')
         return

@@ -1,8 +1,8 @@
-"""mxnet's .params container, read within its bounds and written so that a full disk is an error. No mxnet.
+"""The container of mxnet's .params files: read within its bounds, encoded to bytes. No mxnet.
 
 Layout, little endian (src/ndarray/ndarray.cc of mxnet 1.9.1): uint64 0x112, uint64 0, uint64 count, the arrays, uint64
-count, the names (uint64 length, bytes). mxnet's own loader takes a length it reads for granted and may ask for all
-memory, and its writer may report success on a full disk.
+count, the names (uint64 length, bytes). mxnet's own loader trusts every length that it reads and may ask for all
+memory. Its writer may report success on a full disk.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _count(data):
 
 
 def encode_params(arrays):
-    """{name: array} -> the bytes of a .params file that mx.nd.load reads."""
+    """Return the bytes of a .params file of {name: array}, which mx.nd.load reads."""
     parts = [struct.pack('<QQQ', LIST, 0, len(arrays))]
     for array in arrays.values():
         array = np.ascontiguousarray(array)

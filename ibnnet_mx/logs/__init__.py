@@ -1,6 +1,6 @@
-"""What a run tells: the format of every log line and the reader of it, together.
+"""The log of a run: the format of every line and its reader, together.
 
-The lines are those of mxnet's 2016 training logs, so that old and new runs stand in one picture.
+The lines are those of mxnet's 2016 training logs, so that old and new runs can be drawn in one picture.
 """
 
 from ibnnet_mx.logs.curves import Run, read_log, stem_of

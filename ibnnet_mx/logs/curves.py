@@ -1,4 +1,4 @@
-"""Reads the lines of a log, of this project or of 2016, as curves."""
+"""The reader of logs, of this project or of 2016: lines -> curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST, LARGEST, MOST_EPOCHS = 1 << 16, 1 << 27, 100_000  # of a line and a log
 
 
 class Run(NamedTuple):
-    """One log as curves: {metric: {epoch: value}}; metrics accuracy, top5, ce; epochs as the log counts them."""
+    """One log as curves: {metric: {epoch: value}}. Metrics: accuracy, top5, ce. Epochs: as the log counts them."""
 
     name: str
     train: dict[str, dict[int, float]]
@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
 
 class _Epoch:
-    """What the lines of one epoch said."""
+    """The values of the lines of one epoch."""
 
     def __init__(self, rate: dict[str, float]) -> None:
         self.windows: dict[str, dict[int, float]] = {}  # by metric, by batch
@@ -41,7 +41,7 @@ class _Epoch:
 class _Reader:
     """Lines in, a run out. An epoch that is begun again (a resumed run) replaces the earlier try whole.
 
-    In the logs of 2016 its rate is the one in force when it began.
+    In the logs of 2016 the rate of an epoch is the one in force when it began.
     """
 
     def __init__(self) -> None:
@@ -89,12 +89,15 @@ class _Reader:
 
 
 def stem_of(path: str | Path) -> str:
-    """resnet-50 of a/resnet-50.log.gz"""
+    """Return the name of a log without folder and endings: resnet-50 of a/resnet-50.log.gz."""
     return re.sub(r'(\.[^.]*)?(\.gz)?$', '', Path(path).name) or Path(path).name
 
 
 def read_log(path: str | Path) -> Run:
-    """The run in a log of this project or of 2016, plain or gzip; ValueError: missing, damaged, or without epochs."""
+    """Return the run in a log of this project or of 2016, plain or gzip.
+
+    Raises ValueError if the file is missing, damaged, or without epochs.
+    """
     path, reader = Path(path), _Reader()
     try:
         with open(path, 'rb') as file:

@@ -13,7 +13,7 @@ METRIC = rf'(?P<metric>[\w-]+)={VALUE}'
 
 
 class Line(NamedTuple):
-    """One kind of line: how it is written and how it is found again, behind any prefix."""
+    """One kind of line: how it is written, and how it is found again behind any prefix."""
 
     text: str
     regex: str

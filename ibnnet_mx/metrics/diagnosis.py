@@ -1,4 +1,6 @@
-"""Why a network that should know its classes names next to none of them right: the famous 0.1 %. numpy only."""
+"""The reasons why a network that should know its classes names next to none of them right: the famous 0.1 %. numpy
+only.
+"""
 
 from __future__ import annotations
 
@@ -22,35 +24,39 @@ Measure = Callable[[str, bool], 'tuple[int, int]']  # a convention -> right pict
 
 
 class Names(NamedTuple):
-    """Names of the classes as the data and as the network have them, empty where unknown."""
+    """Names of the classes as the data and as the network have them; empty if unknown."""
 
     data: Sequence[str] = ()
     network: Sequence[str] = ()
 
 
 def knows_from(count: int, classes: int) -> float:
-    """The fraction right of `count` pictures from which a network knows something.
+    """Return the fraction right of `count` pictures from which on a network knows something.
 
-    Chance, five points, and two standard deviations of what chance gives.
+    It is chance, five points, and two standard deviations of the pictures that chance gets right.
     """
     chance = 1 / classes
     return chance + 0.05 + 2 * math.sqrt(chance * (1 - chance) / count)
 
 
 def near_chance(result: Result) -> bool:
-    """Whether a network knows nothing, as far as so many pictures can tell.
+    """Return True if a network knows nothing, as far as so many pictures can tell.
 
-    Of a few, a good network may have none right, or no more than chance and its spread allow; twice chance is not near.
+    Of a few pictures a good network may have none right, or no more than chance and its spread allow. Twice chance is
+    not near chance.
     """
     chance = 1 / result.classes
     most = min(knows_from(result.count, result.classes), max(2 * chance, chance + 0.05))
     return result.count >= FEW and result.top1 <= most
 
 
-def diagnose(result: Result, held: int, names: Names, measure: Measure | None = None, now: str = 'raw') -> list[str]:
-    """Lines that say what is wrong with a top-1 near chance, and what would do; none where it is above that.
+def diagnose(
+    result: Result, classes_of_data: int, names: Names, measure: Measure | None = None, now: str = 'raw'
+) -> list[str]:
+    """Return lines that say why a top-1 is near chance, and the way out; [] if it is above chance.
 
-    held: classes of the data. measure: right pictures of a sample by convention, where `now` is what was used.
+    classes_of_data: how many classes the data have. measure: right pictures of a sample by convention. now: the
+    convention that was used.
     """
     broken = float((result.predicted < 0).mean())
     if broken <= 0.5 and not near_chance(result):
@@ -58,15 +64,19 @@ def diagnose(result: Result, held: int, names: Names, measure: Measure | None = 
     if broken > 0.5:
         found = [f'the logits of {100 * broken:.0f} % of the pictures hold NaN: the weights are damaged or diverged']
     else:
-        same = held == result.classes  # else some order of few classes fits among many
+        same = classes_of_data == result.classes  # else some order of few classes fits among many
         order = find_moved_names(names) or find_shift(result) or (find_order(result, names) if same else '')
-        found = [order, class_count(result, held), find_pixels(measure, now, result.classes) if measure else '']
+        found = [
+            order,
+            class_count(result, classes_of_data),
+            find_pixels(measure, now, result.classes) if measure else '',
+        ]
     percent = f'top-1 of {100 * result.top1:.2f} % is near chance ({100 / result.classes:.2g} %)'
     return [f'{percent}: {line}' for line in found if line] or [f'{percent}: {unexplained(result, names)}']
 
 
 def refuse_labels(labels: np.ndarray, classes: int, network: str, data: str) -> None:
-    """ValueError where labels reach beyond the classes of a network, both called by what the user gave."""
+    """Raise ValueError if labels reach beyond the classes of a network. network, data: the user's names for both."""
     low, high = int(labels.min()), int(labels.max())
     if high < classes:
         return
@@ -78,9 +88,9 @@ def refuse_labels(labels: np.ndarray, classes: int, network: str, data: str) -> 
 
 
 def refuse_names(names: Names, network: str, data: str) -> None:
-    """ValueError where some of the data's classes are the network's by their names and others unknown to it.
+    """Raise ValueError if the network knows some of the data's classes by their names and others not.
 
-    Its labels are then no classes of the network, unless it has as many, and other names for some in the same places.
+    The labels are then no classes of the network. They may be if both have as many classes and differ in names only.
     """
     places = {_key(name): number for number, name in enumerate(names.network)}
     strange = [name for name in names.data if _key(name) not in places]
@@ -100,13 +110,15 @@ def _called(number: int, names: Sequence[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """A WordNet id where the name begins with one, else the name."""
+    """Return the WordNet id that a name begins with, else the name in lower case."""
     found = re.match(r'n\d{8}\b', name.strip())
     return found.group() if found else name.strip().lower()
 
 
 def match_names(names: Names) -> list[int] | None:
-    """The network's class of each label of the data, by their names; None where a name is unknown, or there twice."""
+    """Return the network's class of each label of the data, by their names; None if a name is unknown, or comes
+    twice.
+    """
     places = {_key(name): number for number, name in enumerate(names.network)}
     found = [places[_key(name)] for name in names.data if _key(name) in places]
     whole = len(found) == len(set(found)) == len(names.data) and len(places) == len(names.network)
@@ -114,7 +126,9 @@ def match_names(names: Names) -> list[int] | None:
 
 
 def describe_matching(names: Names) -> str:
-    """What to tell of how the labels are had: '' where they are the network's classes as they are, or names lack."""
+    """Return a line on how labels are matched to the network's classes; '' if they are the same, or names are
+    missing.
+    """
     if not (names.data and names.network) or list(names.data) == list(names.network):
         return ''
     found, known = match_names(names), {_key(name) for name in names.network}
@@ -135,7 +149,7 @@ def describe_matching(names: Names) -> str:
 
 
 def find_moved_names(names: Names) -> str:
-    """Whether most classes of the data are, by their names, other classes of the network."""
+    """Return a line if most classes of the data are, by their names, other classes of the network; else ''."""
     places = {_key(name): number for number, name in enumerate(names.network)}
     pairs = [(label, places[_key(name)]) for label, name in enumerate(names.data) if _key(name) in places]
     moved = [(label, place) for label, place in pairs if label != place]
@@ -150,7 +164,7 @@ def find_moved_names(names: Names) -> str:
 
 
 def find_shift(result: Result) -> str:
-    """Whether the network's classes are the labels and one, or less one."""
+    """Return a line if the network's classes are the labels plus one, or minus one; else ''."""
     way_out = {
         1: 'the network has a class 0 of its own (background): leave its output 0 out, or pack labels from 1 on',
         -1: 'the labels count from 1: pack them with labels from 0',
@@ -163,7 +177,7 @@ def find_shift(result: Result) -> str:
 
 
 def _pairs(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[tuple[int, int, int]]:
-    """(pictures, label, class) of all pairs, the most frequent first."""
+    """Return (pictures, label, class) of all pairs, the most frequent first."""
     known = predicted >= 0
     codes, counts = np.unique(labels[known] * classes + predicted[known], return_counts=True)
     order = np.argsort(-counts, kind='stable')
@@ -171,7 +185,7 @@ def _pairs(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[tupl
 
 
 def assignment(labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[int, int]:
-    """{label: class}, one to one, the most frequent pairs first."""
+    """Return {label: class}, one to one, the most frequent pairs first."""
     found: dict[int, int] = {}
     taken = set()
     for _, label, named in _pairs(labels, predicted, classes):
@@ -182,9 +196,10 @@ def assignment(labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[
 
 
 def find_order(result: Result, names: Names) -> str:
-    """Whether the labels are the network's classes in another order.
+    """Return a line if the labels are the network's classes in another order; else ''.
 
-    Half of the pictures find the order and the others test it: with few pictures a class, some order fits anything.
+    Half of the pictures find the order and the others test it, because some order fits anything with few pictures a
+    class.
     """
     labels, predicted = result.labels, result.predicted
     halves = np.argsort(labels, kind='stable')  # every second picture of a class, however the data are sorted
@@ -211,6 +226,7 @@ def find_order(result: Result, names: Names) -> str:
 
 
 def class_count(result: Result, held: int) -> str:
+    """Return a line if data and network have different numbers of classes; else ''."""
     if held == result.classes:
         return ''
     more = ', one more (a background class, at 0 or at the end?)' if result.classes == held + 1 else ''
@@ -218,7 +234,7 @@ def class_count(result: Result, held: int) -> str:
 
 
 def unexplained(result: Result, names: Names) -> str:
-    """What is left: which class the network names most."""
+    """Return the line for a network without any of the known reasons: it says which class the network names most."""
     named = np.bincount(result.predicted[result.predicted >= 0])
     share = 100 * named.max() / result.count
     return (
@@ -228,7 +244,7 @@ def unexplained(result: Result, names: Names) -> str:
 
 
 def find_pixels(measure: Measure, now: str, classes: int) -> str:
-    """Whether the network is far better on pixels of another convention."""
+    """Return a line if the network is far better on pixels of another convention; else ''."""
     right, count = measure(now, False)
     others = [(measure(*other)[0], other) for other in CONVENTIONS if other != (now, False)]
     best, (name, swapped) = max(others, key=lambda pair: pair[0])

@@ -23,10 +23,10 @@ PANE = 512  # pixels
 
 
 def snow(x: np.ndarray, draws: Draws, mean: float, deviation: float, zoom: float, *rest: float) -> np.ndarray:
-    """Flakes in motion over a picture that whitens. rest: least, radius, sigma, kept.
+    """Return pictures under flakes in motion, and whitened. rest: least, radius, sigma, kept.
 
-    Flakes are normal noise of that mean and deviation, enlarged by zoom, without what is below `least`, moved as in
-    blur.moved; the picture keeps its share `kept`, the rest of it becomes as bright as snow.
+    Flakes are normal noise of that mean and deviation, enlarged by zoom. Values below `least` are left out, the others
+    are moved as in blur.moved. The picture keeps its share `kept`; the rest of it becomes as bright as snow.
     """
     least, radius, sigma, kept = rest
     layers = []
@@ -41,7 +41,7 @@ def snow(x: np.ndarray, draws: Draws, mean: float, deviation: float, zoom: float
 
 
 def _needles(draw: np.random.Generator, count: int, length: float) -> np.ndarray:
-    """float32 (PANE, PANE): crystals with side branches at 60 degrees, brighter where they lie over each other."""
+    """Return float32 (PANE, PANE): crystals with side branches at 60 degrees, brighter if they lie over each other."""
     paper = np.zeros((PANE, PANE), np.float32)
     for place, angle, size in zip(
         draw.uniform(0, PANE, (count, 2)), draw.uniform(0, 2 * np.pi, count), draw.gamma(3, length / 3, count)
@@ -62,10 +62,10 @@ def _needles(draw: np.random.Generator, count: int, length: float) -> np.ndarray
 
 @lru_cache(maxsize=None)
 def panes() -> tuple[np.ndarray, ...]:
-    """float32 (PANE, PANE, 3) in 0..1: frosted panes with the colours of PANES.
+    """Return float32 (PANE, PANE, 3) in 0..1: frosted panes with the colours of PANES.
 
-    The original lays photographs over the pictures; these panes are drawn, with the photographs' means and deviations,
-    so that how much a picture loses is alike and the patterns are not.
+    The original lays photographs over the pictures. These panes are drawn, with the photographs' means and deviations:
+    a picture loses as much, and the patterns differ.
     """
     found = []
     for number, (mean, deviation) in enumerate(PANES):
@@ -83,7 +83,7 @@ def panes() -> tuple[np.ndarray, ...]:
 
 
 def frost(x: np.ndarray, draws: Draws, kept: float, strength: float) -> np.ndarray:
-    """kept * x + strength * a piece of a frosted pane, at a fifth of its size for pictures of 32 pixels."""
+    """Return kept * x + strength * a piece of a frosted pane, at a fifth of its size for pictures of 32 pixels."""
     side = x.shape[1]
     pieces = []
     for draw in draws:
@@ -96,9 +96,10 @@ def frost(x: np.ndarray, draws: Draws, kept: float, strength: float) -> np.ndarr
 
 
 def plasma(u: np.ndarray, decay: float) -> np.ndarray:
-    """float32 (n, M, M) in 0..1, M a power of two: clouds by the diamond-square algorithm on a torus.
+    """Return float32 (n, M, M) in 0..1, M a power of two: clouds by the diamond-square algorithm on a torus.
 
-    u: uniform in -1..1, (n, M, M), what each point is moved by; halving the grid divides the movement by decay squared.
+    u: uniform in -1..1, (n, M, M), by which each point is moved. Halving the grid divides the movement by decay
+    squared.
     """
     clouds, step, reach = np.zeros_like(u), u.shape[1], np.float32(1)
     while step >= 2:
@@ -116,7 +117,7 @@ def plasma(u: np.ndarray, decay: float) -> np.ndarray:
 
 
 def fog(x: np.ndarray, draws: Draws, strength: float, decay: float) -> np.ndarray:
-    """x + strength * clouds, then darkened so that the picture's brightest value stays where it was."""
+    """Return x + strength * clouds, then darkened so that the picture's brightest value stays the same."""
     side = x.shape[1]
     cells = 1 << (side - 1).bit_length()
     clouds = plasma(np.stack([draw.random((cells, cells), np.float32) * 2 - 1 for draw in draws]), decay)
@@ -125,7 +126,7 @@ def fog(x: np.ndarray, draws: Draws, strength: float, decay: float) -> np.ndarra
 
 
 def brightness(x: np.ndarray, draws: Draws, more: float) -> np.ndarray:
-    """HSV's value rises by `more`, hue and saturation stay."""
+    """Raise HSV's value by `more`; hue and saturation stay."""
     value = x.max(axis=3, keepdims=True)
     higher = np.minimum(value + np.float32(more), 1)
     return np.where(value > 0, x * (higher / np.maximum(value, np.float32(1e-6))), higher)

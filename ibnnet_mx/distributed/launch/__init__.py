@@ -1,4 +1,4 @@
-"""Starts the processes of a job, here or over ssh, passes on what they say, and ends them together."""
+"""The launcher of a job: it starts the processes, here or over ssh, passes on their output, and ends them together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     python: str = sys.executable
 
     def settings(self, process: Process) -> dict[str, str]:
-        """The environment that makes a process what it is."""
+        """Return the environment that gives a process its part in the job."""
         count = {role: sum(each.role == role for each in self.processes) for role in ('worker', 'server')}
         found = {
             'DMLC_ROLE': process.role,
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
         return found
 
     def words(self, process: Process) -> list[str]:
-        """The command line that starts a process."""
+        """Return the command line that starts a process."""
         own = list(self.command) if process.role == 'worker' else [self.python, '-m', 'ibnnet_mx.distributed.serve']
         settings = [f'{name}={value}' for name, value in self.settings(process).items()]
         words = [self.python, GUARD, *settings, '--', *own]
@@ -62,7 +62,7 @@ class Plan(NamedTuple):
 
 
 class Child:
-    """A process that was started, and what it says: lines with its name before them, to this process's own streams."""
+    """A process that was started. Its lines go to this process's own streams, with its name before them."""
 
     def __init__(self, process: Process, words: Sequence[str], lock: threading.Lock) -> None:
         self.process, self._rank, self._lock = process, '', lock
@@ -78,7 +78,7 @@ class Child:
 
     @property
     def name(self) -> str:
-        """A worker's number is its rank, which it says itself, once it knows."""
+        """Return the role and number. A worker's number is its rank, which it says itself, once it knows."""
         return f'{self.process.role} {self._rank or self.process.number}'
 
     def _pump(self, source: IO[bytes], to: IO[str]) -> None:
@@ -94,14 +94,14 @@ class Child:
         return self._popen.poll()
 
     def send(self, name: str) -> None:
-        """'INT', 'TERM' or 'KILL' to the process; what has ended does not hear it."""
+        """Send 'INT', 'TERM' or 'KILL' to the process. If it has ended, nothing happens."""
         to = cast(IO[bytes], self._popen.stdin)
         with contextlib.suppress(OSError):
             to.write(f'{name}\n'.encode())
             to.flush()
 
     def end(self) -> None:
-        """At once, with all that it has started."""
+        """End the process at once, with all that it has started."""
         if self.code() is None:
             self.send('KILL')
             try:
@@ -116,7 +116,7 @@ class Child:
 
 
 class Job:
-    """The processes of one try. asked: () -> 'INT', 'TERM', 'KILL' or '', what the launcher was asked."""
+    """The processes of one try. asked: () -> 'INT', 'TERM', 'KILL' or '', the signal that the launcher got."""
 
     def __init__(self, plan: Plan, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
         self._tell, self._asked, lock = tell, asked, threading.Lock()
@@ -124,7 +124,9 @@ class Job:
         self._workers = [child for child in self.children if child.process.role == 'worker']
 
     def wait(self) -> int:
-        """The job's exit code: 0, or that of what failed first. All processes have ended then."""
+        """Return the job's exit code: 0, or the code of the process that failed first. All processes have ended
+        then.
+        """
         try:
             return self._wait()
         finally:

@@ -1,4 +1,4 @@
-"""Which process of a job runs on which machine."""
+"""The machines of a job, and which process runs on which."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ HERE = 'localhost'
 
 
 class Process(NamedTuple):
-    """role: 'scheduler', 'server' or 'worker'; number: among those of its role; peers: workers on its host."""
+    """A process of a job. role: 'scheduler', 'server' or 'worker'; number: among those of its role; peers: workers on
+    its host.
+    """
 
     role: str
     number: int
@@ -27,9 +29,9 @@ class Process(NamedTuple):
 
 
 def read_hosts(path: str | None) -> list[str]:
-    """Names of the machines, one for each line with anything but a comment; this one where there is no file.
+    """Return the names of the machines in a file, one a line without comments; path None: this machine alone.
 
-    ValueError names the file and the line.
+    Raises ValueError, which names the file and the line.
     """
     if path is None:
         return [HERE]
@@ -54,7 +56,9 @@ def read_hosts(path: str | None) -> list[str]:
 
 
 def spread_processes(names: Sequence[str], workers: int, servers: int) -> list[Process]:
-    """The scheduler on the first machine; servers and workers one after the other on each, as evenly as can be."""
+    """Return the scheduler on the first machine, then servers and workers, spread over the machines as evenly as can
+    be.
+    """
     places = [names[i % len(names)] for i in range(workers)]
     there = [('server', i, names[i % len(names)]) for i in range(servers)]
     there += [('worker', i, place) for i, place in enumerate(places)]
@@ -63,12 +67,12 @@ def spread_processes(names: Sequence[str], workers: int, servers: int) -> list[P
 
 
 def address_of(name: str) -> str:
-    """Of a machine for the others: its name without the user."""
+    """Return the address of a machine for the others: its name without the user."""
     return '127.0.0.1' if name == HERE else name.rpartition('@')[2]
 
 
 def free_port() -> int:
-    """Of this machine, a moment ago."""
+    """Return a port that was free on this machine a moment ago."""
     with socket.socket() as probe:
         probe.bind(('', 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""packed.json: what each finished record file of a folder was made from, so that a second run leaves it alone."""
+"""The file packed.json: the origin of each finished record file of a folder, so that a second run leaves it alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ VERSION = 1  # raise it when the packer's output changes
 
 
 def fingerprint(samples: list[Sample], store: Store, options: Any) -> str:
-    """Of the list in its order, each picture's size and time (or content), and the options that shape the records."""
+    """Return the SHA-256 of the list in its order, each picture's size and time (or content), and the packing
+    options.
+    """
     digest = hashlib.sha256(repr((VERSION, options)).encode())
     for number, sample in enumerate(samples):
         line = f'{lists.list_line(number, sample)}\t{store.stamp(sample)}\n'
@@ -36,7 +38,9 @@ class Manifest:
             pass  # none, or not ours: everything is packed
 
     def finished(self, name: str, source: str) -> dict[str, Any] | None:
-        """The entry of NAME.rec, where the file was made from `source` and still has its size, .idx and .lst."""
+        """Return the entry of NAME.rec; None unless the file was made from `source` and still has its size, .idx and
+        .lst.
+        """
         entry = self.entries.get(name)
         base = os.path.join(self.folder, name)
         try:
@@ -47,7 +51,7 @@ class Manifest:
         return entry if os.path.isfile(f'{base}.idx') and os.path.isfile(f'{base}.lst') else None
 
     def put(self, name: str, entry: dict[str, Any] | None) -> None:
-        """Note a finished file, or (None) that NAME.rec is none any more."""
+        """Note a finished file, or (None) that NAME.rec is unfinished again."""
         if entry is not None:
             self.entries[name] = entry
         elif self.entries.pop(name, None) is None:

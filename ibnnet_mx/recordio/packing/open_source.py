@@ -1,4 +1,4 @@
-"""SOURCE as the user names it -> Source."""
+"""The word or path SOURCE, as the user types it -> Source."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ PEEK = 8  # pictures that decide whether a source holds CIFAR-sized ones
 
 
 def open_source(name: str, root: str | None = None) -> Source:
-    """The word digits, a .lst, a folder with train.lst (and val.lst), a folder or tar of pictures, CIFAR-10's archive.
+    """Return the Source of a name. Raises SourceError if it is none of these, or holds no pictures.
 
+    The word digits, a .lst, a folder with train.lst (and val.lst), a folder or tar of pictures, or CIFAR-10's archive.
     Labels follow the sorted class names, except those that a list or the CIFAR-10 archive states and those of digits.
     """
     if name == 'digits':

@@ -40,7 +40,7 @@ def _library() -> Any:
 
 
 def interval_of(payload: bytes) -> int:
-    """MCUs between the restart markers of a JPEG; 0: it has none, or is no JPEG."""
+    """Return the MCUs between the restart markers of a JPEG; 0 if it has none, or is no JPEG."""
     found = 0
     for marker, at, end in headers(payload):
         if marker == DRI and at + 6 == end <= len(payload):
@@ -49,10 +49,10 @@ def interval_of(payload: bytes) -> int:
 
 
 def rewrite_jpeg(payload: bytes, interval: int) -> bytes:
-    """The JPEG with a restart marker after every `interval` MCUs, 0: without any; its coefficients are the same.
+    """Return the JPEG with a restart marker after every `interval` MCUs, 0: without any. Its coefficients are the same.
 
-    Progressive ones become sequential; EXIF, ICC profiles and comments stay. PictureError: why it cannot be done (no
-    JPEG, damaged). ValueError where the C library is not built.
+    Progressive JPEGs become sequential; EXIF, ICC profiles and comments stay. Raises PictureError if it cannot be done
+    (no JPEG, damaged), and ValueError if the C library is not built.
     """
     library = _library()
     if not 0 <= interval <= 0xFFFF:
@@ -120,7 +120,7 @@ class _Records:
 
 
 class _Files:
-    """FILE.rec, its index, and what stands beside them while both are replaced."""
+    """The files FILE.rec and its index, and the files beside them while both are replaced."""
 
     def __init__(self, path: str) -> None:
         self.rec = os.path.realpath(path)  # a link stays one
@@ -134,7 +134,7 @@ class _Files:
         return False
 
     def mend(self) -> None:
-        """Ends or undoes a replacement that was interrupted, wherever it was: an index that fits comes back."""
+        """End or undo a replacement that was interrupted, at any point. An index that fits comes back."""
         if not os.path.isfile(self.idx):
             for other in filter(self._fits, (self.new_idx, self.old_idx)):
                 atomic.rename(other, self.idx)
@@ -144,7 +144,11 @@ class _Files:
                 os.unlink(left)
 
     def replace(self) -> None:
-        """Both, or with a kill in between: records without an index, which every reader scans, and mend() ends it."""
+        """Replace records and index.
+
+        After a kill in between there are records without an index. Every reader scans them, and mend() ends the
+        replacement.
+        """
         steps = [(self.new_rec, self.rec)]
         if os.path.isfile(self.idx):
             steps = [(self.idx, self.old_idx), *steps, (self.new_idx, self.idx)]
@@ -153,7 +157,9 @@ class _Files:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Frames]:
-        """The file's frames. RecordError while another process converts it."""
+        """Lock the file in a `with`; its value is the file's frames. Raises RecordError while another process converts
+        it.
+        """
         frames = Frames(self.rec)
         try:
             import fcntl  # here: the rest of this file is of use on systems without it
@@ -171,14 +177,14 @@ class _Files:
 
 
 def _alike(old: str, new: str) -> None:
-    """Mode and owner as before."""
+    """Give a new file mode and owner of the old one."""
     shutil.copymode(old, new)
     with contextlib.suppress(PermissionError):
         os.chown(new, os.stat(old).st_uid, os.stat(old).st_gid)
 
 
 class _Writer:
-    """FILE.rec.part, begun with the first record that is another than before: a file without any is only read."""
+    """FILE.rec.part. It is begun with the first record that changes: a file without such records is only read."""
 
     def __init__(self, files: _Files, frames: Frames) -> None:
         self._files, self._frames, self.size = files, frames, 0
@@ -226,11 +232,13 @@ def _convert_all(records: RecordFile, frames: Frames, writer: _Writer, jobs: int
 
 
 def add_markers(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
-    """Restart markers for the JPEGs of a .rec that lack them, in place; its bytes before and after.
+    """Add restart markers to the JPEGs of a .rec that lack them, in place. Return its bytes before and after.
 
-    Labels, ids and order stay; whatever happens, FILE.rec is the old or the new one, whole. tell(became, why) hears of
-    each record, in the order of the file; why: which DAMAGED one it is, and what is wrong. RecordError: the file is no
-    .rec, there is no room for it, or another process converts it. ValueError where the C library is not built.
+    Labels, ids and order stay. Whatever happens, FILE.rec is the old or the new one, whole. tell(became, why) is called
+    for each record, in the order of the file. why: which DAMAGED record it is, and what is wrong with it.
+
+    Raises RecordError if the file is no .rec, there is no room for it, or another process converts it; ValueError if
+    the C library is not built.
     """
     _library()
     files = _Files(path)

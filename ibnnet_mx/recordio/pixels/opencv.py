@@ -14,7 +14,9 @@ from ibnnet_mx.recordio.pixels.view import View, refusal, view_rows
 
 
 def _touched(row: np.ndarray, width: int, height: int, limit: int) -> tuple[int, int]:
-    """First and one past the last pixel of 0..limit-1, at least one, that sampling by a row of the matrix reads."""
+    """Return the first and one past the last pixel of 0..limit-1, at least one, that sampling by a row of the matrix
+    reads.
+    """
     across, down, shift = row.tolist()
     low = shift + (width - 1) * min(across, 0) + (height - 1) * min(down, 0)
     high = shift + (width - 1) * max(across, 0) + (height - 1) * max(down, 0)
@@ -45,7 +47,7 @@ def _resized(picture: Pixels, step: np.void) -> Pixels:
 
 
 def jitter(picture: np.ndarray, changes: np.ndarray) -> np.ndarray:
-    """BGR with its hue (of 180), lightness and saturation (of 255) moved by `changes` (3,) and clipped."""
+    """Return BGR with its hue (of 180), lightness and saturation (of 255) moved by `changes` (3,) and clipped."""
     steps = np.arange(256)
     table = np.empty((1, 256, 3), np.uint8)
     for i, limit in enumerate((180, 255, 255)):
@@ -54,7 +56,7 @@ def jitter(picture: np.ndarray, changes: np.ndarray) -> np.ndarray:
 
 
 def views(picture: Pixels, rows: np.ndarray) -> list[np.ndarray]:
-    """BGR uint8 (height, width, 3) of each of rows (n,). PictureError where the pixels cannot be decoded."""
+    """Return BGR uint8 (height, width, 3) of each of rows (n,). Raises PictureError if the pixels cannot be decoded."""
     found: list[np.ndarray] = []
     resized: dict[bytes, Pixels] = {}  # ten crops are of one resized picture
     for row in rows:
@@ -74,7 +76,7 @@ def views(picture: Pixels, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def windows(picture: Pixels, size: int, view: View) -> list[np.ndarray]:
-    """What validation sees of a picture: view.crops BGR uint8 (size, size, 3). PictureError for a strip."""
+    """Return the view.crops of validation, BGR uint8 (size, size, 3). Raises PictureError for a strip."""
     refused = refusal(picture.width, picture.height, view)
     if refused:
         raise PictureError(refused)
@@ -83,13 +85,15 @@ def windows(picture: Pixels, size: int, view: View) -> list[np.ndarray]:
 
 
 def pixel_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """float32 (3, 256): (value - mean) / std of each 8-bit value, for each RGB plane."""
+    """Return float32 (3, 256): (value - mean) / std of each 8-bit value, for each RGB plane."""
     values = np.arange(256, dtype=np.float64)
     return ((values - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
 
 
 def planes(view: np.ndarray, table: np.ndarray | None, out: np.ndarray) -> None:
-    """BGR uint8 (H, W, 3) through table float32 (3, 256) into out float32 (3, H, W), RGB; as bytes without a table."""
+    """Write BGR uint8 (H, W, 3) through table float32 (3, 256) to out float32 (3, H, W), RGB; as bytes without a
+    table.
+    """
     for plane in range(3):
         channel = cv2.extractChannel(view, 2 - plane)
         if table is None:

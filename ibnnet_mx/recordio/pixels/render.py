@@ -1,4 +1,4 @@
-"""Pictures of records, by their positions, into the arrays of a batch: in C where that is built, else by OpenCV."""
+"""The renderers: pictures of records, by position, into the arrays of a batch; in C if it is built, else by OpenCV."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class OpenCV:
         self._table = None if pixels is None else opencv.pixel_table(*pixels)
 
     def keep(self, position: int, picture: np.ndarray) -> None:
-        """A decoded picture, BGR, that is not to be read again."""
+        """Keep a decoded picture, BGR, so that it is not read again."""
         self._kept[position] = Pixels(picture)
 
     def kept(self) -> list[int]:
-        """The positions of these."""
+        """Return the positions of these pictures."""
         return sorted(self._kept)
 
     def is_sound(self, payload: bytes) -> bool:
-        """Whether a picture that OpenCV has decoded is whole; OpenCV tells nobody."""
+        """Return True: OpenCV does not tell if a picture that it has decoded is whole."""
         return True
 
     def render(self, positions: np.ndarray, plan: Plan, out: np.ndarray) -> dict[int, str]:
-        """Fills out (n, views, 3, size, size); says of those that could not be had, by their numbers, why."""
+        """Fill out (n, views, 3, size, size). Return {number: why} of the pictures that cannot be read."""
         bad = {}
         for number, position in enumerate(positions.tolist()):
             try:
@@ -113,7 +113,10 @@ class Native:
         return bad
 
     def _read(self, positions: np.ndarray, sources: np.ndarray, why: np.ndarray) -> tuple[list[np.ndarray], Any]:
-        """Sizes of all, pixels or payloads of those that C does not read; what holds these; why others are damaged."""
+        """Fill in the sizes of all, and pixels or payloads of those that C does not read.
+
+        Return the arrays that hold these, which must live as long as the sources, and {number: why} of damaged ones.
+        """
         held: list[np.ndarray] = []
         bad: dict[int, str] = {}
         native.heads(sources, why)
@@ -135,7 +138,7 @@ class Native:
         return held, bad
 
     def _changed(self, position: int) -> str:
-        """What happened to a record since its file was opened."""
+        """Return why a record is not the same as when its file was opened."""
         try:
             self._records.read(position)
         except RecordError as error:
@@ -144,7 +147,7 @@ class Native:
 
 
 def _place(sources: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray:
-    """Makes a source one of decoded pixels: BGR uint8 (height, width, 3). Whoever uses it must hold what comes back."""
+    """Make a source one of decoded pixels: BGR uint8 (height, width, 3). The caller must hold the returned array."""
     height, width = picture.shape[:2]
     memory = np.empty(3 * height * width + width + native.SLACK, np.uint8)
     for number_of_plane, plane in enumerate(memory[: 3 * height * width].reshape(3, height, width)):
@@ -161,9 +164,9 @@ def _break(sources: np.ndarray, number: int, why: np.ndarray, text: str) -> None
 
 
 def renderer(records: Any, pixels: Any, refusal: Refusal, use_native: bool | None) -> OpenCV | Native:
-    """use_native None: where it is built, unless pictures are brought to size: predict does that by OpenCV, too.
+    """Return the renderer of a reader. Raises ValueError if C is asked for and not built.
 
-    ValueError where it is asked for and cannot be had.
+    use_native None: C if it is built, unless pictures are brought to size, which predict does by OpenCV, too.
     """
     if use_native and native.functions() is None:
         raise ValueError('the C reader is not built: python -m ibnnet_mx.recordio.fast.build')

@@ -1,4 +1,4 @@
-"""Arguments of the readers, held against what they can be before anything is read."""
+"""Checks of the readers' arguments, before anything is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIDE = 1 << 14  # pixels of a crop or a border
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """ValueError where `value` is no whole number of low..high."""
+    """Raise ValueError if `value` is no whole number of low..high."""
     span = f'from {low} to {high}' if high is not None else f'of at least {low}'
     fits = isinstance(value, Integral) and not isinstance(value, bool)
     if not fits or value < low or (high is not None and value > high):
@@ -21,6 +21,7 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> Non
 
 
 def check_real(name: str, value: Any, low: float, high: float) -> None:
+    """Raise ValueError if `value` is no number of low..high."""
     if not isinstance(value, Real) or isinstance(value, bool) or not low <= float(value) <= high:
         raise ValueError(f'{name} {value!r}: a number from {low:g} to {high:g} is needed')
 
@@ -42,7 +43,7 @@ def _three(name: str, value: Any) -> list[Any]:
 
 
 def check_augment(changes: Any) -> None:
-    """ValueError names what of an Augment cannot be."""
+    """Raise ValueError for an Augment with a value that cannot be."""
     if changes is None:
         return
     if not isinstance(changes, Augment):
@@ -65,7 +66,9 @@ def check_augment(changes: Any) -> None:
 
 
 def check_pixels(scale: Any) -> None:
-    """mean and std of three planes, finite; std above 0. None: bytes."""
+    """Raise ValueError unless `scale` is None (bytes), or mean and std of three planes, finite, with a std that
+    divides.
+    """
     if scale is None:
         return
     if not hasattr(scale, '__len__') or len(scale) != 2:
@@ -89,7 +92,7 @@ def _sampler_alone(given: Any) -> None:
 
 
 def check_batches(steps: Any, records: int, rows: int | None) -> None:
-    """ValueError if a sampler's steps are no positions of records, or have more than `rows`. None: any number."""
+    """Raise ValueError if a sampler's steps are no positions of records, or have more than `rows`. None: any number."""
     for number, positions in enumerate(steps):
         if getattr(positions, 'ndim', None) != 1 or positions.dtype.kind not in 'iu':
             raise ValueError(f'sampler: step {number} is no array of positions, whole numbers (n,)')
@@ -100,7 +103,7 @@ def check_batches(steps: Any, records: int, rows: int | None) -> None:
 
 
 def check_options(given: Any) -> None:
-    """reader.Options. ValueError names the one that cannot be."""
+    """Raise ValueError for an option of a reader that cannot be."""
     check_whole('seed', given.seed, 0, 2**63 - 1)
     if not isinstance(given.share, (tuple, list)) or len(given.share) != 2:
         raise ValueError(f'share {given.share!r}: a pair is needed, this rank and how many there are')

@@ -1,4 +1,4 @@
-"""Batches of numpy arrays from .rec files, for whatever trains on them."""
+"""The public Loader: batches of numpy arrays from .rec files, for any framework."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ibnnet_mx.recordio.reading.reader import RAW, Batch, Options, Reader
 
 
 class Place(NamedTuple):
-    """Where a Loader stands: the next batch is number `step` of `epoch`."""
+    """The place of a Loader: its next batch is number `step` of `epoch`."""
 
     epoch: int
     step: int
@@ -34,17 +34,22 @@ def _again(made_of: dict[str, Any], place: Place) -> Loader:
 
 
 class Loader:
-    """for images, labels in Loader('train.rec', 256, augment=Augment(scale=(0.533, 1.0))): one epoch.
+    """An iterable of batches: for images, labels in Loader('train.rec', 256, augment=Augment()) is one epoch.
 
-    images (n, 3, size, size), RGB; float32 (value - mean) / std, or uint8 as they are. labels int64 (n,) where all of
+    images: (n, 3, size, size), RGB; float32 (value - mean) / std, or uint8 as they are. labels: int64 (n,) if all of
     them are class numbers, else float32, (n, label_width) for more than one. path: a .rec, several, a pattern such as
     'train_*.rec', or a folder of class folders.
-    augment: random changes of the pictures as they are, and a new order each epoch; None: the central crop, in the
-    order of the file, of a short side that is brought to `resize` first where that is given; the files of a folder are
-    brought to size in any case, as evaluate.py does it. The last batch is smaller.
-    The stream depends on seed and epoch alone; `place` may be kept and set, so that a run goes on in mid-epoch:
-    torch's DistributedSampler is share=(rank, workers), with batch_size for all workers together.
-    An array that was handed out is never written to again. ValueError names the argument, RecordError file and record.
+
+    augment: random changes of the pictures, and a new order each epoch. None: the central crop, in the order of the
+    file; `resize` brings the short side to a size first. The files of a folder are brought to size in any case, as
+    evaluate.py does it. The last batch is smaller.
+
+    The stream depends on seed and epoch alone. `place` may be stored and set, so that a run goes on inside an epoch.
+    share=(rank, workers) does the work of torch's DistributedSampler, with batch_size for all workers together.
+    sampler: decides which records a batch holds (recordio.reading.sampler).
+
+    An array that was handed out is never written to again. Raises ValueError, which names the argument, and
+    RecordError, which names file and record.
     """
 
     def __init__(
@@ -58,7 +63,9 @@ class Loader:
         resize: int | None = None,
         **options: Any,
     ) -> None:
-        """normalise: mean and std of each plane in 0..255; options: those of recordio.reader.Options."""
+        """Open the records. normalise: mean and std of each plane in 0..255; options: those of recordio's
+        reading.options.
+        """
         given = dict(path=path, batch_size=batch_size, size=size, augment=augment, normalise=normalise, dtype=dtype)
         self._made_of = dict(given, resize=resize, **options)
         if dtype not in ('float32', 'uint8'):
@@ -87,20 +94,22 @@ class Loader:
         self.place = Place(0, 0)
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Return the batches of an epoch."""
         return self._reader.steps
 
     @property
     def count(self) -> int:
-        """Pictures of an epoch, over all parts."""
+        """Return the pictures of an epoch, over all shares."""
         return self._reader.count
 
     def labels(self) -> np.ndarray:
-        """float32 (n,) or (n, label_width), in the order of the records."""
+        """Return float32 (n,) or (n, label_width), in the order of the records."""
         return self._reader.labels()
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The rest of the epoch that the loader stands in; behind it the place is the next one's start."""
+        """Yield the rest of the epoch in which the loader stands. Behind it the place is the start of the next
+        epoch.
+        """
         epoch, step = self.place
         checks.check_whole('place: epoch', epoch, 0)
         checks.check_whole('place: step', step, 0, len(self))
@@ -110,7 +119,7 @@ class Loader:
         self.place = Place(epoch + 1, 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of an epoch from step `start` on, whatever came before."""
+        """Yield the batches of an epoch from step `start` on, whatever came before."""
         for _, batch in self._reader.numbered(epoch, start):
             yield self._pair(batch)
 
@@ -119,11 +128,11 @@ class Loader:
         return batch.data[: batch.real], labels.astype(np.int64) if self._whole else labels
 
     def close(self) -> None:
-        """Ends the threads and closes the files."""
+        """End the threads and close the files."""
         self._reader.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A Loader of another process opens the files anew, and stands where this one does."""
+        """Return how another process makes the same Loader: it opens the files anew, and stands at the same place."""
         return _again, (self._made_of, self.place)
 
     def __enter__(self) -> Loader:

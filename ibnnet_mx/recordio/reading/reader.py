@@ -36,7 +36,8 @@ RAW = ((0.0,) * 3, (1.0,) * 3)
 
 
 class Batch(NamedTuple):
-    """data (n x crops, 3, S, S), label float32 (n,) or (n, width); the first `real` of n are pictures, the rest is pad.
+    """The pictures of a step: data (n x crops, 3, S, S), label float32 (n,) or (n, width). Rows from `real` on are
+    padding.
 
     The crops of a picture follow each other; training has one.
     """
@@ -47,7 +48,7 @@ class Batch(NamedTuple):
 
 
 class BadRecordsError(OptionError, RecordError):
-    """More records are damaged than max_bad allows. The text names the first of them and why it cannot be read."""
+    """The error for more damaged records than max_bad allows. The text names the first of them and its damage."""
 
 
 class Work(NamedTuple):
@@ -59,14 +60,15 @@ class Work(NamedTuple):
 
 
 class Reader:
-    """Epochs of batches from .rec files (one, or shards) or a folder of class folders; data are RGB planes.
+    """A reader of epochs of batches, from .rec files (one, or shards) or a folder of class folders. data are RGB
+    planes.
 
-    pixels: mean and std, data are float32, (value - mean) / std; None: uint8, as they are.
-    augment None: validation, in the file's order, as `view` says (unset: central crop), the last batch padded to the
-    full size. Else training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch,
-    not on threads.
-    The label is the first of a record's labels. RecordError names the file and the record that cannot be read, once
-    there are more than max_bad of them. OpenCV's own threads are switched off, in the whole process.
+    pixels: mean and std, data are float32, (value - mean) / std; None: uint8, as they are. augment None: validation, in
+    the file's order, cut by `view` (None: central crop), the last batch padded to the full size. Else training:
+    shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
+
+    The label is the first of a record's labels. OpenCV's own threads are switched off, in the whole process. Raises
+    BadRecordsError, a RecordError, if more than max_bad records cannot be read.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Reader:
 
     @property
     def _pool(self) -> ThreadPoolExecutor:
-        """This process's threads; a fork has none of its parent's."""
+        """Return this process's threads. A fork has none of its parent's."""
         pid = os.getpid()
         if pid not in self._pools:
             self._pools = {pid: ThreadPoolExecutor(self._threads)}
@@ -115,12 +117,12 @@ class Reader:
 
     @property
     def count(self) -> int:
-        """Pictures of an epoch, over all workers."""
+        """Return the pictures of an epoch, over all workers."""
         return sum(map(len, self._batches(0, (0, 1))))
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch, the same for every worker."""
+        """Return the batches of an epoch, the same for every worker."""
         return len(self._batches(0, self.options.share))
 
     def labels(self) -> np.ndarray:
@@ -151,7 +153,9 @@ class Reader:
         return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:])]
 
     def _small(self) -> bool:
-        """Whether the first picture that can be read is one to keep in memory; max_bad may be damaged before it."""
+        """Return True if the first picture that can be read is small enough to keep. max_bad damaged ones may come
+        before it.
+        """
         for position in range(min(len(self.records), self.options.max_bad + 1)):
             try:
                 picture = open_picture(self.records.read(position).payload)
@@ -175,15 +179,15 @@ class Reader:
         list(self._pool.map(run, self._slices(len(self.records))))
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from step `start` on. ValueError after close()."""
+        """Return the batches of an epoch from step `start` on. Raises ValueError after close()."""
         return (batch for _, batch in self.numbered(epoch, start))
 
     def numbered(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
-        """The same with their steps; a step of training without a picture that can be read is left out."""
+        """Return (step, batch) pairs. A step of training without a picture that can be read is left out."""
         return ((step, batch) for step, batch, _ in self._made(epoch, start))
 
     def placed(self, epoch: int = 0) -> Iterator[tuple[Batch, np.ndarray]]:
-        """The batches of an epoch, and of each the positions (real,) of its pictures in the file."""
+        """Return (batch, positions (real,) of its pictures in the file) pairs of an epoch."""
         return ((batch, positions) for _, batch, positions in self._made(epoch, 0))
 
     def _made(self, epoch: int, start: int) -> Iterator[tuple[int, Batch, np.ndarray]]:
@@ -203,7 +207,7 @@ class Reader:
                 yield from self._finish(work, failures)
 
     def _rows(self, share: tuple[int, int]) -> int:
-        """Rows of a full batch: the pictures of one share."""
+        """Return the rows of a full batch: the pictures of one share."""
         return -(-self.batch_size // share[1])
 
     def _bytes(self) -> int:
@@ -211,11 +215,13 @@ class Reader:
         return self._rows(self.options.share) * crops * 3 * self.size**2 * np.dtype(self._type).itemsize
 
     def _ahead(self) -> int:
-        """Batches in work besides the one that was handed out: as many as the memory for them is worth."""
+        """Return how many batches are in work besides the one that was handed out, as far as memory for them is worth
+        it.
+        """
         return max(min(AHEAD, AHEAD_BYTES // max(self._bytes(), 1)), 1)
 
     def _begin(self, step: int, positions: np.ndarray, epoch: int) -> ahead.Begun[Work]:
-        """Starts a batch on the pool."""
+        """Start a batch on the pool."""
         changes, crops = self.augment, 1 if self.augment is not None else self.view.crops
         rows = len(positions) if changes is not None else self._rows(self.options.share)
         data = self._buffers.take((rows, crops, 3, self.size, self.size), self._type, self._bytes())
@@ -241,7 +247,7 @@ class Reader:
         return done
 
     def _finish(self, work: Work, failures: list[dict[int, str]]) -> list[tuple[int, Batch, np.ndarray]]:
-        """The step, its batch and positions; none where every picture of a training batch is damaged."""
+        """Return [(step, batch, positions)]; [] if every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
         why = {k: text for part in failures for k, text in sorted(part.items())}
         bad = list(why)

@@ -1,4 +1,4 @@
-"""Samplers say which records make up each batch. The reader is handed one; EachOnce is the usual one."""
+"""Samplers, which decide the records of each batch. The reader is handed one; EachOnce is the usual one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 
 class Sampler(Protocol):
-    """Decides which records a batch holds, and their order.
+    """A sampler decides which records a batch holds, and their order.
 
     It must be a pure function of its own fields and of the arguments, so that a run can go on inside an epoch. Every
-    share and every epoch must have the same number of steps: workers wait for each other at each step. A record that
-    comes twice in an epoch is changed by the same random numbers both times.
+    share and every epoch must have the same number of steps, because workers wait for each other at each step. A record
+    that comes twice in an epoch is changed by the same random numbers both times.
     """
 
     def batches(self, labels: np.ndarray, epoch: int, batch_size: int, share: tuple[int, int]) -> Sequence[np.ndarray]:
