@@ -110,8 +110,8 @@ def _mend_numpy() -> None:
     """
     version = _numpy_version()
     if version is None or int(version.split('.')[0]) >= 2:
-        found = 'numpy is missing' if version is None else f'numpy {version} is too new for mxnet 1.9.1'
-        raise ImportError(f"{found}: {sys.executable} -m pip install 'numpy>=1.21,<1.24'")
+        mistake = 'numpy is missing' if version is None else f'numpy {version} is too new for mxnet 1.9.1'
+        raise ImportError(f"{mistake}: {sys.executable} -m pip install 'numpy>=1.21,<1.24'")
     import numpy
 
     vars(numpy).setdefault('bool', bool)
@@ -143,8 +143,8 @@ def _set_threads() -> str:
     if threads:
         return f'threads: {threads}, as OMP_NUM_THREADS said'
     os.environ['OMP_NUM_THREADS'] = str(own_cores())
-    what = 'the usable cores' if own_cores() == usable_cores() else "this worker's share of the usable cores"
-    return f'threads: {os.environ["OMP_NUM_THREADS"]}, {what} (OMP_NUM_THREADS was not set)'
+    cores = 'the usable cores' if own_cores() == usable_cores() else "this worker's share of the usable cores"
+    return f'threads: {os.environ["OMP_NUM_THREADS"]}, {cores} (OMP_NUM_THREADS was not set)'
 
 
 def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/self/cgroup')) -> float:

@@ -286,13 +286,13 @@ def _is(kind: str, value: Any) -> bool:
 def from_dict(values: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a checkpoint's .json. Unknown names are ignored. Raises ValueError if it is damaged."""
     known = {f.name: f for f in fields(Recipe)}
-    kept: dict[str, Any] = {k: _tuples(v) for k, v in values.items() if k in known}
-    for key, value in kept.items():
+    known_values: dict[str, Any] = {k: _tuples(v) for k, v in values.items() if k in known}
+    for key, value in known_values.items():
         if not _is(str(known[key].type), value) or value not in CHOICES.get(key, (value,)):
             raise ValueError(f'the recipe of the checkpoint is damaged: its {key} cannot be {str(value)[:60]!r}')
     try:
-        recipe = Recipe(**kept)
+        recipe = Recipe(**known_values)
         _check(recipe)
     except TypeError:
-        raise ValueError(f'the recipe of the checkpoint is damaged: {kept}') from None
+        raise ValueError(f'the recipe of the checkpoint is damaged: {known_values}') from None
     return recipe

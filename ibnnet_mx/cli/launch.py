@@ -91,7 +91,7 @@ def command(args):
         for again in range(args.max_restarts + 1):
             port = args.port or (hosts.free_port() if names == [hosts.HERE] else 9091)
             began = time.monotonic()
-            code = launch.Job(launch.Plan(processes, port, words), tell, lambda: asked.name).wait()
+            code = launch.Job(launch.Setup(processes, port, words), tell, lambda: asked.name).wait()
             if code in FINAL or asked.name or again == args.max_restarts:
                 break
             tell(

@@ -26,9 +26,9 @@ MANY = 1 << 17  # classes that are not taken for granted: a network for them alo
 def find_records(data_dir, data_type, part):
     """Return the path of the .rec of a part ('train', 'crop' or 'val'); None if there is none."""
     for pattern in FILES.get((data_type, part), ()):
-        found = sorted(Path(data_dir).glob(pattern))
-        if found:
-            return found[-1]
+        paths = sorted(Path(data_dir).glob(pattern))
+        if paths:
+            return paths[-1]
     return None
 
 
@@ -80,9 +80,9 @@ def check_lists(list_dir, data_dir, data_type):
             continue
         samples = lists.read_list(str(path))
         with RecordFile(rec) as records:
-            labels, held = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
-        if len(samples) != held:
-            raise OptionError('list_dir', str(list_dir), f': {path} lists {len(samples)} pictures, {rec} holds {held}')
+            labels, count = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
+        if len(samples) != count:
+            raise OptionError('list_dir', str(list_dir), f': {path} lists {len(samples)} pictures, {rec} holds {count}')
         keys = (int(line.split()[0]) for line in path.read_text(errors='surrogateescape').split('\n') if line.strip())
         for key, sample in zip(keys, samples):
             if key not in labels or not math.isclose(labels[key], sample.labels[0], rel_tol=1e-6):

@@ -29,9 +29,9 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
         path = path or require_records(data_dir, recipe.data_type, 'train')
         reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, options)
         train[level] = reader
-        held = len(reader.records)
-        if options.limit is not None and not 0 < options.limit <= held:
-            raise OptionError('limit', options.limit, f': {path} holds {held} pictures, use 1 to {held}')
+        count = len(reader.records)
+        if options.limit is not None and not 0 < options.limit <= count:
+            raise OptionError('limit', options.limit, f': {path} holds {count} pictures, use 1 to {count}')
     return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
 
 
@@ -55,8 +55,8 @@ def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None
         raise OptionError('batch_size', batch_size, 'must be at least 1')
     options, small = (options or Options())._replace(limit=None), source.size <= view.SMALL
     kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
-    found = (find_records(path, kind, 'val') for kind in kinds if Path(path).is_dir())
-    path = next((rec for rec in found if rec), path)
+    records = (find_records(path, kind, 'val') for kind in kinds if Path(path).is_dir())
+    path = next((rec for rec in records if rec), path)
     chosen = view.choose_view(source.size, resize, crops, not Path(path).is_dir())
     pixels, pictures = None if raw else (source.mean, source.std), -(-batch_size // crops)
     try:

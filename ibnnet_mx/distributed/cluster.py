@@ -129,8 +129,8 @@ class Cluster:
 
     def sum_over_workers(self, values):
         """Return {name: sum over all workers}, the same to the last bit on every worker; for all workers."""
-        told = self.gather(values)
-        return {name: sum(worker[name] for worker in told) for name in values}
+        values_of_workers = self.gather(values)
+        return {name: sum(worker[name] for worker in values_of_workers) for name in values}
 
     def average(self, params):
         """Give all devices of all workers the mean of these parameters, which a checkpoint holds; for all workers."""
@@ -147,9 +147,9 @@ class Cluster:
         """Return float32 (devices, values): the values of these parameters on each device of each worker; for all
         workers.
         """
-        own = [[p.data(c).asnumpy().ravel() for p in params] for c in self.contexts]
-        rows = np.zeros((self.num_workers, len(own), sum(part.size for part in own[0])), np.float32)
-        rows[self.rank] = [np.concatenate(part) for part in own]
+        values = [[p.data(c).asnumpy().ravel() for p in params] for c in self.contexts]
+        rows = np.zeros((self.num_workers, len(values), sum(part.size for part in values[0])), np.float32)
+        rows[self.rank] = [np.concatenate(part) for part in values]
         array = mx.nd.array(rows)
         self._workers.sum('rows', array)
         return array.asnumpy().reshape(self.devices, -1)
@@ -161,8 +161,10 @@ class Cluster:
     def differing(self, facts):
         """Return {worker: names} of the {name: text or arrays} that differ from those of worker 0; for all workers."""
         sums = self.gather({name: _checksum(fact) for name, fact in facts.items()})
-        found = {rank: [name for name in facts if own[name] != sums[0][name]] for rank, own in enumerate(sums)}
-        return {rank: names for rank, names in found.items() if names}
+        differences = {
+            rank: [name for name in facts if checksums[name] != sums[0][name]] for rank, checksums in enumerate(sums)
+        }
+        return {rank: names for rank, names in differences.items() if names}
 
     def share(self, arrays):
         """Overwrite these arrays with those of worker 0; for all workers."""

@@ -79,9 +79,9 @@ def read_job(environ: Mapping[str, str] = os.environ, who: str = 'this process')
     who = f'{who}: ' if who else ''
     role = environ.get('DMLC_ROLE', '')
     if role not in ROLES:
-        what = f'DMLC_ROLE={role!r} is none of {", ".join(ROLES)}' if role else 'DMLC_ROLE is not set'
+        mistake = f'DMLC_ROLE={role!r} is none of {", ".join(ROLES)}' if role else 'DMLC_ROLE is not set'
         raise ValueError(
-            f'{who}{what}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
+            f'{who}{mistake}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
         )
     numbers = {name: _number(environ, name, who) for name in ('PS_ROOT_PORT', 'NUM_WORKER', 'NUM_SERVER')}
     host = environ.get('DMLC_PS_ROOT_URI', '')
@@ -94,8 +94,8 @@ def _number(environ: Mapping[str, str], name: str, who: str) -> int:
     """Return the number in a DMLC_ variable. Raises ValueError for any other text."""
     text, most = environ.get(f'DMLC_{name}', ''), 65535
     if not text.isdecimal() or not 1 <= int(text) <= most:
-        what = f'DMLC_{name}={text} is no number from 1 to {most}' if text else f'DMLC_{name} is not set'
-        raise ValueError(f'{who}{what}')
+        mistake = f'DMLC_{name}={text} is no number from 1 to {most}' if text else f'DMLC_{name} is not set'
+        raise ValueError(f'{who}{mistake}')
     return int(text)
 
 

@@ -122,10 +122,10 @@ class Buckets:
     def sum(self, arrays):
         """Replace the arrays by their sums over all workers. They must have the shapes of those of __init__()."""
         for number, group in enumerate(self._groups):
-            some = [arrays[i] for i in group]
-            flat = mx.nd.concat(*(array.reshape((-1,)) for array in some), dim=0)
+            bucket = [arrays[i] for i in group]
+            flat = mx.nd.concat(*(array.reshape((-1,)) for array in bucket), dim=0)
             self._workers.sum(f'{self._name} {number}, {flat.size}', flat)
             start = 0
-            for array in some:
+            for array in bucket:
                 flat[start : start + array.size].reshape(array.shape).copyto(array)
                 start += array.size

@@ -74,34 +74,34 @@ def find_mxnet() -> Iterator[Finding]:
         way_out = f'unset {wrong}' if wrong else 'look for a file lock or a full disk'
         yield Finding(f'mxnet does not begin within {LIMIT} seconds', way_out, True)
         return
-    said = [line for line in done.stderr.splitlines() if line.strip()]
+    complaints = [line for line in done.stderr.splitlines() if line.strip()]
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        why = said[-1] if said else f'it ended with {done.returncode}'
+        why = complaints[-1] if complaints else f'it ended with {done.returncode}'
         yield Finding(
             f'mxnet cannot be used: {why}', "install it anew: pip install -c constraints.txt -e '.[cpu]'", True
         )
         return
-    if found['sum'] != 8.0:
-        yield Finding(f'mxnet computes 2 x 2 matrices wrongly: {found["sum"]}', 'install it anew', True)
+    if answer['sum'] != 8.0:
+        yield Finding(f'mxnet computes 2 x 2 matrices wrongly: {answer["sum"]}', 'install it anew', True)
     build = 'python -m ibnnet_mx.operators.build (it needs g++)'
-    if found['fused']:
-        tiles = ', convolutions in tiles' if found['winograd'] else ''
+    if answer['fused']:
+        tiles = ', convolutions in tiles' if answer['winograd'] else ''
         yield Finding(f'operators in C++: there{tiles}')
     elif os.environ.get('IBNNET_MX_NATIVE') == '0':
         yield Finding('operators in C++: left out, as IBNNET_MX_NATIVE=0 said')
     else:
         yield Finding('operators in C++: not there, training steps take longer', build)
-    yield Finding(f'GPUs that mxnet sees: {found["gpus"]}' if found['cuda'] else 'GPUs: this mxnet is for the CPU')
+    yield Finding(f'GPUs that mxnet sees: {answer["gpus"]}' if answer['cuda'] else 'GPUs: this mxnet is for the CPU')
 
 
 def find_readers() -> Iterator[Finding]:
     about = native.about()
     yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.fast.build (it needs gcc)')
-    for name, (what, way_out) in PACKAGES.items():
-        there = find_spec(name) is not None
-        yield Finding(f'{name}: {"there" if there else f"missing, no {what}"}', '' if there else way_out)
+    for name, (lack, way_out) in PACKAGES.items():
+        installed = find_spec(name) is not None
+        yield Finding(f'{name}: {"there" if installed else f"missing, no {lack}"}', '' if installed else way_out)
 
 
 def find_room(folder: str) -> Iterator[Finding]:

@@ -83,11 +83,11 @@ def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try a
 
 def digest(path: str, kind: str) -> str:
     """The sum of a file in hexadecimal digits."""
-    found = hashlib.new(kind)
+    checksum = hashlib.new(kind)
     with open(path, 'rb') as file:
         for block in iter(lambda: file.read(1 << 20), b''):
-            found.update(block)
-    return found.hexdigest()
+            checksum.update(block)
+    return checksum.hexdigest()
 
 
 @contextlib.contextmanager

@@ -33,17 +33,17 @@ class Result:
 
     def per_class(self) -> list[tuple[int, int, int]]:
         """Return (class, pictures, right ones) of each class that has pictures."""
-        held = np.bincount(self.labels)
-        right = np.bincount(self.labels[self.labels == self.predicted], minlength=len(held))
-        return [(int(label), int(held[label]), int(right[label])) for label in np.flatnonzero(held)]
+        counts = np.bincount(self.labels)
+        right = np.bincount(self.labels[self.labels == self.predicted], minlength=len(counts))
+        return [(int(label), int(counts[label]), int(right[label])) for label in np.flatnonzero(counts)]
 
     def confusion(self) -> np.ndarray:
         """Return int64 (classes, classes): pictures of each class (rows) by predicted class (columns). NaN predicts
         nothing.
         """
         counts = np.zeros((self.classes, self.classes), np.int64)
-        told = self.predicted >= 0
-        np.add.at(counts, (self.labels[told], self.predicted[told]), 1)
+        named = self.predicted >= 0
+        np.add.at(counts, (self.labels[named], self.predicted[named]), 1)
         return counts
 
     def calibration_error(self, bins: int = 15) -> float:
@@ -67,12 +67,12 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     Of equal logits the lower class comes first, as with argmax; a row with NaN is wrong.
     """
     values, classes = logits.astype(np.float64), labels.astype(np.int64)[:, None]
-    own = np.take_along_axis(values, classes, axis=1)
-    before = ~(values <= own) | (values == own) & (np.arange(values.shape[1]) < classes)
+    labelled = np.take_along_axis(values, classes, axis=1)
+    before = ~(values <= labelled) | (values == labelled) & (np.arange(values.shape[1]) < classes)
     rank = np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
     top = values.max(axis=1, keepdims=True)
     with np.errstate(invalid='ignore'):  # logits may be infinite
-        nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - own
+        nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - labelled
     sums = {name: float((rank < k).sum()) for name, k in DEPTH if values.shape[1] >= k}
     return dict(sums, **{'cross-entropy': float(nats.sum())})
 

@@ -62,17 +62,17 @@ def diagnose(
     if broken <= 0.5 and not near_chance(result):
         return []
     if broken > 0.5:
-        found = [f'the logits of {100 * broken:.0f} % of the pictures hold NaN: the weights are damaged or diverged']
+        lines = [f'the logits of {100 * broken:.0f} % of the pictures hold NaN: the weights are damaged or diverged']
     else:
         same = classes_of_data == result.classes  # else some order of few classes fits among many
         order = find_moved_names(names) or find_shift(result) or (find_order(result, names) if same else '')
-        found = [
+        lines = [
             order,
             class_count(result, classes_of_data),
             find_pixels(measure, now, result.classes) if measure else '',
         ]
     percent = f'top-1 of {100 * result.top1:.2f} % is near chance ({100 / result.classes:.2g} %)'
-    return [f'{percent}: {line}' for line in found if line] or [f'{percent}: {unexplained(result, names)}']
+    return [f'{percent}: {line}' for line in lines if line] or [f'{percent}: {unexplained(result, names)}']
 
 
 def refuse_labels(labels: np.ndarray, classes: int, network: str, data: str) -> None:
@@ -111,8 +111,8 @@ def _called(number: int, names: Sequence[str]) -> str:
 
 def _key(name: str) -> str:
     """Return the WordNet id that a name begins with, else the name in lower case."""
-    found = re.match(r'n\d{8}\b', name.strip())
-    return found.group() if found else name.strip().lower()
+    wordnet = re.match(r'n\d{8}\b', name.strip())
+    return wordnet.group() if wordnet else name.strip().lower()
 
 
 def match_names(names: Names) -> list[int] | None:
@@ -120,9 +120,9 @@ def match_names(names: Names) -> list[int] | None:
     twice.
     """
     places = {_key(name): number for number, name in enumerate(names.network)}
-    found = [places[_key(name)] for name in names.data if _key(name) in places]
-    whole = len(found) == len(set(found)) == len(names.data) and len(places) == len(names.network)
-    return found if found and whole else None
+    classes = [places[_key(name)] for name in names.data if _key(name) in places]
+    whole = len(classes) == len(set(classes)) == len(names.data) and len(places) == len(names.network)
+    return classes if classes and whole else None
 
 
 def describe_matching(names: Names) -> str:
@@ -131,20 +131,20 @@ def describe_matching(names: Names) -> str:
     """
     if not (names.data and names.network) or list(names.data) == list(names.network):
         return ''
-    found, known = match_names(names), {_key(name) for name in names.network}
-    if found is None:
+    classes, known = match_names(names), {_key(name) for name in names.network}
+    if classes is None:
         strange = [name for name in names.data if _key(name) not in known]
-        told = (
+        trouble = (
             f'the network does not know {len(strange)}, such as {strange[0]!r}' if strange else 'some are there twice'
         )
-        return f'labels count as classes of the network whatever their names: {told}'
-    moved = [(label, place) for label, place in enumerate(found) if label != place]
+        return f'labels count as classes of the network whatever their names: {trouble}'
+    moved = [(label, place) for label, place in enumerate(classes) if label != place]
     if not moved:
         return ''
     label, place = moved[0]
     return (
-        f'classes are matched by their names: {len(moved)} of the {len(found)} labels are others of the network, such '
-        f'as label {_called(label, names.data)}, its class {place}'
+        f'classes are matched by their names: {len(moved)} of the {len(classes)} labels are others of the network, '
+        f'such as label {_called(label, names.data)}, its class {place}'
     )
 
 
@@ -186,13 +186,13 @@ def _pairs(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[tupl
 
 def assignment(labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[int, int]:
     """Return {label: class}, one to one, the most frequent pairs first."""
-    found: dict[int, int] = {}
+    pairs: dict[int, int] = {}
     taken = set()
     for _, label, named in _pairs(labels, predicted, classes):
-        if label not in found and named not in taken:
-            found[label] = named
+        if label not in pairs and named not in taken:
+            pairs[label] = named
             taken.add(named)
-    return found
+    return pairs
 
 
 def find_order(result: Result, names: Names) -> str:
@@ -203,9 +203,9 @@ def find_order(result: Result, names: Names) -> str:
     """
     labels, predicted = result.labels, result.predicted
     halves = np.argsort(labels, kind='stable')  # every second picture of a class, however the data are sorted
-    found = assignment(labels[halves[::2]], predicted[halves[::2]], result.classes)
+    pairs = assignment(labels[halves[::2]], predicted[halves[::2]], result.classes)
     table = np.full(result.classes, -2)  # neither a class nor the -1 of a NaN
-    table[list(found)] = list(found.values())
+    table[list(pairs)] = list(pairs.values())
     tested = halves[1::2]
     share = float((table[labels[tested]] == predicted[tested]).mean()) if len(tested) else 0.0
     # one label to one class explains 1/kinds of the pictures, also where the network names the same class everywhere
@@ -213,24 +213,24 @@ def find_order(result: Result, names: Names) -> str:
     chance = min(kinds, result.classes) if kinds > 1 else result.classes
     if share <= max(knows_from(max(len(tested), 1), chance), 3 * result.top1):
         return ''
-    held = np.bincount(labels)
+    counts = np.bincount(labels)
     n, label, named = max(
-        (pair for pair in _pairs(labels, predicted, result.classes) if found.get(pair[1]) == pair[2] != pair[1]),
-        key=lambda pair: pair[0] / held[pair[1]],
+        (pair for pair in _pairs(labels, predicted, result.classes) if pairs.get(pair[1]) == pair[2] != pair[1]),
+        key=lambda pair: pair[0] / counts[pair[1]],
     )
     return (
         f'data and network order their classes differently: another order explains {100 * share:.0f} % of the pictures;'
         f' label {_called(label, names.data)}, for one, is predicted as class {_called(named, names.network)} in '
-        f'{100 * n / held[label]:.0f} % of its pictures; {WAY_OUT}'
+        f'{100 * n / counts[label]:.0f} % of its pictures; {WAY_OUT}'
     )
 
 
-def class_count(result: Result, held: int) -> str:
+def class_count(result: Result, classes_of_data: int) -> str:
     """Return a line if data and network have different numbers of classes; else ''."""
-    if held == result.classes:
+    if classes_of_data == result.classes:
         return ''
-    more = ', one more (a background class, at 0 or at the end?)' if result.classes == held + 1 else ''
-    return f'the data has {held} classes, the network {result.classes}{more}: {WAY_OUT}'
+    more = ', one more (a background class, at 0 or at the end?)' if result.classes == classes_of_data + 1 else ''
+    return f'the data has {classes_of_data} classes, the network {result.classes}{more}: {WAY_OUT}'
 
 
 def unexplained(result: Result, names: Names) -> str:

@@ -106,8 +106,8 @@ class RecordFile:
         follows = np.append(offsets[order[1:]], frames.size)
         for at in np.flatnonzero(ends[order] != follows)[:1]:
             number, follow = order[at], follows[at]
-            what = 'the file ends' if at == len(order) - 1 else 'the next record of the index starts'
-            frames.fail(number, offsets[number], f'reaches to byte {ends[number]}, but {what} at {follow}; {way_out}')
+            behind = 'the file ends' if at == len(order) - 1 else 'the next record of the index starts'
+            frames.fail(number, offsets[number], f'reaches to byte {ends[number]}, but {behind} at {follow}; {way_out}')
         if offsets[order[0]] != 0:
             frames.fail(order[0], offsets[order[0]], f'is the first of the index, but not of the file; {way_out}')
         return heads, ends - offsets

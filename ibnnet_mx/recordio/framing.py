@@ -182,11 +182,11 @@ class Frames:
         """Return uint32 (n, 8): the first 32 bytes of each record. Magic and flag are checked, lengths are not."""
         blocks = []
         for first in range(0, len(offsets), READ_AHEAD):
-            some = offsets[first : first + READ_AHEAD].tolist()
-            self.announce(some, [HEAD] * len(some))
-            block = b''.join([os.pread(self.fd, HEAD, at) for at in some])
-            if len(block) != HEAD * len(some):
-                for number, at in enumerate(some, first):
+            starts = offsets[first : first + READ_AHEAD].tolist()
+            self.announce(starts, [HEAD] * len(starts))
+            block = b''.join([os.pread(self.fd, HEAD, at) for at in starts])
+            if len(block) != HEAD * len(starts):
+                for number, at in enumerate(starts, first):
                     self.take(HEAD, at, number, at)
             blocks.append(block)
         words = np.frombuffer(b''.join(blocks), '<u4').reshape(-1, HEAD // 4)

@@ -83,8 +83,8 @@ def class_names(folder: str, samples: list[Sample]) -> list[str]:
     folders: dict[int, set[str]] = {}
     for sample in samples:
         folders.setdefault(int(sample.labels[0]), set()).add(os.path.basename(os.path.dirname(sample.name)))
-    found = {next(iter(names)) for names in folders.values() if len(names) == 1} - {''}
-    if len(found) == count:
+    unanimous = {next(iter(names)) for names in folders.values() if len(names) == 1} - {''}
+    if len(unanimous) == count:
         return [next(iter(folders[number])) for number in range(count)]
     return [f'class {number}' for number in range(count)] if count <= len(samples) * 10 else []
 

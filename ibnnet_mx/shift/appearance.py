@@ -56,9 +56,9 @@ def style(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
     """
     means = np.stack([0.45 + 0.1 * (draw.standard_normal(1) + draw.standard_normal(3)) for draw in draws])
     wide = np.stack([draw.uniform(0.12, 0.32, 3) for draw in draws])
-    own, spread = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
+    mean, spread = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
     means, wide = (values.astype(np.float32)[:, None, None] for values in (means, wide))
-    other = (x - own) * (wide / np.maximum(spread, np.float32(1 / 255))) + means
+    other = (x - mean) * (wide / np.maximum(spread, np.float32(1 / 255))) + means
     return x + np.float32(share) * (np.clip(other, 0, 1) - x)
 
 

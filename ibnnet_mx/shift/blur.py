@@ -26,8 +26,8 @@ def defocus_blur(x: np.ndarray, draws: Draws, radius: float, softness: float) ->
     disc = (rows**2 + columns**2 <= radius**2).astype(np.float32)
     soft = (3, 3) if radius <= 8 else (5, 5)
     kernel = cv2.GaussianBlur(disc / disc.sum(), soft, softness)
-    kept = np.flatnonzero(kernel.any(axis=0))
-    kernel = kernel[kept[0] : kept[-1] + 1, kept[0] : kept[-1] + 1]
+    columns = np.flatnonzero(kernel.any(axis=0))
+    kernel = kernel[columns[0] : columns[-1] + 1, columns[0] : columns[-1] + 1]
     return np.stack([cv2.filter2D(one, -1, kernel) for one in x])
 
 

@@ -43,7 +43,7 @@ def elastic_transform(x: np.ndarray, draws: Draws, strength: float, sigma: float
     matrix, middle, third = _smoothing(side, sigma * side), side // 2, side // 3
     points = np.array([[1, 1], [1, -1], [-1, -1]], np.float32) * third + middle
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
-    found = []
+    stretched = []
     for one, draw in zip(x, draws):
         shifted = points + draw.uniform(-corners * side, corners * side, (3, 2)).astype(np.float32)
         bent = cv2.warpAffine(
@@ -51,8 +51,8 @@ def elastic_transform(x: np.ndarray, draws: Draws, strength: float, sigma: float
         )
         right, down = matrix @ (draw.random((2, side, side), np.float32) * 2 - 1) @ matrix.T * (strength * side)
         bent = cv2.remap(bent, columns + right, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        found.append(bent)
-    return np.stack(found)
+        stretched.append(bent)
+    return np.stack(stretched)
 
 
 def _boxes(wide: int, narrow: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,8 +81,8 @@ def pixelate(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
 def jpeg_compression(x: np.ndarray, draws: Draws, quality: int) -> np.ndarray:
     """Store pictures as JPEG, with colours at half the resolution, and read them again."""
     pictures = np.rint(x * 255).astype(np.uint8)
-    found = []
+    decoded = []
     for one in pictures:
         _, stored = cv2.imencode('.jpg', one[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        found.append(cv2.imdecode(stored, cv2.IMREAD_COLOR)[:, :, ::-1])
-    return np.stack(found).astype(np.float32) / 255
+        decoded.append(cv2.imdecode(stored, cv2.IMREAD_COLOR)[:, :, ::-1])
+    return np.stack(decoded).astype(np.float32) / 255

@@ -55,21 +55,21 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
         raise ValueError(f'severity {severity!r} must be 1, 2, 3, 4 or 5')
     square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2] >= LEAST and pictures.shape[3] == 3
     if pictures.dtype != np.uint8 or not square:
-        what = f'{pictures.dtype} {pictures.shape}'
-        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least {LEAST}, {what} came')
+        came = f'{pictures.dtype} {pictures.shape}'
+        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least {LEAST}, {came} came')
     if len(positions) != len(pictures):
         raise ValueError(f'positions: {len(positions)} of them came for {len(pictures)} pictures')
-    for what, value in (('seed', seed), *(('positions', position) for position in positions)):
+    for argument, value in (('seed', seed), *(('positions', position) for position in positions)):
         if not isinstance(value, Integral) or value < 0:
-            raise ValueError(f'{what} {value!r}: whole numbers that are not below 0 are needed')
+            raise ValueError(f'{argument} {value!r}: whole numbers that are not below 0 are needed')
     values, function = table.constants(name, severity, pictures.shape[1]), FUNCTIONS[name]
-    rows, found = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
+    rows, shifted = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
     for first in range(0, len(pictures), rows):
         part = pictures[first : first + rows].astype(np.float32) / 255
         draws = [_draw(int(position), name, severity, seed) for position in positions[first : first + rows]]
         changed = np.clip(function(part, draws, *values) * 255, 0, 255)
-        found[first : first + rows] = changed + 2**-8  # what rounding has taken from whole numbers
-    return found
+        shifted[first : first + rows] = changed + 2**-8  # what rounding has taken from whole numbers
+    return shifted
 
 
 def _prepare() -> None:

@@ -23,12 +23,12 @@ PANE = 512  # pixels
 
 
 def snow(x: np.ndarray, draws: Draws, mean: float, deviation: float, zoom: float, *rest: float) -> np.ndarray:
-    """Return pictures under flakes in motion, and whitened. rest: least, radius, sigma, kept.
+    """Return pictures under flakes in motion, and whitened. rest: least, radius, sigma, share.
 
     Flakes are normal noise of that mean and deviation, enlarged by zoom. Values below `least` are left out, the others
-    are moved as in blur.moved. The picture keeps its share `kept`; the rest of it becomes as bright as snow.
+    are moved as in blur.moved. The picture keeps a `share` of itself; the rest of it becomes as bright as snow.
     """
-    least, radius, sigma, kept = rest
+    least, radius, sigma, share = rest
     layers = []
     for draw in draws:
         flakes = draw.standard_normal(x.shape[1:3], np.float32) * np.float32(deviation) + np.float32(mean)
@@ -37,7 +37,7 @@ def snow(x: np.ndarray, draws: Draws, mean: float, deviation: float, zoom: float
         layer = blur.moved(flakes, int(radius), sigma, draw.uniform(-135, -45)).astype(np.float32) / 255
         layers.append(layer + np.rot90(layer, 2))
     whiter = np.maximum(x, (x @ GREY * 1.5 + 0.5)[..., None])
-    return np.float32(kept) * x + np.float32(1 - kept) * whiter + np.stack(layers)[..., None]
+    return np.float32(share) * x + np.float32(1 - share) * whiter + np.stack(layers)[..., None]
 
 
 def _needles(draw: np.random.Generator, count: int, length: float) -> np.ndarray:
@@ -67,7 +67,7 @@ def panes() -> tuple[np.ndarray, ...]:
     The original lays photographs over the pictures. These panes are drawn, with the photographs' means and deviations:
     a picture loses as much, and the patterns differ.
     """
-    found = []
+    drawn = []
     for number, (mean, deviation) in enumerate(PANES):
         draw = np.random.default_rng(number)
         ice = np.zeros((PANE, PANE), np.float32)
@@ -78,12 +78,12 @@ def panes() -> tuple[np.ndarray, ...]:
         relief = ice / ice.std() + 1.2 * crystals / crystals.std()
         relief = (relief - relief.mean()) / relief.std()
         pane = relief[..., None] * np.array(deviation, np.float32) + np.array(mean, np.float32)
-        found.append((np.clip(pane, 0, 255) / 255).astype(np.float32))
-    return tuple(found)
+        drawn.append((np.clip(pane, 0, 255) / 255).astype(np.float32))
+    return tuple(drawn)
 
 
-def frost(x: np.ndarray, draws: Draws, kept: float, strength: float) -> np.ndarray:
-    """Return kept * x + strength * a piece of a frosted pane, at a fifth of its size for pictures of 32 pixels."""
+def frost(x: np.ndarray, draws: Draws, share: float, strength: float) -> np.ndarray:
+    """Return share * x + strength * a piece of a frosted pane, at a fifth of its size for pictures of 32 pixels."""
     side = x.shape[1]
     pieces = []
     for draw in draws:
@@ -92,7 +92,7 @@ def frost(x: np.ndarray, draws: Draws, kept: float, strength: float) -> np.ndarr
         top, left = draw.integers(0, PANE - wide + 1, 2)
         piece = pane[top : top + wide, left : left + wide]
         pieces.append(cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA) if wide != side else piece)
-    return np.float32(kept) * x + np.float32(strength) * np.stack(pieces)
+    return np.float32(share) * x + np.float32(strength) * np.stack(pieces)
 
 
 def plasma(u: np.ndarray, decay: float) -> np.ndarray:

@@ -75,7 +75,7 @@ def test_another_machine_is_reached_by_ssh_with_every_word_quoted(monkeypatch, t
         "it's; `x`",
         '$Y',
     ]
-    plan = launch.Plan(hosts.spread_processes(['me@a', 'b'], 2, 1), 9091, command)
+    plan = launch.Setup(hosts.spread_processes(['me@a', 'b'], 2, 1), 9091, command)
     words = plan.words(plan.processes[-1])
     assert words[:4] == ['ssh', '-o', 'BatchMode=yes', 'b']
     assert plan.settings(plan.processes[-1])['DMLC_PS_ROOT_URI'] == 'a'

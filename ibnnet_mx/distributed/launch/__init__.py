@@ -25,8 +25,11 @@ PATIENCE = 3.0  # seconds in which the others may say themselves what is wrong, 
 LAST = 60.0  # and to end after the last worker has ended well
 
 
-class Plan(NamedTuple):
-    """What is started: python runs the servers."""
+class Setup(NamedTuple):
+    """The processes of a job to be started, the scheduler's port, and the command of the workers.
+
+    python: the interpreter that runs the servers.
+    """
 
     processes: list[Process]
     port: int
@@ -36,7 +39,7 @@ class Plan(NamedTuple):
     def settings(self, process: Process) -> dict[str, str]:
         """Return the environment that gives a process its part in the job."""
         count = {role: sum(each.role == role for each in self.processes) for role in ('worker', 'server')}
-        found = {
+        environment = {
             'DMLC_ROLE': process.role,
             'DMLC_PS_ROOT_URI': hosts.address_of(self.processes[0].host),
             'DMLC_PS_ROOT_PORT': str(self.port),
@@ -46,16 +49,16 @@ class Plan(NamedTuple):
             'PYTHONUNBUFFERED': '1',
         }
         if all(each.local for each in self.processes):
-            found['DMLC_NODE_HOST'] = '127.0.0.1'
+            environment['DMLC_NODE_HOST'] = '127.0.0.1'
         if not process.local:
-            found.update({name: value for name, value in _env.BEFORE.items() if name.startswith(PASSED)})
-        return found
+            environment.update({name: value for name, value in _env.BEFORE.items() if name.startswith(PASSED)})
+        return environment
 
     def words(self, process: Process) -> list[str]:
         """Return the command line that starts a process."""
-        own = list(self.command) if process.role == 'worker' else [self.python, '-m', 'ibnnet_mx.distributed.serve']
+        command = list(self.command) if process.role == 'worker' else [self.python, '-m', 'ibnnet_mx.distributed.serve']
         settings = [f'{name}={value}' for name, value in self.settings(process).items()]
-        words = [self.python, GUARD, *settings, '--', *own]
+        words = [self.python, GUARD, *settings, '--', *command]
         if process.local:
             return words
         return [*SSH, process.host, f'cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}']
@@ -83,9 +86,9 @@ class Child:
 
     def _pump(self, source: IO[bytes], to: IO[str]) -> None:
         for line in source:
-            found = HELLO.fullmatch(line) if self.process.role == 'worker' else None
-            if found:
-                self._rank = found.group(1).decode()
+            hello = HELLO.fullmatch(line) if self.process.role == 'worker' else None
+            if hello:
+                self._rank = hello.group(1).decode()
             with self._lock:
                 to.write(f'[{self.name}] {line.decode("utf-8", "replace").rstrip()}\n')
                 to.flush()
@@ -118,9 +121,9 @@ class Child:
 class Job:
     """The processes of one try. asked: () -> 'INT', 'TERM', 'KILL' or '', the signal that the launcher got."""
 
-    def __init__(self, plan: Plan, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
+    def __init__(self, setup: Setup, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
         self._tell, self._asked, lock = tell, asked, threading.Lock()
-        self.children = [Child(process, plan.words(process), lock) for process in plan.processes]
+        self.children = [Child(process, setup.words(process), lock) for process in setup.processes]
         self._workers = [child for child in self.children if child.process.role == 'worker']
 
     def wait(self) -> int:
@@ -158,8 +161,8 @@ class Job:
         if not failed:
             self._tell(f'all workers have ended, but not {names}; they are ended')
             return 0
-        what = ', '.join(f'{child.name} ended with {describe(child.code())}' for child in failed)
-        self._tell(f'{what}; the others are ended: {names}')
+        ends = ', '.join(f'{child.name} ended with {describe(child.code())}' for child in failed)
+        self._tell(f'{ends}; the others are ended: {names}')
         return int(failed[0].code() or 0)
 
 

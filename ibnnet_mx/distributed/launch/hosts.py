@@ -35,7 +35,7 @@ def read_hosts(path: str | None) -> list[str]:
     """
     if path is None:
         return [HERE]
-    found = []
+    names = []
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -47,12 +47,12 @@ def read_hosts(path: str | None) -> list[str]:
                 f'-H {path}: line {number}, {name[:80]!r} is no name of a machine, such as node1 or me@node1'
             )
         if name:
-            found.append(name)
-    if not found:
+            names.append(name)
+    if not names:
         raise ValueError(f'-H {path} names no machine: one for each line, such as node1')
-    if len(found) > 1 and HERE in found:
+    if len(names) > 1 and HERE in names:
         raise ValueError(f'-H {path}: {HERE} is another machine for each of them; use names that all of them know')
-    return found
+    return names
 
 
 def spread_processes(names: Sequence[str], workers: int, servers: int) -> list[Process]:
@@ -60,9 +60,9 @@ def spread_processes(names: Sequence[str], workers: int, servers: int) -> list[P
     be.
     """
     places = [names[i % len(names)] for i in range(workers)]
-    there = [('server', i, names[i % len(names)]) for i in range(servers)]
-    there += [('worker', i, place) for i, place in enumerate(places)]
-    roles = [('scheduler', 0, names[0]), *there]
+    others = [('server', i, names[i % len(names)]) for i in range(servers)]
+    others += [('worker', i, place) for i, place in enumerate(places)]
+    roles = [('scheduler', 0, names[0]), *others]
     return [Process(role, number, host, max(places.count(host), 1)) for role, number, host in roles]
 
 

@@ -172,16 +172,16 @@ def _span(values: np.ndarray) -> Span | None:
 def _look(records: RecordFile, threads: int, complaints: Complaints | None, progress: Progress) -> list[_Seen]:
     checker = _Checker(records, complaints)
     parts = np.array_split(np.arange(len(records)), -(-len(records) // CHUNK))
-    seen: list[_Seen] = []
+    results_of_chunks: list[_Seen] = []
     with ThreadPoolExecutor(threads) as pool:
-        found = pool.map(checker.check, parts)
+        results = pool.map(checker.check, parts)
         try:
-            for part, some in zip(parts, found):
-                seen.append(some)
+            for part, result in zip(parts, results):
+                results_of_chunks.append(result)
                 progress(len(part), len(records))
         finally:
-            found.close()  # type: ignore[attr-defined]  # what has not begun never does
-    return seen
+            results.close()  # type: ignore[attr-defined]  # what has not begun never does
+    return results_of_chunks
 
 
 def verify_file(path: Any, threads: int, complaints: Complaints, progress: Progress) -> Report:
@@ -200,14 +200,14 @@ def verify_file(path: Any, threads: int, complaints: Complaints, progress: Progr
         double = len(records) - len(np.unique(records.ids))
         if double:
             notes.append(f'records with the id of another one, of which mxnet finds only one by it: {double}')
-    other = sum(some.other_ids for some in seen)
+    other = sum(chunk.other_ids for chunk in seen)
     if other:
         notes.append(f'records with another id than the index gives them: {other}')
-    formats = sum([some.formats for some in seen], Counter())
-    wide, high = np.array([size for some in seen for size in some.sizes], np.int64).reshape(-1, 2).T
-    pieces = sum(some.pieces for some in seen)
-    wrong += [text for some in seen for text in some.wrong]
-    found = dict(formats.most_common())
+    formats = sum([chunk.formats for chunk in seen], Counter())
+    wide, high = np.array([size for chunk in seen for size in chunk.sizes], np.int64).reshape(-1, 2).T
+    pieces = sum(chunk.pieces for chunk in seen)
+    wrong += [text for chunk in seen for text in chunk.wrong]
+    counted = dict(formats.most_common())
     return Report(
-        path, size, len(records), indexed, found, _span(wide), _span(high), pieces, labels, classes, wrong, notes
+        path, size, len(records), indexed, counted, _span(wide), _span(high), pieces, labels, classes, wrong, notes
     )

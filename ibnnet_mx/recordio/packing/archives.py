@@ -155,8 +155,8 @@ def _latin1(text: str, encoding: str = 'latin1') -> bytes:
 
 def _unpickle(data: bytes) -> dict[str, Any]:
     try:
-        found = _ArraysOnly(io.BytesIO(data), encoding='bytes').load()
-        return {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
+        content = _ArraysOnly(io.BytesIO(data), encoding='bytes').load()
+        return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
     except SourceError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything

@@ -31,9 +31,9 @@ class Manifest:
         self.entries: dict[str, dict[str, Any]] = {}
         try:
             with open(os.path.join(folder, NAME), encoding='utf-8') as file:
-                found = json.load(file)
-            if isinstance(found, dict):
-                self.entries = {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+                content = json.load(file)
+            if isinstance(content, dict):
+                self.entries = {name: entry for name, entry in content.items() if isinstance(entry, dict)}
         except (OSError, ValueError):
             pass  # none, or not ours: everything is packed
 

@@ -31,21 +31,21 @@ BLOCK = 16 << 20
 
 
 def _library() -> Any:
-    found = native.functions()
-    if found is None:
+    library = native.functions()
+    if library is None:
         raise ValueError(
             'restart markers are written in C, which is not built: python -m ibnnet_mx.recordio.fast.build'
         )
-    return found
+    return library
 
 
 def interval_of(payload: bytes) -> int:
     """Return the MCUs between the restart markers of a JPEG; 0 if it has none, or is no JPEG."""
-    found = 0
+    interval = 0
     for marker, at, end in headers(payload):
         if marker == DRI and at + 6 == end <= len(payload):
-            found = int.from_bytes(payload[at + 4 : end], 'big')
-    return found
+            interval = int.from_bytes(payload[at + 4 : end], 'big')
+    return interval
 
 
 def rewrite_jpeg(payload: bytes, interval: int) -> bytes:
@@ -223,8 +223,8 @@ class _Writer:
 def _convert_all(records: RecordFile, frames: Frames, writer: _Writer, jobs: int, tell: Tell) -> None:
     path, converted = records.path, _Records(records, frames, jobs)
     offsets = np.zeros(len(records), np.int64)
-    with contextlib.closing(converted.run()) as found:
-        for position, (became, framed, why) in zip(converted.order, found):
+    with contextlib.closing(converted.run()) as results:
+        for position, (became, framed, why) in zip(converted.order, results):
             offsets[position] = writer.size
             writer.add(framed, became in CHANGED)
             tell(became, f'{path}: record {position} (id {records.ids[position]}) {why}' if why else '')
@@ -250,8 +250,8 @@ def add_markers(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
         except OSError as error:
             if error.filename not in (None, files.rec, files.new_idx):
                 raise
-            said = f'{files.new_rec} could not be written ({os.strerror(error.errno or 0)}): {path} was not changed'
-            raise RecordError(f'{said}, and about {frames.size} bytes are needed beside it') from None
+            failure = f'{files.new_rec} could not be written ({os.strerror(error.errno or 0)}): {path} was not changed'
+            raise RecordError(f'{failure}, and about {frames.size} bytes are needed beside it') from None
         finally:
             files.mend()
         return frames.size, writer.size

@@ -111,9 +111,9 @@ def _shifts(sizes: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:
     return matrix, sizes + 2 * pad
 
 
-def _warp(rows: np.ndarray, found: tuple[np.ndarray, np.ndarray], u: np.ndarray, size: int) -> None:
+def _warp(rows: np.ndarray, warped: tuple[np.ndarray, np.ndarray], u: np.ndarray, size: int) -> None:
     """Fill rows that warp and show a window. A warped picture that is too small is computed first, then enlarged."""
-    matrix, full = found
+    matrix, full = warped
     small = full.min(1) < size
     x, y = _place(u[:, 4], full[:, 0] - size), _place(u[:, 5], full[:, 1] - size)
     shifted = matrix.copy()
@@ -144,13 +144,13 @@ def resized_boxes(augment: Augment, u: np.ndarray, sizes: np.ndarray) -> np.ndar
     ratio = np.exp(_between(tries[..., 1], math.log(low), math.log(high)))
     w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    found, chosen = fits.any(1), fits.argmax(1)
+    fitting, chosen = fits.any(1), fits.argmax(1)
     pick = np.arange(len(sizes)), chosen
     width, height = sizes.T
-    w = np.where(found, w[pick], np.minimum(width, np.rint(height * high)))
-    h = np.where(found, h[pick], np.minimum(height, np.rint(width / low)))
-    x = np.where(found, np.floor(u[:, 4] * (width - w + 1)), (width - w) // 2)
-    y = np.where(found, np.floor(u[:, 5] * (height - h + 1)), (height - h) // 2)
+    w = np.where(fitting, w[pick], np.minimum(width, np.rint(height * high)))
+    h = np.where(fitting, h[pick], np.minimum(height, np.rint(width / low)))
+    x = np.where(fitting, np.floor(u[:, 4] * (width - w + 1)), (width - w) // 2)
+    y = np.where(fitting, np.floor(u[:, 5] * (height - h + 1)), (height - h) // 2)
     return np.stack([x, y, x + w, y + h], axis=1).astype(np.int64)
 
 

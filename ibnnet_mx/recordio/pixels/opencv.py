@@ -57,7 +57,7 @@ def jitter(picture: np.ndarray, changes: np.ndarray) -> np.ndarray:
 
 def views(picture: Pixels, rows: np.ndarray) -> list[np.ndarray]:
     """Return BGR uint8 (height, width, 3) of each of rows (n,). Raises PictureError if the pixels cannot be decoded."""
-    found: list[np.ndarray] = []
+    made: list[np.ndarray] = []
     resized: dict[bytes, Pixels] = {}  # ten crops are of one resized picture
     for row in rows:
         source = picture if row['first']['kind'] == NONE else Pixels(_warp(picture, row['first'], int(row['fill'])))
@@ -71,8 +71,8 @@ def views(picture: Pixels, rows: np.ndarray) -> list[np.ndarray]:
             view = resized[key].window(x, y, x + int(step['width']), y + int(step['height']))
         if row['hls'].any():
             view = jitter(view, row['hls'])
-        found.append(cv2.flip(view, 1) if row['mirror'] else view)
-    return found
+        made.append(cv2.flip(view, 1) if row['mirror'] else view)
+    return made
 
 
 def windows(picture: Pixels, size: int, view: View) -> list[np.ndarray]:

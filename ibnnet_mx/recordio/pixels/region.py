@@ -45,14 +45,14 @@ class Layout(NamedTuple):
 
 def layout(payload: bytes) -> Layout | None:
     """Return the Layout of a baseline JPEG in one scan with restart markers; None for all others, and in doubt."""
-    found: dict[int, int] = {}
+    segments: dict[int, int] = {}
     for marker, at, end in headers(payload):
         kind = BASELINE if marker in FRAMES else marker
-        if end > len(payload) or (kind in found and kind in (BASELINE, DRI)):
+        if end > len(payload) or (kind in segments and kind in (BASELINE, DRI)):
             return None
-        found[kind] = at
-    known = {BASELINE, DRI, SOS} <= set(found)
-    return _layout(payload, found[BASELINE], found[DRI], found[SOS]) if known else None
+        segments[kind] = at
+    known = {BASELINE, DRI, SOS} <= set(segments)
+    return _layout(payload, segments[BASELINE], segments[DRI], segments[SOS]) if known else None
 
 
 def _layout(payload: bytes, frame: int, dri: int, scan: int) -> Layout | None:
@@ -119,7 +119,7 @@ class Pixels:
         self.height, self.width = pixels.shape[:2]
 
     def window(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-        """The pixels of a box within the picture. PictureError where they cannot be decoded."""
+        """Return the pixels of a box within the picture."""
         return self._pixels[top:bottom, left:right]
 
     def whole(self) -> np.ndarray:
@@ -134,10 +134,11 @@ class Segments(Pixels):
         self.height, self.width = known.height, known.width
 
     def window(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-        found = cut(self._payload, self._layout, (left, top, right, bottom))
-        if found is None:
+        """Return the pixels of a box within the picture. Raises PictureError if they cannot be decoded."""
+        small = cut(self._payload, self._layout, (left, top, right, bottom))
+        if small is None:
             return decode(self._payload)[top:bottom, left:right]
-        data, x, y = found
+        data, x, y = small
         part = cv2.imdecode(data, FLAGS)
         if part is None or part.shape[0] < bottom - y or part.shape[1] < right - x:
             return decode(self._payload)[top:bottom, left:right]

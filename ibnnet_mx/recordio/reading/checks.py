@@ -36,10 +36,10 @@ def _span(name: str, value: Any, low: float, high: float) -> None:
 
 
 def _three(name: str, value: Any) -> list[Any]:
-    found = list(value) if hasattr(value, '__len__') else []
-    if len(found) != 3:
+    numbers = list(value) if hasattr(value, '__len__') else []
+    if len(numbers) != 3:
         raise ValueError(f'{name} {value!r}: three numbers are needed')
-    return found
+    return numbers
 
 
 def check_augment(changes: Any) -> None:

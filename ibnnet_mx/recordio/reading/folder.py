@@ -86,10 +86,10 @@ def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
         return FolderRecords(path)
     name = os.fspath(path)
     if any(sign in name for sign in '*?[') and not os.path.exists(name):
-        found = sorted(glob.glob(name))
-        if not found:
+        paths = sorted(glob.glob(name))
+        if not paths:
             raise RecordError(f'{name}: no file is named so')
-        return open_records(found)
+        return open_records(paths)
     if name.endswith('.lst'):
         raise RecordError(f'{name} is a list of pictures: name the .rec beside it')
     if name.lower().endswith(SUFFIXES):

@@ -15,7 +15,7 @@ from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import ahead
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment
-from ibnnet_mx.recordio.pixels import view as view_plans
+from ibnnet_mx.recordio.pixels import view as views
 from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
 from ibnnet_mx.recordio.pixels.render import renderer
@@ -100,12 +100,12 @@ class Reader:
         self._pools = {os.getpid(): ThreadPoolExecutor(self._threads)}
         self._closed = False
         self._buffers = Buffers()
-        refusal = functools.partial(view_plans.refusal, view=self.view) if changes is None and self.view.short else None
+        refusal = functools.partial(views.refusal, view=self.view) if changes is None and self.view.short else None
         self._pictures = renderer(self.records, pixels, refusal, self.options.native)
-        self._kept = False
+        self._all_cached = False
         if self._small():
             self._fill_cache()
-            self._kept = len(self._pictures.kept()) > len(self.records) // 2
+            self._all_cached = len(self._pictures.cached()) > len(self.records) // 2
 
     @property
     def _pool(self) -> ThreadPoolExecutor:
@@ -148,7 +148,7 @@ class Reader:
 
     def _slices(self, count: int) -> list[slice]:
         most, least = (-(-count // pictures) for pictures in SLICE)
-        pieces = 1 if self._kept else max(min(self._threads, most), least)
+        pieces = 1 if self._all_cached else max(min(self._threads, most), least)
         cuts = np.linspace(0, count, pieces + 1).astype(int)
         return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:])]
 
@@ -168,15 +168,15 @@ class Reader:
         return max(picture.width, picture.height) <= CACHED_SIDE
 
     def _fill_cache(self) -> None:
-        def run(part: slice) -> None:
-            for position in range(part.start, part.stop):
+        def decode(piece: slice) -> None:
+            for position in range(piece.start, piece.stop):
                 with contextlib.suppress(PictureError, RecordError):  # said when its turn comes
                     payload = self.records.read(position).payload
                     picture = open_picture(payload)
                     if self._is_small(picture) and self._pictures.is_sound(payload):
-                        self._pictures.keep(position, picture.whole())
+                        self._pictures.cache(position, picture.whole())
 
-        list(self._pool.map(run, self._slices(len(self.records))))
+        list(self._pool.map(decode, self._slices(len(self.records))))
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """Return the batches of an epoch from step `start` on. Raises ValueError after close()."""
@@ -198,7 +198,7 @@ class Reader:
         cold = max(-(-COLD // self.batch_size), most + 1)
 
         def begin(step: int) -> ahead.Begun[Work]:
-            for soon in () if self._kept else batches[step + cold * (step > start) : step + cold + 1]:
+            for soon in () if self._all_cached else batches[step + cold * (step > start) : step + cold + 1]:
                 self.records.announce(soon)
             return self._begin(step, batches[step], epoch)
 
@@ -215,9 +215,7 @@ class Reader:
         return self._rows(self.options.share) * crops * 3 * self.size**2 * np.dtype(self._type).itemsize
 
     def _ahead(self) -> int:
-        """Return how many batches are in work besides the one that was handed out, as far as memory for them is worth
-        it.
-        """
+        """Return how many batches are in work besides the one that was handed out; fewer of large ones."""
         return max(min(AHEAD, AHEAD_BYTES // max(self._bytes(), 1)), 1)
 
     def _begin(self, step: int, positions: np.ndarray, epoch: int) -> ahead.Begun[Work]:
@@ -227,29 +225,29 @@ class Reader:
         data = self._buffers.take((rows, crops, 3, self.size, self.size), self._type, self._bytes())
         draws = None if changes is None else augment.uniforms(self.options.seed, epoch, positions)
 
-        def run(part: slice) -> dict[int, str]:
-            def plan(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        def render(piece: slice) -> dict[int, str]:
+            def rows_of(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
                 if changes is None or draws is None:
-                    return view_plans.view_rows(sizes, self.size, self.view)
-                return augment.draw_rows(changes, draws[part][numbers], sizes, self.size)[:, None]
+                    return views.view_rows(sizes, self.size, self.view)
+                return augment.draw_rows(changes, draws[piece][numbers], sizes, self.size)[:, None]
 
-            bad = self._pictures.render(positions[part], plan, data[part])
-            return {part.start + number: why for number, why in bad.items()}
+            bad = self._pictures.render(positions[piece], rows_of, data[piece])
+            return {piece.start + number: why for number, why in bad.items()}
 
-        futures = [self._hand_out(run, part) for part in self._slices(len(positions))]
+        futures = [self._hand_out(render, piece) for piece in self._slices(len(positions))]
         return Work(step, positions, data), futures
 
-    def _hand_out(self, run: Callable[[slice], dict[int, str]], part: slice) -> Future:
-        if not self._kept:
-            return self._pool.submit(run, part)
+    def _hand_out(self, render: Callable[[slice], dict[int, str]], piece: slice) -> Future:
+        if not self._all_cached:
+            return self._pool.submit(render, piece)
         done: Future = Future()  # a few microseconds a picture: less than another thread costs
-        done.set_result(run(part))
+        done.set_result(render(piece))
         return done
 
     def _finish(self, work: Work, failures: list[dict[int, str]]) -> list[tuple[int, Batch, np.ndarray]]:
         """Return [(step, batch, positions)]; [] if every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
-        why = {k: text for part in failures for k, text in sorted(part.items())}
+        why = {k: text for failed in failures for k, text in sorted(failed.items())}
         bad = list(why)
         self._why.update({int(positions[k]): text for k, text in why.items()})
         label = np.zeros((len(data), *self._labels.shape[1:]), np.float32)
