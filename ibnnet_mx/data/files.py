@@ -23,25 +23,25 @@ FILES = {
 MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
 
-def find_records(data_dir, data_type, part):
-    """Return the path of the .rec of a part ('train', 'crop' or 'val'); None if there is none."""
-    for pattern in FILES.get((data_type, part), ()):
+def find_records(data_dir, data_type, side):
+    """Return the path of the .rec of a side ('train', 'crop' or 'val'); None if there is none."""
+    for pattern in FILES.get((data_type, side), ()):
         paths = sorted(Path(data_dir).glob(pattern))
         if paths:
             return paths[-1]
     return None
 
 
-def require_records(data_dir, data_type, part):
-    """Return the path of the .rec of a part. Raises OptionError for data_dir if there is none."""
-    path = find_records(data_dir, data_type, part)
+def require_records(data_dir, data_type, side):
+    """Return the path of the .rec of a side. Raises OptionError for data_dir if there is none."""
+    path = find_records(data_dir, data_type, side)
     if path is None:
-        source = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
+        archive = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
         raise OptionError(
             'data_dir',
             str(data_dir),
-            f'holds no {FILES[data_type, part][0]}: pack your pictures first with '
-            f'python tools/im2rec_wrapper.py {source} {data_dir} --data-type {data_type}',
+            f'holds no {FILES[data_type, side][0]}: pack your pictures first with '
+            f'python tools/im2rec_wrapper.py {archive} {data_dir} --data-type {data_type}',
         )
     return path
 
@@ -72,9 +72,9 @@ def check_lists(list_dir, data_dir, data_type):
     Raises OptionError, which names the file and the first difference.
     """
     compared = []
-    for part in ('train', 'crop', 'val'):
-        rec = find_records(data_dir, data_type, part)
-        names = [rec.with_suffix('.lst').name, f'{"val" if part == "val" else "train"}.lst'] if rec else []
+    for side in ('train', 'crop', 'val'):
+        rec = find_records(data_dir, data_type, side)
+        names = [rec.with_suffix('.lst').name, f'{"val" if side == "val" else "train"}.lst'] if rec else []
         path = next((Path(list_dir) / name for name in names if (Path(list_dir) / name).is_file()), None)
         if path is None:
             continue

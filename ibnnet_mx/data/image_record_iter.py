@@ -157,17 +157,17 @@ class ImageRecordIter(mx.io.DataIter):
         if resize is not None and resize < size:
             raise ValueError(f'resize={resize} is less than the side of data_shape={tuple(data_shape)}')
         std = [o[f'std_{plane}'] / o['scale'] for plane in 'rgb']
-        pixels = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
+        normalisation = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
         if o['dtype'] == 'uint8':
-            if pixels != ((0,) * 3, (1,) * 3):
+            if normalisation != ((0,) * 3, (1,) * 3):
                 raise ValueError('dtype="uint8" holds neither mean_*, std_* nor scale: take float32')
-            pixels = None
+            normalisation = None
         self._reader = Reader(
             path_imgrec,
             size,
             batch_size * o['num_parts'],
             augment,
-            pixels,
+            normalisation,
             Options(
                 seed=o['seed'],
                 share=(o['part_index'], o['num_parts']),

@@ -14,20 +14,20 @@ from ibnnet_mx.recordio.reading.reader import Options, Reader
 from ibnnet_mx.recordio.sources import SourceError
 
 
-def record_iters(recipe, data_dir, cluster, source, options=None):
+def record_iters(recipe, data_dir, cluster, net_input, options=None):
     """Return (train, val), the Iterators over the records of data_dir.
 
-    source: Input. options: recordio's Options for threads, limit, max_bad and report. Raises OptionError for data_dir
-    if a file is missing, and RecordError, which names the file and the record, if one is damaged.
+    net_input: Input. options: recordio's Options for threads, limit, max_bad and report. Raises OptionError for
+    data_dir if a file is missing, and RecordError, which names the file and the record, if one is damaged.
     """
     options = (options or Options())._replace(seed=recipe.seed, share=(cluster.rank, cluster.num_workers))
-    val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
-    pixels = (source.mean, source.std)
+    val = val_iter(data_dir, recipe.data_type, recipe.batch_size, net_input, options)
+    normalisation = (net_input.mean, net_input.std)
     train = {}
     for level in sorted({aug_at(recipe, epoch) for epoch in range(recipe.epochs)}, key=str):
         path = find_records(data_dir, recipe.data_type, 'crop') if level == 1 else None
         path = path or require_records(data_dir, recipe.data_type, 'train')
-        reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, options)
+        reader = Reader(path, net_input.size, recipe.batch_size, Augment(**AUGMENT[level]), normalisation, options)
         train[level] = reader
         count = len(reader.records)
         if options.limit is not None and not 0 < options.limit <= count:
@@ -35,35 +35,37 @@ def record_iters(recipe, data_dir, cluster, source, options=None):
     return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
 
 
-def val_iter(data_dir, data_type, batch_size, source, options):
+def val_iter(data_dir, data_type, batch_size, net_input, options):
     """Return the Iterator over the validation records of data_dir: all of them, for any options.limit."""
     path = require_records(data_dir, data_type, 'val')
-    reader = Reader(path, source.size, batch_size, None, (source.mean, source.std), options._replace(limit=None))
+    reader = Reader(
+        path, net_input.size, batch_size, None, (net_input.mean, net_input.std), options._replace(limit=None)
+    )
     return Iterator({None: reader}, lambda epoch: None)
 
 
-def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None, raw=False):
+def evaluation_iter(path, net_input, batch_size, resize=None, crops=1, options=None, raw=False):
     """Return the Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
 
-    source: Input, with the crop's size. batch_size: rows of a batch; all crops of a picture are in one batch. resize,
-    crops: as in recordio's choose_view(). raw: True gives uint8 pixels for Evaluation.raw(), which are changed before
-    normalise().
+    net_input: Input, with the crop's size. batch_size: rows of a batch; all crops of a picture are in one batch.
+    resize, crops: as in recordio's choose_view(). raw: True gives uint8 pixels for Evaluation.raw(), which are changed
+    before normalise().
 
     Raises OptionError, or ValueError with the folder and the files that it lacks, or RecordError with the picture.
     """
     if batch_size < 1:
         raise OptionError('batch_size', batch_size, 'must be at least 1')
-    options, small = (options or Options())._replace(limit=None), source.size <= view.SMALL
+    options, small = (options or Options())._replace(limit=None), net_input.size <= view.SMALL
     kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
     records = (find_records(path, kind, 'val') for kind in kinds if Path(path).is_dir())
     path = next((rec for rec in records if rec), path)
-    chosen = view.choose_view(source.size, resize, crops, not Path(path).is_dir())
-    pixels, pictures = None if raw else (source.mean, source.std), -(-batch_size // crops)
+    chosen = view.choose_view(net_input.size, resize, crops, not Path(path).is_dir())
+    normalisation, pictures = None if raw else (net_input.mean, net_input.std), -(-batch_size // crops)
     try:
-        reader = Reader(path, source.size, pictures, None, pixels, options, chosen)
+        reader = Reader(path, net_input.size, pictures, None, normalisation, options, chosen)
         if reader.count < pictures:  # a batch is padded to its size, which may be all of the memory
             reader.close()
-            reader = Reader(path, source.size, max(reader.count, 1), None, pixels, options, chosen)
+            reader = Reader(path, net_input.size, max(reader.count, 1), None, normalisation, options, chosen)
     except SourceError as error:
         looked_for = ' or '.join(FILES[kind, 'val'][0] for kind in kinds)
         raise ValueError(f'{error}; and no validation records ({looked_for})') from None

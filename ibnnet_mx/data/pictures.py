@@ -12,7 +12,7 @@ import numpy as np
 from ibnnet_mx.recordio.inspection import verify
 from ibnnet_mx.recordio.pixels import opencv, view
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 
 
 class Input(NamedTuple):
@@ -23,22 +23,22 @@ class Input(NamedTuple):
     std: tuple
 
 
-def normalise(pictures, source):
-    """Return NDArray float32 (n, 3, S, S), the input of a network, of RGB pictures uint8 (n, S, S, 3). source:
+def normalise(pictures, net_input):
+    """Return NDArray float32 (n, 3, S, S), the input of a network, of RGB pictures uint8 (n, S, S, 3). net_input:
     Input.
     """
-    table = opencv.pixel_table(source.mean, source.std)
+    table = opencv.pixel_table(net_input.mean, net_input.std)
     planes = np.empty((len(pictures), 3, *pictures.shape[1:3]), np.float32)
     for plane in range(3):
         planes[:, plane] = table[plane][pictures[..., plane]]
     return mx.nd.from_numpy(planes, zero_copy=True)
 
 
-def load_image(path, source, crop='center'):
-    """Return float32 (3, size, size), the input of a network, of a picture file. source: Input. crop: as in
+def load_image(path, net_input, crop='center'):
+    """Return float32 (3, size, size), the input of a network, of a picture file. net_input: Input. crop: as in
     load_crop().
     """
-    return normalise(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
+    return normalise(load_crop(path, net_input.size, crop)[None], net_input)[0].asnumpy()
 
 
 def load_crop(path, size, crop='center'):
@@ -71,7 +71,7 @@ def crop_of(picture, size, crop='center'):
 def _cut(picture, size, crop):
     """Return uint8 (size, size, 3), RGB, of decoded BGR pixels (H, W, 3)."""
     if crop == 'center':
-        (seen,) = opencv.windows(Pixels(picture), size, view.View(view.usual_short(size)))
+        (seen,) = opencv.windows(Decoded(picture), size, view.View(view.usual_short(size)))
     else:
         shrinks = min(picture.shape[:2]) > size
         method = cv2.INTER_AREA if size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR

@@ -55,7 +55,7 @@ class Alive:
     def __init__(self, peers, part, seconds, way_out='', tell=job.tell, end=os._exit):
         self._peers, self._part, self._tell, self._end = peers, part, tell, end
         self._until, self._way_out = time.monotonic() + seconds, way_out
-        self._late = missing(part, seconds)
+        self._late = missing_line(part, seconds)
         self._stopped, self._looking = threading.Event(), threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -95,7 +95,7 @@ class Alive:
             return
 
 
-def missing(part, seconds):
+def missing_line(part, seconds):
     """Return the line for a job.Job of which not all processes have come."""
     return (
         f'{part.role}: {seconds:g} s have gone, and not all of {part.workers} workers and {part.servers} servers are '

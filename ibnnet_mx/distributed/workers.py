@@ -33,7 +33,7 @@ class ParameterServer:
         part, seconds = job.read_job(), job.join_seconds()
         job.find_scheduler(part, seconds)
         alive.prepare()
-        with job.Deadline(seconds, alive.missing(part, seconds), job.tell):
+        with job.Deadline(seconds, alive.missing_line(part, seconds), job.tell):
             self._store = mx.kv.create(kind)
         job.joined.append(self)
         self._alive = alive.Alive(alive.Peers(_LIB, self._store.handle), part, seconds, way_out)

@@ -46,7 +46,7 @@ class Store:
         return status.st_size, status.st_mtime_ns
 
 
-class Pixels(Store):
+class ArrayStore(Store):
     """Pictures in memory: uint8 BGR (n, 32, 32, 3), by position."""
 
     def __init__(self, pixels: np.ndarray) -> None:
@@ -170,4 +170,4 @@ def from_digits() -> Source:
     grey = [cv2.resize(image * (255 / 16), (32, 32), interpolation=cv2.INTER_CUBIC) for image in digits.images]
     pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None].repeat(3, axis=3)
     samples = [Sample((float(label),), f'digits/{i:04d}', i) for i, label in enumerate(digits.target)]
-    return Source(samples, [], list(DIGITS), Pixels(pixels), [], cifar=True)
+    return Source(samples, [], list(DIGITS), ArrayStore(pixels), [], cifar=True)

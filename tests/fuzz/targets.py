@@ -14,7 +14,7 @@ from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.fuzz import corpus
 
@@ -225,7 +225,7 @@ class Targets:
                     raise Finding(f'{name} comes out in another way than before')
 
     def _against_opencv(self, name, rows, out):
-        wanted, picture = np.empty(out.shape, np.uint8), Pixels(decode(corpus.pictures()[name]))
+        wanted, picture = np.empty(out.shape, np.uint8), Decoded(decode(corpus.pictures()[name]))
         for seen, planes in zip(opencv.views(picture, rows[0]), wanted[0]):
             opencv.planes(seen, None, planes)
         step, difference = rows['last'][0, 0], np.abs(out.astype(int) - wanted)

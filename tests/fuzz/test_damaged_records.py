@@ -13,7 +13,7 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.packing import restart
 from ibnnet_mx.recordio.pixels import opencv, view
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 from tests.fuzz import cases, corpus, run
 from tests.fuzz.targets import Held
 from tests.record_sets import jpeg, scene
@@ -88,7 +88,7 @@ def test_segments_of_rgb_are_cut_where_they_are():
     rows = np.ascontiguousarray(view.view_rows(held.size, 24, view.View()))
     out, wanted = np.zeros((1, 1, 3, 24, 24), np.uint8), np.zeros((3, 24, 24), np.uint8)
     native.Decoder().render(held.source, rows, np.zeros(1, native.PIXELS), out, held.why)
-    (seen,) = opencv.views(Pixels(decode(payload)), rows[0])
+    (seen,) = opencv.views(Decoded(decode(payload)), rows[0])
     opencv.planes(seen, None, wanted)
     np.testing.assert_array_equal(out[0, 0], wanted)
 

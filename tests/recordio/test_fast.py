@@ -11,7 +11,7 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.pixels import augment, geometry, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 from tests.record_sets import jpeg, photograph
 
 pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')
@@ -52,7 +52,7 @@ def by_opencv(payloads, rows, size):
     out = np.empty((*rows.shape, 3, size, size), np.float32)
     table = opencv.pixel_table((0,) * 3, (1,) * 3)
     for payload, planned, one in zip(payloads, rows, out):
-        for seen, planes in zip(opencv.views(Pixels(decode(payload)), planned), one):
+        for seen, planes in zip(opencv.views(Decoded(decode(payload)), planned), one):
             opencv.planes(seen, table, planes)
     return out
 

@@ -12,7 +12,7 @@ from ibnnet_mx.recordio.format import RecordError, RecordFile
 from ibnnet_mx.recordio.pixels import augment, opencv
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 PAPER, INK, GREY, EMPTY = 255, 40, 130, 238  # grey values
@@ -48,7 +48,7 @@ def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
     return tile
 
 
-def _tiles(picture: Pixels, position: int, side: int, draws: Draws | None) -> list[np.ndarray]:
+def _tiles(picture: Decoded, position: int, side: int, draws: Draws | None) -> list[np.ndarray]:
     """Return BGR uint8 (side, side, 3): the picture, then the draws of training."""
     tiles = [_fitted(picture.whole(), side)]
     if draws is not None:

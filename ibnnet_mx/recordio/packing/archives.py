@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
-from ibnnet_mx.recordio.sources import Picture, Pixels, Sample, Source, SourceError, Store, from_names
+from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store, from_names
 
 CIFAR_TRAIN = tuple(f'data_batch_{i}' for i in range(1, 6))
 CIFAR_TEST = 'test_batch'
@@ -128,7 +128,7 @@ def from_cifar(files: list[str], where: str, read: Callable[[str], bytes]) -> So
         pixels.append(rows.reshape(-1, 3, 32, 32)[:, ::-1].transpose(0, 2, 3, 1))
         count += len(labels)
     train = [sample for side in sides[:-1] for sample in side]
-    return Source(train, sides[-1], classes, Pixels(np.concatenate(pixels)), [], cifar=True)
+    return Source(train, sides[-1], classes, ArrayStore(np.concatenate(pixels)), [], cifar=True)
 
 
 def _binary(data: bytes) -> tuple[np.ndarray, list[int]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ibnnet_mx.recordio.pixels.geometry import AREA, NONE, WARP
 from ibnnet_mx.recordio.pixels.pictures import PictureError
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 from ibnnet_mx.recordio.pixels.view import View, refusal, view_rows
 
 
@@ -24,7 +24,7 @@ def _touched(row: np.ndarray, width: int, height: int, limit: int) -> tuple[int,
     return first, max(min(math.floor(high) + 3, limit), first + 1)
 
 
-def _warp(picture: Pixels, step: np.void, fill: int) -> np.ndarray:
+def _warp(picture: Decoded, step: np.void, fill: int) -> np.ndarray:
     matrix, width, height = step['matrix'].reshape(2, 3).copy(), int(step['width']), int(step['height'])
     left, right = _touched(matrix[0], width, height, picture.width)
     top, bottom = _touched(matrix[1], width, height, picture.height)
@@ -34,7 +34,7 @@ def _warp(picture: Pixels, step: np.void, fill: int) -> np.ndarray:
     return cv2.warpAffine(part, matrix, (width, height), flags=flags, borderValue=(fill,) * 3)
 
 
-def _resized(picture: Pixels, step: np.void) -> Pixels:
+def _resized(picture: Decoded, step: np.void) -> Decoded:
     left, top, right, bottom = step['box'].tolist()
     full = int(step['full_width']), int(step['full_height'])
     if full == (right - left, bottom - top) == (picture.width, picture.height):
@@ -43,7 +43,7 @@ def _resized(picture: Pixels, step: np.void) -> Pixels:
         picture.window(left, top, right, bottom),
         cv2.INTER_AREA if step['kind'] == AREA else cv2.INTER_LINEAR,
     )
-    return Pixels(cv2.resize(part, full, interpolation=method))
+    return Decoded(cv2.resize(part, full, interpolation=method))
 
 
 def jitter(picture: np.ndarray, changes: np.ndarray) -> np.ndarray:
@@ -55,12 +55,12 @@ def jitter(picture: np.ndarray, changes: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.LUT(cv2.cvtColor(picture, cv2.COLOR_BGR2HLS), table), cv2.COLOR_HLS2BGR)
 
 
-def views(picture: Pixels, rows: np.ndarray) -> list[np.ndarray]:
+def views(picture: Decoded, rows: np.ndarray) -> list[np.ndarray]:
     """Return BGR uint8 (height, width, 3) of each of rows (n,). Raises PictureError if the pixels cannot be decoded."""
     made: list[np.ndarray] = []
-    resized: dict[bytes, Pixels] = {}  # ten crops are of one resized picture
+    resized: dict[bytes, Decoded] = {}  # ten crops are of one resized picture
     for row in rows:
-        source = picture if row['first']['kind'] == NONE else Pixels(_warp(picture, row['first'], int(row['fill'])))
+        source = picture if row['first']['kind'] == NONE else Decoded(_warp(picture, row['first'], int(row['fill'])))
         step = row['last']
         if step['kind'] == WARP:
             view = _warp(source, step, int(row['fill']))
@@ -75,7 +75,7 @@ def views(picture: Pixels, rows: np.ndarray) -> list[np.ndarray]:
     return made
 
 
-def windows(picture: Pixels, size: int, view: View) -> list[np.ndarray]:
+def windows(picture: Decoded, size: int, view: View) -> list[np.ndarray]:
     """Return the view.crops of validation, BGR uint8 (size, size, 3). Raises PictureError for a strip."""
     refused = refusal(picture.width, picture.height, view)
     if refused:

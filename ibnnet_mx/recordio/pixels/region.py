@@ -111,7 +111,7 @@ def cut(payload: bytes, known: Layout, box: tuple[int, int, int, int]) -> tuple[
     return data, x, y
 
 
-class Pixels:
+class Decoded:
     """A decoded picture, 8-bit BGR (height, width, 3)."""
 
     def __init__(self, pixels: np.ndarray) -> None:
@@ -126,7 +126,7 @@ class Pixels:
         return self.window(0, 0, self.width, self.height)
 
 
-class Segments(Pixels):
+class Segments(Decoded):
     """A JPEG in restart segments; its pixels are those of the whole JPEG's decoding."""
 
     def __init__(self, payload: bytes, known: Layout) -> None:
@@ -145,10 +145,10 @@ class Segments(Pixels):
         return part[top - y : bottom - y, left - x : right - x]
 
 
-def open_picture(payload: bytes) -> Pixels:
+def open_picture(payload: bytes) -> Decoded:
     """Return the picture of a record.
 
     Raises PictureError if it is empty, cut off or damaged, at once or when pixels are read.
     """
     known = layout(payload)
-    return Pixels(decode(payload)) if known is None else Segments(payload, known)
+    return Decoded(decode(payload)) if known is None else Segments(payload, known)

@@ -14,7 +14,7 @@ from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import opencv
 from ibnnet_mx.recordio.pixels.jpeg import SOI
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 
 # Pictures' numbers (n,), widths and heights (n, 2) -> ROW (n, views), the views that are made of them.
 RowsOf = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -22,16 +22,16 @@ Refusal = Optional[Callable[[int, int], Optional[str]]]  # of a width and height
 
 
 class OpenCV:
-    """A picture at a time. pixels: mean and std of each RGB plane, None for bytes as they are."""
+    """A picture at a time. normalisation: mean and std of each RGB plane, None for bytes as they are."""
 
-    def __init__(self, records: Any, pixels: Any, refusal: Refusal) -> None:
+    def __init__(self, records: Any, normalisation: Any, refusal: Refusal) -> None:
         self._records, self._refusal = records, refusal
-        self._cached: dict[int, Pixels] = {}
-        self._table = None if pixels is None else opencv.pixel_table(*pixels)
+        self._cached: dict[int, Decoded] = {}
+        self._table = None if normalisation is None else opencv.pixel_table(*normalisation)
 
     def cache(self, position: int, picture: np.ndarray) -> None:
         """Keep a decoded picture, BGR, so that it is not read again."""
-        self._cached[position] = Pixels(picture)
+        self._cached[position] = Decoded(picture)
 
     def cached(self) -> list[int]:
         """Return the positions of these pictures."""
@@ -55,7 +55,7 @@ class OpenCV:
                 bad[number] = f'{self._records.describe(position)} {why}'
         return bad
 
-    def _draw(self, picture: Pixels, number: int, rows_of: RowsOf, out: np.ndarray) -> None:
+    def _draw(self, picture: Decoded, number: int, rows_of: RowsOf, out: np.ndarray) -> None:
         refused = self._refusal and self._refusal(picture.width, picture.height)
         if refused:
             raise PictureError(refused)
@@ -67,11 +67,11 @@ class OpenCV:
 class Native:
     """The same in slices of a batch, without the GIL. Formats besides JPEG are decoded by OpenCV."""
 
-    def __init__(self, records: Any, pixels: Any) -> None:
+    def __init__(self, records: Any, normalisation: Any) -> None:
         self._records = records
         self._pixels = np.zeros(1, native.PIXELS)
-        if pixels is not None:
-            mean, std = pixels
+        if normalisation is not None:
+            mean, std = normalisation
             self._pixels['shift'], self._pixels['factor'] = mean, 1 / np.array(std, np.float64)
             self._pixels['floats'] = 1
         self._sources = np.zeros(len(records), native.SOURCE)
@@ -163,7 +163,7 @@ def _break(sources: np.ndarray, number: int, why: np.ndarray, text: str) -> None
     why[number, : len(message)] = np.frombuffer(message, np.uint8)
 
 
-def renderer(records: Any, pixels: Any, refusal: Refusal, use_native: bool | None) -> OpenCV | Native:
+def renderer(records: Any, normalisation: Any, refusal: Refusal, use_native: bool | None) -> OpenCV | Native:
     """Return the renderer of a reader. Raises ValueError if C is asked for and not built.
 
     use_native None: C if it is built, unless pictures are brought to size, which predict does by OpenCV, too.
@@ -173,4 +173,4 @@ def renderer(records: Any, pixels: Any, refusal: Refusal, use_native: bool | Non
     if use_native and refusal:
         raise ValueError('pictures are brought to size by OpenCV alone')
     wanted = native.functions() is not None and refusal is None if use_native is None else use_native
-    return Native(records, pixels) if wanted else OpenCV(records, pixels, refusal)
+    return Native(records, normalisation) if wanted else OpenCV(records, normalisation, refusal)

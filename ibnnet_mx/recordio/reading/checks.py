@@ -65,7 +65,7 @@ def check_augment(changes: Any) -> None:
         raise ValueError(f'Augment.pad {changes.pad} has no place where pictures are warped: leave it or the warp out')
 
 
-def check_pixels(scale: Any) -> None:
+def check_normalisation(scale: Any) -> None:
     """Raise ValueError unless `scale` is None (bytes), or mean and std of three planes, finite, with a std that
     divides.
     """

@@ -84,9 +84,9 @@ class Loader:
         view = choose_view(size, resize, 1, packed) if augment is None else View()
         if native.functions() is None and os.environ.get('IBNNET_MX_NATIVE') != '0':
             warnings.warn(native.about(), stacklevel=2)
-        pixels = None if dtype == 'uint8' else RAW if normalise is None else normalise
+        normalisation = None if dtype == 'uint8' else RAW if normalise is None else normalise
         wanted = Options(**{'report': _warn, **options})
-        self._reader = Reader(path, size, batch_size, augment, pixels, wanted, view)
+        self._reader = Reader(path, size, batch_size, augment, normalisation, wanted, view)
         if wanted.limit is not None:
             checks.check_whole('limit', wanted.limit, 1, len(self._reader.records))
         labels = self._reader.labels()

@@ -17,7 +17,7 @@ from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment
 from ibnnet_mx.recordio.pixels import view as views
 from ibnnet_mx.recordio.pixels.pictures import PictureError
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 from ibnnet_mx.recordio.pixels.render import renderer
 from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading import checks
@@ -63,9 +63,9 @@ class Reader:
     """A reader of epochs of batches, from .rec files (one, or shards) or a folder of class folders. data are RGB
     planes.
 
-    pixels: mean and std, data are float32, (value - mean) / std; None: uint8, as they are. augment None: validation, in
-    the file's order, cut by `view` (None: central crop), the last batch padded to the full size. Else training:
-    shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
+    normalisation: mean and std, data are float32, (value - mean) / std; None: uint8, as they are. augment None:
+    validation, in the file's order, cut by `view` (None: central crop), the last batch padded to the full size. Else
+    training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
 
     The label is the first of a record's labels. OpenCV's own threads are switched off, in the whole process. Raises
     BadRecordsError, a RecordError, if more than max_bad records cannot be read.
@@ -77,20 +77,20 @@ class Reader:
         size: int,
         batch_size: int,
         changes: augment.Augment | None = None,
-        pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = RAW,
+        normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = RAW,
         options: Options | None = None,
         view: View | None = None,
     ) -> None:
         self.options, self.view = options or Options(), view or View()
         checks.check_augment(changes)
-        checks.check_pixels(pixels)
+        checks.check_normalisation(normalisation)
         checks.check_options(self.options)
         checks.check_whole('size', size, 1, checks.SIDE)
         checks.check_whole('batch_size', batch_size, 1, checks.MOST)
         cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
         self.records = open_records(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
-        self._type = np.uint8 if pixels is None else np.float32
+        self._type = np.uint8 if normalisation is None else np.float32
         self._all_labels = self.records.labels()
         self._labels = self._wanted_labels()
         self._sampler = self.options.sampler or self._each_once()
@@ -101,7 +101,7 @@ class Reader:
         self._closed = False
         self._buffers = Buffers()
         refusal = functools.partial(views.refusal, view=self.view) if changes is None and self.view.short else None
-        self._pictures = renderer(self.records, pixels, refusal, self.options.native)
+        self._pictures = renderer(self.records, normalisation, refusal, self.options.native)
         self._all_cached = False
         if self._small():
             self._fill_cache()
@@ -164,7 +164,7 @@ class Reader:
             return self._is_small(picture) and 3 * picture.width * picture.height * len(self.records) <= CACHED_BYTES
         return False
 
-    def _is_small(self, picture: Pixels) -> bool:
+    def _is_small(self, picture: Decoded) -> bool:
         return max(picture.width, picture.height) <= CACHED_SIDE
 
     def _fill_cache(self) -> None:
