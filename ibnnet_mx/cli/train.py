@@ -58,7 +58,8 @@ def command(args):
 
     parts.check_options(args)
     prefix = args.model_prefix or os.path.join('model', run_options.resolve(args)[1].name)
-    store, damaged = checkpoint.Store(prefix, args.keep), []
+    damaged: list[str] = []
+    store = checkpoint.Store(prefix, args.keep)
     opened = parts.open_resumed(args, store, damaged.append)
     wanted, model = run_options.resolve(args, opened and opened.facts)
     slow = run_options.check_dtype(args, wanted)

@@ -13,7 +13,7 @@ import pytest
 
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.training import saver, watchdog
-from ibnnet_mx.training.trainer import NotFinite
+from ibnnet_mx.training.finite import NotFinite
 from tests.cli import test_train
 from tests.cli.test_train import warnings
 from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
