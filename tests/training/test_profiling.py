@@ -90,20 +90,20 @@ def test_the_file_is_what_its_ending_says(tiny, tmp_path):
     pytest.importorskip('matplotlib')
     profiling.write_profile(tiny, tmp_path / 'a.png')
     assert (tmp_path / 'a.png').read_bytes().startswith(b'\x89PNG')
-    with pytest.raises(ValueError, match=r'--profile /proc/none/a.json cannot be written: .*; name another file'):
+    with pytest.raises(ValueError, match=r"profile='/proc/none/a.json' cannot be written: .*; name another file"):
         profiling.write_profile(tiny, '/proc/none/a.json')
 
 
 @pytest.mark.parametrize('path', ['a.txt', 'json', 'a.json.gz', ''])
 def test_other_endings_are_refused(path):
-    with pytest.raises(ValueError, match=f'--profile {path}: the name must end in .json or .png'):
+    with pytest.raises(ValueError, match=f"profile='{path}': the name must end in .json or .png"):
         profiling.check_path(path)
 
 
 def test_a_picture_without_matplotlib_is_refused_before_the_run(monkeypatch):
     monkeypatch.setattr(profiling, 'find_spec', lambda name: None)
     profiling.check_path('a.json')
-    with pytest.raises(ValueError, match='--profile: drawing needs matplotlib, which is missing: pip install'):
+    with pytest.raises(ValueError, match='profile: drawing needs matplotlib, which is missing: pip install'):
         profiling.check_path('a.png')
 
 
