@@ -133,7 +133,7 @@ def test_no_cycle_of_files():
     edges = {}
     for name, path in paths.items():
         named = set(imports(path, late=False))
-        edges[name] = {found for full in named for found in (full, full.rpartition('.')[0]) if found in paths} - {name}
+        edges[name] = {full if full in paths else full.rpartition('.')[0] for full in named} & set(paths) - {name}
     state = {}
 
     def visit(name, trail):

@@ -269,7 +269,8 @@ class Store:
                     'model_load_epoch', epoch, f': {error} (checkpoints of {self.prefix}: {known})'
                 ) from None
         reasons = ''
-        for place in sorted([*self.epochs(), *self.unfinished()], key=_as_inside, reverse=True):
+        places: list[Place] = [*self.epochs(), *self.unfinished()]
+        for place in sorted(places, key=_as_inside, reverse=True):
             try:
                 return self.open(place, states=True)
             except ValueError as error:

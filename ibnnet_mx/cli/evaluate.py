@@ -156,7 +156,7 @@ def open_networks(args, context):
 def open_raw(args, network, path, reading):
     """Return the data.Evaluation of the same pictures, to be changed before the network sees them."""
     from ibnnet_mx.inference import evaluation
-    from ibnnet_mx.recordio.reading.reader import unsaid
+    from ibnnet_mx.recordio.reading.options import unsaid
 
     quiet = reading._replace(report=unsaid)  # what is skipped has been told
     pictures, _ = evaluation.open_pictures(

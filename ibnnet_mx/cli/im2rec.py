@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections import Counter
+from typing import Any
 
 from tqdm import tqdm
 
@@ -46,7 +47,7 @@ def parser() -> Parser:
     add('--seed', type=int, default=0, help='of the shuffle and the split (0)')
     add('--max-bad', type=int, default=100, help='pictures that may be skipped because they cannot be read (100)')
     add('--jobs', '--threads', type=int, default=usable_cores(), metavar='N', help='processes (one a usable core)')
-    rec = dict(nargs='+', metavar='FILE.rec')
+    rec: dict[str, Any] = dict(nargs='+', metavar='FILE.rec')
     add('--add-restart', **rec, help='add restart markers to the JPEGs of records, in place and without loss')
     add('--download', action='store_true', help='get the CIFAR-10 archive first, into the folder SOURCE (or DATA_DIR)')
     return parser

@@ -188,7 +188,7 @@ def predict(args, default_names=None):
     files = files_of(args.img)
     outputs.spare_inputs(files, {**dict(drawings), 'features': args.features})
     models = open_all(args, default_names, complain)
-    drawn = []
+    drawn: list[tuple] = []
     for first in range(0, len(files), BATCH):
         positions, crops = crops_of(models, files, first, complain)
         if not positions:

@@ -80,8 +80,8 @@ def rows_at_once(wanted, devices):
     if count == 1 or wanted.batch_size % (devices * count) == 0:
         return share // count
     fit = [n for n in range(1, share + 1) if wanted.batch_size % (devices * n) == 0]
-    near = {max((n for n in fit if n < count), default=None), min((n for n in fit if n > count), default=None)}
-    ways = [f'use {" or ".join(map(str, sorted(near - {None})))}'] if near - {None} else []
+    near = [n for n in fit if n < count][-1:] + [n for n in fit if n > count][:1]
+    ways = [f'use {" or ".join(map(str, near))}'] if near else []
     ways.append(f'--batch-size {-(-wanted.batch_size // (devices * count)) * devices * count}')
     rest = f'the {share} pictures of a device' if wanted.batch_size % devices == 0 else 'what a device has of a batch'
     raise ValueError(f'--accumulate {count} must divide {rest}: {", or ".join(ways)}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ibnnet_mx.cli import options, parts, run_options, start
+from ibnnet_mx.cli import options, parts, run_options, start, train_options
 from ibnnet_mx.distributed import job, serve
 
 # What the options of the library are called here.
@@ -58,7 +58,8 @@ def command(args):
 
     parts.check_options(args)
     prefix = args.model_prefix or os.path.join('model', run_options.resolve(args)[1].name)
-    store, damaged = checkpoint.Store(prefix, args.keep), []
+    damaged: list[str] = []
+    store = checkpoint.Store(prefix, args.keep)
     opened = parts.open_resumed(args, store, damaged.append)
     wanted, model = run_options.resolve(args, opened and opened.facts)
     slow = run_options.check_dtype(args, wanted)
@@ -85,7 +86,11 @@ def main(argv=None):
     code = 1
     try:
         code = options.run(
-            command, options.training(), argv, 'interrupted; with --retrain it goes on from the last checkpoint', NAMES
+            command,
+            train_options.make_parser(),
+            argv,
+            'interrupted; with --retrain it goes on from the last checkpoint',
+            NAMES,
         )
     finally:
         job.leave(code)

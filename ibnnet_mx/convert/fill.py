@@ -71,14 +71,15 @@ def fits(net, arrays):
 
 def _match(net, arrays, wanted):
     """The layout and prefix under which most of the wanted names are found."""
-    faults, keys = [], {}
+    keys: dict[str, str] = {}
+    faults = []
     for key in arrays:
         if not key.endswith(IGNORED):
             same = names.substituted(key, names.SAME)
             if same in keys:
                 faults.append(f'{key} and {keys[same]} are both {same}')
             keys[same] = key
-    best = {}, ''
+    best: tuple[dict[str, str], str] = {}, ''
     for layout in names.layouts(net, wanted):
         layout = {name: names.substituted(key, names.SAME) for name, key in layout.items()}
         anchors = [layout[n] for n in names.STEM if n in layout]

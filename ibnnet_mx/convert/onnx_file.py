@@ -124,4 +124,5 @@ def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pix
     if class_names:
         facts['class_names'] = json.dumps(list(class_names))
     preprocess = pixels if with_preprocess and pixels != models.RAW else None
-    export(*prediction(net), path, size, facts, dynamic_batch, preprocess)
+    symbol, arrays = prediction(net)
+    export(symbol, arrays, path, size, facts, dynamic_batch, preprocess)

@@ -100,7 +100,8 @@ class SymbolGraph:
 
         All that comes later of the variable's values passes through such a node.
         """
-        reached, live, numbers = self.downstream(name), set(), []
+        live: set[int] = set()
+        reached, numbers = self.downstream(name), []
         last = {source: number for number in range(len(self.nodes)) for source in self.inputs_of(number)}
         for number in sorted(reached):
             live = {source for source in live if last[source] > number} | ({number} if number in last else set())

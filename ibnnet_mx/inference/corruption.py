@@ -36,7 +36,7 @@ def measure(models, pictures, wanted, workers, seed=0):
 
 def _by_name(found, number, of):
     """{name: {severity: of(Result)}} of one model."""
-    values = {}
+    values: dict[str, dict] = {}
     for (name, severity), results in found.items():
         values.setdefault(name, {})[str(severity)] = of(results[number])
     return values
@@ -49,7 +49,7 @@ def _of_model(found, number):
     (clean,) = errors.pop('clean').values()
     gaps.pop('clean')
     means = {name: mean(by_severity.values()) for name, by_severity in errors.items()}
-    groups = {}
+    groups: dict[str, list[float]] = {}
     for name, value in means.items():
         groups.setdefault(shift.group_of(name), []).append(value)
     return dict(

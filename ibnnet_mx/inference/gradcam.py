@@ -72,7 +72,7 @@ class _Compiled:
 def _last_maps(logits, graph, shapes):
     """(number of the node, its symbol) of what GradCam explains by; None where there is none."""
     internals = logits.get_internals()
-    found = {}  # of each node the first output
+    found: dict[str, tuple] = {}  # of each node the first output
     for entry, shape in zip(internals, internals.infer_shape(**shapes)[1] or ()):  # none where some stay unknown
         found.setdefault(entry.name, (entry, shape))
     for number in reversed(_cuts(graph)):
@@ -84,7 +84,7 @@ def _last_maps(logits, graph, shapes):
 
 def _cuts(graph):
     """Return the numbers of the nodes behind a convolution whose first output alone connects the data with the head."""
-    convolved = set()
+    convolved: set[int] = set()
     for number in sorted(graph.downstream()):
         if graph.nodes[number]['op'] in CONVOLUTIONS or convolved.intersection(graph.inputs_of(number)):
             convolved.add(number)

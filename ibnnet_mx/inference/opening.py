@@ -40,8 +40,10 @@ class Opening:
 
     def __init__(self, engine: Engine, label: str, classes: int, context: Any = None) -> None:
         self.engine, self.label, self.classes, self.context = engine, label, classes, context
-        self.model, self.names, self.centred, self.fixed, self.notes = '', [], True, False, []
-        self.size, self.pixels = 224, models.RAW
+        self.model, self.size, self.pixels = '', 224, models.RAW
+        self.centred, self.fixed = True, False
+        self.names: list[str] = []
+        self.notes: list[str] = []
 
     @property
     def net(self) -> Any:
@@ -214,9 +216,8 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
             json.loads(engine.facts.get(key, empty)) for key, empty in (('pixels', '{}'), ('class_names', '[]'))
         )
         if told:
-            mean, std = (tuple(float(value) for value in told[key]) for key in ('mean', 'std'))
-            network.pixels = models.Pixels(mean, std)
-            if not len(mean) == len(std) == 3 or min(std) <= 0:
+            network.pixels = models.Pixels(*(_planes(told[key]) for key in ('mean', 'std')))
+            if min(network.pixels.std) <= 0:
                 raise ValueError
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError
@@ -231,3 +232,9 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
     if pixels:
         network.pixels = PIXELS[pixels]
     return network
+
+
+def _planes(values: Any) -> tuple[float, float, float]:
+    """Return three numbers, one of each plane. Raises ValueError or TypeError for anything else."""
+    red, green, blue = values
+    return float(red), float(green), float(blue)

@@ -45,7 +45,8 @@ class Predictor:
         self.network, self.crop = network, crop or ('center' if network.centred else 'resize')
         self.names = network.names or [f'class {number}' for number in range(network.classes)]
         self.features: Features | None = None
-        self._explainer, self._label = None, None
+        self._explainer: gradcam.GradCam | None = None
+        self._label: int | None = None
 
     @classmethod
     def open(cls, prefix: str, epoch: int = 0, context: Any = None, crop: str | None = None) -> Predictor:
@@ -156,7 +157,9 @@ class Features:
             raise OptionError('features', None, f': {network.label} gives logits alone; use `prefix` or `weights`')
         outputs.check_writable('features', path)
         self._path, self._model, self._context = path, network.model, network.context
-        self._net, self._files, self._rows = convert.with_embedding(network.net), [], []
+        self._net = convert.with_embedding(network.net)
+        self._files: list[str] = []
+        self._rows: list[np.ndarray] = []
         self._net.hybridize()
 
     def logits(self, files: list, x: Any) -> np.ndarray:

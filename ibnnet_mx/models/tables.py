@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import re
 from typing import Any, NamedTuple
 
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.models import published
 from ibnnet_mx.norm.table import WORKSPACE
 
 
@@ -192,9 +194,14 @@ def find(name: str, depth: int | None = None) -> Model:
     return Model(full_name(family, depth), family, depth, shape, MODELS[family][1]['pixels'], size, classes)
 
 
-def list_models() -> list[str]:
-    """Full names of the networks that create() builds (of the CIFAR nets the usual depths only)."""
-    return [full_name(family, depth) for family in MODELS for depth in ROWS[base_of(family)].depths]
+def list_models(filter: str = '*', pretrained: bool = False) -> list[str]:
+    """Return the full names of the networks that create() builds. CIFAR networks are named at their usual depths.
+
+    filter: a pattern such as 'resnet*_ibn_a'. pretrained: only networks whose weights are published.
+    """
+    names = [full_name(family, depth) for family in MODELS for depth in ROWS[base_of(family)].depths]
+    chosen = [name for name in names if fnmatch.fnmatchcase(name, filter)]
+    return [name for name in chosen if name in published.WEIGHTS] if pretrained else chosen
 
 
 def has_original(family: str) -> bool:

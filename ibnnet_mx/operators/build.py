@@ -59,7 +59,7 @@ def build():
         raise ValueError(f'{interface} is missing: this mxnet comes without the interface for operators')
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         part = Path(folder) / LIBRARY.name
-        basic = [(OPS / f'{name}.cc', name, []) for name in ('mabn', 'renorm', 'library')]
+        basic: list[tuple] = [(OPS / f'{name}.cc', name, []) for name in ('mabn', 'renorm', 'library')]
         basic.append((interface, 'lib_api', []))
         notes = []
         try:

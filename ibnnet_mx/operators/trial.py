@@ -156,7 +156,7 @@ def _update(nesterov):
         arrays = _draw(*shapes, *shapes, *shapes)
         weights, gradients, states = (arrays[i : i + 2] for i in (0, 2, 4))
         lrs, wds, rescale = (0.1, 0.2), (1e-3, 0.0), 0.5
-        expected = [[], []]
+        expected: list[list] = [[], []]
         for weight, gradient, state, lr, wd in zip(weights, gradients, states, lrs, wds):
             step = lr * (rescale * gradient + wd * weight)
             new = MOMENTUM * state - step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from ibnnet_mx import logs
 from ibnnet_mx.errors import OptionError
@@ -61,17 +62,18 @@ def draw(runs: list[tuple[str, dict, dict]], metric: str, title: str):
         raise ValueError('drawing needs matplotlib, which is missing: pip install matplotlib') from error
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
-    solid, dashed = {'linewidth': 1.6}, {'linewidth': 1.1, 'linestyle': '--', 'markerfacecolor': 'white'}
+    solid: dict[str, Any] = {'linewidth': 1.6}
+    dashed: dict[str, Any] = {'linewidth': 1.1, 'linestyle': '--', 'markerfacecolor': 'white'}
     epochs = sorted({epoch for _, *curves in runs for curve in curves for epoch in curve})
     marker = 'o' if len(epochs) <= FEW else ''
     legend = []
     for number, (name, train, validation) in enumerate(runs):
-        look = {'color': f'C{number % 10}', 'marker': marker, 'markersize': 4}
+        look: dict[str, Any] = {'color': f'C{number % 10}', 'marker': marker, 'markersize': 4}
         axes.plot(list(train), list(train.values()), **look, **(solid if metric in TRAINING_ONLY else dashed))
         axes.plot(list(validation), list(validation.values()), **look, **solid)
         legend.append(Line2D([], [], label=name + best(metric, validation), **look, **solid))
     if metric not in TRAINING_ONLY:
-        grey = {'color': 'grey', 'marker': marker, 'markersize': 4}
+        grey: dict[str, Any] = {'color': 'grey', 'marker': marker, 'markersize': 4}
         legend.append(Line2D([], [], label='validation (its best value above)', **grey, **solid))
         legend.append(Line2D([], [], label='training', **grey, **dashed))
     values = [value for _, train, _ in runs for value in train.values()]

@@ -86,7 +86,8 @@ class Clock:
     """{Operator: [calls, seconds]} of a step in `found`; whoever runs a graph tells it of it and hangs hook() in."""
 
     def __init__(self, net):
-        self.layers, self._types, self._known, self._last = Layers(net), {}, {}, None
+        self.layers, self._types, self._known = Layers(net), {}, {}
+        self._last: Operator = Operator('', UPDATE, 'rest')
         self.start()
 
     def start(self):
@@ -276,7 +277,7 @@ def draw(profile):
     patches = [axes.barh(0, 0, color=COLOURS[kind]) for kind in kinds]
     shares = [f'{100 * ms / total:.0f} %' if ms > 0.01 * total else '< 1 %' for ms in kinds.values()]
     names = [f'{kind}  {_short(ms)} ms, {share}' for (kind, ms), share in zip(kinds.items(), shares)]
-    figure.legend(patches, names, loc='outside right center', frameon=False, fontsize=9)
+    figure.legend([bars.patches[0] for bars in patches], names, loc='outside right center', frameon=False, fontsize=9)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -50,7 +51,7 @@ class Trainer:
         self._updates = cluster.connect(self._params, optimizer)
         self._sums = {}  # of a batch's parts, by context
         self.finite = mx.nd.ones((1,), cluster.contexts[0])
-        self._loss_sum = None  # of this worker's pictures in a step
+        self._loss_sum: Any = None  # of this worker's pictures in a step
         drawing = []
         net.apply(lambda block: drawing.append(isinstance(block, nn.Dropout)))
         self._draws = any(drawing)
@@ -144,7 +145,8 @@ class Trainer:
         rate = recipe.lr_at(self.recipe, self.epoch + 0.5 / train.steps(self.epoch))
 
         def step(data, label):
-            self.step(*self._targets(data, label, 0), rate)
+            pictures, targets = self._targets(data, label, 0)
+            self.step(pictures, targets, rate)
 
         return profiling.measure(step, self._watch, profiling.full_batches(train, self.epoch), self.net)
 
@@ -195,8 +197,8 @@ class Trainer:
             if used or told.rows:
                 rate = recipe.lr_at(self.recipe, self.epoch + (i + 0.5) / steps)
                 self._seed(i)
-                mixed = self._targets(data, label, i) if used else (None, None)
-                logits = self.step(*mixed, rate, told)
+                pictures, targets = self._targets(data, label, i) if used else (None, None)
+                logits = self.step(pictures, targets, rate, told)
                 if done:
                     self._tell(*done)  # one batch late, so that the host reads while the next step computes
                 done = i, label, logits, self.finite

@@ -11,7 +11,7 @@ import pytest
 
 from ibnnet_mx import convert, hub, models
 from ibnnet_mx.checkpoint import Store
-from ibnnet_mx.cli import options, run_options, start, train
+from ibnnet_mx.cli import run_options, start, train, train_options
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import atomic
 from ibnnet_mx.training import initial_weights
@@ -225,7 +225,7 @@ def test_published_weights_are_asked_for_by_name(monkeypatch, classes, new_head,
         return ['a line']
 
     monkeypatch.setattr(hub, 'load', load)
-    args = options.training().parse_args(['--pretrained', 'resnet18_ibn_a', '--new-head'][: 2 + new_head])
+    args = train_options.make_parser().parse_args(['--pretrained', 'resnet18_ibn_a', '--new-head'][: 2 + new_head])
     start.check_start(args)
     wanted, model = run_options.resolve(args)
     assert (wanted.model, wanted.depth, model.name) == ('resnet_ibn_a', 18, 'resnet18_ibn_a')

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ibnnet_mx.cli import options, train
+from ibnnet_mx.cli import options, train, train_options
 from tests.conftest import ROOT
 from tests.record_sets import png, scene, write
 
@@ -417,9 +417,9 @@ def test_an_environment_that_cannot_work_is_one_line(command, script):
 def test_zero_gamma_has_nothing_to_act_on_in_a_retrain():
     from ibnnet_mx import recipe
     from ibnnet_mx.checkpoint import Facts
-    from ibnnet_mx.cli import options, run_options
+    from ibnnet_mx.cli import run_options
 
-    args = options.training().parse_args(['--retrain', '--zero-gamma'])
+    args = train_options.make_parser().parse_args(['--retrain', '--zero-gamma'])
     values = recipe.to_dict(recipe.RECIPES['ibn'])
     with pytest.raises(ValueError, match='--zero-gamma is about the first epoch'):
         run_options.resolve(args, Facts('resnet50_ibn_a', {}, values, epoch=1))

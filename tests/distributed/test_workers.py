@@ -12,7 +12,8 @@ from ibnnet_mx import recipe
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.cli.options import Stopped
 from ibnnet_mx.distributed.workers import Buckets
-from ibnnet_mx.training import agreement, saver, trainer
+from ibnnet_mx.training import agreement, saver
+from ibnnet_mx.training.finite import NotFinite
 from tests.threads import together
 from tests.tiny_runs import PLAN, Cut, Feed, arrays, batches, equal, make, values
 
@@ -145,7 +146,7 @@ def test_all_workers_meet_the_batch_that_is_not_finite(nan):
         run.nan = nan
         try:
             run.train_epoch(Part(found, cluster))
-        except trainer.NotFinite as error:
+        except NotFinite as error:
             return error.place
         return run
 

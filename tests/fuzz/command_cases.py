@@ -57,7 +57,7 @@ WORDS = (
     '64',
 )
 MAKERS = {  # command: function of its module that makes its parser
-    'train': ('ibnnet_mx.cli.options', 'training'),
+    'train': ('ibnnet_mx.cli.train_options', 'make_parser'),
     'evaluate': ('ibnnet_mx.cli.evaluate', 'make_parser'),
     'predict': ('ibnnet_mx.cli.predict', 'make_parser'),
     'convert': ('ibnnet_mx.cli.convert', 'make_parser'),

@@ -115,7 +115,7 @@ def test_what_cannot_be_had_is_refused(monkeypatch):
     monkeypatch.setattr(Given, 'gpus', '0')
     with pytest.raises(ValueError, match='^--dtype bfloat16 is for the CPU'):
         run_options.check_dtype(Given, wanted)
-    with pytest.raises(ValueError, match='^--dtype float16: use one of float32, bfloat16'):
+    with pytest.raises(ValueError, match="^dtype='float16': use one of float32, bfloat16"):
         get_model('resnet18', dtype='float16')
 
 

@@ -177,3 +177,13 @@ def test_tables_are_read_without_mxnet():
     code = 'import sys, ibnnet_mx.recipe as r; r.RECIPES; import ibnnet_mx; ibnnet_mx.list_models(); '
     code += "sys.exit('mxnet' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+def test_the_list_of_models_can_be_filtered():
+    assert ibnnet_mx.list_models(filter='resnet50*') == [
+        name for name in ibnnet_mx.list_models() if name.startswith('resnet50')
+    ]
+    assert ibnnet_mx.list_models(filter='*_ibn_b', pretrained=True) == [
+        f'resnet{depth}_ibn_b' for depth in (18, 34, 50, 101)
+    ]
+    assert sorted(ibnnet_mx.list_models(pretrained=True)) == sorted(published.WEIGHTS)

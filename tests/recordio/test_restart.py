@@ -89,7 +89,8 @@ def test_damage_that_shows_while_writing_is_said_too(tmp_path):
     file = tmp_path / 'x.jpg'
     file.write_bytes(b'\xff\xd8' + segment(0xFE, bytes(60000)) + tables + codes + scan)
     code = (
-        'import sys; from ibnnet_mx.recordio.packing.restart import rewrite; rewrite(open(sys.argv[1], "rb").read(), 1)'
+        'import sys; from ibnnet_mx.recordio.packing.restart import rewrite_jpeg; '
+        'rewrite_jpeg(open(sys.argv[1], "rb").read(), 1)'
     )
     done = subprocess.run([sys.executable, '-c', code, str(file)], capture_output=True, text=True)  # it may crash
     assert done.returncode == 1, done.stderr

@@ -8,7 +8,7 @@ import pytest
 from mxnet import autograd
 
 from ibnnet_mx import models, norm
-from ibnnet_mx.cli import options, run_options
+from ibnnet_mx.cli import run_options, train_options
 from ibnnet_mx.distributed import job
 from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
 
@@ -119,7 +119,7 @@ def test_the_window_of_mabn_is_the_whole_batch_and_its_moments_are_those_without
     """Once it is filled, in layer after layer; the weights stand still."""
     found = []
     for parts in (1, 4):
-        args = options.training().parse_args(['--batch-size', '8', '--accumulate', str(parts)])
+        args = train_options.make_parser().parse_args(['--batch-size', '8', '--accumulate', str(parts)])
         wanted = replace(PLAN, norm='mabn', norm_batch_size=2, accumulate=parts)
         net = run_options.create_network(args, wanted, models.find('cifar_resnet8'), 4, job.planned('local'))
         assert net.norm_options['norm_args']['real_B'] == 8

@@ -13,7 +13,7 @@ import pytest
 
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.training import saver, watchdog
-from ibnnet_mx.training.trainer import NotFinite
+from ibnnet_mx.training.finite import NotFinite
 from tests.cli import test_train
 from tests.cli.test_train import warnings
 from tests.tiny_runs import PLAN, Feed, arrays, batches, equal, make, values
@@ -89,7 +89,7 @@ def test_rolled_back_it_is_left_out(tmp_path):
     trained, other, store = of('rollback'), of('stop'), Store(tmp_path / 'net')
     keep = saver.Saver(store, trained, (feed(None), None), ABOUT)
     keep.train()
-    keep._write(1, {})
+    keep._write(1)
     keep._train = feed(2)
     keep.train()
     assert trained.report.lines == ['epoch 1, batch 2 is not finite: back to batch 0 of epoch 1, without it']
@@ -111,17 +111,17 @@ def test_without_a_checkpoint_of_its_own_there_is_nothing_to_go_back_to(older, t
     if older:
         store.save(of('stop'), 3, ABOUT)
     keep = saver.Saver(store, of('rollback'), (feed(1), None), ABOUT)
-    with pytest.raises(ValueError, match=r'^epoch 0, batch 1: .*\(--nan rollback: it has no checkpoint yet\)$'):
+    with pytest.raises(ValueError, match=r'^epoch 0, batch 1: .*\(`nan` rollback: it has no checkpoint yet\)$'):
         keep.train()
 
 
 def test_a_damaged_checkpoint_is_not_gone_back_to(tmp_path):
     store = Store(tmp_path / 'net')
     keep = saver.Saver(store, of('rollback'), (feed(1), None), ABOUT)
-    keep._write(1, {})
+    keep._write(1)
     path = store.path(1, 'params')
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r'\(--nan rollback: .*net-0001.params has \d+ bytes of '):
+    with pytest.raises(ValueError, match=r'\(`nan` rollback: .*net-0001.params has \d+ bytes of '):
         keep.train()
 
 
@@ -129,7 +129,7 @@ def test_too_many_are_no_accident(tmp_path):
     trained = of('rollback')
     trained.left_out = {(9, batch) for batch in range(saver.MOST_LEFT_OUT)}
     keep = saver.Saver(Store(tmp_path / 'net'), trained, (feed(1), None), ABOUT)
-    with pytest.raises(ValueError, match='--nan rollback has left out 10 batches already'):
+    with pytest.raises(ValueError, match='`nan` rollback has left out 10 batches already'):
         keep.train()
 
 
@@ -151,8 +151,8 @@ def test_a_run_that_stands_still_is_ended_and_says_where():
         time.sleep(0.6)
     assert ended == [watchdog.CODE]
     assert told == [
-        '--stall-timeout 0.2: nothing has happened for that many seconds, the run was waiting for: data. It ends; '
-        '--retrain goes on from the last checkpoint'
+        '`stall_timeout` 0.2: nothing has happened for that many seconds, the run was waiting for: data. It ends; '
+        '`retrain` goes on from the last checkpoint'
     ]
 
 

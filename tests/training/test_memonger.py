@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import get_model
-from ibnnet_mx.cli import options
+from ibnnet_mx.cli import train_options
 from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.models import nets
 from ibnnet_mx.training import memonger, trainer
@@ -148,13 +148,13 @@ def test_a_budget_that_cannot_be_met_is_told_before_anything_is_computed():
     [([], None), (['--memonger'], 'auto'), (['--memonger', 'auto'], 'auto'), (['--memonger', '9'], 9)],
 )
 def test_the_option(words, value):
-    assert options.training().parse_args([*words, '--batch-size', '8']).memonger == value
+    assert train_options.make_parser().parse_args([*words, '--batch-size', '8']).memonger == value
 
 
 @pytest.mark.parametrize('word', ['0', '1.5', 'most'])
 def test_what_is_no_budget(word, capsys):
     with pytest.raises(SystemExit):
-        options.training().parse_args(['--memonger', word])
+        train_options.make_parser().parse_args(['--memonger', word])
     told = f"argument --memonger: '{word}' is no amount of memory: use auto, or megabytes such as 1500\n"
     assert capsys.readouterr().err.endswith(told)
 

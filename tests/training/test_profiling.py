@@ -80,31 +80,31 @@ def test_the_steps_are_real_ones():
 def test_batches_are_full_ones_for_as_long_as_they_are_asked_for():
     feed = profiling.full_batches(FEED, 0)
     assert [next(feed)[0].shape[0] for _ in range(5)] == [8] * 5
-    with pytest.raises(ValueError, match='--profile: an epoch has no batch with a good picture'):
+    with pytest.raises(ValueError, match='profile: an epoch has no batch with a good picture'):
         next(profiling.full_batches(Feed([]), 0))
 
 
 def test_the_file_is_what_its_ending_says(tiny, tmp_path):
-    profiling.write(tiny, tmp_path / 'new' / 'a.JSON')
+    profiling.write_profile(tiny, tmp_path / 'new' / 'a.JSON')
     assert json.loads((tmp_path / 'new' / 'a.JSON').read_text()) == tiny.to_dict()
     pytest.importorskip('matplotlib')
-    profiling.write(tiny, tmp_path / 'a.png')
+    profiling.write_profile(tiny, tmp_path / 'a.png')
     assert (tmp_path / 'a.png').read_bytes().startswith(b'\x89PNG')
-    with pytest.raises(ValueError, match=r'--profile /proc/none/a.json cannot be written: .*; name another file'):
-        profiling.write(tiny, '/proc/none/a.json')
+    with pytest.raises(ValueError, match=r"profile='/proc/none/a.json' cannot be written: .*; name another file"):
+        profiling.write_profile(tiny, '/proc/none/a.json')
 
 
 @pytest.mark.parametrize('path', ['a.txt', 'json', 'a.json.gz', ''])
 def test_other_endings_are_refused(path):
-    with pytest.raises(ValueError, match=f'--profile {path}: the name must end in .json or .png'):
-        profiling.check(path)
+    with pytest.raises(ValueError, match=f"profile='{path}': the name must end in .json or .png"):
+        profiling.check_path(path)
 
 
 def test_a_picture_without_matplotlib_is_refused_before_the_run(monkeypatch):
     monkeypatch.setattr(profiling, 'find_spec', lambda name: None)
-    profiling.check('a.json')
-    with pytest.raises(ValueError, match='--profile: drawing needs matplotlib, which is missing: pip install'):
-        profiling.check('a.png')
+    profiling.check_path('a.json')
+    with pytest.raises(ValueError, match='profile: drawing needs matplotlib, which is missing: pip install'):
+        profiling.check_path('a.png')
 
 
 def test_the_table_tells_the_largest_first():

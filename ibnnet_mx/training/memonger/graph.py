@@ -51,7 +51,7 @@ class Graph:
         internals = head.get_internals()
         shapes = internals.infer_shape(**{name: array.shape for name, array in arrays.items()})[1]
         types = internals.infer_type(**{name: array.dtype for name, array in arrays.items()})[1]
-        first = {}
+        first: dict[str, tuple] = {}
         for entry, shape, kind in zip(internals, shapes, types):
             first.setdefault(entry.name, (shape, np.dtype(kind).itemsize))
         self.nodes = []
@@ -65,7 +65,8 @@ class Graph:
         self.multiplications = sum(node.work for node in self.nodes)
         values = 4 * sum(math.prod(self.nodes[i].shape) for i in self.operators)
         self.density = sum(self.nodes[i].bytes for i in self.operators) / values  # 1.0 where all is float32
-        self._used, self._readers = {}, {i: [] for i in self.operators}
+        self._used: dict[int, set[int]] = {}
+        self._readers: dict[int, list[int]] = {i: [] for i in self.operators}
         for number, node in enumerate(self._traced.nodes):
             for i, k, _ in node['inputs']:
                 self._used.setdefault(i, set()).add(k)
@@ -73,7 +74,7 @@ class Graph:
                     self._readers[i].append(number)
         for i, k, _ in self._traced.heads:
             self._used.setdefault(i, set()).add(k)
-        self._needs = {i: set() for i in self.operators}
+        self._needs: dict[int, set[int]] = {i: set() for i in self.operators}
 
     def _work(self, node, shape, inputs):
         if node['op'].startswith(MULTIPLYING):
@@ -97,7 +98,8 @@ class Graph:
 
         Of several in a row the one with the smallest result, of equal ones the last.
         """
-        behind, rows = self._traced.downstream(), []
+        rows: list[list[int]] = []
+        behind = self._traced.downstream()
         for number in self._traced.cuts():
             if rows and behind.intersection(self.nodes[number].inputs) == {rows[-1][-1]}:
                 rows[-1].append(number)
@@ -114,7 +116,7 @@ class Graph:
 
     def held(self, stays, marked):
         """Numbers of the nodes whose results are kept."""
-        found = set()
+        found: set[int] = set()
         for i in self.operators:
             found |= self._needs[i] if i in stays else {j for j in self.nodes[i].inputs if j in stays or j in marked}
         return found
@@ -136,7 +138,8 @@ class Graph:
 
     def symbol(self, kept=None):
         """The symbol as an executor shall run it; kept None: everything is, for a plain step."""
-        nodes, place = [], {}
+        nodes: list[dict] = []
+        place: dict[tuple[int, int], tuple[int, int]] = {}
         for number, node in enumerate(self._traced.nodes):
             node = dict(node, inputs=[[*place[i, k], version] for i, k, version in node['inputs']])
             name = node['name']

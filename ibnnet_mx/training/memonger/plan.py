@@ -63,7 +63,7 @@ class Search:
             again = [graph.nodes[i] for i in graph.again(text)]
             held = sum(graph.nodes[i].bytes for i in graph.held(*key))
             cost, work = sum(node.cost for node in again), sum(node.work for node in again)
-            self._seen[key] = Trial(megabytes(text, graph.density), held, cost, work, *key)
+            self._seen[key] = Trial(megabytes(text, graph.density), held, cost, work, set(key[0]), set(key[1]))
         return self._seen[key]
 
     def measured(self, kept):
@@ -115,7 +115,8 @@ class Search:
         """
         nodes, cuts = self._graph.nodes, self._graph.cuts()
         sizes = [sum(nodes[i].bytes for i in self._graph.operators if a < i <= b) for a, b in zip([-1, *cuts], cuts)]
-        limit, chosen, since = sum(sizes) / pieces, set(), 0
+        chosen: set[int] = set()
+        limit, since = sum(sizes) / pieces, 0
         for cut, size, following in zip(cuts, sizes, [*sizes[1:], 0]):
             since += size
             held = sum(nodes[i].bytes for i in chosen)
@@ -165,4 +166,7 @@ class Search:
 
 def megabytes(text, density=1.0):
     """What an executor's debug_str() says of its memory; mxnet counts four bytes a value, whatever its type."""
-    return round(int(re.search(r'Total (\d+) MB', text).group(1)) * density)
+    total = re.search(r'Total (\d+) MB', text)
+    if total is None:
+        raise ValueError(f'mxnet does not tell the memory of an executor: {text[-200:]}')
+    return round(int(total.group(1)) * density)
