@@ -14,9 +14,9 @@ from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading import checks
 from ibnnet_mx.recordio.reading.reader import Options, Reader
 
-# Options of mxnet's that say how it works, not what it gives.
+# mxnet's options of its way of working; they do not change the batches.
 HINTS = ('verbose', 'prefetch_buffer', 'ctx', 'device_id', 'shuffle_chunk_size', 'shuffle_chunk_seed', 'round_batch')
-FIXED = {  # the other ones, and the values of theirs that do nothing
+FIXED = {  # other options, and their values that do nothing
     'aug_seq': ('aug_default',),
     'path_imglist': ('',),
     'mean_img': ('',),
@@ -37,7 +37,7 @@ FIXED = {  # the other ones, and the values of theirs that do nothing
     'min_img_size': (0,),
     'seed_aug': (None,),
 }
-DEFAULTS = {  # of those that act, as mxnet 1.9.1 documents them
+DEFAULTS = {  # of the options that act, as mxnet 1.9.1 documents them
     'path_imgidx': '',
     'label_width': 1,
     'preprocess_threads': None,
