@@ -1,7 +1,8 @@
-"""Process settings that must stand before mxnet is imported: threads, AMX, CUDA libraries, numpy's missing alias.
+"""Process settings that must be made before mxnet is imported: threads, AMX, CUDA libraries, numpy's missing alias.
 
-IBNNET_MX_TUNE=0 leaves threads and AMX alone; what the environment already says is respected. Child processes get the
-variables set here, but exec drops the kernel's permission for AMX: a child must import ibnnet_mx before mxnet too.
+IBNNET_MX_TUNE=0 leaves threads and AMX alone. Variables that the environment already sets are respected. Child
+processes inherit the variables set here, but exec drops the kernel's permission for AMX: a child must import ibnnet_mx
+before mxnet too.
 """
 
 from __future__ import annotations
@@ -40,38 +41,40 @@ def prepare() -> None:
     _lines.extend(lines)
 
 
-def said(error: Exception) -> str:
-    """Its text, and the way out where mxnet is missing."""
+def describe_error(error: Exception) -> str:
+    """Return the text of an error, and the way out if mxnet is missing."""
     return f'{error}: {MXNET}' if getattr(error, 'name', None) == 'mxnet' else str(error)
 
 
 @contextlib.contextmanager
 def terse() -> Iterator[None]:
-    """What cannot be imported or set ends `python -m ibnnet_mx...` and the ibnnet commands with a line and code 2."""
+    """End `python -m ibnnet_mx...` and the ibnnet commands with a line and code 2 if an import or a setting fails."""
     try:
         yield
     except (ImportError, ValueError) as error:
         name = Path(sys.argv[0]).name if sys.argv else ''  # of `python -m`, which is looking for the module, it is -m
         if name not in ('-m', 'ibnnet') and not name.startswith('ibnnet-'):
             raise
-        print(f'ibnnet_mx: {said(error)}', file=sys.stderr)
+        print(f'ibnnet_mx: {describe_error(error)}', file=sys.stderr)
         raise SystemExit(2) from None
 
 
 def report() -> list[str]:
-    """The lines that a run's log starts with: versions, threads, AMX."""
+    """Return the lines that a run's log starts with: versions, threads, AMX."""
     versions = [f'Python {platform.python_version()}', f'numpy {_numpy_version() or "missing"}', _mxnet_wheel()]
     return [', '.join(versions), *_lines]
 
 
 def usable_cores() -> int:
-    """Cores of this process's affinity mask, or the CPU quota of its cgroup (rounded down) where that is lower."""
+    """Return the cores of this process's affinity mask, or the CPU quota of its cgroup (rounded down) if that is
+    lower.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return int(max(1, min(cores, _cpu_quota())))
 
 
 def own_cores() -> int:
-    """Of these, the share of one of the IBNNET_MX_LOCAL_WORKERS workers that ibnnet-launch starts on a machine."""
+    """Return this worker's share of usable_cores(). IBNNET_MX_LOCAL_WORKERS says how many workers share the machine."""
     count = os.environ.get('IBNNET_MX_LOCAL_WORKERS', '1')
     return max(1, usable_cores() // int(count if count.isdecimal() and int(count) else 1))
 
@@ -85,7 +88,9 @@ def _check_python() -> None:
 
 
 def _check_role() -> None:
-    """Every DMLC_ROLE but 'worker', a misspelt one too, makes `import mxnet` serve or wait and not return."""
+    """Raise ValueError for a wrong DMLC_ROLE: with any but 'worker', `import mxnet` serves or waits and does not
+    return.
+    """
     role = os.environ.get('DMLC_ROLE', 'worker')
     if role not in ('worker', 'server', 'scheduler'):
         raise ValueError(f'DMLC_ROLE={role!r} makes mxnet wait for ever: use worker, server or scheduler, or unset it')
@@ -100,11 +105,13 @@ def _numpy_version() -> str | None:
 
 
 def _mend_numpy() -> None:
-    """mxnet 1.9.1 reads numpy.bool at import: numpy 1.20 to 1.23 warn, 1.24 to 1.26 lack it, numpy 2 lacks more."""
+    """Give numpy the alias numpy.bool, which mxnet 1.9.1 reads. numpy 1.20 to 1.23 warn, 1.24 to 1.26 lack it, 2 lacks
+    more.
+    """
     version = _numpy_version()
     if version is None or int(version.split('.')[0]) >= 2:
-        found = 'numpy is missing' if version is None else f'numpy {version} is too new for mxnet 1.9.1'
-        raise ImportError(f"{found}: {sys.executable} -m pip install 'numpy>=1.21,<1.24'")
+        mistake = 'numpy is missing' if version is None else f'numpy {version} is too new for mxnet 1.9.1'
+        raise ImportError(f"{mistake}: {sys.executable} -m pip install 'numpy>=1.21,<1.24'")
     import numpy
 
     vars(numpy).setdefault('bool', bool)
@@ -129,17 +136,21 @@ def _settings() -> list[str]:
 
 
 def _set_threads() -> str:
-    """Measured: mxnet takes half of an x86 machine's cores by default; all of them gave 1.84 times the speed on two."""
+    """Set the threads. mxnet takes half of an x86 machine's cores; all of them gave 1.84 times the speed on two
+    (measured).
+    """
     threads = os.environ.get('OMP_NUM_THREADS')
     if threads:
         return f'threads: {threads}, as OMP_NUM_THREADS said'
     os.environ['OMP_NUM_THREADS'] = str(own_cores())
-    what = 'the usable cores' if own_cores() == usable_cores() else "this worker's share of the usable cores"
-    return f'threads: {os.environ["OMP_NUM_THREADS"]}, {what} (OMP_NUM_THREADS was not set)'
+    cores = 'the usable cores' if own_cores() == usable_cores() else "this worker's share of the usable cores"
+    return f'threads: {os.environ["OMP_NUM_THREADS"]}, {cores} (OMP_NUM_THREADS was not set)'
 
 
 def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/self/cgroup')) -> float:
-    """The lowest CPU limit of the process's cgroup and those above it (v2 cpu.max, v1 cpu.cfs_*); inf without one."""
+    """Return the lowest CPU limit of the process's cgroup and those above it (v2 cpu.max, v1 cpu.cfs_*); inf without
+    one.
+    """
     limits = [float('inf')]
     for line in _read(groups).splitlines():
         controllers, path = line.split(':', 2)[1:]
@@ -163,9 +174,9 @@ def _read(path: Path) -> str:
 
 
 def _set_amx() -> str:
-    """Let oneDNN use AMX; measured: bfloat16 training 2.0 times as fast.
+    """Let oneDNN use AMX, which made bfloat16 training 2.0 times as fast (measured).
 
-    The variable without the kernel's leave kills the process (SIGILL), so it never stays set without it.
+    The variable without the kernel's permission kills the process (SIGILL), so it never stays set without it.
     """
     isa = os.environ.get('DNNL_MAX_CPU_ISA', '')
     if isa and 'AMX' not in isa.upper() and isa.upper() != 'ALL':
@@ -184,7 +195,7 @@ def _has_amx() -> bool:
 
 
 def bfloat16() -> str:
-    """How this processor computes in bfloat16: 'fast', 'slow' (by float32 instructions) or 'no'.
+    """Return how this processor computes in bfloat16: 'fast', 'slow' (by float32 instructions) or 'no'.
 
     oneDNN needs AVX-512 for it; AMX and AVX512-BF16 multiply in it.
     """
@@ -195,14 +206,14 @@ def bfloat16() -> str:
 
 
 def _ask_for_amx() -> bool:
-    """Ask for the use of the tile registers; a kernel before 5.16 or a processor without them says no."""
+    """Ask for the tile registers. A kernel before 5.16, or a processor without them, says no."""
     if sys.platform != 'linux' or platform.machine() != 'x86_64':
         return False
     return ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0
 
 
 def _load_cuda() -> list[str]:
-    """Load NVIDIA's wheels so that libmxnet.so finds them; one that is missing is left to the system's own search."""
+    """Load NVIDIA's wheels so that libmxnet.so finds them. The system's own search may find those that are missing."""
     spec = importlib.util.find_spec('nvidia')
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
     missing = []

@@ -142,7 +142,7 @@ def _convert(model, url, path, way_out):
     finally:
         with contextlib.suppress(FileNotFoundError):
             loaded.unlink()
-    content = params_file.encode({name: param.data().asnumpy() for name, param in net.collect_params().items()})
+    content = params_file.encode_params({name: param.data().asnumpy() for name, param in net.collect_params().items()})
     description = dict(model=model, source=url, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
     atomic.write_file(path, content)
     atomic.write_file(path.with_suffix('.json'), (json.dumps(description, indent=1) + '\n').encode())

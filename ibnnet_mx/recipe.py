@@ -1,4 +1,4 @@
-"""Every hyper-parameter of the project: what a run needs to know besides the network and the data. Pure Python."""
+"""Every hyper-parameter of the project: all that a run needs beside the network and the data. Pure Python."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Recipe:
     """One way to train. batch_size is global (all devices together); epochs count from 0; rates are per step.
 
     no_decay: endings of the names that weight decay spares. MXNet's optimizer of 2016 spared betas and biases,
-    XingangPan/IBN-Net decays everything; ('gamma', 'beta', 'bias') is the usual no-decay-on-norms-and-biases.
-    lr_from: (epoch, rate) sets the rate from that epoch on, the schedule goes on from there. A resumed run with a new
-    lr has it.
+    XingangPan/IBN-Net decays everything; ('gamma', 'beta', 'bias') is the usual no-decay-on-norms-and-biases. lr_from:
+    (epoch, rate) sets the rate from that epoch on, and the schedule goes on from there; a resumed run with a new lr has
+    it.
     """
 
     name: str
@@ -112,7 +112,7 @@ SCHEDULES = ('step', 'cosine', 'linear')
 
 
 def _fall(recipe: Recipe, epoch: float) -> float:
-    """The schedule without warm-up: 1 at its start."""
+    """Return the schedule's factor without warm-up: 1 at its start."""
     if recipe.schedule == 'step':
         return 0.1 ** sum(epoch >= milestone for milestone in recipe.lr_steps)
     begin = recipe.warmup_epochs
@@ -121,17 +121,17 @@ def _fall(recipe: Recipe, epoch: float) -> float:
 
 
 def _scaled(recipe: Recipe, rate: float) -> float:
-    """A rate as it is for batches of batch_size."""
+    """Return a rate for batches of batch_size."""
     return rate * recipe.batch_size / recipe.lr_batch if recipe.lr_batch else rate
 
 
 def lr_at(recipe: Recipe, epoch: float) -> float:
-    """The learning rate at an epoch, which may be a fraction: warm-up, cosine and linear fall step by step."""
+    """Return the learning rate at an epoch, which may be a fraction: warm-up, cosine and linear fall step by step."""
     return _scaled(recipe, _planned(recipe, epoch))
 
 
 def _planned(recipe: Recipe, epoch: float) -> float:
-    """lr_at() for batches of lr_batch."""
+    """Return the rate at an epoch for batches of lr_batch."""
     if recipe.lr_from is not None and epoch >= recipe.lr_from[0]:
         start, rate = recipe.lr_from
         return rate * _fall(recipe, epoch) / max(_fall(recipe, start), 1e-12)
@@ -141,15 +141,15 @@ def _planned(recipe: Recipe, epoch: float) -> float:
 
 
 def aug_at(recipe: Recipe, epoch: int) -> Level:
-    """The augmentation level of an epoch: crop and mirror only in the last no_aug_epochs."""
+    """Return the augmentation level of an epoch: crop and mirror only in the last no_aug_epochs."""
     return 1 if epoch >= recipe.epochs - recipe.no_aug_epochs else recipe.aug_level
 
 
 def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = None) -> Recipe:
-    """base with the given options laid on top (None = not given), checked. ValueError names the option and its value.
+    """Return base with the given options laid on top (None: not given), checked. Raises OptionError.
 
-    resumed_at: the epoch that a retrained run goes on from; a new lr then holds from there on. The lr that base has
-    already is no new one: a run that is killed and started again by the same command is the run that was not killed.
+    resumed_at: the epoch that a resumed run goes on from; a new lr then holds from there on. An lr that base has
+    already is no new one, so that a killed run can be started again by the same command.
     """
     changes = {k: v for k, v in given.items() if v is not None and k in {f.name for f in fields(Recipe)}}
     if resumed_at is not None and 'lr' in changes:
@@ -219,14 +219,17 @@ def _check(recipe: Recipe) -> None:
 
 
 def unreached(recipe: Recipe) -> tuple[float, ...]:
-    """Milestones that come after the last epoch: legal, but worth a warning."""
+    """Return the milestones that come after the last epoch. They are legal, but worth a warning."""
     if recipe.schedule != 'step':
         return ()
     return tuple(step for step in recipe.lr_steps if step >= recipe.epochs)
 
 
 def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
-    """What is legal, but may surprise in a run from epoch `begin` on: a line each for the log."""
+    """Return a line for everything that is legal, but may surprise in a run from epoch `begin` on.
+
+    Options stand in backticks in these lines, as errors.dashed() takes them.
+    """
     lines, late = [], unreached(recipe)
     if begin >= recipe.epochs:
         lines.append(f'`epochs` {recipe.epochs} are done already: there is nothing to train')
@@ -246,12 +249,12 @@ def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """For the checkpoint's sidecar."""
+    """Return the recipe for a checkpoint's .json."""
     return asdict(recipe)
 
 
 def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples they were, lists within lists too."""
+    """Return JSON's lists as the tuples that they were, lists within lists too."""
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
@@ -265,7 +268,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def _is(kind: str, value: Any) -> bool:
-    """Whether a value is of the type that a field of Recipe is declared with."""
+    """Return True if a value is of the type that a field of Recipe is declared with."""
     if kind.endswith(' | None'):
         return value is None or _is(kind[: -len(' | None')], value)
     if kind.startswith('tuple['):
@@ -281,15 +284,15 @@ def _is(kind: str, value: Any) -> bool:
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """A sidecar's recipe; names that this version does not know are passed over. ValueError: it is damaged."""
+    """Return the recipe of a checkpoint's .json. Unknown names are ignored. Raises ValueError if it is damaged."""
     known = {f.name: f for f in fields(Recipe)}
-    kept: dict[str, Any] = {k: _tuples(v) for k, v in values.items() if k in known}
-    for key, value in kept.items():
+    known_values: dict[str, Any] = {k: _tuples(v) for k, v in values.items() if k in known}
+    for key, value in known_values.items():
         if not _is(str(known[key].type), value) or value not in CHOICES.get(key, (value,)):
             raise ValueError(f'the recipe of the checkpoint is damaged: its {key} cannot be {str(value)[:60]!r}')
     try:
-        recipe = Recipe(**kept)
+        recipe = Recipe(**known_values)
         _check(recipe)
     except TypeError:
-        raise ValueError(f'the recipe of the checkpoint is damaged: {kept}') from None
+        raise ValueError(f'the recipe of the checkpoint is damaged: {known_values}') from None
     return recipe

@@ -92,7 +92,7 @@ def floor(job):
     cpu = wall = pictures = epoch = 0
     while pictures < job['pictures']:
         draws = augment.uniforms(0, epoch, np.arange(len(held)))
-        rows = np.ascontiguousarray(augment.plan(changes, draws, sizes, job['size'])[:, None])
+        rows = np.ascontiguousarray(augment.draw_rows(changes, draws, sizes, job['size'])[:, None])
         begin = time.process_time(), time.perf_counter()
         decoder.render(sources, rows, pixels, None, why)
         if epoch * len(held) >= job['warm_up']:

@@ -58,7 +58,7 @@ def marked(payload, wanted):
     """The JPEG with or without restart markers; as it is where it has that form already or has no other."""
     try:
         if bool(restart.interval_of(payload)) != wanted:
-            return restart.rewrite(payload, pictures.RESTART_INTERVAL if wanted else 0)
+            return restart.rewrite_jpeg(payload, pictures.RESTART_INTERVAL if wanted else 0)
     except pictures.PictureError:  # no JPEG, or none that can be read: the readers will tell
         pass
     return payload

@@ -91,7 +91,7 @@ class Processes:
     """Those of a job, without the launcher that would end them together; said: lines by process."""
 
     def __init__(self, words, folder):
-        plan = launch.Plan(hosts.spread([hosts.HERE], 2, 1), hosts.free_port(), words)
+        plan = launch.Setup(hosts.spread_processes([hosts.HERE], 2, 1), hosts.free_port(), words)
         self.said, self.all = {}, {}
         for process in plan.processes:
             name = f'{process.role} {process.number}'

@@ -35,7 +35,7 @@ def train(kind, dtype, seed, epochs, args):
     place = ['--data-dir', args.data_dir if kind == 'cifar10' else args.out / 'digits', '--keep', 1]
     place += ['--model-prefix', work / 'model', '--log-file', work / 'log']
     call(ROOT / 'train_resnet.py', *words, *place)
-    accuracy = logs.read(work / 'log').validation['accuracy']
+    accuracy = logs.read_log(work / 'log').validation['accuracy']
     command = ' '.join(map(str, ['train_resnet.py', *words]))
     return {'accuracy': list(accuracy.values()), 'command': command}
 

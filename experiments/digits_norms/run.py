@@ -71,7 +71,7 @@ def accuracy(way, net, seed, args, folder):
     words = ['train_resnet.py', *options(way, net, args), '--data-dir', folder / 'data', '--seed', seed]
     words += ['--threads', 1, '--keep', 1, '--model-prefix', folder / 'model' / name, '--log-file', log]
     call([str(word) for word in words], folder / f'{name}.out')
-    found = 100 * logs.read(log).validation['accuracy'][args.epochs - 1]
+    found = 100 * logs.read_log(log).validation['accuracy'][args.epochs - 1]
     print(f'{time.strftime("%H:%M:%S")} {way}, {net}, seed {seed}: {found:.1f} %', flush=True)
     return found
 

@@ -66,7 +66,7 @@ def run(way, seed, args):
     call = [sys.executable, str(ROOT / 'train_resnet.py'), *words, '--threads', '1', *['--retrain'] * begun]
     with open(args.out / 'log' / f'{prefix.name}.out', 'w') as out:
         subprocess.run(call, check=True, stdout=out, stderr=out, env=dict(os.environ, OMP_NUM_THREADS=threads))
-    log = logs.read(args.out / 'log' / f'{prefix.name}.log')
+    log = logs.read_log(args.out / 'log' / f'{prefix.name}.log')
     told = words[: words.index('--data-dir')]
     found = dict(way=way, seed=seed, epochs=args.epochs, accuracy=log.validation['accuracy'], command=' '.join(told))
     path.write_text(json.dumps(found, indent=1) + '\n')

@@ -60,7 +60,7 @@ class Blocks:
         found: list[list[np.ndarray]] = [[] for _ in self.names]
         source = data.Input(self.model.size, self.model.pixels.mean, self.model.pixels.std)
         for pictures in batches:
-            given = dict(self._arrays, data=data.normalised(pictures, source))
+            given = dict(self._arrays, data=data.normalise(pictures, source))
             for rows, result in zip(found, self._run(*(given[name] for name in self._inputs))):
                 rows.append(result.asnumpy())
         return [np.concatenate(rows) for rows in found]

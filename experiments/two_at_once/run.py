@@ -103,7 +103,7 @@ def make(run: plans.Run, args: argparse.Namespace, data: dict[str, Path]) -> dic
         seconds=seconds(work / 'log'),
         machine=f'{processor()}, one thread, {args.jobs} runs beside each other',
         pictures=pictures.fingerprint(records_of(run, data)),
-        accuracy=list(logs.read(work / 'log').validation['accuracy'].values()),
+        accuracy=list(logs.read_log(work / 'log').validation['accuracy'].values()),
         **evaluate(run, work / 'model', data),
     )
     write(args.results / f'{run.name}.json', found)

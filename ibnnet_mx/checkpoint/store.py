@@ -154,9 +154,12 @@ class Store:
             param = net.collect_params()[name]
             array = param.data(context or param.list_ctx()[0]).asnumpy()
             arrays[('aux:' if name in running else 'arg:') + name] = array
-        contents = {self.symbol_path: graph.stable_bytes(), self.path(place, 'params'): params_file.encode(arrays)}
+        contents = {
+            self.symbol_path: graph.stable_bytes(),
+            self.path(place, 'params'): params_file.encode_params(arrays),
+        }
         if states is not None:
-            contents[self.path(place, 'states')] = params_file.encode(states)
+            contents[self.path(place, 'states')] = params_file.encode_params(states)
         files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
         for path, data in contents.items():
             atomic.write_file(path, data)

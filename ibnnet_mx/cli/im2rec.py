@@ -101,7 +101,7 @@ def write(args: argparse.Namespace) -> None:
     if args.list:
         for side, samples in (('train', train), ('val', val)):
             path = os.path.join(folder, f'{side}.lst')
-            lists.write_text(path, [lists.line(number, sample) for number, sample in enumerate(samples)])
+            lists.write_text(path, [lists.list_line(number, sample) for number, sample in enumerate(samples)])
             print(f'{path}: {len(samples)} pictures')
     else:
         pack(folder, args, source, train, val)
@@ -145,7 +145,7 @@ def add_restart(args: argparse.Namespace) -> None:
                 if why and counts[restart.DAMAGED] <= NAMED:
                     tqdm.write(f'left as it was: {why}', file=sys.stderr)
 
-            before, after = restart.add(path, args.jobs, tell)
+            before, after = restart.add_markers(path, args.jobs, tell)
         size = f'{before} bytes, now {after} ({after / before - 1:+.1%})' if after != before else f'{before} bytes'
         print(f'{path}: {told(counts)}; {size}')
         note(path, before, after)

@@ -85,13 +85,13 @@ def command(args):
     from ibnnet_mx.distributed import launch
     from ibnnet_mx.distributed.launch import hosts
 
-    words, names = checked(args), hosts.read(args.hostfile)
-    processes = hosts.spread(names, args.workers, args.servers)
+    words, names = checked(args), hosts.read_hosts(args.hostfile)
+    processes = hosts.spread_processes(names, args.workers, args.servers)
     with Asked() as asked:
         for again in range(args.max_restarts + 1):
             port = args.port or (hosts.free_port() if names == [hosts.HERE] else 9091)
             began = time.monotonic()
-            code = launch.Job(launch.Plan(processes, port, words), tell, lambda: asked.name).wait()
+            code = launch.Job(launch.Setup(processes, port, words), tell, lambda: asked.name).wait()
             if code in FINAL or asked.name or again == args.max_restarts:
                 break
             tell(

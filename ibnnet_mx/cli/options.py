@@ -89,7 +89,7 @@ def run(
     except OSError as error:
         code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except ModuleNotFoundError as error:
-        code, text = 2, _env.said(error)
+        code, text = 2, _env.describe_error(error)
     except OptionError as error:
         code, text = 2, error.told(name_of)
     except ValueError as error:

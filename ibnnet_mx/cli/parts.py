@@ -69,7 +69,7 @@ def open_data(args, wanted, model, cluster, report):
     )
     source = data.Input(model.size, model.pixels.mean, model.pixels.std)
     train, val = data.record_iters(wanted, args.data_dir, cluster, source, reading)
-    names = lists.synset(args.data_dir)
+    names = lists.read_synset(args.data_dir)
     if args.list_dir is not None:
         for path in data.check_lists(args.list_dir, args.data_dir, wanted.data_type):
             report.info(f'--list-dir: {path} agrees with the records')

@@ -33,11 +33,11 @@ def command(args: argparse.Namespace) -> None:
     if not paths:
         raise ValueError('--logs names no file: give logs separated by commas')
     kind = '' if args.metric == 'accuracy' else f'-{args.metric}'
-    beside = Path(paths[0]).with_name(f'{logs.stem(paths[0])}{kind}.png')
+    beside = Path(paths[0]).with_name(f'{logs.stem_of(paths[0])}{kind}.png')
     out = Path(args.out) if args.out is not None else beside
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f'--out {args.out}: the name must end in {", ".join(SUFFIXES[:-1])} or {SUFFIXES[-1]}')
-    runs = [logs.read(path) for path in paths]
+    runs = [logs.read_log(path) for path in paths]
     pairs = [curves.curves_of(run, args.metric) for run in runs]
     named = [(name, *pair) for name, pair in zip(curves.names_of(paths, runs), pairs)]
     figure = curves.draw(named, args.metric, args.title)

@@ -79,7 +79,7 @@ def draw(args: argparse.Namespace) -> int:
     draws = sheet.Draws(levels[args.augment], args.draws or 3) if args.augment else None
     with RecordFile(path) as records:
         side = args.size or sheet.usual_side(records)
-        picture = sheet.sheet(records, args.count or 32, side, lists.synset(os.path.dirname(path)), draws)
+        picture = sheet.draw_sheet(records, args.count or 32, side, lists.read_synset(os.path.dirname(path)), draws)
     done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], picture)
     if not done:
         raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many, use .png')
@@ -97,7 +97,7 @@ def _verified(path: str, threads: int) -> Report:
             bar.total = total
             bar.update(done)
 
-        return verify.verify(path, threads, complaints, progress)
+        return verify.verify_file(path, threads, complaints, progress)
 
 
 def look(args: argparse.Namespace) -> int:
@@ -105,7 +105,7 @@ def look(args: argparse.Namespace) -> int:
     reports = []
     for path in args.files:
         reports.append(_verified(path, args.threads))
-        print('\n'.join(lines(reports[-1], lists.synset(os.path.dirname(path)), None if args.all else NAMED)))
+        print('\n'.join(lines(reports[-1], lists.read_synset(os.path.dirname(path)), None if args.all else NAMED)))
     if args.json:
         files = [{'sound': not report.wrong, **_plain(report)} for report in reports]
         lists.write_text(args.json, [json.dumps({'files': files}, indent=1)])

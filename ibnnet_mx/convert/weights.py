@@ -40,11 +40,11 @@ def read_weights(path):
     if str(path).endswith('.states'):
         raise ValueError(f'{path} holds the state of an optimiser, no weights: name the .params beside it')
     if head[:8] == params_file.LIST.to_bytes(8, 'little'):
-        return params_file.read(path)
+        return params_file.read_params(path)
     if head[8:] == b'{' or str(path).endswith('.safetensors'):
         return _read_safetensors(path)
     if str(path).endswith('.params'):
-        return params_file.read(path)  # which says what is wrong with it
+        return params_file.read_params(path)  # which says what is wrong with it
     return torch_file.read(path)
 
 

@@ -1,12 +1,12 @@
-"""From records to NDArrays: which files, which augmentation, and checks before the first batch.
+"""The way from records to NDArrays: files, augmentation, and checks before the first batch.
 
 train, val = data.record_iters(recipe, 'data', cluster, data.Input(224, mean, std)) opens the records of a run.
 """
 
-from ibnnet_mx.data.files import FILES, check_lists, count_classes, find
+from ibnnet_mx.data.files import FILES, check_lists, count_classes, find_records
 from ibnnet_mx.data.iterator import Evaluation, Iterator
 from ibnnet_mx.data.opening import evaluation_iter, record_iters, val_iter
-from ibnnet_mx.data.pictures import Input, crop_of, load_crop, load_image, normalised
+from ibnnet_mx.data.pictures import Input, crop_of, load_crop, load_image, normalise
 
 __all__ = [
     'FILES',
@@ -17,10 +17,10 @@ __all__ = [
     'count_classes',
     'crop_of',
     'evaluation_iter',
-    'find',
+    'find_records',
     'load_crop',
     'load_image',
-    'normalised',
+    'normalise',
     'record_iters',
     'val_iter',
 ]

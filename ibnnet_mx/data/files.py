@@ -1,4 +1,4 @@
-"""The files of a data set: which records are read, and whether labels, lists and names agree. No mxnet."""
+"""The files of a data set, and the agreement of labels, lists and names. No mxnet."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ FILES = {
 MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
 
-def find(data_dir, data_type, part):
-    """The .rec of a part ('train', 'crop' or 'val'), None where there is none."""
-    for pattern in FILES.get((data_type, part), ()):
-        found = sorted(Path(data_dir).glob(pattern))
-        if found:
-            return found[-1]
+def find_records(data_dir, data_type, side):
+    """Return the path of the .rec of a side ('train', 'crop' or 'val'); None if there is none."""
+    for pattern in FILES.get((data_type, side), ()):
+        paths = sorted(Path(data_dir).glob(pattern))
+        if paths:
+            return paths[-1]
     return None
 
 
-def required(data_dir, data_type, part):
-    path = find(data_dir, data_type, part)
+def require_records(data_dir, data_type, side):
+    """Return the path of the .rec of a side. Raises OptionError for data_dir if there is none."""
+    path = find_records(data_dir, data_type, side)
     if path is None:
-        source = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
+        archive = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
         raise OptionError(
             'data_dir',
             str(data_dir),
-            f'holds no {FILES[data_type, part][0]}: pack your pictures first with '
-            f'python tools/im2rec_wrapper.py {source} {data_dir} --data-type {data_type}',
+            f'holds no {FILES[data_type, side][0]}: pack your pictures first with '
+            f'python tools/im2rec_wrapper.py {archive} {data_dir} --data-type {data_type}',
         )
     return path
 
 
 def count_classes(train, val, names, given=None):
-    """Return the classes of a data set: the given number, else the names' count, else the largest label + 1.
+    """Return the number of classes of a data set: the given number, else the names' count, else the largest label + 1.
 
-    ValueError: a label that is no class number or lies outside of the classes, with its record's number.
+    Raises ValueError for a label that is no class number or lies outside of the classes, with its record's number.
     """
     labels = {**train.labels(), **val.labels()}
     for path, values in labels.items():
@@ -66,22 +67,22 @@ def count_classes(train, val, names, given=None):
 
 
 def check_lists(list_dir, data_dir, data_type):
-    """Holds the .lst files of list_dir against the records: ids, count, labels. Returns the files that were compared.
+    """Compare the .lst files of list_dir with the records: ids, count, labels. Return the files that were compared.
 
     Raises OptionError, which names the file and the first difference.
     """
     compared = []
-    for part in ('train', 'crop', 'val'):
-        rec = find(data_dir, data_type, part)
-        names = [rec.with_suffix('.lst').name, f'{"val" if part == "val" else "train"}.lst'] if rec else []
+    for side in ('train', 'crop', 'val'):
+        rec = find_records(data_dir, data_type, side)
+        names = [rec.with_suffix('.lst').name, f'{"val" if side == "val" else "train"}.lst'] if rec else []
         path = next((Path(list_dir) / name for name in names if (Path(list_dir) / name).is_file()), None)
         if path is None:
             continue
         samples = lists.read_list(str(path))
         with RecordFile(rec) as records:
-            labels, held = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
-        if len(samples) != held:
-            raise OptionError('list_dir', str(list_dir), f': {path} lists {len(samples)} pictures, {rec} holds {held}')
+            labels, count = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
+        if len(samples) != count:
+            raise OptionError('list_dir', str(list_dir), f': {path} lists {len(samples)} pictures, {rec} holds {count}')
         keys = (int(line.split()[0]) for line in path.read_text(errors='surrogateescape').split('\n') if line.strip())
         for key, sample in zip(keys, samples):
             if key not in labels or not math.isclose(labels[key], sample.labels[0], rel_tol=1e-6):

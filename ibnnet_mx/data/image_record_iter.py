@@ -1,4 +1,6 @@
-"""mxnet's ImageRecordIter over our reader: an existing Module or Gluon script changes its import, nothing else."""
+"""The stand-in for mxnet's ImageRecordIter over our reader. A Module or Gluon script changes its import, nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ DEFAULTS = {  # of those that act, as mxnet 1.9.1 documents them
 
 
 def _options(path, given):
-    """All options that act. ValueError for unknown ones, and for what would change the pictures and is not done."""
+    """Return all options that act. Raises ValueError for unknown ones, and for changes of pictures that this reader
+    lacks.
+    """
     for name, value in given.items():
         if name in FIXED and value not in FIXED[name]:
             does_nothing = ' or '.join(repr(value) for value in FIXED[name])
@@ -94,7 +98,7 @@ def _options(path, given):
 
 
 def _augment(o):
-    """The Augment that the options ask for, None where they ask for nothing random and no border."""
+    """Return the Augment that the options ask for; None if they ask for nothing random and no border."""
     if o['random_resized_crop']:
         if o['min_aspect_ratio'] is None or not o['max_aspect_ratio']:
             raise ValueError(
@@ -127,23 +131,24 @@ def _side(data_shape):
 
 
 class ImageRecordIter(mx.io.DataIter):
-    """mx.io.ImageRecordIter's batches, options and their defaults; from ibnnet_mx.record_iter import ImageRecordIter.
+    """The batches, options and defaults of mx.io.ImageRecordIter; from ibnnet_mx.record_iter import ImageRecordIter.
 
-    What differs, all of it on purpose: an option that would change pictures and cannot is refused; verbose, ctx,
-    prefetch_buffer, device_id and shuffle_chunk_* are taken and mean nothing here; the index is the one beside the
-    records; each epoch sees every record once, in an order of the whole file, and draws anew; the last batch is filled
-    up with its own first pictures, which `pad` counts, whatever round_batch says; parts are equal; a damaged record is
-    a RecordError, not an abort.
-    data are NDArrays on the CPU that alias the reader's memory, which is not written to while they live.
-    path_imgrec: a .rec, several, or a pattern such as 'train_*.rec'. ValueError names the option.
+    The differences, all on purpose: an option that would change pictures and cannot is refused. verbose, ctx,
+    prefetch_buffer, device_id and shuffle_chunk_* are accepted and mean nothing. The index is the one beside the
+    records. Each epoch has every record once, in an order of the whole file, and draws anew. The last batch is filled
+    up with its own first pictures, which `pad` counts, for any round_batch. Parts are equal. A damaged record is a
+    RecordError, not an abort.
+
+    data are NDArrays on the CPU that alias the reader's memory, which is not written to while they live. path_imgrec: a
+    .rec, several, or a pattern such as 'train_*.rec'. Raises ValueError, which names the option.
     """
 
     def __init__(self, path_imgrec, data_shape, batch_size, **options):
         super().__init__(batch_size)
         o, size = _options(path_imgrec, options), _side(data_shape)
-        checks.whole('batch_size', batch_size, 1, checks.MOST)
-        checks.whole('num_parts', o['num_parts'], 1)
-        checks.whole('part_index', o['part_index'], 0, o['num_parts'] - 1)
+        checks.check_whole('batch_size', batch_size, 1, checks.MOST)
+        checks.check_whole('num_parts', o['num_parts'], 1)
+        checks.check_whole('part_index', o['part_index'], 0, o['num_parts'] - 1)
         if not o['scale']:
             raise ValueError('scale=0 leaves nothing of the pictures')
         augment, resize = _augment(o), o['resize'] if o['resize'] > 0 else None
@@ -152,17 +157,17 @@ class ImageRecordIter(mx.io.DataIter):
         if resize is not None and resize < size:
             raise ValueError(f'resize={resize} is less than the side of data_shape={tuple(data_shape)}')
         std = [o[f'std_{plane}'] / o['scale'] for plane in 'rgb']
-        pixels = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
+        normalisation = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
         if o['dtype'] == 'uint8':
-            if pixels != ((0,) * 3, (1,) * 3):
+            if normalisation != ((0,) * 3, (1,) * 3):
                 raise ValueError('dtype="uint8" holds neither mean_*, std_* nor scale: take float32')
-            pixels = None
+            normalisation = None
         self._reader = Reader(
             path_imgrec,
             size,
             batch_size * o['num_parts'],
             augment,
-            pixels,
+            normalisation,
             Options(
                 seed=o['seed'],
                 share=(o['part_index'], o['num_parts']),
@@ -178,7 +183,7 @@ class ImageRecordIter(mx.io.DataIter):
         self._epoch, self._batches, self._current = 0, None, None
 
     def reset(self):
-        """To the start of the next epoch; of this one, where no batch of it was asked for."""
+        """Go to the start of the next epoch; to the start of this one, if no batch of it was asked for."""
         if self._batches is not None:
             self._batches.close()
             self._epoch += 1
@@ -194,7 +199,7 @@ class ImageRecordIter(mx.io.DataIter):
         return batch is not None
 
     def _whole(self, batch):
-        """data, label and pad; a smaller batch is filled up with its own pictures."""
+        """Return data, label and pad. A smaller batch is filled up with its own pictures."""
         pad, data, label = self.batch_size - batch.real, batch.data, batch.label
         if pad:
             rows = np.arange(self.batch_size) % max(batch.real, 1)
@@ -214,7 +219,7 @@ class ImageRecordIter(mx.io.DataIter):
         return None
 
     def close(self):
-        """Ends the threads and closes the files."""
+        """End the threads and close the files."""
         if self._batches is not None:
             self._batches.close()
         self._reader.close()

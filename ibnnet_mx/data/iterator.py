@@ -13,7 +13,10 @@ from ibnnet_mx.recordio.reading.folder import FolderRecords
 
 
 class Iterator:
-    """Epochs of (data (n, 3, H, W) float32, label (n,), real) as NDArrays that alias the reader's buffers."""
+    """Epochs of (data (n, 3, H, W) float32, label (n,), real) as NDArrays that alias the reader's buffers.
+
+    readers: {level: Reader}. levels: epoch -> its level of augmentation.
+    """
 
     def __init__(self, readers, levels):
         self._readers, self._levels = readers, levels
@@ -22,21 +25,23 @@ class Iterator:
         return self._readers[self._levels(epoch)]
 
     def count(self, epoch=0):
-        """Pictures of an epoch, over all workers."""
+        """Return the pictures of an epoch, over all workers."""
         return self._reader(epoch).count
 
     def steps(self, epoch=0):
         return self._reader(epoch).steps
 
     def labels(self):
-        """{path: float32 (n,)}, the first label of every record of each file."""
+        """Return {path: float32 (n,)}, the first label of every record of each file."""
         return {reader.records.path: reader.labels() for reader in self._readers.values()}
 
     def epoch(self, epoch=0):
         return (batch for _, *batch in self.numbered(epoch) if batch[0] is not None)
 
     def numbered(self, epoch=0, start=0):
-        """(step, data, label, real) from a step on; None, None, 0 where there is no picture that can be read."""
+        """Yield (step, data, label, real) from a step on; None, None, 0 for a step without a picture that can be
+        read.
+        """
         expected = start
         for step, batch in self._reader(epoch).numbered(epoch, start):
             for empty in range(expected, step):
@@ -56,38 +61,40 @@ class Iterator:
 
 
 class Evaluation:
-    """Labelled pictures in their order, for a network to be tested on.
+    """Labelled pictures in their order, on which a network is tested.
 
-    names (may be empty) and classes: of the labels. view: recordio.view.View, how a picture is cut.
+    names (may be empty) and classes: of the labels. view: recordio's View, which says how a picture is cut.
     """
 
     def __init__(self, reader, path):
         records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
-        self.names = records.classes if isinstance(records, FolderRecords) else lists.synset(Path(path).parent)
+        self.names = records.classes if isinstance(records, FolderRecords) else lists.read_synset(Path(path).parent)
         self._order = None
         self.classes = count_classes(self, self, self.names)
         self.count, self.steps = reader.count, reader.steps
 
     def labels(self):
-        """{path: float32 (n,)}."""
+        """Return {path: float32 (n,)}."""
         return {self.path: self._own(self._reader.labels())}
 
     def follow(self, order, names):
-        """From here on labels are classes of a network that has these names; order: (classes,), the class of each."""
+        """Make labels classes of a network that has these names. order: (classes,), the network's class of each
+        label.
+        """
         self._order, self.names, self.classes = np.array(order, np.float32), names, len(names)
 
     def _own(self, labels):
         return labels if self._order is None else self._order[labels.astype(np.int64)]
 
     def epoch(self):
-        """(data NDArray (n x crops, 3, S, S), label float32 (n,), real): n beyond real are padding."""
+        """Yield (data NDArray (n x crops, 3, S, S), label float32 (n,), real). Rows beyond real are padding."""
         for batch in self._reader.epoch():
             yield mx.nd.from_numpy(batch.data, zero_copy=True), self._own(batch.label), batch.real
 
     def raw(self):
-        """(pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) of an Evaluation of raw pixels, no padding.
+        """Yield (pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) without padding, for raw pixels.
 
-        positions: those in the file, whichever pictures are read.
+        positions: of the pictures in the file, even if only some of its pictures are read.
         """
         for batch, positions in self._reader.placed():
             if batch.real:

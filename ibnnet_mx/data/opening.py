@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ibnnet_mx.data.files import FILES, find, required
+from ibnnet_mx.data.files import FILES, find_records, require_records
 from ibnnet_mx.data.iterator import Evaluation, Iterator
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recipe import AUGMENT, aug_at
@@ -14,55 +14,58 @@ from ibnnet_mx.recordio.reading.reader import Options, Reader
 from ibnnet_mx.recordio.sources import SourceError
 
 
-def record_iters(recipe, data_dir, cluster, source, options=None):
-    """(train, val) Iterators over the records of data_dir.
+def record_iters(recipe, data_dir, cluster, net_input, options=None):
+    """Return (train, val), the Iterators over the records of data_dir.
 
-    source: Input. options: recordio.reader.Options for threads, limit, max_bad and report. Raises OptionError for
+    net_input: Input. options: recordio's Options for threads, limit, max_bad and report. Raises OptionError for
     data_dir if a file is missing, and RecordError, which names the file and the record, if one is damaged.
     """
     options = (options or Options())._replace(seed=recipe.seed, share=(cluster.rank, cluster.num_workers))
-    val = val_iter(data_dir, recipe.data_type, recipe.batch_size, source, options)
-    pixels = (source.mean, source.std)
+    val = val_iter(data_dir, recipe.data_type, recipe.batch_size, net_input, options)
+    normalisation = (net_input.mean, net_input.std)
     train = {}
     for level in sorted({aug_at(recipe, epoch) for epoch in range(recipe.epochs)}, key=str):
-        path = find(data_dir, recipe.data_type, 'crop') if level == 1 else None
-        path = path or required(data_dir, recipe.data_type, 'train')
-        reader = Reader(path, source.size, recipe.batch_size, Augment(**AUGMENT[level]), pixels, options)
+        path = find_records(data_dir, recipe.data_type, 'crop') if level == 1 else None
+        path = path or require_records(data_dir, recipe.data_type, 'train')
+        reader = Reader(path, net_input.size, recipe.batch_size, Augment(**AUGMENT[level]), normalisation, options)
         train[level] = reader
-        held = len(reader.records)
-        if options.limit is not None and not 0 < options.limit <= held:
-            raise OptionError('limit', options.limit, f': {path} holds {held} pictures, use 1 to {held}')
+        count = len(reader.records)
+        if options.limit is not None and not 0 < options.limit <= count:
+            raise OptionError('limit', options.limit, f': {path} holds {count} pictures, use 1 to {count}')
     return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
 
 
-def val_iter(data_dir, data_type, batch_size, source, options):
-    """The Iterator over the validation records of data_dir; all of them, whatever options.limit says."""
-    path = required(data_dir, data_type, 'val')
-    reader = Reader(path, source.size, batch_size, None, (source.mean, source.std), options._replace(limit=None))
+def val_iter(data_dir, data_type, batch_size, net_input, options):
+    """Return the Iterator over the validation records of data_dir: all of them, for any options.limit."""
+    path = require_records(data_dir, data_type, 'val')
+    reader = Reader(
+        path, net_input.size, batch_size, None, (net_input.mean, net_input.std), options._replace(limit=None)
+    )
     return Iterator({None: reader}, lambda epoch: None)
 
 
-def evaluation_iter(path, source, batch_size, resize=None, crops=1, options=None, raw=False):
-    """The Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
+def evaluation_iter(path, net_input, batch_size, resize=None, crops=1, options=None, raw=False):
+    """Return the Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
 
-    raw: it is read by raw() alone, in uint8, to be changed before normalised() makes of it what a network is fed.
+    net_input: Input, with the crop's size. batch_size: rows of a batch; all crops of a picture are in one batch.
+    resize, crops: as in recordio's choose_view(). raw: True gives uint8 pixels for Evaluation.raw(), which are changed
+    before normalise().
 
-    source: Input, its size that of the crop. batch_size: rows of a batch, the crops of a picture in one. resize, crops:
-    as in view.choose. ValueError names the option, or the folder and what was looked for, RecordError the picture.
+    Raises OptionError, or ValueError with the folder and the files that it lacks, or RecordError with the picture.
     """
     if batch_size < 1:
         raise OptionError('batch_size', batch_size, 'must be at least 1')
-    options, small = (options or Options())._replace(limit=None), source.size <= view.SMALL
+    options, small = (options or Options())._replace(limit=None), net_input.size <= view.SMALL
     kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
-    found = (find(path, kind, 'val') for kind in kinds if Path(path).is_dir())
-    path = next((rec for rec in found if rec), path)
-    chosen = view.choose(source.size, resize, crops, not Path(path).is_dir())
-    pixels, pictures = None if raw else (source.mean, source.std), -(-batch_size // crops)
+    records = (find_records(path, kind, 'val') for kind in kinds if Path(path).is_dir())
+    path = next((rec for rec in records if rec), path)
+    chosen = view.choose_view(net_input.size, resize, crops, not Path(path).is_dir())
+    normalisation, pictures = None if raw else (net_input.mean, net_input.std), -(-batch_size // crops)
     try:
-        reader = Reader(path, source.size, pictures, None, pixels, options, chosen)
+        reader = Reader(path, net_input.size, pictures, None, normalisation, options, chosen)
         if reader.count < pictures:  # a batch is padded to its size, which may be all of the memory
             reader.close()
-            reader = Reader(path, source.size, max(reader.count, 1), None, pixels, options, chosen)
+            reader = Reader(path, net_input.size, max(reader.count, 1), None, normalisation, options, chosen)
     except SourceError as error:
         looked_for = ' or '.join(FILES[kind, 'val'][0] for kind in kinds)
         raise ValueError(f'{error}; and no validation records ({looked_for})') from None

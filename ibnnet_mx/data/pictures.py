@@ -1,4 +1,4 @@
-"""Single pictures as a network is fed with them."""
+"""Single pictures as the input of a network."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ import numpy as np
 from ibnnet_mx.recordio.inspection import verify
 from ibnnet_mx.recordio.pixels import opencv, view
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 
 
 class Input(NamedTuple):
-    """What a network is fed: the side in pixels, and mean and std of each RGB plane in 0..255."""
+    """The input of a network: the side in pixels, and mean and std of each RGB plane in 0..255."""
 
     size: int
     mean: tuple
     std: tuple
 
 
-def normalised(pictures, source):
-    """NDArray float32 (n, 3, S, S), as a network of source (Input) is fed, of RGB pictures uint8 (n, S, S, 3)."""
-    table = opencv.pixel_table(source.mean, source.std)
+def normalise(pictures, net_input):
+    """Return NDArray float32 (n, 3, S, S), the input of a network, of RGB pictures uint8 (n, S, S, 3). net_input:
+    Input.
+    """
+    table = opencv.pixel_table(net_input.mean, net_input.std)
     planes = np.empty((len(pictures), 3, *pictures.shape[1:3]), np.float32)
     for plane in range(3):
         planes[:, plane] = table[plane][pictures[..., plane]]
     return mx.nd.from_numpy(planes, zero_copy=True)
 
 
-def load_image(path, source, crop='center'):
-    """float32 (3, size, size) of a picture file, as the network of source (Input) is fed; of load_crop()."""
-    return normalised(load_crop(path, source.size, crop)[None], source)[0].asnumpy()
+def load_image(path, net_input, crop='center'):
+    """Return float32 (3, size, size), the input of a network, of a picture file. net_input: Input. crop: as in
+    load_crop().
+    """
+    return normalise(load_crop(path, net_input.size, crop)[None], net_input)[0].asnumpy()
 
 
 def load_crop(path, size, crop='center'):
     """Return uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
 
-    crop 'center': the short side to 256/224 of the size, then the centre, as validation does; 'resize': all of the
-    picture, whatever its aspect. Raises ValueError, which names the file and why it cannot be read.
+    crop 'center': the short side is brought to 256/224 of the size, then the centre is cut, as in validation. 'resize':
+    all of the picture, of any aspect. Raises ValueError, which names the file and why it cannot be read.
     """
     try:
         payload = Path(path).read_bytes()
@@ -55,7 +59,7 @@ def load_crop(path, size, crop='center'):
 
 
 def crop_of(picture, size, crop='center'):
-    """Return what load_crop() returns, of pixels: uint8 (H, W, 3), RGB. Raises ValueError for other arrays."""
+    """Return the crop of pixels uint8 (H, W, 3), RGB, as load_crop() returns it. Raises ValueError for other arrays."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError(f'a picture must be uint8 (H, W, 3), {picture.dtype} {picture.shape} came')
     try:
@@ -67,7 +71,7 @@ def crop_of(picture, size, crop='center'):
 def _cut(picture, size, crop):
     """Return uint8 (size, size, 3), RGB, of decoded BGR pixels (H, W, 3)."""
     if crop == 'center':
-        (seen,) = opencv.windows(Pixels(picture), size, view.View(view.usual_short(size)))
+        (seen,) = opencv.windows(Decoded(picture), size, view.View(view.usual_short(size)))
     else:
         shrinks = min(picture.shape[:2]) > size
         method = cv2.INTER_AREA if size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR

@@ -1,4 +1,4 @@
-"""Tells that another process of a job is gone. mxnet itself waits for it for ever."""
+"""The watch over the other processes of a job. If one is gone, mxnet itself waits for it for ever."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEDULER, SERVERS, WORKERS = 1, 2, 4  # groups of processes, ps-lite's include/
 
 
 def prepare():
-    """Before mx.kv.create: signs of life are sent at all."""
+    """Make the processes send signs of life. Call it before mx.kv.create."""
     os.environ.setdefault('PS_HEARTBEAT_INTERVAL', str(int(EVERY)))
 
 
@@ -55,12 +55,12 @@ class Alive:
     def __init__(self, peers, part, seconds, way_out='', tell=job.tell, end=os._exit):
         self._peers, self._part, self._tell, self._end = peers, part, tell, end
         self._until, self._way_out = time.monotonic() + seconds, way_out
-        self._late = missing(part, seconds)
+        self._late = missing_line(part, seconds)
         self._stopped, self._looking = threading.Event(), threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def stop(self):
-        """Before the handle is freed."""
+        """End the watch, before the handle is freed."""
         self._stopped.set()
         with self._looking:
             pass
@@ -95,8 +95,8 @@ class Alive:
             return
 
 
-def missing(part, seconds):
-    """What is told where not all processes of a job.Job have come."""
+def missing_line(part, seconds):
+    """Return the line for a job.Job of which not all processes have come."""
     return (
         f'{part.role}: {seconds:g} s have gone, and not all of {part.workers} workers and {part.servers} servers are '
         f'at the scheduler {part.scheduler}; were all started, each with the same DMLC_NUM_WORKER and DMLC_NUM_SERVER, '

@@ -1,4 +1,4 @@
-"""The devices and processes of a run and how values travel between them."""
+"""The devices and processes of a run, and how values travel between them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def open_contexts(gpus='', cpus=1):
 
 
 class Told:
-    """What the workers have told each other about a step: rows of all of them; the signal that one was asked by, 0."""
+    """The sums over all workers for a step. rows: of all workers; asked: the signal that one was asked to end by, 0 for
+    none.
+    """
 
     def __init__(self, array):
         self._array, self._sums = array, None
@@ -63,7 +65,7 @@ class Told:
 
 
 class ToldAlone:
-    """The same of one worker, which may be asked until the last moment."""
+    """The Told of the one worker of a run, which may be asked to end until the last moment."""
 
     def __init__(self, rows, asked):
         self.rows, self._asked = rows, asked
@@ -76,9 +78,9 @@ class ToldAlone:
 class Cluster:
     """The devices that train together, in this process and in others like it; a context that all leave together.
 
-    rank: of this process among num_workers. kv_store: 'local' or 'device', how its own devices add up. What is said to
-    be for all workers must be called by all of them, in the same order. processes: how these add up, workers.Alone or
-    the like.
+    rank: of this process among num_workers. kv_store: 'local' or 'device', how its own devices add up. processes: how
+    the workers add up, workers.Alone or the like. All workers must call a method that is "for all workers", in the same
+    order.
     """
 
     def __init__(self, kv_store, devices, processes):
@@ -89,27 +91,30 @@ class Cluster:
 
     @property
     def is_main(self):
-        """Whether this process writes checkpoints."""
+        """Return True if this process writes checkpoints."""
         return self.rank == 0
 
     @property
     def devices(self):
-        """Of all workers."""
+        """Return the number of devices of all workers."""
         return self.num_workers * len(self.contexts)
 
     @staticmethod
     def cut(array, count):
-        """`count` slices of a batch, sizes differing by at most one; fewer where rows are few."""
+        """Return `count` slices of a batch, whose sizes differ by at most one; fewer slices if there are fewer rows."""
         parts = min(count, array.shape[0])
         cuts = [array.shape[0] * i // parts for i in range(parts + 1)]
         return [array[a:b] for a, b in zip(cuts, cuts[1:])] if parts > 1 else [array]
 
     def split(self, array):
-        """One slice of a batch for each context."""
+        """Return one slice of a batch for each context."""
         return [part.as_in_context(c) for part, c in zip(self.cut(array, len(self.contexts)), self.contexts)]
 
     def tell(self, rows, asked):
-        """Told: of all workers, how many rows a step has and whether one was asked to end; asked: () -> signal or 0."""
+        """Return the Told of a step: its rows over all workers, and the signal to end; for all workers.
+
+        asked: () -> the signal that this worker was asked to end by, 0 for none.
+        """
         if self.num_workers == 1:
             return ToldAlone(rows, asked)
         signal = asked()
@@ -118,17 +123,17 @@ class Cluster:
         return Told(array)
 
     def gather(self, values):
-        """[{name: number} of each worker], exactly; for all workers, with the same names."""
+        """Return [{name: number} of each worker], exactly; for all workers, with the same names."""
         rows = workers.gather(self._workers, 'values', list(values.values()))
         return [dict(zip(values, row.tolist())) for row in rows]
 
     def sum_over_workers(self, values):
-        """{name: number} summed over all workers, which are told the same to the last bit; for all workers."""
-        told = self.gather(values)
-        return {name: sum(worker[name] for worker in told) for name in values}
+        """Return {name: sum over all workers}, the same to the last bit on every worker; for all workers."""
+        values_of_workers = self.gather(values)
+        return {name: sum(worker[name] for worker in values_of_workers) for name in values}
 
     def average(self, params):
-        """Gives all devices of all workers the mean of these parameters, which is what a checkpoint holds."""
+        """Give all devices of all workers the mean of these parameters, which a checkpoint holds; for all workers."""
         if self.devices == 1 or not params:
             return
         means = [
@@ -139,10 +144,12 @@ class Cluster:
             param.set_data(mean)
 
     def rows_of(self, params):
-        """float32 (devices, values): what each device of each worker has in these parameters; for all workers."""
-        own = [[p.data(c).asnumpy().ravel() for p in params] for c in self.contexts]
-        rows = np.zeros((self.num_workers, len(own), sum(part.size for part in own[0])), np.float32)
-        rows[self.rank] = [np.concatenate(part) for part in own]
+        """Return float32 (devices, values): the values of these parameters on each device of each worker; for all
+        workers.
+        """
+        values = [[p.data(c).asnumpy().ravel() for p in params] for c in self.contexts]
+        rows = np.zeros((self.num_workers, len(values), sum(part.size for part in values[0])), np.float32)
+        rows[self.rank] = [np.concatenate(part) for part in values]
         array = mx.nd.array(rows)
         self._workers.sum('rows', array)
         return array.asnumpy().reshape(self.devices, -1)
@@ -152,19 +159,21 @@ class Cluster:
             workers.Buckets(self._workers, f'{name} of {len(arrays)}', arrays, BUCKET).sum(arrays)
 
     def differing(self, facts):
-        """{worker: names} of the {name: text or arrays} that are not those of worker 0; for all workers."""
+        """Return {worker: names} of the {name: text or arrays} that differ from those of worker 0; for all workers."""
         sums = self.gather({name: _checksum(fact) for name, fact in facts.items()})
-        found = {rank: [name for name in facts if own[name] != sums[0][name]] for rank, own in enumerate(sums)}
-        return {rank: names for rank, names in found.items() if names}
+        differences = {
+            rank: [name for name in facts if checksums[name] != sums[0][name]] for rank, checksums in enumerate(sums)
+        }
+        return {rank: names for rank, names in differences.items() if names}
 
     def share(self, arrays):
-        """Puts worker 0's into the place of these arrays; for all workers."""
+        """Overwrite these arrays with those of worker 0; for all workers."""
         for array in arrays if self.rank else ():
             array[:] = 0
         self._sum('share', arrays)
 
     def connect(self, params, optimizer):
-        """The gluon.Trainer of a run, through the one gate: initialised, every device equal, before any other use.
+        """Return the gluon.Trainer of a run: initialised, and every device with equal parameters, before any other use.
 
         update_on_kvstore=True ignores set_learning_rate, and without the wait a first pull may overtake the push.
         """
@@ -176,9 +185,9 @@ class Cluster:
         return trainer
 
     def sum_gradients(self, trainer, gradients, loss):
-        """Sums gradients over all devices, and the loss over all workers, each in its place; for all workers.
+        """Sum gradients over all devices, and the loss over all workers, each in its place; for all workers.
 
-        trainer: what connect() gave. gradients: () -> a context's. loss: (1,), of this worker.
+        trainer: of connect(). gradients: context -> its gradients. loss: (1,), of this worker.
         """
         trainer.allreduce_grads()
         if self.num_workers == 1:

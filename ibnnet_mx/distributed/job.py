@@ -1,6 +1,6 @@
-"""This process's part in a job of several, as the DMLC_ variables of mxnet's parameter server tell it.
+"""The part of this process in a job of several, as the DMLC_ variables of mxnet's parameter server say it.
 
-Wrong ones make mxnet wait for ever or train alone, so they are looked at first.
+Wrong variables make mxnet wait for ever or train alone, so they are checked first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HELLO = 'ibnnet_mx: worker {rank} of {count}'  # the first line of a worker; the
 
 
 class Job(NamedTuple):
-    """role: 'worker', 'server' or 'scheduler'; host and port: where the scheduler is."""
+    """A process's part in a job. role: 'worker', 'server' or 'scheduler'; host and port: of the scheduler."""
 
     role: str
     host: str
@@ -65,7 +65,7 @@ def check_kv_store(kv_store: str, environ: Mapping[str, str] = os.environ) -> No
 
 
 def count_workers(kv_store: str, environ: Mapping[str, str] = os.environ) -> int:
-    """How many of them train together."""
+    """Return how many workers train together."""
     if kv_store == HOROVOD:
         return int(environ['HOROVOD_SIZE'])
     return read_job(environ).workers if kv_store in PARAMETER_SERVER else 1
@@ -79,9 +79,9 @@ def read_job(environ: Mapping[str, str] = os.environ, who: str = 'this process')
     who = f'{who}: ' if who else ''
     role = environ.get('DMLC_ROLE', '')
     if role not in ROLES:
-        what = f'DMLC_ROLE={role!r} is none of {", ".join(ROLES)}' if role else 'DMLC_ROLE is not set'
+        mistake = f'DMLC_ROLE={role!r} is none of {", ".join(ROLES)}' if role else 'DMLC_ROLE is not set'
         raise ValueError(
-            f'{who}{what}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
+            f'{who}{mistake}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
         )
     numbers = {name: _number(environ, name, who) for name in ('PS_ROOT_PORT', 'NUM_WORKER', 'NUM_SERVER')}
     host = environ.get('DMLC_PS_ROOT_URI', '')
@@ -91,15 +91,16 @@ def read_job(environ: Mapping[str, str] = os.environ, who: str = 'this process')
 
 
 def _number(environ: Mapping[str, str], name: str, who: str) -> int:
+    """Return the number in a DMLC_ variable. Raises ValueError for any other text."""
     text, most = environ.get(f'DMLC_{name}', ''), 65535
     if not text.isdecimal() or not 1 <= int(text) <= most:
-        what = f'DMLC_{name}={text} is no number from 1 to {most}' if text else f'DMLC_{name} is not set'
-        raise ValueError(f'{who}{what}')
+        mistake = f'DMLC_{name}={text} is no number from 1 to {most}' if text else f'DMLC_{name} is not set'
+        raise ValueError(f'{who}{mistake}')
     return int(text)
 
 
 def join_seconds(environ: Mapping[str, str] = os.environ) -> float:
-    """How long to wait for the others at the start."""
+    """Return how long to wait for the other processes at the start."""
     text = environ.get('IBNNET_MX_JOIN_SECONDS', str(JOIN_SECONDS))
     try:
         seconds = float(text)
@@ -111,7 +112,9 @@ def join_seconds(environ: Mapping[str, str] = os.environ) -> float:
 
 
 def find_scheduler(job: Job, seconds: float) -> None:
-    """Returns when it answers. ValueError: its name is unknown, or nobody answers for so long."""
+    """Return when the scheduler answers. Raises ValueError if its name is unknown, or nobody answers for so many
+    seconds.
+    """
     until = time.monotonic() + seconds
     while True:
         try:
@@ -129,7 +132,7 @@ def find_scheduler(job: Job, seconds: float) -> None:
 
 
 def check_port(job: Job) -> None:
-    """ValueError: the scheduler's port is taken, or the address is not of this machine; mxnet would abort."""
+    """Raise ValueError if the scheduler's port is taken, or the address is not of this machine: mxnet would abort."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -161,7 +164,7 @@ class Deadline:
 
 
 def tell(text: str) -> None:
-    """One line to stderr, now."""
+    """Write one line to stderr, now."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -169,7 +172,7 @@ joined: list[object] = []  # what must be closed before the process may end in t
 
 
 def leave(code: int) -> None:
-    """Ends the process at once where it is still part of a job: mxnet would wait for the others, which may be gone."""
+    """End the process at once if it is still part of a job. mxnet would wait for the others, which may be gone."""
     if joined:
         if sys.exc_info()[0] is not None:
             traceback.print_exc()

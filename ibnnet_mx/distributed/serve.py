@@ -1,6 +1,6 @@
-"""A server or the scheduler of a job, until its workers end:  DMLC_ROLE=server python -m ibnnet_mx.distributed.serve
+"""A server or the scheduler of a job, until its workers end: DMLC_ROLE=server python -m ibnnet_mx.distributed.serve
 
-It is also what ibnnet-train is where DMLC_ROLE says server or scheduler.
+ibnnet-train does the same if DMLC_ROLE says server or scheduler.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ibnnet_mx.distributed import alive, job
 
 
 def _ignore(command, body, _):
-    """mxnet's own server unpickles the optimizer that a worker sends, which may be any code; ours has no use for it."""
+    """Carry out no command of a worker. mxnet's own server would unpickle it, and a pickle may be any code."""
     job.tell(f'{os.environ["DMLC_ROLE"]}: command {command} of a worker is not carried out')
 
 
 def serve(part):
-    """Returns when the job is done; part: job.Job. ValueError: the port is taken, or there is no scheduler."""
+    """Serve until the job is done. part: job.Job. Raises ValueError if the port is taken, or there is no scheduler."""
     seconds = job.join_seconds()
     if part.role == 'scheduler':
         job.check_port(part)
@@ -46,7 +46,7 @@ def serve(part):
 
 
 def main():
-    """Its exit code; a mistake is one line and 2."""
+    """Serve, and return the exit code. A mistake is one line and code 2."""
     code = 1
     try:
         part = job.read_job(who='python -m ibnnet_mx.distributed.serve')

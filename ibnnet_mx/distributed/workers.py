@@ -1,4 +1,4 @@
-"""How the processes of a run add arrays up: not at all, where there is one, or over mxnet's parameter server."""
+"""The ways in which the processes of a run add arrays up: alone, over mxnet's parameter server, or by Horovod."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Alone:
     rank, count = 0, 1
 
     def sum(self, key, array):
-        """Puts the sum over all workers in the place of the array, later; all call it in the same order."""
+        """Replace the array by its sum over all workers, later. All workers call it in the same order."""
 
     def close(self):
-        """Waits for the others; all call it."""
+        """Wait for the others. All workers call it."""
 
 
 class ParameterServer:
-    """A worker among others. ValueError: what the DMLC_ variables say cannot be; it ends the process where others die.
+    """A worker among others. It ends the process if another one of the job dies.
 
-    rank: from 0, as the scheduler gives it; count: of all workers.
+    rank: from 0, as the scheduler gives it; count: of all workers. Raises ValueError for wrong DMLC_ variables.
     """
 
     def __init__(self, kind, way_out=''):
         part, seconds = job.read_job(), job.join_seconds()
         job.find_scheduler(part, seconds)
         alive.prepare()
-        with job.Deadline(seconds, alive.missing(part, seconds), job.tell):
+        with job.Deadline(seconds, alive.missing_line(part, seconds), job.tell):
             self._store = mx.kv.create(kind)
         job.joined.append(self)
         self._alive = alive.Alive(alive.Peers(_LIB, self._store.handle), part, seconds, way_out)
@@ -41,7 +41,7 @@ class ParameterServer:
         job.tell(job.HELLO.format(rank=self.rank, count=self.count))
 
     def sum(self, key, array):
-        """As Alone.sum; key: a name that always has this shape. What comes back is the same for all workers."""
+        """Sum as Alone.sum. key: a name that always has this shape. All workers get the same values."""
         if key not in self._keys:
             self._store.init(key, mx.nd.zeros(array.shape, array.context, array.dtype))
             self._keys.add(key)
@@ -57,7 +57,7 @@ class ParameterServer:
 
 
 class Horovod:
-    """A worker that horovodrun has started; Horovod's ring adds up without a server. As ParameterServer."""
+    """A worker that horovodrun has started. Horovod's ring adds up without a server. Used as ParameterServer."""
 
     def __init__(self):
         operators.loaded()  # before Horovod's library, whose C++ symbols would take the place of theirs
@@ -89,9 +89,9 @@ def open_workers(kv_store, way_out=''):
 
 
 def gather(workers, name, values):
-    """float64 (count, n): the values (n,) of each worker, exactly; every worker is told the same.
+    """Return float64 (count, n): the values (n,) of each worker, exactly, and the same on every worker.
 
-    They travel as bytes in float32, of which one worker alone adds each, for mxnet's servers know sums only.
+    They travel as bytes in float32, each added by one worker alone, because mxnet's servers know sums only.
     """
     values = np.asarray(values, np.float64)
     rows = np.zeros((workers.count, values.nbytes), np.float32)
@@ -104,9 +104,9 @@ def gather(workers, name, values):
 
 
 class Buckets:
-    """Arrays of float32 that are summed over workers a few at a time: for each alone the way would be too long.
+    """Arrays of float32 that are summed over workers a few at a time, because each transfer costs time of its own.
 
-    The last come first, as a backward pass makes them. size: floats of a bucket, at least.
+    The last arrays come first, as a backward pass makes them. size: floats of a bucket, at least.
     """
 
     def __init__(self, workers, name, arrays, size):
@@ -120,12 +120,12 @@ class Buckets:
             room += arrays[i].size
 
     def sum(self, arrays):
-        """Puts the sums over all workers in the place of the arrays, which have the shapes of those of before."""
+        """Replace the arrays by their sums over all workers. They must have the shapes of those of __init__()."""
         for number, group in enumerate(self._groups):
-            some = [arrays[i] for i in group]
-            flat = mx.nd.concat(*(array.reshape((-1,)) for array in some), dim=0)
+            bucket = [arrays[i] for i in group]
+            flat = mx.nd.concat(*(array.reshape((-1,)) for array in bucket), dim=0)
             self._workers.sum(f'{self._name} {number}, {flat.size}', flat)
             start = 0
-            for array in some:
+            for array in bucket:
                 flat[start : start + array.size].reshape(array.shape).copyto(array)
                 start += array.size

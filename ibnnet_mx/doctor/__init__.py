@@ -37,7 +37,7 @@ print(json.dumps(dict(sum=float((x @ x if hasattr(x, '__matmul__') else mx.nd.do
 
 
 class Finding(NamedTuple):
-    """way_out: '' where nothing is wrong. stops: whether training cannot work with it."""
+    """One line about the machine. way_out: '' if nothing is wrong. stops: True if training cannot work with it."""
 
     text: str
     way_out: str = ''
@@ -50,7 +50,7 @@ class Finding(NamedTuple):
             yield f'      -> {self.way_out}'
 
 
-def environment() -> Iterator[Finding]:
+def find_environment() -> Iterator[Finding]:
     for line in _env.report():
         missing = 'mxnet missing' in line
         lost = line.startswith('CUDA libraries: not found')
@@ -64,8 +64,8 @@ def environment() -> Iterator[Finding]:
     yield Finding(*kinds[_env.bfloat16()])
 
 
-def mxnet() -> Iterator[Finding]:
-    """mxnet in a process of its own, which it may end or keep for ever."""
+def find_mxnet() -> Iterator[Finding]:
+    """Try mxnet in a process of its own, which it may end or keep for ever."""
     words = [sys.executable, '-c', PROBE]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
@@ -74,38 +74,38 @@ def mxnet() -> Iterator[Finding]:
         way_out = f'unset {wrong}' if wrong else 'look for a file lock or a full disk'
         yield Finding(f'mxnet does not begin within {LIMIT} seconds', way_out, True)
         return
-    said = [line for line in done.stderr.splitlines() if line.strip()]
+    complaints = [line for line in done.stderr.splitlines() if line.strip()]
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        why = said[-1] if said else f'it ended with {done.returncode}'
+        why = complaints[-1] if complaints else f'it ended with {done.returncode}'
         yield Finding(
             f'mxnet cannot be used: {why}', "install it anew: pip install -c constraints.txt -e '.[cpu]'", True
         )
         return
-    if found['sum'] != 8.0:
-        yield Finding(f'mxnet computes 2 x 2 matrices wrongly: {found["sum"]}', 'install it anew', True)
+    if answer['sum'] != 8.0:
+        yield Finding(f'mxnet computes 2 x 2 matrices wrongly: {answer["sum"]}', 'install it anew', True)
     build = 'python -m ibnnet_mx.operators.build (it needs g++)'
-    if found['fused']:
-        tiles = ', convolutions in tiles' if found['winograd'] else ''
+    if answer['fused']:
+        tiles = ', convolutions in tiles' if answer['winograd'] else ''
         yield Finding(f'operators in C++: there{tiles}')
     elif os.environ.get('IBNNET_MX_NATIVE') == '0':
         yield Finding('operators in C++: left out, as IBNNET_MX_NATIVE=0 said')
     else:
         yield Finding('operators in C++: not there, training steps take longer', build)
-    yield Finding(f'GPUs that mxnet sees: {found["gpus"]}' if found['cuda'] else 'GPUs: this mxnet is for the CPU')
+    yield Finding(f'GPUs that mxnet sees: {answer["gpus"]}' if answer['cuda'] else 'GPUs: this mxnet is for the CPU')
 
 
-def reading() -> Iterator[Finding]:
+def find_readers() -> Iterator[Finding]:
     about = native.about()
     yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.fast.build (it needs gcc)')
-    for name, (what, way_out) in PACKAGES.items():
-        there = find_spec(name) is not None
-        yield Finding(f'{name}: {"there" if there else f"missing, no {what}"}', '' if there else way_out)
+    for name, (lack, way_out) in PACKAGES.items():
+        installed = find_spec(name) is not None
+        yield Finding(f'{name}: {"there" if installed else f"missing, no {lack}"}', '' if installed else way_out)
 
 
-def room(folder: str) -> Iterator[Finding]:
-    """Disk and memory."""
+def find_room(folder: str) -> Iterator[Finding]:
+    """Look at the disk of a folder, and at the memory."""
     try:
         place = next(path for path in (Path(folder).resolve(), *Path(folder).resolve().parents) if path.is_dir())
         free = shutil.disk_usage(place).free / 1e9
@@ -122,8 +122,8 @@ def room(folder: str) -> Iterator[Finding]:
     yield Finding(f'{available:.1f} GB of memory available', way_out)
 
 
-def cluster() -> Iterator[Finding]:
-    """The job that the DMLC_ variables name."""
+def find_cluster() -> Iterator[Finding]:
+    """Look at the job that the DMLC_ variables name."""
     if not any(name.startswith('DMLC_') for name in os.environ):
         yield Finding('several machines: no DMLC_ variable is set, so this is a run of one')
         return
@@ -138,5 +138,5 @@ def cluster() -> Iterator[Finding]:
 
 
 def findings(folder: str) -> Iterator[Finding]:
-    for part in (environment, mxnet, reading, lambda: room(folder), cluster):
+    for part in (find_environment, find_mxnet, find_readers, lambda: find_room(folder), find_cluster):
         yield from part()

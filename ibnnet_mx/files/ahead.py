@@ -46,7 +46,7 @@ def in_order(
 
 def _first(begun: deque[Begun[Kept]]) -> tuple[Kept, list[Any]]:
     """Return the results of the first item, which leaves the queue once they are there."""
-    kept, futures = begun[0]
+    companion, futures = begun[0]
     results = [future.result() for future in futures]
     begun.popleft()
-    return kept, results
+    return companion, results

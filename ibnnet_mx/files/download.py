@@ -1,6 +1,6 @@
 """Files from the network, whole or not at all: tried again, resumed, checked, then renamed. Pure Python.
 
-What a lost connection left stays as PATH.part, and the next call goes on from there.
+The bytes of a lost connection stay as PATH.part, and the next call goes on from there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Check(NamedTuple):
 
 
 class _Lost(Exception):
-    """A try without success: the reason, and whether another one may do better."""
+    """A try without success. again: True if another try may do better."""
 
     def __init__(self, reason: object, again: bool = True) -> None:
         super().__init__(str(reason))
@@ -83,16 +83,18 @@ def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try a
 
 def digest(path: str, kind: str) -> str:
     """The sum of a file in hexadecimal digits."""
-    found = hashlib.new(kind)
+    checksum = hashlib.new(kind)
     with open(path, 'rb') as file:
         for block in iter(lambda: file.read(1 << 20), b''):
-            found.update(block)
-    return found.hexdigest()
+            checksum.update(block)
+    return checksum.hexdigest()
 
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[None]:
-    """Holds PATH.lock; a second process, or thread, waits for its end. OSError where it cannot be written."""
+    """Hold PATH.lock in a `with`. A second process, or thread, waits until it ends. Raises OSError if the lock cannot
+    be written.
+    """
     name = f'{path}.lock'
     while True:
         lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
@@ -147,7 +149,10 @@ def _drop(path: str) -> None:
 
 
 def _receive(url: str, part: str) -> bool:
-    """Fills `part`; whether it was put together from several answers. _Lost after TRIES that brought nothing new."""
+    """Fill `part` from the URL. Return True if it was put together from several answers.
+
+    Raises _Lost after TRIES in a row that brought nothing new.
+    """
     tries, most = 0, _size(part)
     while True:
         try:
@@ -161,7 +166,7 @@ def _receive(url: str, part: str) -> bool:
 
 
 def _answer(url: str, part: str) -> bool:
-    """One try: goes on from what `part` holds where the server can, and says whether it did."""
+    """Ask the server once, and go on from the bytes in `part` if it can. Return True if it could."""
     start = _size(part)
     with _open(url, part, start) as answer:
         if answer.status == 206:
@@ -186,7 +191,7 @@ def _answer(url: str, part: str) -> bool:
 
 
 def _open(url: str, part: str, start: int) -> Any:
-    """The server's answer to a GET of what follows the first `start` bytes."""
+    """Return the server's answer to a GET of everything behind the first `start` bytes."""
     try:
         request = urllib.request.Request(url, headers={'Range': f'bytes={start}-'} if start else {})
         return urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -204,7 +209,7 @@ def _open(url: str, part: str, start: int) -> Any:
 
 
 def _blocks(answer: Any) -> Iterator[bytes]:
-    """The body; apart from _answer(), so that errors of the network and of the disk stay apart."""
+    """Yield the body. It is apart from _answer(), so that errors of the network and of the disk stay apart."""
     try:
         yield from iter(lambda: answer.read(BLOCK), b'')
     except (OSError, http.client.HTTPException) as error:

@@ -1,8 +1,8 @@
-"""mxnet's .params container, read within its bounds and written so that a full disk is an error. No mxnet.
+"""The container of mxnet's .params files: read within its bounds, encoded to bytes. No mxnet.
 
 Layout, little endian (src/ndarray/ndarray.cc of mxnet 1.9.1): uint64 0x112, uint64 0, uint64 count, the arrays, uint64
-count, the names (uint64 length, bytes). mxnet's own loader takes a length it reads for granted and may ask for all
-memory, and its writer may report success on a full disk.
+count, the names (uint64 length, bytes). mxnet's own loader trusts every length that it reads and may ask for all
+memory. Its writer may report success on a full disk.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Bytes:
         return np.frombuffer(self.take(size * TYPES[kind].itemsize), TYPES[kind]).reshape(shape)
 
 
-def read(path):
+def read_params(path):
     """Return {name: array} of a .params file, old encodings included. Raises ValueError, which names the file."""
     try:
         return parse(path, Path(path).read_bytes())
@@ -83,8 +83,8 @@ def _count(data):
     return count
 
 
-def encode(arrays):
-    """{name: array} -> the bytes of a .params file that mx.nd.load reads."""
+def encode_params(arrays):
+    """Return the bytes of a .params file of {name: array}, which mx.nd.load reads."""
     parts = [struct.pack('<QQQ', LIST, 0, len(arrays))]
     for array in arrays.values():
         array = np.ascontiguousarray(array)

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 
 class State(Enum):
-    """MISSING: nobody has written it. DAMAGED: it cannot be used. WHOLE: it is as it was written."""
+    """The state of a file. MISSING: nobody has written it. DAMAGED: it cannot be used. WHOLE: it is as it was
+    written.
+    """
 
     MISSING = 'missing'
     DAMAGED = 'damaged'
@@ -22,7 +24,7 @@ class Verdict(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """True if the file can be used."""
+        """Return True if the file can be used."""
         return self.state is State.WHOLE
 
 

@@ -28,7 +28,7 @@ def measure(models, pictures, wanted, workers, seed=0):
             tallies = [classification.Tally() for _ in models]
             for changed, _, labels in batches:
                 for model, tally in zip(models, tallies):
-                    tally.add(model.predict(data.normalised(changed, model.input)), labels)
+                    tally.add(model.predict(data.normalise(changed, model.input)), labels)
                 bar.update()
             found[name, severity] = [tally.result() for tally in tallies]
     return found

@@ -81,10 +81,10 @@ def open_pictures(model, path, source, batch_size, resize=None, crops=1, options
     except ValueError:
         pictures.close()
         raise
-    order = diagnosis.order(names)
+    order = diagnosis.match_names(names)
     if order is not None:
         pictures.follow(order, model.names)
-    return pictures, list(filter(None, [diagnosis.matching(names)]))
+    return pictures, list(filter(None, [diagnosis.describe_matching(names)]))
 
 
 def report_of(*args, **rest):

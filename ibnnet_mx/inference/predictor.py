@@ -99,7 +99,7 @@ class Predictor:
 
     def look(self, files: list, crops: np.ndarray, top: int, explained: int = 0) -> list[Result]:
         """Return the Results of crops, uint8 (n, S, S, 3): `top` classes each; the first `explained` get a heat map."""
-        x = data.normalised(crops, self.network.input)
+        x = data.normalise(crops, self.network.input)
         logits = self.features.logits(files, x) if self.features else self.network.predict(x)
         rows = probabilities(logits)
         orders = [row.argsort()[::-1][:top] for row in rows]

@@ -1,9 +1,9 @@
-"""What a run tells: the format of every log line and the reader of it, together.
+"""The log of a run: the format of every line and its reader, together.
 
-The lines are those of mxnet's 2016 training logs, so that old and new runs stand in one picture.
+The lines are those of mxnet's 2016 training logs, so that old and new runs can be drawn in one picture.
 """
 
-from ibnnet_mx.logs.curves import Run, read, stem
+from ibnnet_mx.logs.curves import Run, read_log, stem_of
 from ibnnet_mx.logs.lines import BATCH, RATE, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
 from ibnnet_mx.logs.reporter import Reporter
 
@@ -17,6 +17,6 @@ __all__ = [
     'VALIDATION_TIME',
     'Reporter',
     'Run',
-    'read',
-    'stem',
+    'read_log',
+    'stem_of',
 ]

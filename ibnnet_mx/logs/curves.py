@@ -1,4 +1,4 @@
-"""Reads the lines of a log, of this project or of 2016, as curves."""
+"""The reader of logs, of this project or of 2016: lines -> curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST, LARGEST, MOST_EPOCHS = 1 << 16, 1 << 27, 100_000  # of a line and a log
 
 
 class Run(NamedTuple):
-    """One log as curves: {metric: {epoch: value}}; metrics accuracy, top5, ce; epochs as the log counts them."""
+    """One log as curves: {metric: {epoch: value}}. Metrics: accuracy, top5, ce. Epochs: as the log counts them."""
 
     name: str
     train: dict[str, dict[int, float]]
@@ -25,23 +25,23 @@ class Run(NamedTuple):
 
 
 class _Epoch:
-    """What the lines of one epoch said."""
+    """The values of the lines of one epoch."""
 
     def __init__(self, rate: dict[str, float]) -> None:
         self.windows: dict[str, dict[int, float]] = {}  # by metric, by batch
         self.speeds: dict[int, float] = {}
-        self.said: dict[Line, dict[str, float]] = {TRAIN: {}, VALIDATION: {}, SPEED: {}, RATE: dict(rate)}
+        self.values: dict[Line, dict[str, float]] = {TRAIN: {}, VALIDATION: {}, SPEED: {}, RATE: dict(rate)}
 
     def begun_again_by(self, kind: Line, metric: str, batch: int) -> bool:
-        told = bool(self.said[VALIDATION]) or metric in self.said[TRAIN]
+        ended = bool(self.values[VALIDATION]) or metric in self.values[TRAIN]
         again = kind is BATCH and batch <= max(self.windows.get(metric, {}), default=-1)
-        return kind in (BATCH, TRAIN) and (told or again)
+        return kind in (BATCH, TRAIN) and (ended or again)
 
 
 class _Reader:
     """Lines in, a run out. An epoch that is begun again (a resumed run) replaces the earlier try whole.
 
-    In the logs of 2016 its rate is the one in force when it began.
+    In the logs of 2016 the rate of an epoch is the one in force when it began.
     """
 
     def __init__(self) -> None:
@@ -58,8 +58,8 @@ class _Reader:
             if fields := kind.read(line):
                 self._store(kind, **fields)
         _, old, words = line.partition('Namespace(')
-        found = re.findall(OLD_START, words) if old else re.findall(OLD_CHANGE, line)
-        self._rate = {'': float(found[-1])} if found else self._rate
+        rates = re.findall(OLD_START, words) if old else re.findall(OLD_CHANGE, line)
+        self._rate = {'': float(rates[-1])} if rates else self._rate
 
     def _store(self, kind: Line, epoch: str, value: str, metric: str = '', batch: str = '0', speed: str = '') -> None:
         key, number = int(epoch), int(batch)
@@ -70,7 +70,7 @@ class _Reader:
             at.windows.setdefault(metric, {})[number] = float(value)
             at.speeds[number] = float(speed)
         else:
-            at.said[kind][metric] = float(value)
+            at.values[kind][metric] = float(value)
 
     def run(self, name: str) -> Run:
         run = Run(name, {}, {}, {}, {})
@@ -78,23 +78,29 @@ class _Reader:
             # A batch line tells of the batches since the line before it (in the logs of 2016 too: their values are
             # whole numbers of pictures of one window): the lines' mean stands for a total that was not written.
             means = {metric: fmean(values.values()) for metric, values in seen.windows.items()}
-            for table, values in ((run.train, {**means, **seen.said[TRAIN]}), (run.validation, seen.said[VALIDATION])):
+            for table, values in (
+                (run.train, {**means, **seen.values[TRAIN]}),
+                (run.validation, seen.values[VALIDATION]),
+            ):
                 for metric, value in values.items():
                     table.setdefault(SHORT.get(metric, metric), {})[epoch] = value
-            if speeds := list(seen.said[SPEED].values()) or list(seen.speeds.values()):
+            if speeds := list(seen.values[SPEED].values()) or list(seen.speeds.values()):
                 run.speed[epoch] = harmonic_mean(speeds)  # each is of equally many pictures, so the times add up
-            if seen.said[RATE]:
-                run.lr[epoch] = seen.said[RATE]['']
+            if seen.values[RATE]:
+                run.lr[epoch] = seen.values[RATE]['']
         return run
 
 
-def stem(path: str | Path) -> str:
-    """resnet-50 of a/resnet-50.log.gz"""
+def stem_of(path: str | Path) -> str:
+    """Return the name of a log without folder and endings: resnet-50 of a/resnet-50.log.gz."""
     return re.sub(r'(\.[^.]*)?(\.gz)?$', '', Path(path).name) or Path(path).name
 
 
-def read(path: str | Path) -> Run:
-    """The run in a log of this project or of 2016, plain or gzip; ValueError: missing, damaged, or without epochs."""
+def read_log(path: str | Path) -> Run:
+    """Return the run in a log of this project or of 2016, plain or gzip.
+
+    Raises ValueError if the file is missing, damaged, or without epochs.
+    """
     path, reader = Path(path), _Reader()
     try:
         with open(path, 'rb') as file:
@@ -104,6 +110,6 @@ def read(path: str | Path) -> Run:
                 reader.take(line)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error
-    if not any(seen.windows or seen.said[TRAIN] or seen.said[VALIDATION] for seen in reader.epochs.values()):
+    if not any(seen.windows or seen.values[TRAIN] or seen.values[VALIDATION] for seen in reader.epochs.values()):
         raise ValueError(f'{path} is no training log: no line has Epoch[0] Train-... or Epoch[0] Validation-...')
-    return reader.run(stem(path))
+    return reader.run(stem_of(path))

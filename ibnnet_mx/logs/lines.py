@@ -13,7 +13,7 @@ METRIC = rf'(?P<metric>[\w-]+)={VALUE}'
 
 
 class Line(NamedTuple):
-    """One kind of line: how it is written and how it is found again, behind any prefix."""
+    """One kind of line: how it is written, and how it is found again behind any prefix."""
 
     text: str
     regex: str
@@ -22,8 +22,8 @@ class Line(NamedTuple):
         return self.text.format(**fields)
 
     def read(self, line: str) -> dict[str, str] | None:
-        found = re.search(self.regex, line)
-        return found.groupdict() if found else None
+        match = re.search(self.regex, line)
+        return match.groupdict() if match else None
 
 
 BATCH = Line(

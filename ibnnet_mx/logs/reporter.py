@@ -1,4 +1,4 @@
-"""Tells what a run does: log lines, a progress bar, TensorBoard."""
+"""The reports of a run: log lines, a progress bar, TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ibnnet_mx.logs.lines import BATCH, RATE, SHORT, SPEED, TIME, TRAIN, VALIDAT
 
 
 class _StderrHandler(logging.Handler):
-    """Lines to stderr, above the progress bar where one is open."""
+    """Lines to stderr, above the progress bar if one is open."""
 
     bar: Any = None
 
@@ -28,7 +28,7 @@ class _StderrHandler(logging.Handler):
 
 
 class _Sums:
-    """samples: pictures; values: sums over them, by metric."""
+    """Sums over pictures. samples: their number; values: {metric: sum}."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -46,9 +46,10 @@ class _Sums:
 class Reporter:
     """Log lines to stderr and a file, a progress bar on a terminal, TensorBoard scalars; nothing to stdout.
 
-    Metrics, any set of them, have their names in the log: accuracy, top_k_accuracy_5, cross-entropy.
-    rank: of this worker; all but the first tell warnings alone, and write a file of their own, log-1.txt of log.txt.
-    name_of: how options that stand in backticks in a line are written; by default as Python does.
+    Metrics have their names in the log: accuracy, top_k_accuracy_5, cross-entropy, or any others. rank: of this worker.
+    All workers but the first write warnings only, and a file of their own: log-1.txt for log.txt. name_of: how options
+    that stand in backticks in a line are written; by default as Python does.
+
     Raises OptionError if the log file or TensorBoard's folder cannot be written, or tensorboardX is missing.
     """
 
@@ -82,11 +83,13 @@ class Reporter:
 
     @property
     def epoch_metrics(self) -> dict[str, float]:
-        """Training means of the epoch so far, after train() of the whole epoch."""
+        """Return the training means of the epoch so far; after train(), of the whole epoch."""
         return self.sums.means()
 
     def start_epoch(self, epoch: int, steps: int, first_step: int = 0, before: Sequence[Any] = (0, {})) -> None:
-        """Starts the clock; `first_step` of the epoch's `steps` batches are done already, with the sums of before."""
+        """Start the clock. `first_step` of the epoch's `steps` batches are done already; before: their pictures and
+        sums.
+        """
         self._close_bar()
         self._window, self.sums, self._since = _Sums(), _Sums(), time.perf_counter()
         self.sums.add(*before)
@@ -98,7 +101,7 @@ class Reporter:
             self._stderr.bar = tqdm(total=steps, initial=first_step, **look)
 
     def batch(self, epoch: int, batch: int, samples: int, metrics: Mapping[str, float]) -> None:
-        """The epoch's batch `batch`, counted from 0, is done: its pictures, and its sums over them."""
+        """Count the epoch's batch `batch`, from 0: its pictures, and its sums over them."""
         self._window.add(samples, metrics)
         self.sums.add(samples, metrics)
         if self._stderr.bar is not None:
@@ -113,7 +116,7 @@ class Reporter:
             self._window, self._since = _Sums(), now
 
     def train(self, epoch: int, lr: float, seconds: float) -> None:
-        """The epoch's training is done: its totals, also of the batches after the last batch line."""
+        """Write the epoch's totals, which include the batches after the last batch line."""
         self._close_bar()
         means, speed = self.epoch_metrics, self.sums.samples / max(seconds, 1e-9)
         for name, value in means.items():
@@ -124,7 +127,7 @@ class Reporter:
         self._plot(epoch, 'train', {**means, 'lr': lr, 'speed': speed})
 
     def validation(self, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """The epoch's validation is done: its means."""
+        """Write the means of the epoch's validation."""
         for name, value in metrics.items():
             self.info(VALIDATION.write(epoch=epoch, metric=name, value=value))
         self.info(VALIDATION_TIME.write(epoch=epoch, value=seconds))
@@ -137,7 +140,7 @@ class Reporter:
         self._logger.warning(dashed(text, self._name_of))
 
     def close(self) -> None:
-        """Puts the logger back as it was."""
+        """Put the logger back into the state that it had before."""
         self._close_bar()
         level, self._logger.propagate = self._before
         self._logger.setLevel(level)
@@ -160,7 +163,7 @@ class Reporter:
 
 
 def _file_handler(path: str) -> logging.Handler:
-    """Appends, one flush a line."""
+    """Return a handler that appends lines, each flushed. Raises OptionError for log_file."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         return logging.FileHandler(path, encoding='utf-8')

@@ -1,4 +1,4 @@
-"""How right a network is: logits and labels -> exact numbers over a data set. numpy only."""
+"""The scores of classification: logits and labels -> exact numbers over a data set. numpy only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEPTH = ('accuracy', 1), ('top_k_accuracy_5', 5)
 
 @dataclass(frozen=True)
 class Result:
-    """What a network of `classes` said of each picture, and the means; top5 is None with fewer than five classes.
+    """The predictions of a network of `classes`, and their mean scores. top5 is None with fewer than five classes.
 
-    labels, predicted: int64 (count,), -1 where a picture's logits hold NaN. top1, top5: fractions; cross_entropy: nats.
-    confidence: float64 (count,), the predicted class's probability, NaN where the logits give none.
+    labels, predicted: int64 (count,); predicted is -1 if a picture's logits hold NaN. top1, top5: fractions;
+    cross_entropy: nats. confidence: float64 (count,), the predicted class's probability, NaN if the logits give none.
     """
 
     labels: np.ndarray
@@ -32,22 +32,25 @@ class Result:
         return len(self.labels)
 
     def per_class(self) -> list[tuple[int, int, int]]:
-        """(class, pictures, right ones) of each class that has pictures."""
-        held = np.bincount(self.labels)
-        right = np.bincount(self.labels[self.labels == self.predicted], minlength=len(held))
-        return [(int(label), int(held[label]), int(right[label])) for label in np.flatnonzero(held)]
+        """Return (class, pictures, right ones) of each class that has pictures."""
+        counts = np.bincount(self.labels)
+        right = np.bincount(self.labels[self.labels == self.predicted], minlength=len(counts))
+        return [(int(label), int(counts[label]), int(right[label])) for label in np.flatnonzero(counts)]
 
     def confusion(self) -> np.ndarray:
-        """int64 (classes, classes): pictures of each class (rows) by what was said (columns); NaN was said nothing."""
+        """Return int64 (classes, classes): pictures of each class (rows) by predicted class (columns). NaN predicts
+        nothing.
+        """
         counts = np.zeros((self.classes, self.classes), np.int64)
-        told = self.predicted >= 0
-        np.add.at(counts, (self.labels[told], self.predicted[told]), 1)
+        named = self.predicted >= 0
+        np.add.at(counts, (self.labels[named], self.predicted[named]), 1)
         return counts
 
     def calibration_error(self, bins: int = 15) -> float:
-        """Expected calibration error, arXiv:1706.04599: |share right - mean confidence| over `bins` equal intervals.
+        """Return the expected calibration error, arXiv:1706.04599: |share right - mean confidence| over `bins` equal
+        intervals.
 
-        The mean is weighted by the pictures in each interval (a, b] of confidence; NaN where a confidence is.
+        The mean is weighted by the pictures in each interval (a, b] of confidence. NaN if one confidence is NaN.
         """
         if np.isnan(self.confidence).any():
             return math.nan
@@ -58,34 +61,39 @@ class Result:
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Sums over the rows of logits (n, classes): correct in the first and the first five, and nats of cross entropy.
+    """Return sums over the rows of logits (n, classes): correct in the first and the first five, and nats of cross
+    entropy.
 
     Of equal logits the lower class comes first, as with argmax; a row with NaN is wrong.
     """
     values, classes = logits.astype(np.float64), labels.astype(np.int64)[:, None]
-    own = np.take_along_axis(values, classes, axis=1)
-    before = ~(values <= own) | (values == own) & (np.arange(values.shape[1]) < classes)
+    labelled = np.take_along_axis(values, classes, axis=1)
+    before = ~(values <= labelled) | (values == labelled) & (np.arange(values.shape[1]) < classes)
     rank = np.where(np.isnan(values).any(axis=1), values.shape[1], before.sum(axis=1))
     top = values.max(axis=1, keepdims=True)
     with np.errstate(invalid='ignore'):  # logits may be infinite
-        nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - own
+        nats = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top - labelled
     sums = {name: float((rank < k).sum()) for name, k in DEPTH if values.shape[1] >= k}
     return dict(sums, **{'cross-entropy': float(nats.sum())})
 
 
-def names(classes: int) -> list[str]:
-    """Of the scores of a network with so many classes."""
+def score_names(classes: int) -> list[str]:
+    """Return the names of the scores of a network with so many classes."""
     return list(scores(np.zeros((0, classes)), np.zeros(0)))
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
-    """int64 (n,): the class of the largest logit, the lowest of equal ones as in scores(); -1 for a row with NaN."""
+    """Return int64 (n,): the class of the largest logit, the lowest of equal ones as in scores(); -1 for a row with
+    NaN.
+    """
     return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
 
 
 @np.errstate(invalid='ignore')
-def over_crops(logits: np.ndarray, crops: int) -> np.ndarray:
-    """(n x crops, classes) -> (n, classes): logarithm of the mean over the crops of the softmax, arXiv:1512.03385."""
+def average_crops(logits: np.ndarray, crops: int) -> np.ndarray:
+    """Return the logarithm of the mean over the crops of the softmax, (n x crops, classes) -> (n, classes);
+    arXiv:1512.03385.
+    """
     if crops == 1:
         return logits
     values = logits.astype(np.float64)
@@ -98,7 +106,7 @@ def over_crops(logits: np.ndarray, crops: int) -> np.ndarray:
 
 @np.errstate(invalid='ignore')
 def confidences(logits: np.ndarray) -> np.ndarray:
-    """float64 (n,): the largest softmax of each row; NaN for a row with NaN."""
+    """Return float64 (n,): the largest softmax of each row; NaN for a row with NaN."""
     values = logits.astype(np.float64)
     return 1 / np.exp(values - values.max(axis=1, keepdims=True)).sum(axis=1)
 
@@ -114,7 +122,7 @@ class Tally:
         self._classes = 0
 
     def add(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        """logits (n, classes), labels int64 (n,)."""
+        """Add a batch: logits (n, classes), labels int64 (n,)."""
         self._labels.append(labels)
         self._predicted.append(predictions(logits))
         self._confidence.append(confidences(logits))
@@ -149,7 +157,7 @@ def evaluate(
     """
     for data, label, real in batches:
         if real:
-            outputs = over_crops(predict(data), crops)[:real]
+            outputs = average_crops(predict(data), crops)[:real]
             labels = label if isinstance(label, np.ndarray) else label.asnumpy()
             tally.add(outputs, labels[:real].astype(np.int64))
         if between is not None:

@@ -1,4 +1,4 @@
-"""RecordIO files of pictures: format, packing, reading. Knows numpy and OpenCV, neither mxnet nor recipes."""
+"""RecordIO files of pictures: format, packing, reading. The room knows numpy and OpenCV, neither mxnet nor recipes."""
 
 from ibnnet_mx.recordio.format import RecordError, RecordFile
 from ibnnet_mx.recordio.pixels.augment import Augment

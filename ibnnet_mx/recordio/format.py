@@ -10,7 +10,7 @@ import numpy as np
 from ibnnet_mx.files import atomic
 from ibnnet_mx.recordio.framing import FRAME, HEAD, HEADER, Frames, Item, RecordError, encode
 
-__all__ = ['Item', 'RecordError', 'RecordFile', 'encode', 'read_index', 'scan', 'write_index']
+__all__ = ['Item', 'RecordError', 'RecordFile', 'encode', 'read_index', 'scan_records', 'write_index']
 
 
 def _scan(frames: Frames) -> np.ndarray:
@@ -21,8 +21,10 @@ def _scan(frames: Frames) -> np.ndarray:
     return np.array(offsets, np.int64)
 
 
-def scan(path: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets and ids, int64 (n,), of all records in a file that needs no index. RecordError where one is damaged."""
+def scan_records(path: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets and ids, int64 (n,), of all records of a file, which needs no index. Raises RecordError for
+    damage.
+    """
     with RecordFile(path, index_path='') as records:
         return records.offsets, records.ids
 
@@ -33,7 +35,7 @@ def write_index(path: Any, ids: Iterable[int], offsets: Iterable[int]) -> None:
 
 
 def read_index(path: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and offsets, int64 (n,), in the order of the lines."""
+    """Return ids and offsets, int64 (n,), in the order of the index's lines."""
     try:
         with open(path, 'rb') as file:
             lines = file.read().splitlines()
@@ -53,12 +55,12 @@ def read_index(path: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 class RecordFile:
-    """Records of a .rec by position in its index, from any number of threads (os.pread shares no file position).
+    """The records of a .rec by position in its index, from any number of threads (os.pread shares no file position).
 
-    Without `index_path` the file beside `path` that ends in .idx is the index where there is one, else (and for '')
-    the records are found by a scan. Opening reads the head of every record (about 0.1 s for 50,000) and so finds
-    truncation, and an index of another file, before anything is read: RecordError.
-    ids, offsets, sizes: int64 (n,), of the records; the last two in bytes of the file.
+    If index_path is None, the .idx file beside `path` is the index. Without one, and for '', the records are found by a
+    scan. Opening reads the head of every record (about 0.1 s for 50,000). So truncation, and an index of another file,
+    raise RecordError before anything is read. ids, offsets, sizes: int64 (n,), of the records; the last two in bytes of
+    the file.
     """
 
     def __init__(self, path: Any, index_path: Any = None) -> None:
@@ -86,7 +88,9 @@ class RecordFile:
             raise
 
     def _fit(self, index: str) -> tuple[np.ndarray, np.ndarray]:
-        """Heads and sizes of the records, where the index names each record of the file once; else RecordError."""
+        """Return heads and sizes of the records. Raises RecordError unless the index names each record of the file
+        once.
+        """
         frames, offsets = self._frames, self.offsets
         way_out = f'{index} does not fit: delete it (a scan replaces it), or the file is truncated: pack it again'
         for number in np.flatnonzero((offsets < 0) | (offsets > frames.size - HEAD))[:1]:
@@ -102,8 +106,8 @@ class RecordFile:
         follows = np.append(offsets[order[1:]], frames.size)
         for at in np.flatnonzero(ends[order] != follows)[:1]:
             number, follow = order[at], follows[at]
-            what = 'the file ends' if at == len(order) - 1 else 'the next record of the index starts'
-            frames.fail(number, offsets[number], f'reaches to byte {ends[number]}, but {what} at {follow}; {way_out}')
+            behind = 'the file ends' if at == len(order) - 1 else 'the next record of the index starts'
+            frames.fail(number, offsets[number], f'reaches to byte {ends[number]}, but {behind} at {follow}; {way_out}')
         if offsets[order[0]] != 0:
             frames.fail(order[0], offsets[order[0]], f'is the first of the index, but not of the file; {way_out}')
         return heads, ends - offsets
@@ -127,12 +131,15 @@ class RecordFile:
         self._frames.close()
 
     def read(self, i: int) -> Item:
-        """The record at position `i` of the index. RecordError where it is damaged."""
+        """Return the record at position `i` of the index. Raises RecordError if it is damaged."""
         return self._frames.item(i, int(self.offsets[i]), int(self.sizes[i]))
 
     def spans(self) -> tuple[np.ndarray, ...]:
-        """For reading without Python, by position (n,): file descriptors, offsets of the records, where in a record its
-        payload starts (0: it is in parts, which only read() puts together), and the payloads' lengths."""
+        """Return the place of each payload, for reading without Python, by position (n,).
+
+        File descriptors, offsets of the records, the payload's start in its record, and its length. Start 0: the
+        payload is in parts, which only read() puts together.
+        """
         starts = HEAD + 4 * self._heads[:, 2].astype(np.int64)
         lengths = self._heads[:, 1].astype(np.int64) - (starts - FRAME.size)
         whole = (self._heads[:, 1] >> 29 == 0) & (lengths >= 0)
@@ -140,15 +147,15 @@ class RecordFile:
         return fds, self.offsets, np.where(whole, starts, 0), np.where(whole, lengths, 0)
 
     def announce(self, positions: np.ndarray) -> None:
-        """Lets the kernel fetch records that will be read soon: a cold disk answers many at once."""
+        """Let the kernel fetch records that will be read soon: a cold disk answers many at once."""
         self._frames.announce(self.offsets[positions], self.sizes[positions])
 
     def describe(self, i: int) -> str:
-        """Where the record at position `i` is, for errors."""
+        """Return the place of the record at position `i`, for errors."""
         return f'{self.path}: record {i} (id {self.ids[i]}, byte {self.offsets[i]})'
 
     def labels(self) -> np.ndarray:
-        """float32 (n, width), without reading payloads. RecordError where the widths differ."""
+        """Return float32 (n, width), without reading payloads. Raises RecordError if the widths differ."""
         if self._labels is None:
             plain = (self._heads[:, 1] >> 29 == 0) & (self._heads[:, 2] == 0)
             if plain.all():

@@ -39,7 +39,9 @@ def padded(length: int) -> int:
 
 
 def encode(payload: bytes, label: Any, record_id: int) -> bytes:
-    """The framed record; `label` is a number or a sequence of numbers. ValueError for what the format cannot hold."""
+    """Return the framed record. label: a number or a sequence of numbers. Raises ValueError for what the format cannot
+    hold.
+    """
     labels = np.asarray(label, '<f4').reshape(-1)
     if not labels.size:
         raise ValueError(f'record {record_id} has no label')
@@ -55,7 +57,7 @@ def encode(payload: bytes, label: Any, record_id: int) -> bytes:
 
 
 def frame(data: bytes) -> bytes:
-    """A record of less than MAX_PART bytes, in parts where it holds the magic at a multiple of 4."""
+    """Return a record of less than MAX_PART bytes, in parts if it holds the magic at a multiple of 4."""
     cuts = _aligned_magics(data)
     if not cuts:
         return FRAME.pack(MAGIC, len(data)) + data + bytes(padded(len(data)) - len(data))
@@ -119,7 +121,7 @@ class Frames:
         return data
 
     def frame(self, head: bytes, number: int, start: int, first: bool) -> tuple[int, int]:
-        """Flag and length of the part whose first 8 bytes are `head`."""
+        """Return flag and length of the part whose first 8 bytes are `head`."""
         magic, word = FRAME.unpack_from(head)
         if magic != MAGIC:
             self.fail(number, start, f'has 0x{magic:08x} where the magic number 0x{MAGIC:08x} must be')
@@ -129,7 +131,7 @@ class Frames:
         return flag, word & (MAX_PART - 1)
 
     def end(self, number: int, start: int) -> int:
-        """Offset behind the record at `start`; follows the parts, and reads only their heads."""
+        """Return the offset behind the record at `start`. It follows the parts and reads only their heads."""
         at, first = start, True
         while True:
             flag, length = self.frame(self.take(8, at, number, start), number, start, first)
@@ -141,7 +143,7 @@ class Frames:
             first = False
 
     def data(self, number: int, start: int, size: int) -> bytes:
-        """The joined parts of the record that takes `size` bytes of the file."""
+        """Return the joined parts of the record that takes `size` bytes of the file."""
         raw = self.take(size, start, number, start)
         flag, length = self.frame(raw, number, start, True)
         if flag == 0:
@@ -171,20 +173,20 @@ class Frames:
         return Item(labels, record_id, data[begin:])
 
     def announce(self, offsets: Iterable[int], sizes: Iterable[int]) -> None:
-        """Tells the kernel what will be read."""
+        """Tell the kernel which records will be read."""
         if hasattr(os, 'posix_fadvise'):
             for at, size in zip(offsets, sizes):
                 os.posix_fadvise(self.fd, int(at), int(size), os.POSIX_FADV_WILLNEED)
 
     def heads(self, offsets: np.ndarray) -> np.ndarray:
-        """uint32 (n, 8): the first 32 bytes of each record; magic and flag are checked, lengths are not."""
+        """Return uint32 (n, 8): the first 32 bytes of each record. Magic and flag are checked, lengths are not."""
         blocks = []
         for first in range(0, len(offsets), READ_AHEAD):
-            some = offsets[first : first + READ_AHEAD].tolist()
-            self.announce(some, [HEAD] * len(some))
-            block = b''.join([os.pread(self.fd, HEAD, at) for at in some])
-            if len(block) != HEAD * len(some):
-                for number, at in enumerate(some, first):
+            starts = offsets[first : first + READ_AHEAD].tolist()
+            self.announce(starts, [HEAD] * len(starts))
+            block = b''.join([os.pread(self.fd, HEAD, at) for at in starts])
+            if len(block) != HEAD * len(starts):
+                for number, at in enumerate(starts, first):
                     self.take(HEAD, at, number, at)
             blocks.append(block)
         words = np.frombuffer(b''.join(blocks), '<u4').reshape(-1, HEAD // 4)

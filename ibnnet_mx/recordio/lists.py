@@ -1,4 +1,4 @@
-"""mxnet's picture lists, `id<tab>label[<tab>label ...]<tab>path` a line, and synset.txt, a class name a line."""
+"""The picture lists of mxnet, `id<tab>label[<tab>label ...]<tab>path` a line, and synset.txt, a class name a line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ def write_text(path: str, lines: Iterable[str]) -> None:
     atomic.write_file(path, (f'{line}\n'.encode('utf-8', 'surrogateescape') for line in lines))
 
 
-def line(record_id: int, sample: Sample) -> str:
+def list_line(record_id: int, sample: Sample) -> str:
+    """Return the line of a sample in a list."""
     labels = [f'{label:g}' if label == int(label) and abs(label) < 1e6 else repr(label) for label in sample.labels]
     return '\t'.join([str(record_id), *labels, sample.name])
 
 
 def read_list(path: str) -> list[Sample]:
-    """The samples in the order of the lines; SourceError names a line that is none."""
+    """Return the samples in the order of the lines. Raises SourceError, which names a line that is none."""
     samples: list[Sample] = []
     with open(path, encoding='utf-8', errors='surrogateescape', newline='\n') as file:
         for number, text in enumerate(file, 1):
@@ -46,8 +47,10 @@ def read_list(path: str) -> list[Sample]:
     return samples
 
 
-def synset(folder: Any) -> list[str]:
-    """The class names beside records, lines of synset.txt, what is no UTF-8 replaced; [] without one."""
+def read_synset(folder: Any) -> list[str]:
+    """Return the class names beside records: the lines of synset.txt, with anything but UTF-8 replaced; [] without the
+    file.
+    """
     path = os.path.join(os.fspath(folder), 'synset.txt')
     if not os.path.isfile(path):
         return []
@@ -56,14 +59,15 @@ def synset(folder: Any) -> list[str]:
 
 
 def no_class(labels: np.ndarray) -> np.ndarray:
-    """Which labels are no class numbers 0, 1, 2, ...; from 2**24 on float32 has not all of them."""
+    """Return bool (n,): True for labels that are no class numbers 0, 1, 2, ...; float32 lacks some from 2**24 on."""
     return ~((labels >= 0) & (labels < 1 << 24) & (labels == np.floor(labels)))
 
 
 def class_names(folder: str, samples: list[Sample]) -> list[str]:
-    """Names for the labels 0, 1, ...: synset.txt in `folder`, else the pictures' folders where they fit, else class 3.
+    """Return names for the labels 0, 1, ...: from synset.txt in `folder`, else the pictures' folders if they fit, else
+    class 3.
 
-    Empty where the labels are no classes (several a picture, fractions, negative ones).
+    Return [] if the labels are no classes (several a picture, fractions, negative ones).
     """
     numbers = {sample.labels[0] for sample in samples}
     if len(samples[0].labels) > 1 or any(number < 0 or number != int(number) for number in numbers):
@@ -79,14 +83,14 @@ def class_names(folder: str, samples: list[Sample]) -> list[str]:
     folders: dict[int, set[str]] = {}
     for sample in samples:
         folders.setdefault(int(sample.labels[0]), set()).add(os.path.basename(os.path.dirname(sample.name)))
-    found = {next(iter(names)) for names in folders.values() if len(names) == 1} - {''}
-    if len(found) == count:
+    unanimous = {next(iter(names)) for names in folders.values() if len(names) == 1} - {''}
+    if len(unanimous) == count:
         return [next(iter(folders[number])) for number in range(count)]
     return [f'class {number}' for number in range(count)] if count <= len(samples) * 10 else []
 
 
-def from_lists(train: str, val: str | None, root: str | None) -> Source:
-    """The pictures of one list or two, below `root` (unset: the lists' folder). Labels stay as they are."""
+def read_lists(train: str, val: str | None, root: str | None) -> Source:
+    """Return the pictures of one list or two, below `root` (None: the lists' folder). Labels stay as they are."""
     folder = os.path.dirname(train) or '.'
     sides = [read_list(train), read_list(val) if val else []]
     if val and len(sides[1][0].labels) != len(sides[0][0].labels):

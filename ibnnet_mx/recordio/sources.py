@@ -1,4 +1,4 @@
-"""Where the pictures to be packed come from: SOURCE -> samples of both sides, class names."""
+"""The sources of pictures to be packed: SOURCE -> samples of both sides, class names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Picture = Union[str, bytes, np.ndarray]  # a path, an encoded picture, or BGR pi
 
 
 class SourceError(ValueError):
-    """SOURCE is not what can be packed; the text says why and what would do."""
+    """The error for a SOURCE that cannot be packed. The text says why, and the way out."""
 
 
 class Sample(NamedTuple):
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 class Store:
-    """Hands out the pictures of samples: here the files below `root`, in archives.py those of an archive."""
+    """A store hands out the pictures of samples: here the files below `root`, in archives.py those of an archive."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -36,7 +36,9 @@ class Store:
         return os.path.join(self.root, sample.key)
 
     def stamp(self, sample: Sample) -> tuple[int, ...]:
-        """Changes when the picture is written anew; part of what decides whether finished records still stand."""
+        """Return numbers that change when the picture is written anew. They help to decide if finished records still
+        stand.
+        """
         try:
             status = os.stat(os.path.join(self.root, sample.key))
         except OSError:
@@ -44,7 +46,7 @@ class Store:
         return status.st_size, status.st_mtime_ns
 
 
-class Pixels(Store):
+class ArrayStore(Store):
     """Pictures in memory: uint8 BGR (n, 32, 32, 3), by position."""
 
     def __init__(self, pixels: np.ndarray) -> None:
@@ -67,7 +69,7 @@ class Source(NamedTuple):
 
 
 def split(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """One shuffle of all; the first floor(N x ratio) are for training, the others for validation in source order."""
+    """Split a shuffle of all: floor(N x ratio) for training, the others for validation in the order of the source."""
     if len(samples) < 2:
         raise SourceError(
             f'{len(samples)} picture cannot be split into a training and a validation side: two are needed'
@@ -86,9 +88,10 @@ def shuffle(samples: list[Sample], seed: int) -> list[Sample]:
 
 
 def from_names(names: list[str], where: str, store: Store, keys: list[Any] | None = None) -> Source:
-    """Pictures by their names: CLASS/..., or train/CLASS/... and val/CLASS/... (test/), a common folder before both.
+    """Return the Source of pictures by their names: CLASS/..., or train/CLASS/... and val/CLASS/... (test/).
 
-    Labels follow the sorted names of the classes of both sides; other files are counted in a note.
+    A common folder may come before both. Labels follow the sorted names of the classes of both sides. Other files are
+    counted in a note.
     """
     pictures, others = [], 0
     for number, name in enumerate(names):
@@ -110,7 +113,7 @@ def from_names(names: list[str], where: str, store: Store, keys: list[Any] | Non
 
 
 def _sides(pictures: list[tuple[tuple[str, ...], Any]], where: str, notes: list[str]) -> list[list[Any]]:
-    """Training and validation side as lists of (parts from the class on, key, name)."""
+    """Return training and validation side as lists of (parts from the class on, key, name)."""
     deep = [parts for parts, _ in pictures if len(parts) > 1]
     depth = 0
     heads = {parts[0] for parts in deep}
@@ -138,6 +141,7 @@ def _sides(pictures: list[tuple[tuple[str, ...], Any]], where: str, notes: list[
 
 
 def from_folder(folder: str) -> Source:
+    """Return the Source of a folder of class folders."""
     names, empty, hidden = [], [], []
     for path, folders, files in os.walk(folder, followlinks=True):
         below = os.path.relpath(path, folder).replace(os.sep, '/')
@@ -153,7 +157,9 @@ def from_folder(folder: str) -> Source:
 
 
 def from_digits() -> Source:
-    """scikit-learn's 1,797 handwritten digits, grey 8x8 of 0..16, as 32x32 pictures; label = digit."""
+    """Return the Source of scikit-learn's 1,797 handwritten digits, grey 8x8 of 0..16, as 32x32 pictures; label =
+    digit.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -164,4 +170,4 @@ def from_digits() -> Source:
     grey = [cv2.resize(image * (255 / 16), (32, 32), interpolation=cv2.INTER_CUBIC) for image in digits.images]
     pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None].repeat(3, axis=3)
     samples = [Sample((float(label),), f'digits/{i:04d}', i) for i, label in enumerate(digits.target)]
-    return Source(samples, [], list(DIGITS), Pixels(pixels), [], cifar=True)
+    return Source(samples, [], list(DIGITS), ArrayStore(pixels), [], cifar=True)

@@ -35,7 +35,7 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
     """
 
     def said(seen):
-        return classification.predictions(model.predict(data.normalised(seen, model.input))).tolist()
+        return classification.predictions(model.predict(data.normalise(seen, model.input))).tolist()
 
     def name(number):
         return 'NaN' if number < 0 else keys[number]
@@ -58,7 +58,7 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
             tiles = [seen[0], *(changed.get(level, empty) for level in severities)]
             cells.append(sheet.Cell([tile[..., ::-1] for tile in tiles], which, words))
     try:
-        drawn = sheet.of_cells(cells, 'use a smaller `crop_size` or fewer of `shift`')
+        drawn = sheet.lay_cells(cells, 'use a smaller `crop_size` or fewer of `shift`')
     except ValueError as error:
         raise OptionError('sheet', path, f': {error}') from None
     if not cv2.imwrite(path, drawn):

@@ -1,4 +1,5 @@
-"""Pictures as they come from elsewhere: corruptions of arXiv:1903.12261 and changes of appearance. numpy and OpenCV.
+"""Changes that pictures from elsewhere have: corruptions of arXiv:1903.12261 and changes of appearance. numpy and
+OpenCV.
 
 shift.apply(pictures, positions, 'fog', 3) changes uint8 (n, S, S, 3); shift.chosen('noise,fog:3') reads an option.
 """

@@ -1,7 +1,8 @@
-"""Changes of appearance: what a picture shows stays where it is, its colours change.
+"""Changes of appearance: the content of a picture stays where it is, its colours change.
 
-They are this project's own, after what IBN-Net (arXiv:1807.09441, section 3.1) says InstanceNorm removes: brightness,
-contrast, colours, style. Pictures are float32 (n, S, S, 3) in 0..1, RGB; draws: a numpy Generator for each.
+They are this project's own, after IBN-Net (arXiv:1807.09441, section 3.1), by which InstanceNorm removes changes of
+brightness, contrast, colours and style. Pictures are float32 (n, S, S, 3) in 0..1, RGB; draws: a numpy Generator for
+each.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from ibnnet_mx.shift.weather import GREY
 
 
 def _either(draws: Draws, factor: float) -> np.ndarray:
-    """float32 (n, 1, 1, 1): the factor or its inverse, as often the one as the other."""
+    """Return float32 (n, 1, 1, 1): the factor or its inverse, each as often."""
     signs = [1 if draw.random() < 0.5 else -1 for draw in draws]
     return (np.float32(factor) ** np.array(signs, np.float32)).reshape(-1, 1, 1, 1)
 
 
 def exposure(x: np.ndarray, draws: Draws, factor: float) -> np.ndarray:
-    """All values times the factor, or divided by it."""
+    """Return all values times the factor, or divided by it."""
     return x * _either(draws, factor)
 
 
 def contrast_gain(x: np.ndarray, draws: Draws, factor: float) -> np.ndarray:
-    """Each plane's differences from its mean, times the factor or divided by it."""
+    """Return each plane with its differences from its mean times the factor, or divided by it."""
     means = x.mean(axis=(1, 2), keepdims=True)
     return (x - means) * _either(draws, factor) + means
 
 
 def color_cast(x: np.ndarray, draws: Draws, strength: float) -> np.ndarray:
-    """Planes times exp(strength * direction): a random direction of length 1 whose parts add up to 0."""
+    """Return planes times exp(strength * direction): a random direction of length 1 whose parts add up to 0."""
     directions = np.stack([draw.standard_normal(3) for draw in draws])
     directions -= directions.mean(axis=1, keepdims=True)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -40,7 +41,7 @@ def color_cast(x: np.ndarray, draws: Draws, strength: float) -> np.ndarray:
 
 
 def hue(x: np.ndarray, draws: Draws, degrees: float) -> np.ndarray:
-    """HSV's hue turned by so many degrees, to either side; value and saturation stay."""
+    """Turn HSV's hue by so many degrees, to either side. Value and saturation stay."""
     n, side = x.shape[:2]
     colours = cv2.cvtColor(x.reshape(n * side, side, 3), cv2.COLOR_RGB2HSV).reshape(x.shape)
     turns = np.array([degrees if draw.random() < 0.5 else -degrees for draw in draws], np.float32)
@@ -49,30 +50,30 @@ def hue(x: np.ndarray, draws: Draws, degrees: float) -> np.ndarray:
 
 
 def style(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """Each plane's mean and deviation become others, by `share`: means near 0.45, deviations from 0.12 to 0.32.
+    """Change each plane's mean and deviation by `share`, to means near 0.45 and deviations from 0.12 to 0.32.
 
-    A style is what a picture's statistics are, arXiv:1703.06868; half of a mean's difference is common to the planes.
+    The statistics of a picture are its style, arXiv:1703.06868. Half of a mean's change is common to the planes.
     """
     means = np.stack([0.45 + 0.1 * (draw.standard_normal(1) + draw.standard_normal(3)) for draw in draws])
     wide = np.stack([draw.uniform(0.12, 0.32, 3) for draw in draws])
-    own, spread = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
+    mean, spread = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
     means, wide = (values.astype(np.float32)[:, None, None] for values in (means, wide))
-    other = (x - own) * (wide / np.maximum(spread, np.float32(1 / 255))) + means
+    other = (x - mean) * (wide / np.maximum(spread, np.float32(1 / 255))) + means
     return x + np.float32(share) * (np.clip(other, 0, 1) - x)
 
 
 def grayscale(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """On the way to the luminance, by `share`."""
+    """Move pictures by `share` towards their luminance."""
     return x + np.float32(share) * ((x @ GREY)[..., None] - x)
 
 
 def invert(x: np.ndarray, draws: Draws, threshold: float) -> np.ndarray:
-    """1 - x where x is at least the threshold: solarised, and at 0 a negative."""
+    """Return 1 - x for x at or above the threshold: solarised, and at 0 a negative."""
     return np.where(x >= np.float32(threshold), 1 - x, x)
 
 
 def sketch(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """On the way to a pencil drawing, by `share`: luminance over the blurred luminance, white where nothing changes."""
+    """Move pictures by `share` towards a pencil drawing: luminance over blurred luminance, white if nothing changes."""
     grey = (x @ GREY)[..., None]
     around = blur.gaussian(grey, x.shape[1] / 32)
     drawing = np.clip(grey / np.maximum(around.reshape(grey.shape), np.float32(1 / 255)), 0, 1) ** 3

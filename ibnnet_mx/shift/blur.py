@@ -11,7 +11,7 @@ from ibnnet_mx.shift.noise import Draws
 
 
 def gaussian(x: np.ndarray, sigma: float) -> np.ndarray:
-    """(n, S, S, C) convolved with a Gaussian that is cut off at 4 sigma, edges repeated."""
+    """Convolve (n, S, S, C) with a Gaussian that is cut off at 4 sigma. Edges are repeated."""
     reach = int(4 * sigma + 0.5)
     if not reach:
         return x
@@ -26,17 +26,18 @@ def defocus_blur(x: np.ndarray, draws: Draws, radius: float, softness: float) ->
     disc = (rows**2 + columns**2 <= radius**2).astype(np.float32)
     soft = (3, 3) if radius <= 8 else (5, 5)
     kernel = cv2.GaussianBlur(disc / disc.sum(), soft, softness)
-    kept = np.flatnonzero(kernel.any(axis=0))
-    kernel = kernel[kept[0] : kept[-1] + 1, kept[0] : kept[-1] + 1]
+    columns = np.flatnonzero(kernel.any(axis=0))
+    kernel = kernel[columns[0] : columns[-1] + 1, columns[0] : columns[-1] + 1]
     return np.stack([cv2.filter2D(one, -1, kernel) for one in x])
 
 
 def _waves(side: int, reach: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rows, columns) of the pixels that glass_blur changes, in groups whose order within does not matter.
+    """Return (rows, columns) of the pixels that glass_blur changes, in groups. The order within a group does not
+    matter.
 
-    The pixels are gone through from the last to the first, and each looks at -reach..reach-1 around itself. In
-    neighbouring rows of a group the columns differ by 2 * reach, so that none looks at another of the group, and what
-    comes before a pixel and is looked at by it, or looks at it, is in an earlier group.
+    The pixels are changed from the last to the first, and each looks at -reach..reach-1 around itself. In neighbouring
+    rows of a group the columns differ by 2 * reach, so that none looks at another of the group. A pixel that comes
+    before another one, and is looked at by it or looks at it, is in an earlier group.
     """
     line = np.arange(side - reach, reach, -1)
     rows, columns = np.meshgrid(line, line, indexing='ij')
@@ -47,10 +48,10 @@ def _waves(side: int, reach: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def glass_blur(x: np.ndarray, draws: Draws, sigma: float, reach: int, rounds: int) -> np.ndarray:
-    """Frosted glass: blurred, then each pixel takes the colour of one that is up to `reach` away, then blurred again.
+    """Return pictures behind frosted glass: blurred, each pixel replaced by one up to `reach` away, then blurred again.
 
     The paper speaks of swaps. The program that made the published sets assigns two views of one array to each other,
-    which copies; what is here is comparable to those sets.
+    which copies. This function copies too, so its pictures are comparable to those sets.
     """
     seen, side = (gaussian(x, sigma) * 255).astype(np.uint8), x.shape[1]
     pictures = np.arange(len(x))[:, None]
@@ -64,7 +65,9 @@ def glass_blur(x: np.ndarray, draws: Draws, sigma: float, reach: int, rounds: in
 
 
 def moved(x: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """(S, S) or (S, S, C) in motion: 2 * radius + 1 pixels at `angle` degrees, with the weights of half a Gaussian."""
+    """Blur (S, S) or (S, S, C) as by motion: 2 * radius + 1 pixels at `angle` degrees, with the weights of half a
+    Gaussian.
+    """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     turn = math.radians(angle)
@@ -81,7 +84,7 @@ def motion_blur(x: np.ndarray, draws: Draws, radius: int, sigma: float) -> np.nd
 
 
 def zoomed(x: np.ndarray, factor: float) -> np.ndarray:
-    """The middle of (S, S) or (S, S, C) enlarged, bilinear; the corner pixels of what is enlarged stay corners."""
+    """Enlarge the middle of (S, S) or (S, S, C), bilinear. The corner pixels of the enlarged part stay corners."""
     side = len(x)
     middle = math.ceil(side / factor)
     large = round(middle * factor)

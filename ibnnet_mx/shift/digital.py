@@ -11,14 +11,16 @@ from ibnnet_mx.shift.noise import Draws
 
 
 def contrast(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """Each plane's differences from its mean, times `share`."""
+    """Return each plane with its differences from its mean times `share`."""
     means = x.mean(axis=(1, 2), keepdims=True)
     return (x - means) * np.float32(share) + means
 
 
 @lru_cache(maxsize=64)
 def _smoothing(side: int, sigma: float) -> np.ndarray:
-    """float32 (side, side): a row convolved with a Gaussian that is cut off at 3 sigma, mirrored at the edges."""
+    """Return float32 (side, side): it convolves a row with a Gaussian that is cut off at 3 sigma, mirrored at the
+    edges.
+    """
     reach = int(3 * sigma + 0.5)
     if not reach:
         return np.eye(side, dtype=np.float32)
@@ -32,7 +34,8 @@ def _smoothing(side: int, sigma: float) -> np.ndarray:
 
 
 def elastic_transform(x: np.ndarray, draws: Draws, strength: float, sigma: float, corners: float) -> np.ndarray:
-    """Stretched at three points by up to `corners`, then moved by smooth noise; all three as shares of the side.
+    """Stretch pictures at three points by up to `corners`, then move them by smooth noise; all three are shares of the
+    side.
 
     The noise is uniform in -1..1, convolved with a Gaussian of deviation sigma, times strength.
     """
@@ -40,7 +43,7 @@ def elastic_transform(x: np.ndarray, draws: Draws, strength: float, sigma: float
     matrix, middle, third = _smoothing(side, sigma * side), side // 2, side // 3
     points = np.array([[1, 1], [1, -1], [-1, -1]], np.float32) * third + middle
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
-    found = []
+    stretched = []
     for one, draw in zip(x, draws):
         shifted = points + draw.uniform(-corners * side, corners * side, (3, 2)).astype(np.float32)
         bent = cv2.warpAffine(
@@ -48,14 +51,15 @@ def elastic_transform(x: np.ndarray, draws: Draws, strength: float, sigma: float
         )
         right, down = matrix @ (draw.random((2, side, side), np.float32) * 2 - 1) @ matrix.T * (strength * side)
         bent = cv2.remap(bent, columns + right, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        found.append(bent)
-    return np.stack(found)
+        stretched.append(bent)
+    return np.stack(stretched)
 
 
 def _boxes(wide: int, narrow: int) -> tuple[np.ndarray, np.ndarray]:
-    """First pixel and how many of each of `narrow` boxes: a pixel belongs where its centre lies.
+    """Return the first pixel and the number of pixels of each of `narrow` boxes. A pixel belongs to the box of its
+    centre.
 
-    So does Pillow's BOX; of a centre on the edge of two boxes it may take the other one, at sides like 29.
+    Pillow's BOX does the same. For a centre on the edge of two boxes it may take the other one, at sides such as 29.
     """
     scale = wide / narrow
     ends = ((np.arange(narrow) + 0.5) * scale + 0.5 * scale + 0.5).astype(int)
@@ -64,7 +68,7 @@ def _boxes(wide: int, narrow: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pixelate(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """Brought to `share` of its side by means over boxes, in 8 bits after each direction, and back."""
+    """Bring pictures to `share` of their side by means over boxes, in 8 bits after each direction, and back."""
     side = x.shape[1]
     narrow = int(side * share)
     starts, counts = _boxes(side, narrow)
@@ -75,10 +79,10 @@ def pixelate(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
 
 
 def jpeg_compression(x: np.ndarray, draws: Draws, quality: int) -> np.ndarray:
-    """Stored as JPEG, colours at half the resolution, and read again."""
+    """Store pictures as JPEG, with colours at half the resolution, and read them again."""
     pictures = np.rint(x * 255).astype(np.uint8)
-    found = []
+    decoded = []
     for one in pictures:
         _, stored = cv2.imencode('.jpg', one[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        found.append(cv2.imdecode(stored, cv2.IMREAD_COLOR)[:, :, ::-1])
-    return np.stack(found).astype(np.float32) / 255
+        decoded.append(cv2.imdecode(stored, cv2.IMREAD_COLOR)[:, :, ::-1])
+    return np.stack(decoded).astype(np.float32) / 255

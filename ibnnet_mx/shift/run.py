@@ -1,4 +1,4 @@
-"""Shifted pictures: in this process, or in several ahead of who takes them."""
+"""Shifted pictures, computed in this process or ahead of their user in several processes."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ AHEAD = 2  # batches in work for each process
 
 
 def _draw(position: int, name: str, severity: int, seed: int) -> np.random.Generator:
-    """The random numbers of a picture: no two shifts, severities, positions or seeds have the same."""
+    """Return the random numbers of a picture: each shift, severity, position and seed has its own."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), severity, position])
 
 
 def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: int = 0) -> np.ndarray:
-    """uint8 (n, S, S, 3): RGB pictures of that shape after one shift, arXiv:1903.12261 (15 of table.NAMES).
+    """Return uint8 (n, S, S, 3): RGB pictures of that shape after one shift, arXiv:1903.12261 (15 of table.NAMES).
 
-    positions: (n,), whole numbers; a picture's change depends on its position, name, severity (1 to 5) and seed alone,
-    not on the others. Values are cut to 0..255 and, as in the published sets, not rounded but cut to whole numbers.
-    ValueError names the argument.
+    positions: (n,), whole numbers. A picture's change depends on its position, name, severity (1 to 5) and seed alone,
+    not on the others. Values are cut to 0..255 and, as in the published sets, cut to whole numbers instead of rounded.
+    Raises ValueError, which names the argument.
     """
     if name not in FUNCTIONS:
         raise ValueError(f'name {name!r} is no shift: there are {", ".join(table.NAMES)}')
@@ -55,21 +55,21 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
         raise ValueError(f'severity {severity!r} must be 1, 2, 3, 4 or 5')
     square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2] >= LEAST and pictures.shape[3] == 3
     if pictures.dtype != np.uint8 or not square:
-        what = f'{pictures.dtype} {pictures.shape}'
-        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least {LEAST}, {what} came')
+        came = f'{pictures.dtype} {pictures.shape}'
+        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least {LEAST}, {came} came')
     if len(positions) != len(pictures):
         raise ValueError(f'positions: {len(positions)} of them came for {len(pictures)} pictures')
-    for what, value in (('seed', seed), *(('positions', position) for position in positions)):
+    for argument, value in (('seed', seed), *(('positions', position) for position in positions)):
         if not isinstance(value, Integral) or value < 0:
-            raise ValueError(f'{what} {value!r}: whole numbers that are not below 0 are needed')
+            raise ValueError(f'{argument} {value!r}: whole numbers that are not below 0 are needed')
     values, function = table.constants(name, severity, pictures.shape[1]), FUNCTIONS[name]
-    rows, found = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
+    rows, shifted = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
     for first in range(0, len(pictures), rows):
         part = pictures[first : first + rows].astype(np.float32) / 255
         draws = [_draw(int(position), name, severity, seed) for position in positions[first : first + rows]]
         changed = np.clip(function(part, draws, *values) * 255, 0, 255)
-        found[first : first + rows] = changed + 2**-8  # what rounding has taken from whole numbers
-    return found
+        shifted[first : first + rows] = changed + 2**-8  # what rounding has taken from whole numbers
+    return shifted
 
 
 def _prepare() -> None:
@@ -79,10 +79,10 @@ def _prepare() -> None:
 
 
 class Workers:
-    """Processes that shift batches ahead of who takes them; 1: this process does it. Use it in a `with`.
+    """Processes that shift batches ahead of their user; with 1 this process does it. Use it in a `with`.
 
-    They import the main module: a script of its own needs the usual if __name__ == '__main__'. They end with this
-    process, however it ends. ValueError: one of them was killed.
+    They import the main module, so a script of its own needs the usual if __name__ == '__main__'. They end with this
+    process, even if it is killed. Raises OptionError if one of them was killed.
     """
 
     def __init__(self, processes: int) -> None:
@@ -93,7 +93,7 @@ class Workers:
             self._pool = ProcessPoolExecutor(processes, spawn, initializer=_prepare)
 
     def over(self, batches: Iterable[tuple], name: str, severity: int, seed: int = 0) -> Iterator[tuple]:
-        """The batches, (pictures, positions, ...), in their order, with their pictures shifted."""
+        """Yield the batches, (pictures, positions, ...), in their order, with their pictures shifted."""
         if self._pool is None:
             for pictures, positions, *rest in batches:
                 yield (apply(pictures, positions, name, severity, seed), positions, *rest)

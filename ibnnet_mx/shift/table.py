@@ -1,4 +1,4 @@
-"""Which shifts there are, in which groups, and how strong each is at severities 1 to 5. Pure Python."""
+"""The table of shifts: their groups, and the strength of each at severities 1 to 5. Pure Python."""
 
 from __future__ import annotations
 
@@ -93,21 +93,22 @@ APPEARANCE: dict[str, tuple[float, ...]] = {
 
 
 def constants(name: str, severity: int, side: int) -> tuple[Any, ...]:
-    """The numbers that the function of that name takes for pictures of side x side pixels."""
-    found = APPEARANCE.get(name) or CONSTANTS[name][side > SMALL]
-    row = found[severity - 1]
+    """Return the numbers that the function of that name takes for pictures of side x side pixels."""
+    severities = APPEARANCE.get(name) or CONSTANTS[name][side > SMALL]
+    row = severities[severity - 1]
     return row if isinstance(row, tuple) else (row,)
 
 
 def group_of(name: str) -> str:
+    """Return the group of a shift."""
     return next(group for group, names in GROUPS.items() if name in names)
 
 
 def chosen(text: str) -> list[tuple[str, int]]:
-    """(name, severity) of each shift that a text asks for, in the order of the table.
+    """Return (name, severity) of each shift that a text asks for, in the order of the table.
 
     text: names or groups, separated by commas, each with or without a :severity, such as 'all', 'blur',
-    'fog:3,noise:5', 'appearance'; all is the 15 corruptions. Raises OptionError for shift.
+    'fog:3,noise:5', 'appearance'; 'all' means the 15 corruptions. Raises OptionError for shift.
     """
     wanted = set()
     for part in text.split(','):

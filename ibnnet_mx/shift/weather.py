@@ -23,12 +23,12 @@ PANE = 512  # pixels
 
 
 def snow(x: np.ndarray, draws: Draws, mean: float, deviation: float, zoom: float, *rest: float) -> np.ndarray:
-    """Flakes in motion over a picture that whitens. rest: least, radius, sigma, kept.
+    """Return pictures under flakes in motion, and whitened. rest: least, radius, sigma, share.
 
-    Flakes are normal noise of that mean and deviation, enlarged by zoom, without what is below `least`, moved as in
-    blur.moved; the picture keeps its share `kept`, the rest of it becomes as bright as snow.
+    Flakes are normal noise of that mean and deviation, enlarged by zoom. Values below `least` are left out, the others
+    are moved as in blur.moved. The picture keeps a `share` of itself; the rest of it becomes as bright as snow.
     """
-    least, radius, sigma, kept = rest
+    least, radius, sigma, share = rest
     layers = []
     for draw in draws:
         flakes = draw.standard_normal(x.shape[1:3], np.float32) * np.float32(deviation) + np.float32(mean)
@@ -37,11 +37,11 @@ def snow(x: np.ndarray, draws: Draws, mean: float, deviation: float, zoom: float
         layer = blur.moved(flakes, int(radius), sigma, draw.uniform(-135, -45)).astype(np.float32) / 255
         layers.append(layer + np.rot90(layer, 2))
     whiter = np.maximum(x, (x @ GREY * 1.5 + 0.5)[..., None])
-    return np.float32(kept) * x + np.float32(1 - kept) * whiter + np.stack(layers)[..., None]
+    return np.float32(share) * x + np.float32(1 - share) * whiter + np.stack(layers)[..., None]
 
 
 def _needles(draw: np.random.Generator, count: int, length: float) -> np.ndarray:
-    """float32 (PANE, PANE): crystals with side branches at 60 degrees, brighter where they lie over each other."""
+    """Return float32 (PANE, PANE): crystals with side branches at 60 degrees, brighter if they lie over each other."""
     paper = np.zeros((PANE, PANE), np.float32)
     for place, angle, size in zip(
         draw.uniform(0, PANE, (count, 2)), draw.uniform(0, 2 * np.pi, count), draw.gamma(3, length / 3, count)
@@ -62,12 +62,12 @@ def _needles(draw: np.random.Generator, count: int, length: float) -> np.ndarray
 
 @lru_cache(maxsize=None)
 def panes() -> tuple[np.ndarray, ...]:
-    """float32 (PANE, PANE, 3) in 0..1: frosted panes with the colours of PANES.
+    """Return float32 (PANE, PANE, 3) in 0..1: frosted panes with the colours of PANES.
 
-    The original lays photographs over the pictures; these panes are drawn, with the photographs' means and deviations,
-    so that how much a picture loses is alike and the patterns are not.
+    The original lays photographs over the pictures. These panes are drawn, with the photographs' means and deviations:
+    a picture loses as much, and the patterns differ.
     """
-    found = []
+    drawn = []
     for number, (mean, deviation) in enumerate(PANES):
         draw = np.random.default_rng(number)
         ice = np.zeros((PANE, PANE), np.float32)
@@ -78,12 +78,12 @@ def panes() -> tuple[np.ndarray, ...]:
         relief = ice / ice.std() + 1.2 * crystals / crystals.std()
         relief = (relief - relief.mean()) / relief.std()
         pane = relief[..., None] * np.array(deviation, np.float32) + np.array(mean, np.float32)
-        found.append((np.clip(pane, 0, 255) / 255).astype(np.float32))
-    return tuple(found)
+        drawn.append((np.clip(pane, 0, 255) / 255).astype(np.float32))
+    return tuple(drawn)
 
 
-def frost(x: np.ndarray, draws: Draws, kept: float, strength: float) -> np.ndarray:
-    """kept * x + strength * a piece of a frosted pane, at a fifth of its size for pictures of 32 pixels."""
+def frost(x: np.ndarray, draws: Draws, share: float, strength: float) -> np.ndarray:
+    """Return share * x + strength * a piece of a frosted pane, at a fifth of its size for pictures of 32 pixels."""
     side = x.shape[1]
     pieces = []
     for draw in draws:
@@ -92,13 +92,14 @@ def frost(x: np.ndarray, draws: Draws, kept: float, strength: float) -> np.ndarr
         top, left = draw.integers(0, PANE - wide + 1, 2)
         piece = pane[top : top + wide, left : left + wide]
         pieces.append(cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA) if wide != side else piece)
-    return np.float32(kept) * x + np.float32(strength) * np.stack(pieces)
+    return np.float32(share) * x + np.float32(strength) * np.stack(pieces)
 
 
 def plasma(u: np.ndarray, decay: float) -> np.ndarray:
-    """float32 (n, M, M) in 0..1, M a power of two: clouds by the diamond-square algorithm on a torus.
+    """Return float32 (n, M, M) in 0..1, M a power of two: clouds by the diamond-square algorithm on a torus.
 
-    u: uniform in -1..1, (n, M, M), what each point is moved by; halving the grid divides the movement by decay squared.
+    u: uniform in -1..1, (n, M, M), by which each point is moved. Halving the grid divides the movement by decay
+    squared.
     """
     clouds, step, reach = np.zeros_like(u), u.shape[1], np.float32(1)
     while step >= 2:
@@ -116,7 +117,7 @@ def plasma(u: np.ndarray, decay: float) -> np.ndarray:
 
 
 def fog(x: np.ndarray, draws: Draws, strength: float, decay: float) -> np.ndarray:
-    """x + strength * clouds, then darkened so that the picture's brightest value stays where it was."""
+    """Return x + strength * clouds, then darkened so that the picture's brightest value stays the same."""
     side = x.shape[1]
     cells = 1 << (side - 1).bit_length()
     clouds = plasma(np.stack([draw.random((cells, cells), np.float32) * 2 - 1 for draw in draws]), decay)
@@ -125,7 +126,7 @@ def fog(x: np.ndarray, draws: Draws, strength: float, decay: float) -> np.ndarra
 
 
 def brightness(x: np.ndarray, draws: Draws, more: float) -> np.ndarray:
-    """HSV's value rises by `more`, hue and saturation stay."""
+    """Raise HSV's value by `more`; hue and saturation stay."""
     value = x.max(axis=3, keepdims=True)
     higher = np.minimum(value + np.float32(more), 1)
     return np.where(value > 0, x * (higher / np.maximum(value, np.float32(1e-6))), higher)

@@ -41,7 +41,7 @@ class Classification:
         self._classes, self._smoothing, self._mixup = classes, smoothing, mixup
         self.soft = smoothing > 0 or mixup > 0
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not self.soft)
-        self.names = classification.names(classes)
+        self.names = classification.score_names(classes)
         self.scores, self.tally = classification.scores, classification.Tally
 
     def targets(self, data: Any, labels: Any, draw: Any) -> tuple[Any, Any]:

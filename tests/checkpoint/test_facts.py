@@ -167,5 +167,5 @@ def test_infinite_logits_make_no_noise():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         classification.scores(logits, np.array([0, 1]))
-        classification.over_crops(logits, 2)
+        classification.average_crops(logits, 2)
         predictor.probabilities(logits)

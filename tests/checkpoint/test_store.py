@@ -266,7 +266,7 @@ def test_another_network_is_refused_with_the_files_name(store, model):
 
 
 def test_states_of_another_network_are_refused_with_the_files_name(store):
-    rewrite(store, 2, 'states', params_file.encode({'nobody': np.ones(2, 'f')}))
+    rewrite(store, 2, 'states', params_file.encode_params({'nobody': np.ones(2, 'f')}))
     with pytest.raises(ValueError, match=f'^{store.path(2, "states")} cannot be used: .*nobody'):
         restore(make(), store.open(2, states=True))
 

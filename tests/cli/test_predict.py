@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
         arrays[('aux:' if 'running' in name else 'arg:') + name.replace('running', 'moving')] = values
     text = mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax').tojson().replace('running_', 'moving_')
     (path / 'small-symbol.json').write_text(text)
-    atomic.write_file(path / 'small-0000.params', params_file.encode(arrays))
+    atomic.write_file(path / 'small-0000.params', params_file.encode_params(arrays))
     draw = np.random.RandomState(0)
     cv2.imwrite(str(path / 'a.png'), draw.randint(0, 256, (40, 50, 3), np.uint8))
     cv2.imwrite(str(path / 'b.jpg'), cv2.resize(draw.randint(0, 256, (6, 6, 3), np.uint8), (80, 60)))
@@ -182,7 +182,7 @@ def test_features_are_what_the_classifier_is_fed(folder, tmp_path, capsys):
     rows, files, model = features(['--prefix', folder / 'small', '--img', *pictures], tmp_path / 'out.npz')
     assert (rows.shape, files, model) == ((2, 64), [str(p) for p in pictures], 'cifar_resnet8_v2')
     net = get_model('cifar_resnet8_v2', classes=CLASSES)
-    arrays = {n.split(':')[1]: a for n, a in params_file.read(folder / 'small-0000.params').items()}
+    arrays = {n.split(':')[1]: a for n, a in params_file.read_params(folder / 'small-0000.params').items()}
     from ibnnet_mx import convert
 
     convert.load_mxnet(net, arrays)
@@ -240,9 +240,9 @@ def test_an_epoch_belongs_to_a_prefix(folder, capsys):
 
 
 def test_a_network_that_gives_no_numbers(folder, tmp_path, capsys):
-    arrays = params_file.read(folder / 'small-0000.params')
+    arrays = params_file.read_params(folder / 'small-0000.params')
     arrays['arg:fc1_bias'] = np.full(CLASSES, np.nan, np.float32)
-    atomic.write_file(tmp_path / 'nan.params', params_file.encode(arrays))
+    atomic.write_file(tmp_path / 'nan.params', params_file.encode_params(arrays))
     assert predict.main(['--img', str(folder / 'b.jpg'), '--weights', str(tmp_path / 'nan.params'), '--json']) == 1
     out, err = capsys.readouterr()
     assert {row['probability'] for row in json.loads(out)['top']} == {None}

@@ -50,7 +50,7 @@ def saved(tmp_path, epoch=2, prefix='net'):
     """({name: array}, optimiser state) of a checkpoint."""
     store = Store(tmp_path / prefix)
     assert store.verdict(epoch).reason == ''
-    return tuple(params_file.read(store.path(epoch, kind)) for kind in ('params', 'states'))
+    return tuple(params_file.read_params(store.path(epoch, kind)) for kind in ('params', 'states'))
 
 
 def same(one, other):

@@ -98,7 +98,7 @@ def saved(tmp_path, net):
     arrays = {('aux:' if 'running' in n else 'arg:') + n: p.data().asnumpy() for n, p in net.collect_params().items()}
     symbol = mx.sym.SoftmaxOutput(net(mx.sym.var('data')), name='softmax')
     (tmp_path / 'net-symbol.json').write_text(symbol.tojson())
-    atomic.write_file(tmp_path / 'net-0000.params', params_file.encode(arrays))
+    atomic.write_file(tmp_path / 'net-0000.params', params_file.encode_params(arrays))
     return arrays
 
 
@@ -141,7 +141,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     arrays = saved(tmp_path, net)
     arrays['arg:extra'] = np.zeros(3, np.float32)
     del arrays['arg:fc1_bias']
-    atomic.write_file(tmp_path / 'net-0000.params', params_file.encode(arrays))
+    atomic.write_file(tmp_path / 'net-0000.params', params_file.encode_params(arrays))
     with pytest.raises(ValueError, match='fc1_bias is missing; extra has no place in .*net-symbol.json'):
         convert.load_symbol(tmp_path / 'net', 0)
 

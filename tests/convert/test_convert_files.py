@@ -176,7 +176,7 @@ def write_checkpoint(folder, symbol, arrays):
     aux = symbol.list_auxiliary_states()
     (folder / 'net-symbol.json').write_text(mx.sym.SoftmaxOutput(symbol, name='softmax').tojson())
     named = {('aux:' if n in aux else 'arg:') + n: a for n, a in arrays.items()}
-    atomic.write_file(folder / 'net-0000.params', params_file.encode(named))
+    atomic.write_file(folder / 'net-0000.params', params_file.encode_params(named))
     return folder / 'net'
 
 
@@ -287,7 +287,7 @@ def test_mistakes_of_the_command_are_one_line(pth, words, text, tmp_path, capsys
 
 def test_the_state_of_an_optimiser_is_no_network(tmp_path):
     """Its arrays have the names and shapes of a network without running statistics."""
-    (tmp_path / 'net-0001.states').write_bytes(params_file.encode({'fc1_bias': np.zeros(3, 'f')}))
+    (tmp_path / 'net-0001.states').write_bytes(params_file.encode_params({'fc1_bias': np.zeros(3, 'f')}))
     with pytest.raises(ValueError, match='holds the state of an optimiser, no weights'):
         convert.read_weights(tmp_path / 'net-0001.states')
 

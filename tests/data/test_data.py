@@ -203,9 +203,9 @@ def test_a_label_above_all_others_asks_for_the_number_of_classes(tmp_path):
 
 
 def test_class_names_are_the_lines_of_synset(tmp_path):
-    assert lists.synset(tmp_path) == []
+    assert lists.read_synset(tmp_path) == []
     (tmp_path / 'synset.txt').write_text('caña\nn02 two words\n', encoding='utf-8')
-    assert lists.synset(tmp_path) == ['caña', 'n02 two words']
+    assert lists.read_synset(tmp_path) == ['caña', 'n02 two words']
 
 
 def listing(path, labels, start=0):

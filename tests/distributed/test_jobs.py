@@ -48,7 +48,7 @@ def finished(command, *options, code=0):
 
 
 def weights(prefix, epoch=1):
-    return params_file.read(Store(prefix).path(epoch, 'params'))
+    return params_file.read_params(Store(prefix).path(epoch, 'params'))
 
 
 @pytest.fixture(scope='module')
@@ -166,7 +166,7 @@ def test_a_mistake_is_told_by_every_worker_and_ends_the_job(whole, tmp_path):
 
 
 def start(data, prefix, role, port, **settings):
-    plan = launch.Plan(hosts.spread([hosts.HERE], 2, 1), port, words(data, prefix, '--epochs', '500'))
+    plan = launch.Setup(hosts.spread_processes([hosts.HERE], 2, 1), port, words(data, prefix, '--epochs', '500'))
     process = next(each for each in plan.processes if each.role == role)
     own = plan.words(process)
     own = own[own.index('--') + 1 :]

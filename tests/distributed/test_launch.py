@@ -27,8 +27,8 @@ PYTHON = sys.executable
 def test_hosts_are_read_line_by_line(tmp_path, text, names):
     path = tmp_path / 'hosts'
     path.write_text(text)
-    assert hosts.read(str(path)) == names
-    assert hosts.read(None) == ['localhost']
+    assert hosts.read_hosts(str(path)) == names
+    assert hosts.read_hosts(None) == ['localhost']
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ def test_what_is_no_host_is_refused(tmp_path, content, what):
     path = tmp_path / 'hosts'
     path.write_bytes(content)
     with pytest.raises(ValueError, match='^-H .*hosts') as found:
-        hosts.read(str(path))
+        hosts.read_hosts(str(path))
     assert what in str(found.value)
     with pytest.raises(ValueError, match='-H .* cannot be read: No such file'):
-        hosts.read(str(tmp_path / 'none'))
+        hosts.read_hosts(str(tmp_path / 'none'))
 
 
 def test_processes_are_spread_evenly():
-    found = hosts.spread(['a', 'b'], 3, 2)
+    found = hosts.spread_processes(['a', 'b'], 3, 2)
     assert [(p.role, p.number, p.host, p.peers) for p in found] == [
         ('scheduler', 0, 'a', 2),
         ('server', 0, 'a', 2),
@@ -75,7 +75,7 @@ def test_another_machine_is_reached_by_ssh_with_every_word_quoted(monkeypatch, t
         "it's; `x`",
         '$Y',
     ]
-    plan = launch.Plan(hosts.spread(['me@a', 'b'], 2, 1), 9091, command)
+    plan = launch.Setup(hosts.spread_processes(['me@a', 'b'], 2, 1), 9091, command)
     words = plan.words(plan.processes[-1])
     assert words[:4] == ['ssh', '-o', 'BatchMode=yes', 'b']
     assert plan.settings(plan.processes[-1])['DMLC_PS_ROOT_URI'] == 'a'
@@ -217,7 +217,7 @@ def test_any_host_file_gives_names_or_a_refusal(tmp_path, content):
     path = tmp_path / 'hosts'
     path.write_bytes(content)
     try:
-        found = hosts.read(str(path))
+        found = hosts.read_hosts(str(path))
     except ValueError as error:
         found = str(error)
     if isinstance(found, str):

@@ -33,7 +33,7 @@ def test_the_doctor_finds_this_machine_well():
 def test_the_doctor_knows_the_way_out(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor._env, 'report', lambda: ['mxnet missing', 'CUDA libraries: not found libcudnn.so.8'])
     monkeypatch.setattr(doctor._env, 'bfloat16', lambda: 'no')
-    assert texts(doctor.environment()) == [
+    assert texts(doctor.find_environment()) == [
         'STOP  mxnet missing',
         "      -> pip install -e '.[cpu]', or '.[gpu]'",
         'STOP  CUDA libraries: not found libcudnn.so.8',
@@ -42,7 +42,7 @@ def test_the_doctor_knows_the_way_out(monkeypatch, tmp_path):
         '      -> `dtype` bfloat16 needs a processor with AVX-512',
     ]
     monkeypatch.setattr(doctor.shutil, 'disk_usage', lambda place: shutil_usage(1e9))
-    assert texts(doctor.room(str(tmp_path / 'not' / 'yet')))[:2] == [
+    assert texts(doctor.find_room(str(tmp_path / 'not' / 'yet')))[:2] == [
         f'note  {tmp_path}: 1.0 GB free',
         '      -> make room: checkpoints need 2 GB',
     ]
@@ -68,7 +68,7 @@ def test_the_doctor_survives_an_mxnet_that_does_not(probe, told, monkeypatch):
     monkeypatch.setattr(doctor, 'PROBE', probe)
     monkeypatch.setattr(doctor, 'LIMIT', 1)
     monkeypatch.setenv('DMLC_ROLE', 'server')
-    found = texts(doctor.mxnet())
+    found = texts(doctor.find_mxnet())
     assert found[0] == f'STOP  {told}'
     assert ('unset DMLC_ROLE=server' in found[1]) == ('begin' in told)
 
@@ -77,20 +77,20 @@ def test_the_doctor_asks_the_scheduler(monkeypatch):
     for name in [name for name in os.environ if name.startswith('DMLC_')]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(doctor, 'PATIENCE', 0.1)
-    assert 'this is a run of one' in texts(doctor.cluster())[0]
+    assert 'this is a run of one' in texts(doctor.find_cluster())[0]
     given = {'ROLE': 'worker', 'PS_ROOT_URI': '127.0.0.1', 'PS_ROOT_PORT': 'x', 'NUM_WORKER': '2', 'NUM_SERVER': '1'}
     for name, value in given.items():
         monkeypatch.setenv(f'DMLC_{name}', value)
-    found = texts(doctor.cluster())
+    found = texts(doctor.find_cluster())
     assert found[0] == 'STOP  several machines: DMLC_PS_ROOT_PORT=x is no number from 1 to 65535'
     assert 'ibnnet-launch sets them' in found[1]
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         port = server.getsockname()[1]
         monkeypatch.setenv('DMLC_PS_ROOT_PORT', str(port))
-        assert f'the scheduler does not answer at 127.0.0.1:{port} ' in texts(doctor.cluster())[0]
+        assert f'the scheduler does not answer at 127.0.0.1:{port} ' in texts(doctor.find_cluster())[0]
         server.listen()
-        assert texts(doctor.cluster()) == [f'  ok  the scheduler 127.0.0.1:{port} answers; 2 workers, 1 servers']
+        assert texts(doctor.find_cluster()) == [f'  ok  the scheduler 127.0.0.1:{port} answers; 2 workers, 1 servers']
 
 
 def test_a_mistake_is_one_line(capsys):

@@ -29,24 +29,24 @@ def same(one, other):
 
 def test_what_mxnet_writes_is_read(tmp_path):
     mx.nd.save(str(tmp_path / 'a'), {name: mx.nd.array(a, dtype=a.dtype) for name, a in samples().items()})
-    same(params_file.read(tmp_path / 'a'), samples())
+    same(params_file.read_params(tmp_path / 'a'), samples())
 
 
 def test_what_is_written_mxnet_reads(tmp_path):
-    atomic.write_file(tmp_path / 'a', params_file.encode(samples()))
+    atomic.write_file(tmp_path / 'a', params_file.encode_params(samples()))
     found = mx.nd.load(str(tmp_path / 'a'))
     same({name: array.asnumpy() for name, array in found.items()}, samples())
 
 
 def test_bytes_are_those_of_mxnet(tmp_path):
     mx.nd.save(str(tmp_path / 'a'), {name: mx.nd.array(a, dtype=a.dtype) for name, a in samples().items()})
-    assert (tmp_path / 'a').read_bytes() == params_file.encode(samples())
+    assert (tmp_path / 'a').read_bytes() == params_file.encode_params(samples())
 
 
 def test_nothing_at_all_is_a_file_too(tmp_path):
     """The state of an optimiser without momentum."""
-    atomic.write_file(tmp_path / 'a', params_file.encode({}))
-    assert params_file.read(tmp_path / 'a') == {}
+    atomic.write_file(tmp_path / 'a', params_file.encode_params({}))
+    assert params_file.read_params(tmp_path / 'a') == {}
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,15 @@ def test_older_and_newer_encodings_are_read_as_mxnet_does(tmp_path, shape):
     values = np.arange(6, dtype='<f4').reshape(2, 3)
     record = shape + struct.pack('<iii', 1, 0, 0) + values.tobytes()
     (tmp_path / 'a').write_bytes(HEAD + record + TAIL)
-    same(params_file.read(tmp_path / 'a'), {'w': values})
+    same(params_file.read_params(tmp_path / 'a'), {'w': values})
     if shape[:4] != struct.pack('<I', params_file.V3):  # mxnet reads that in its numpy mode only
         same({name: a.asnumpy() for name, a in mx.nd.load(str(tmp_path / 'a')).items()}, {'w': values})
 
 
 def test_both_encodings_of_an_old_network_are_the_same(shared):
-    new, old = (params_file.read(shared / 'golden' / f'legacy-cifar20{kind}-0000.params') for kind in ('', '-oldfmt'))
+    new, old = (
+        params_file.read_params(shared / 'golden' / f'legacy-cifar20{kind}-0000.params') for kind in ('', '-oldfmt')
+    )
     same(new, old)
     assert len(new) > 50
 
@@ -81,7 +83,7 @@ def refused(path, data):
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=f'^{path} ') as error:
-            params_file.read(path)
+            params_file.read_params(path)
         assert tracemalloc.get_traced_memory()[1] < 1e6
     finally:
         tracemalloc.stop()
@@ -89,7 +91,7 @@ def refused(path, data):
 
 
 def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path):
-    data = params_file.encode({'a': np.ones((4, 5), 'f'), 'b': np.ones(7, 'f')})
+    data = params_file.encode_params({'a': np.ones((4, 5), 'f'), 'b': np.ones(7, 'f')})
     for size in [*range(0, len(data), 10), len(data) - 1]:
         refused(tmp_path / 'a', data[:size])
     assert 'is no .params file' in refused(tmp_path / 'a', b'not one of mxnet, but long enough')
@@ -98,7 +100,7 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path):
 
 def test_flipped_bits_give_arrays_or_a_refusal(tmp_path):
     """No other exception, and no array that the file has no bytes for; a checksum finds the silent ones."""
-    data, path = params_file.encode({'ab': np.ones((2, 3), 'f'), 'c': np.ones(2, 'f2')}), tmp_path / 'a'
+    data, path = params_file.encode_params({'ab': np.ones((2, 3), 'f'), 'c': np.ones(2, 'f2')}), tmp_path / 'a'
     refusals = passed = 0
     for at in range(len(data)):
         for bit in range(8):
@@ -106,7 +108,7 @@ def test_flipped_bits_give_arrays_or_a_refusal(tmp_path):
             changed[at] ^= 1 << bit
             path.write_bytes(changed)
             try:
-                found = params_file.read(path)
+                found = params_file.read_params(path)
             except ValueError as error:
                 refusals += str(error).startswith(f'{path} ')
             else:
@@ -148,11 +150,11 @@ def test_numbers_that_cannot_be_are_refused(tmp_path, data):
 
 
 def test_two_arrays_of_one_name_are_refused(tmp_path):
-    data = params_file.encode({'a': np.ones(1, 'f'), 'b': np.ones(1, 'f')})
+    data = params_file.encode_params({'a': np.ones(1, 'f'), 'b': np.ones(1, 'f')})
     assert '2 arrays, 1 names' in refused(tmp_path / 'a', data[:-1] + b'a')
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     for path in (tmp_path / 'none', tmp_path):
         with pytest.raises(ValueError, match=f'^{path} cannot be read: '):
-            params_file.read(path)
+            params_file.read_params(path)

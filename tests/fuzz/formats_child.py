@@ -64,12 +64,12 @@ def _wrong_load(place):
     """One number of a file of weights is read as another."""
     from ibnnet_mx.files import params_file
 
-    read, path = params_file.read, place.whole.weights['params']
-    params_file.read = lambda path: {name: array + (name == 'fc1_bias') for name, array in read(path).items()}
+    read, path = params_file.read_params, place.whole.weights['params']
+    params_file.read_params = lambda path: {name: array + (name == 'fc1_bias') for name, array in read(path).items()}
     try:
         return weights_cases.weights(np.random.RandomState(0), place, 'params', place.whole.read(path))
     finally:
-        params_file.read = read
+        params_file.read_params = read
 
 
 PLANTED = (_exception, _memory_taken, _wrong_load, lambda place: os.abort(), lambda place: time.sleep(1000))

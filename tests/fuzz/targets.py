@@ -14,7 +14,7 @@ from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.fuzz import corpus
 
@@ -83,9 +83,9 @@ class Targets:
         names = [*LEVELS, *VIEWS]
         name = names[random.randint(len(names))]
         if name in VIEWS:
-            return view.plan(sizes, size, VIEWS[name])
+            return view.view_rows(sizes, size, VIEWS[name])
         u = augment.uniforms(random.randint(1 << 20), 0, np.arange(1))
-        return augment.plan(LEVELS[name], u, sizes, size)[:, None]
+        return augment.draw_rows(LEVELS[name], u, sizes, size)[:, None]
 
     def _render(self, held, rows, size, decoder, pixels, fill):
         """Pixels and error of a source; memory that nobody writes to holds `fill`."""
@@ -193,7 +193,7 @@ class Targets:
             native.heads(sources, why)
             sources['kind'][sources['kind'] != native.JPEG] = native.BROKEN
             sizes = np.stack([sources['width'], sources['height']], axis=1).astype(np.int64)
-            rows = np.ascontiguousarray(view.plan(np.maximum(sizes, 1), 24, view.View()))
+            rows = np.ascontiguousarray(view.view_rows(np.maximum(sizes, 1), 24, view.View()))
             out, pixels = np.zeros((count, 1, 3, 24, 24), np.uint8), np.zeros(1, native.PIXELS)
             native.Decoder().render(sources, rows, pixels, out, why)
         finally:
@@ -216,7 +216,7 @@ class Targets:
         for name in names or sorted(corpus.pictures()):
             held = Held(corpus.pictures()[name])
             for shown, size in (('central', 24), ('ten crops', 48)) if not held.refused else ():
-                rows = np.ascontiguousarray(view.plan(held.size, size, VIEWS[shown]))
+                rows = np.ascontiguousarray(view.view_rows(held.size, size, VIEWS[shown]))
                 out, told = self._render(held, rows, size, self._used[2], pixels, 0x55)
                 if (name, shown) not in self._whole and not told:
                     self._against_opencv(name, rows, out)
@@ -225,7 +225,7 @@ class Targets:
                     raise Finding(f'{name} comes out in another way than before')
 
     def _against_opencv(self, name, rows, out):
-        wanted, picture = np.empty(out.shape, np.uint8), Pixels(decode(corpus.pictures()[name]))
+        wanted, picture = np.empty(out.shape, np.uint8), Decoded(decode(corpus.pictures()[name]))
         for seen, planes in zip(opencv.views(picture, rows[0]), wanted[0]):
             opencv.planes(seen, None, planes)
         step, difference = rows['last'][0, 0], np.abs(out.astype(int) - wanted)

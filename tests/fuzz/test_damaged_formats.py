@@ -53,8 +53,8 @@ def test_a_case_is_a_function_of_seed_and_number():
 READERS = {
     'index': read_index,
     'list': lists.read_list,
-    'log': logs.read,
-    'params': params_file.read,
+    'log': logs.read_log,
+    'params': params_file.read_params,
     'pth': lambda path: torch_file.read(path, use_torch=False),
     'symbol': symbol_file.read,
 }
@@ -79,11 +79,11 @@ def test_any_bytes_are_read_or_a_valueerror(tmp_path, kind, head, rest):
 @BOUNDS
 @given(name=st.text(max_size=9), shape=SHAPES, at=st.integers(0), value=st.integers(0, 255))
 def test_a_params_file_with_a_changed_byte_is_read_as_it_is_or_refused(tmp_path, name, shape, at, value):
-    data = bytearray(params_file.encode({name: np.ones(shape or (1,), 'f'), f'{name}x': np.zeros(2, 'i4')}))
+    data = bytearray(params_file.encode_params({name: np.ones(shape or (1,), 'f'), f'{name}x': np.zeros(2, 'i4')}))
     data[at % len(data)] = value
     (tmp_path / 'a.params').write_bytes(data)
     try:
-        found = params_file.read(tmp_path / 'a.params')
+        found = params_file.read_params(tmp_path / 'a.params')
     except ValueError:
         return
     held = plain.params(bytes(data))

@@ -13,7 +13,7 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.packing import restart
 from ibnnet_mx.recordio.pixels import opencv, view
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 from tests.fuzz import cases, corpus, run
 from tests.fuzz.targets import Held
 from tests.record_sets import jpeg, scene
@@ -85,10 +85,10 @@ def test_a_picture_does_not_see_the_tables_of_the_one_before():
 def test_segments_of_rgb_are_cut_where_they_are():
     payload = corpus.pictures()['rgb in segments']
     held = Held(payload)
-    rows = np.ascontiguousarray(view.plan(held.size, 24, view.View()))
+    rows = np.ascontiguousarray(view.view_rows(held.size, 24, view.View()))
     out, wanted = np.zeros((1, 1, 3, 24, 24), np.uint8), np.zeros((3, 24, 24), np.uint8)
     native.Decoder().render(held.source, rows, np.zeros(1, native.PIXELS), out, held.why)
-    (seen,) = opencv.views(Pixels(decode(payload)), rows[0])
+    (seen,) = opencv.views(Decoded(decode(payload)), rows[0])
     opencv.planes(seen, None, wanted)
     np.testing.assert_array_equal(out[0, 0], wanted)
 
@@ -104,9 +104,9 @@ def test_scans_are_counted_by_the_size_of_the_picture(make):
 @built
 def test_a_rewriter_that_fails_late_frees_what_it_has():
     with pytest.raises(PictureError, match='coefficient'):
-        restart.rewrite(corpus.loud(), 1)
+        restart.rewrite_jpeg(corpus.loud(), 1)
     with pytest.raises(PictureError, match='are refused'):
-        restart.rewrite(corpus.limits()['empty 60000 c0'], 1)
+        restart.rewrite_jpeg(corpus.limits()['empty 60000 c0'], 1)
 
 
 @built

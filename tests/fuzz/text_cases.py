@@ -95,7 +95,7 @@ def _hurt_log(random, whole):
 def _curves(path):
     from ibnnet_mx import logs
 
-    run = logs.read(path)
+    run = logs.read_log(path)
     return [run.train, run.validation, run.speed, run.lr]
 
 

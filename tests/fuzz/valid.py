@@ -62,10 +62,10 @@ class Valid:
         from ibnnet_mx.files import params_file
         from tests.torch_files import legacy_bytes
 
-        held = params_file.read(f'{self.prefix}-0001.params')
+        held = params_file.read_params(f'{self.prefix}-0001.params')
         self.arrays = {name.split(':')[1]: np.array(array) for name, array in held.items()}
         self.keys = names.torch_keys(list(self.arrays))
-        self.weights['params'] = self._put('weights.params', params_file.encode(self.arrays))
+        self.weights['params'] = self._put('weights.params', params_file.encode_params(self.arrays))
         legacy = legacy_bytes({'state_dict': {self.keys[name]: array for name, array in self.arrays.items()}})
         self.weights['legacy'] = self._put('legacy.pth', legacy)
         rows = [f'{n}\t{n % 4}\t{name}/{n}.jpg' for n, name in enumerate(TINY_CLASSES * 5)]

@@ -70,7 +70,7 @@ def params(random, place):
 
     whole = place.whole
     if random.randint(3) == 0:
-        return weights(random, place, 'params', params_file.encode(damage.arrays(random, whole.arrays)))
+        return weights(random, place, 'params', params_file.encode_params(damage.arrays(random, whole.arrays)))
     before = whole.read(whole.weights['params'])
     return weights(random, place, 'params', damage.damaged(random, before, whole.other(random)))
 
@@ -185,7 +185,7 @@ def sealed(random, place):
     kind, whole = pick(random, ('params', 'states')), place.whole
     prefix, before = copied(place), whole.read(f'{whole.prefix}-0001.{kind}')
     if random.randint(3):
-        changed = params_file.encode(damage.arrays(random, plain.params(before)))
+        changed = params_file.encode_params(damage.arrays(random, plain.params(before)))
     else:
         changed = damage.damaged(random, before, whole.other(random))
     _sealed(place, kind, changed)

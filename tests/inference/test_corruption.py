@@ -63,7 +63,7 @@ def test_raw_pictures_become_what_the_reader_feeds(records):
         usual = data.evaluation_iter(records, source, 7, None, 1, ONE)
         raw = data.evaluation_iter(records, source, 11, None, 1, ONE, raw=True)
         fed = np.concatenate([batch.asnumpy()[:real] for batch, _, real in usual.epoch()])
-        made = np.concatenate([data.normalised(pictures, source).asnumpy() for pictures, _, _ in raw.raw()])
+        made = np.concatenate([data.normalise(pictures, source).asnumpy() for pictures, _, _ in raw.raw()])
         assert np.array_equal(fed, made)
         positions = np.concatenate([places for _, places, _ in raw.raw()])
         assert positions.tolist() == list(range(30))

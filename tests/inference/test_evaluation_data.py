@@ -13,7 +13,7 @@ from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.pixels import opencv, view
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode, to_short_side
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading.reader import Options, Reader
 from tests.picture_sets import NAMES, class_folders, run, tree
@@ -24,7 +24,7 @@ RAW = data.Input(32, (0.0,) * 3, (1.0,) * 3)
 
 def shrunk(picture, short):
     """The central square of the picture with its short side at `short` pixels."""
-    (window,) = opencv.windows(Pixels(picture), short, View(short))
+    (window,) = opencv.windows(Decoded(picture), short, View(short))
     return window
 
 
@@ -34,25 +34,25 @@ def corners(windows):
 
 
 def test_ten_crops_are_corners_centre_and_mirrors():
-    windows = opencv.windows(Pixels(ramp(21, 30, 1)), 16, View(crops=10))
+    windows = opencv.windows(Decoded(ramp(21, 30, 1)), 16, View(crops=10))
     assert corners(windows[:5]) == [(0, 0), (14, 0), (0, 5), (14, 5), (7, 2)]
     for plain, mirror in zip(windows[:5], windows[5:]):
         np.testing.assert_array_equal(mirror, plain[:, ::-1])
-    np.testing.assert_array_equal(windows[4], opencv.windows(Pixels(ramp(21, 30, 1)), 16, View())[0])
+    np.testing.assert_array_equal(windows[4], opencv.windows(Decoded(ramp(21, 30, 1)), 16, View())[0])
 
 
 @pytest.mark.parametrize('shape', [(16, 16), (9, 30), (40, 11), (3, 3)])
 def test_ten_crops_of_a_picture_without_room(shape):
-    windows = opencv.windows(Pixels(ramp(*shape, 1)), 16, View(crops=10))
+    windows = opencv.windows(Decoded(ramp(*shape, 1)), 16, View(crops=10))
     assert {window.shape for window in windows} == {(16, 16, 3)}
-    np.testing.assert_array_equal(windows[4], opencv.windows(Pixels(ramp(*shape, 1)), 16, View())[0])
+    np.testing.assert_array_equal(windows[4], opencv.windows(Decoded(ramp(*shape, 1)), 16, View())[0])
 
 
 def test_ten_crops_of_a_picture_in_segments_are_those_of_the_whole():
     payload = jpeg(scene(0, 100, 144), 3)
     for one, other in zip(
         opencv.windows(open_picture(payload), 48, View(crops=10)),
-        opencv.windows(Pixels(decode(payload)), 48, View(crops=10)),
+        opencv.windows(Decoded(decode(payload)), 48, View(crops=10)),
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -60,9 +60,9 @@ def test_ten_crops_of_a_picture_in_segments_are_those_of_the_whole():
 @pytest.mark.parametrize('crops', view.CROPS)
 def test_the_short_side_is_brought_to_size_as_the_packer_does(crops):
     picture = scene(1, 90, 130)
-    small = Pixels(to_short_side(picture, 64))
+    small = Decoded(to_short_side(picture, 64))
     for one, other in zip(
-        opencv.windows(Pixels(picture), 48, View(64, crops=crops)), opencv.windows(small, 48, View(crops=crops))
+        opencv.windows(Decoded(picture), 48, View(64, crops=crops)), opencv.windows(small, 48, View(crops=crops))
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -80,13 +80,13 @@ def test_small_pictures_are_seen_whole(shape):
     from ibnnet_mx.recordio.pixels.pictures import encode_cifar
 
     picture = scene(2, *shape)
-    (seen,) = opencv.windows(Pixels(picture), 32, view.choose(32, None, 1, packed=False))
+    (seen,) = opencv.windows(Decoded(picture), 32, view.choose_view(32, None, 1, packed=False))
     np.testing.assert_array_equal(seen, decode(encode_cifar(picture)))
 
 
 def test_a_strip_is_refused():
     with pytest.raises(PictureError, match='is a strip of 3000x5: 19200 pixels long at a short side of 32'):
-        opencv.windows(Pixels(np.zeros((5, 3000, 3), np.uint8)), 32, View(32))
+        opencv.windows(Decoded(np.zeros((5, 3000, 3), np.uint8)), 32, View(32))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_strip_is_refused():
 )
 def test_how_a_picture_is_cut_follows_from_the_options(size, resize, packed, wanted):
     for crops in view.CROPS:
-        assert view.choose(size, resize, crops, packed) == wanted._replace(crops=crops)
+        assert view.choose_view(size, resize, crops, packed) == wanted._replace(crops=crops)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_how_a_picture_is_cut_follows_from_the_options(size, resize, packed, wan
 )
 def test_options_that_cannot_be_are_refused(words, text):
     with pytest.raises(ValueError, match=re.escape(text)):
-        view.choose(*words, packed=True)
+        view.choose_view(*words, packed=True)
 
 
 def evaluated(path, batch=100, size=32, said=None, **options):

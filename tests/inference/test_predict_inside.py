@@ -21,7 +21,7 @@ CLASSES = 4
 
 def write(prefix, symbol, arrays):
     prefix.with_name(f'{prefix.name}-symbol.json').write_text(symbol.tojson())
-    atomic.write_file(prefix.with_name(f'{prefix.name}-0000.params'), params_file.encode(arrays))
+    atomic.write_file(prefix.with_name(f'{prefix.name}-0000.params'), params_file.encode_params(arrays))
 
 
 def tiny(prefix, model, classes):

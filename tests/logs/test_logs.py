@@ -105,7 +105,7 @@ def test_what_a_reporter_writes_is_a_run(reporter, tmp_path):
         report.batch(epoch, 0, 4, {'accuracy': epoch + 1, 'top_k_accuracy_5': 3, 'cross-entropy': 10})
         report.train(epoch, 0.1 / 10**epoch, 2)
         report.validation(epoch, {'accuracy': 0.5, 'top_k_accuracy_5': 1, 'cross-entropy': float('nan')}, 1)
-    run = logs.read(tmp_path / 'run.log')
+    run = logs.read_log(tmp_path / 'run.log')
     assert run.name == 'run'
     assert run.train == {'accuracy': {0: 0.25, 1: 0.5}, 'top5': {0: 0.75, 1: 0.75}, 'ce': {0: 2.5, 1: 2.5}}
     assert run.validation['accuracy'] == {0: 0.5, 1: 0.5}

@@ -1,4 +1,4 @@
-"""logs.read: the logs of 2016 and of resumed runs tell what they told; what is no log is named."""
+"""logs.read_log: the logs of 2016 and of resumed runs tell what they told; what is no log is named."""
 
 import gzip
 from pathlib import Path
@@ -40,7 +40,7 @@ def write(path, text):
 
 
 def test_a_log_of_2016(tmp_path):
-    run = logs.read(write(tmp_path / 'resnet-18.log', EXCERPT))
+    run = logs.read_log(write(tmp_path / 'resnet-18.log', EXCERPT))
     assert run.name == 'resnet-18'
     assert run.train == {'accuracy': {0: 0.5, 1: pytest.approx(0.825)}, 'top5': {0: 0.6875}}
     assert run.validation == {'accuracy': {0: 0.50267, 1: 0.6}, 'top5': {0: 0.70267}}
@@ -50,7 +50,7 @@ def test_a_log_of_2016(tmp_path):
 
 @pytest.mark.parametrize('batch', [100, 500])  # 500: the resumed run writes its lines less often
 def test_an_epoch_begun_again_replaces_the_earlier_try(tmp_path, batch):
-    run = logs.read(write(tmp_path / 'a.log', EXCERPT + RESUMED.replace('[100]', f'[{batch}]')))
+    run = logs.read_log(write(tmp_path / 'a.log', EXCERPT + RESUMED.replace('[100]', f'[{batch}]')))
     assert run.train['accuracy'] == {0: 0.5, 1: 0.9}
     assert run.validation['accuracy'] == {0: 0.50267}  # epoch 1 is not validated in its new form yet
     assert run.speed[1] == pytest.approx(500)
@@ -59,33 +59,33 @@ def test_an_epoch_begun_again_replaces_the_earlier_try(tmp_path, batch):
 
 def test_an_epoch_killed_midway_and_begun_again(tmp_path):
     first = ''.join(EXCERPT.splitlines(keepends=True)[:-3])  # epoch 1 ends after batch 100 and 200
-    run = logs.read(write(tmp_path / 'a.log', first + RESUMED))
+    run = logs.read_log(write(tmp_path / 'a.log', first + RESUMED))
     assert run.train['accuracy'][1] == 0.9
 
 
 def test_totals_written_again_replace_the_earlier_ones(tmp_path):
     again = [f'Epoch[0] Train-accuracy={a}\nEpoch[0] Validation-accuracy={a}\n' for a in (0.25, 0.75)]
-    run = logs.read(write(tmp_path / 'a.log', ''.join(again)))
+    run = logs.read_log(write(tmp_path / 'a.log', ''.join(again)))
     assert run.train == run.validation == {'accuracy': {0: 0.75}}
-    run = logs.read(write(tmp_path / 'a.log', again[0] + 'Epoch[0] Train-accuracy=0.5\n'))
+    run = logs.read_log(write(tmp_path / 'a.log', again[0] + 'Epoch[0] Train-accuracy=0.5\n'))
     assert (run.train, run.validation) == ({'accuracy': {0: 0.5}}, {})
 
 
 def test_a_written_total_goes_before_the_batch_lines(tmp_path):
     lines = 'Epoch[0] Batch [50]\tSpeed: 9.00 samples/sec\tTrain-accuracy=0.1\nEpoch[0] Train-accuracy=0.2\n'
-    run = logs.read(write(tmp_path / 'a.log', lines + 'Epoch[0] Speed: 7.00 samples/sec\n'))
+    run = logs.read_log(write(tmp_path / 'a.log', lines + 'Epoch[0] Speed: 7.00 samples/sec\n'))
     assert (run.train, run.speed) == ({'accuracy': {0: 0.2}}, {0: 7})
 
 
 def test_colours_within_a_line_and_a_torn_progress_bar(tmp_path):
     text = 'Epoch 0: 50%|##  | 1/2\r\x1b[1mEpoch[0]\x1b[0m \x1b[32mValidation-\x1b[91maccuracy=\x1b[0m0.5\x1b[K\r\n'
-    assert logs.read(write(tmp_path / 'a.log', text)).validation == {'accuracy': {0: 0.5}}
+    assert logs.read_log(write(tmp_path / 'a.log', text)).validation == {'accuracy': {0: 0.5}}
 
 
 def test_gzip_is_known_by_its_bytes(tmp_path):
     for name in ('resnet-18.log.gz', 'resnet-18.log'):
         (tmp_path / name).write_bytes(gzip.compress(EXCERPT.encode()))
-        assert logs.read(tmp_path / name) == logs.read(write(tmp_path / 'resnet-18.txt', EXCERPT))
+        assert logs.read_log(tmp_path / name) == logs.read_log(write(tmp_path / 'resnet-18.txt', EXCERPT))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_gzip_is_known_by_its_bytes(tmp_path):
     [('resnet-50.log.gz', 'resnet-50'), ('v1.2.log', 'v1.2'), ('log', 'log'), ('a.gz', 'a'), ('.log', '.log')],
 )
 def test_a_run_is_named_after_its_file(name, stem):
-    assert logs.stem(Path('folder.d') / name) == stem
+    assert logs.stem_of(Path('folder.d') / name) == stem
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_is_no_log_is_named(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=f'{path} {message}'):
-        logs.read(path)
+        logs.read_log(path)
 
 
 @pytest.mark.skipif(not OLD.is_dir(), reason='the logs of 2016 are not on this machine')
@@ -126,7 +126,7 @@ def test_what_is_no_log_is_named(tmp_path, content, message):
     ],
 )
 def test_the_real_logs_of_2016(name, epochs, last, top5, rates):
-    run = logs.read(OLD / f'{name}.log.gz')
+    run = logs.read_log(OLD / f'{name}.log.gz')
     for curve in (run.train['accuracy'], run.validation['accuracy'], run.speed, run.lr):
         assert list(curve) == list(range(epochs))
     assert run.validation['accuracy'][epochs - 1] == last
@@ -140,7 +140,7 @@ def test_the_real_logs_of_2016(name, epochs, last, top5, rates):
 def test_half_a_value_is_none(tmp_path):
     """Two processes wrote at once."""
     lines = 'Epoch[0] Train-accuracy=0.5\nEpoch[1] Train-accuracy=0.7222026-11-27 11:29:42 INFO\n'
-    assert logs.read(write(tmp_path / 'a.log', lines)).train == {'accuracy': {0: 0.5}}
+    assert logs.read_log(write(tmp_path / 'a.log', lines)).train == {'accuracy': {0: 0.5}}
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_a_few_packed_bytes_take_neither_time_nor_memory(tmp_path, unit, times, 
     data = b''.join(unit % number for number in range(times)) if b'%d' in unit else unit * times
     (tmp_path / 'a.log').write_bytes(gzip.compress(data, 1))
     with pytest.raises(ValueError, match=text):
-        logs.read(tmp_path / 'a.log')
+        logs.read_log(tmp_path / 'a.log')

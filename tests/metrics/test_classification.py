@@ -105,7 +105,7 @@ def test_crops_are_averaged_after_the_softmax():
     found = result_of(logits, labels, 3, crops=10)
     np.testing.assert_array_equal(found.predicted, shares.argmax(axis=1))
     assert found.cross_entropy == pytest.approx(-np.log(shares[np.arange(8), labels]).mean(), rel=1e-12)
-    ones = classification.over_crops(np.repeat(logits, 10, axis=0), 10)
+    ones = classification.average_crops(np.repeat(logits, 10, axis=0), 10)
     np.testing.assert_allclose(np.exp(ones).sum(axis=1), 1, rtol=1e-12)
     np.testing.assert_array_equal(ones.argmax(axis=1), logits.argmax(axis=1))
 

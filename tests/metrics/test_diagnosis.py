@@ -63,16 +63,16 @@ def test_names_tell_the_order_before_the_pictures_do():
     assert '10 of the 10 labels are other classes of the network' in first
     assert 'label 0 (n00000010), its class 10 (n00000010 some, thing)' in first
     assert 'the data has 10 classes, the network 100' in second
-    assert diagnosis.by_names(Names(data, data)) == diagnosis.by_names(Names(data, WNIDS[50:])) == ''
-    assert diagnosis.by_names(Names(['cat', 'dog'], ['Dog', 'Cat']))
+    assert diagnosis.find_moved_names(Names(data, data)) == diagnosis.find_moved_names(Names(data, WNIDS[50:])) == ''
+    assert diagnosis.find_moved_names(Names(['cat', 'dog'], ['Dog', 'Cat']))
 
 
 def test_labels_are_matched_to_classes_by_names():
     network = [f'{name} some, thing' for name in WNIDS]
-    assert diagnosis.order(Names(WNIDS, network)) == list(range(100))
-    assert diagnosis.order(Names(WNIDS[90:0:-10], network)) == list(range(90, 0, -10))
-    assert diagnosis.matching(Names(WNIDS, network)) == diagnosis.matching(Names([], network)) == ''
-    line = diagnosis.matching(Names([WNIDS[0], WNIDS[7]], network))
+    assert diagnosis.match_names(Names(WNIDS, network)) == list(range(100))
+    assert diagnosis.match_names(Names(WNIDS[90:0:-10], network)) == list(range(90, 0, -10))
+    assert diagnosis.describe_matching(Names(WNIDS, network)) == diagnosis.describe_matching(Names([], network)) == ''
+    line = diagnosis.describe_matching(Names([WNIDS[0], WNIDS[7]], network))
     assert '1 of the 2 labels are others of the network, such as label 1 (n00000007), its class 7' in line
 
 
@@ -85,8 +85,8 @@ def test_labels_are_matched_to_classes_by_names():
     ],
 )
 def test_names_that_do_not_match_are_told(names, told):
-    assert diagnosis.order(names) is None
-    assert told in diagnosis.matching(names)
+    assert diagnosis.match_names(names) is None
+    assert told in diagnosis.describe_matching(names)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_checkpoint_of_2016_fills_the_registrys_network(shared):
 
     golden = np.load(shared / 'golden' / 'golden_legacy_cifar20.npz')
     net = get_model('cifar_resnet20_v2')
-    convert.load_mxnet(net, params_file.read(shared / 'golden' / 'legacy-cifar20-oldfmt-0000.params'))
+    convert.load_mxnet(net, params_file.read_params(shared / 'golden' / 'legacy-cifar20-oldfmt-0000.params'))
     wanted = golden['logits_noise']
     assert np.abs(net(mx.nd.array(golden['x_noise'])).asnumpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
 

@@ -279,6 +279,6 @@ def test_blocks_are_looked_at_behind_their_last_layer(parts, name, tmp_path):
     for key, param in maps.collect_params().items():
         param.set_data(net.collect_params()[key].data())
     source = data.Input(32, net.model.pixels.mean, net.model.pixels.std)
-    for stage, result in enumerate(maps(data.normalised(pictures, source)), 1):
+    for stage, result in enumerate(maps(data.normalise(pictures, source)), 1):
         expected = mx.nd.mean(result, axis=(2, 3)).asnumpy()
         assert np.allclose(found[f'stage{stage}_unit1'], expected, atol=1e-5)

@@ -14,7 +14,7 @@ from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio.pixels import augment, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment, uniforms
 from ibnnet_mx.recordio.pixels.opencv import pixel_table, planes
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 from tests.record_sets import jpeg, ramp, scene
 
 LEVEL = {name: Augment(**values) for name, values in AUGMENT.items()}
@@ -26,11 +26,11 @@ def size_of(picture):
 
 
 def train_view(picture, changes, u, size):
-    return opencv.views(picture, augment.plan(changes, np.asarray(u)[None], size_of(picture), size))[0]
+    return opencv.views(picture, augment.draw_rows(changes, np.asarray(u)[None], size_of(picture), size))[0]
 
 
 def val_view(picture, size):
-    return opencv.views(picture, view.plan(size_of(picture), size, view.View())[0])[0]
+    return opencv.views(picture, view.view_rows(size_of(picture), size, view.View())[0])[0]
 
 
 def box_of(changes, u, width, height):
@@ -115,7 +115,7 @@ def test_a_warp_is_that_of_mxnet_in_two_steps(level, height, width):
     picture = cv2.GaussianBlur(scene(height, height, width), (0, 0), 1)
     changes = LEVEL[level]._replace(hls=(0, 0, 0), mirror=False)
     for u in draws(40):
-        there, here = two_steps(picture, changes, u, 64), train_view(Pixels(picture), changes, u, 64)
+        there, here = two_steps(picture, changes, u, 64), train_view(Decoded(picture), changes, u, 64)
         assert here.shape == there.shape == (64, 64, 3)
         difference = np.abs(here.astype(int) - there)
         assert difference.mean() < 0.1, u
@@ -123,7 +123,7 @@ def test_a_warp_is_that_of_mxnet_in_two_steps(level, height, width):
 
 
 def test_the_border_of_a_rotated_picture_is_127():
-    view = train_view(Pixels(np.zeros((64, 64, 3), np.uint8)), Augment(rotate=10, mirror=False), fixed(u3=0.999), 64)
+    view = train_view(Decoded(np.zeros((64, 64, 3), np.uint8)), Augment(rotate=10, mirror=False), fixed(u3=0.999), 64)
     assert view[0, 0].tolist() == view[-1, -1].tolist() == [127] * 3
     assert view[32, 32].tolist() == [0] * 3
 
@@ -133,7 +133,7 @@ def test_the_border_of_a_rotated_picture_is_127():
 def test_a_view_of_segments_is_that_of_the_whole_picture(level, shape):
     payload = jpeg(scene(1, *shape), 3)
     segments = open_picture(payload)
-    whole = Pixels(segments.whole())
+    whole = Decoded(segments.whole())
     for u in draws(25):
         if level == 'val':
             here, there = val_view(segments, 64), val_view(whole, 64)
@@ -142,7 +142,7 @@ def test_a_view_of_segments_is_that_of_the_whole_picture(level, shape):
         np.testing.assert_array_equal(here, there)
 
 
-class Watched(Pixels):
+class Watched(Decoded):
     def window(self, left, top, right, bottom):
         assert 0 <= left < right <= self.width
         assert 0 <= top < bottom <= self.height
@@ -208,11 +208,11 @@ def test_a_resized_crop_is_its_box_at_the_size():
         method = cv2.INTER_AREA if min(w, h) > 32 else cv2.INTER_LINEAR
         wanted = cv2.resize(picture[y : y + h, x : x + w], (32, 32), interpolation=method)
         wanted = wanted[:, ::-1] if u[12] < 0.5 else wanted
-        np.testing.assert_array_equal(train_view(Pixels(picture), LEVEL['rrc'], u, 32), wanted)
+        np.testing.assert_array_equal(train_view(Decoded(picture), LEVEL['rrc'], u, 32), wanted)
 
 
 def test_the_pad_is_127_and_every_shift_of_it_occurs():
-    picture = Pixels(np.full((32, 32, 3), 9, np.uint8))
+    picture = Decoded(np.full((32, 32, 3), 9, np.uint8))
     shifts = set()
     for u in draws(1500):
         view = train_view(picture, LEVEL['cifar']._replace(mirror=False), u, 32)
@@ -228,19 +228,19 @@ def test_the_pad_is_127_and_every_shift_of_it_occurs():
 
 def test_half_of_the_pictures_are_mirrored():
     picture = ramp(8, 8, 3)
-    views = [train_view(Pixels(picture), LEVEL[1], u, 8) for u in draws(2000)]
+    views = [train_view(Decoded(picture), LEVEL[1], u, 8) for u in draws(2000)]
     turned = [np.array_equal(view, picture[:, ::-1]) for view in views]
     assert all(t or np.array_equal(view, picture) for t, view in zip(turned, views))
     assert abs(np.mean(turned) - 0.5) < 0.04
     assert not any(
-        np.array_equal(train_view(Pixels(picture), LEVEL['digits']._replace(pad=0), u, 8), picture[:, ::-1])
+        np.array_equal(train_view(Decoded(picture), LEVEL['digits']._replace(pad=0), u, 8), picture[:, ::-1])
         for u in draws(20)
     )
 
 
 @pytest.mark.parametrize('shape', [(20, 30), (30, 20), (20, 60), (33, 10), (1, 1), (1, 50)])
 def test_a_small_picture_is_enlarged_until_it_covers_the_crop(shape):
-    picture = Pixels(np.full((*shape, 3), 200, np.uint8))
+    picture = Decoded(np.full((*shape, 3), 200, np.uint8))
     for u in draws(20):
         assert (train_view(picture, LEVEL[1], u, 32) == 200).all()
     assert (val_view(picture, 32) == 200).all()
@@ -251,7 +251,7 @@ def test_a_small_picture_is_enlarged_until_it_covers_the_crop(shape):
 def test_validation_sees_the_exact_centre(width, height, size):
     picture = ramp(height, width, 4)
     left, top = (width - size) // 2, (height - size) // 2
-    np.testing.assert_array_equal(val_view(Pixels(picture), size), picture[top : top + size, left : left + size])
+    np.testing.assert_array_equal(val_view(Decoded(picture), size), picture[top : top + size, left : left + size])
 
 
 @settings(max_examples=60, deadline=None)
@@ -274,7 +274,7 @@ def test_colour_moves_along_one_axis_and_is_clipped(axis):
     picture = cv2.cvtColor(np.full((4, 4, 3), hls, np.uint8), cv2.COLOR_HLS2BGR)
     moved = []
     for u in draws(300):
-        (row,) = augment.plan(Augment(hls=tuple(amounts)), u[None], np.array([[4, 4]]), 4)
+        (row,) = augment.draw_rows(Augment(hls=tuple(amounts)), u[None], np.array([[4, 4]]), 4)
         changed = opencv.jitter(picture, row['hls'])
         moved.append(cv2.cvtColor(changed, cv2.COLOR_BGR2HLS)[0, 0].astype(int) - hls)
     moved = np.array(moved)

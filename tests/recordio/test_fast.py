@@ -11,7 +11,7 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.pixels import augment, geometry, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels
+from ibnnet_mx.recordio.pixels.region import Decoded
 from tests.record_sets import jpeg, photograph
 
 pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')
@@ -52,14 +52,14 @@ def by_opencv(payloads, rows, size):
     out = np.empty((*rows.shape, 3, size, size), np.float32)
     table = opencv.pixel_table((0,) * 3, (1,) * 3)
     for payload, planned, one in zip(payloads, rows, out):
-        for seen, planes in zip(opencv.views(Pixels(decode(payload)), planned), one):
+        for seen, planes in zip(opencv.views(Decoded(decode(payload)), planned), one):
             opencv.planes(seen, table, planes)
     return out
 
 
 def drawn(level, count, size, **changes):
     u = augment.uniforms(1, 2, np.arange(count))
-    return lambda sizes: augment.plan(LEVEL[level]._replace(**changes), u, sizes, size)
+    return lambda sizes: augment.draw_rows(LEVEL[level]._replace(**changes), u, sizes, size)
 
 
 def payloads_of(sampling, kind, count=6):
@@ -74,8 +74,8 @@ def payloads_of(sampling, kind, count=6):
 def test_what_is_only_cut_out_is_the_decoders_own(sampling, kind):
     payloads = payloads_of(sampling, kind)
     for plan in (
-        lambda sizes: view.plan(sizes, 112, view.View()),
-        lambda sizes: view.plan(sizes, 112, view.View(crops=10)),
+        lambda sizes: view.view_rows(sizes, 112, view.View()),
+        lambda sizes: view.view_rows(sizes, 112, view.View(crops=10)),
         drawn(1, len(payloads), 112),
         drawn('cifar', len(payloads), 112),
     ):
@@ -150,7 +150,7 @@ def test_an_orientation_in_exif_is_ignored():
     exif[274] = 6
     body = jpeg(photograph(0, 80, 120))
     turned = body[:2] + b'\xff\xe1' + (len(exif.tobytes()) + 2).to_bytes(2, 'big') + exif.tobytes() + body[2:]
-    cut = lambda sizes: view.plan(sizes, 64, view.View())  # noqa: E731
+    cut = lambda sizes: view.view_rows(sizes, 64, view.View())  # noqa: E731
     np.testing.assert_array_equal(rendered([turned], cut, 64)[0], rendered([body], cut, 64)[0])
 
 
@@ -231,6 +231,6 @@ def test_a_cut_sees_damage_within_it_alone():
     last = ends[-1] + 2
     damaged = payload[:last] + b'\xff\xd9'  # the last segment is empty
     assert told(damaged).startswith('is damaged (')
-    top = view.plan(np.array([[256, 256]]), 64, view.View(crops=10))[:, :1]  # the upper left corner
+    top = view.view_rows(np.array([[256, 256]]), 64, view.View(crops=10))[:, :1]  # the upper left corner
     found, rows = rendered([damaged], lambda sizes: top, 64)
     np.testing.assert_array_equal(found, by_opencv([payload], rows, 64))

@@ -72,7 +72,7 @@ def test_a_small_jpeg_that_is_damaged_is_not_kept(tmp_path):
     middle = len(good) * 2 // 3
     path = write(tmp_path / 'a.rec', [good, good[:middle] + b'\xff\xd9' + good[middle:], good])
     reader = Reader(path, 32, 3, None, options=Options(threads=1, max_bad=1))
-    assert reader._pictures.kept() == [0, 2]
+    assert reader._pictures.cached() == [0, 2]
     assert [batch.real for batch in reader.epoch()] == [2]
     reader.close()
 
@@ -134,7 +134,7 @@ def test_files_larger_than_32_bits(tmp_path):
     for file, position in ((path, 9), (small, 0)):
         with RecordFile(file) as records:
             out = np.empty((1, 1, 3, 48, 48), np.float32)
-            plan = lambda numbers, sizes: view.plan(sizes, 48, view.View())  # noqa: E731
+            plan = lambda numbers, sizes: view.view_rows(sizes, 48, view.View())  # noqa: E731
             assert Native(records, ((0,) * 3, (1,) * 3)).render(np.array([position]), plan, out) == {}
             views.append(out)
     np.testing.assert_array_equal(*views)
@@ -145,6 +145,6 @@ def test_small_pictures_are_kept_only_where_there_is_room(tmp_path, monkeypatch)
     for room, kept in ((20 * 3 * 64, 20), (20 * 3 * 64 - 1, 0)):
         monkeypatch.setattr(reader_module, 'CACHED_BYTES', room)
         reader = Reader(path, 8, 5, None)
-        assert len(reader._pictures.kept()) == kept
+        assert len(reader._pictures.cached()) == kept
         assert sum(batch.real for batch in reader.epoch()) == 20
         reader.close()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibnnet_mx.recordio.format import RecordError, RecordFile, encode, read_index, scan, write_index
+from ibnnet_mx.recordio.format import RecordError, RecordFile, encode, read_index, scan_records, write_index
 
 MAGIC = struct.pack('<I', 0xCED7230A)
 pieces = st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC), st.just(MAGIC * 2)), max_size=8).map(b''.join)
@@ -79,7 +79,7 @@ def test_mxnet_reads_our_files_and_we_read_its_files(tmp_path):
 def test_scan_index_and_labels_agree(tmp_path):
     records = [encode(MAGIC * i, [i, -i], 7 * i) for i in range(9)]
     path, offsets = write(tmp_path, records)
-    found, ids = scan(path)
+    found, ids = scan_records(path)
     assert found.dtype == ids.dtype == np.int64
     assert (found.tolist(), ids.tolist()) == (offsets, [7 * i for i in range(9)])
     with RecordFile(path) as indexed, RecordFile(path, '') as scanned:

@@ -74,8 +74,8 @@ def numbers(batches):
     epoch=st.integers(0, 3),
 )
 def test_every_picture_once_and_equal_steps(count, batch, workers, shuffle, epoch):
-    positions = sampler.order(count, shuffle, 7, epoch)
-    parts = [sampler.cut(positions, batch, (rank, workers)) for rank in range(workers)]
+    positions = sampler.epoch_order(count, shuffle, 7, epoch)
+    parts = [sampler.cut_steps(positions, batch, (rank, workers)) for rank in range(workers)]
     assert len({len(part) for part in parts}) == 1
     together = [np.concatenate(step) for step in zip(*parts)]
     np.testing.assert_array_equal(np.concatenate(together), positions)
@@ -157,12 +157,12 @@ def test_pixels_are_rgb_raw_or_normalised(tmp_path):
 def test_small_pictures_are_decoded_once_and_look_the_same(numbered, monkeypatch):
     changes, options = Augment(pad=2), Options(threads=1)
     reader = Reader(numbered, 8, 5, changes, options=options)
-    assert reader._pictures.kept() == list(range(COUNT))
+    assert reader._pictures.cached() == list(range(COUNT))
     kept = [batch for epoch in range(2) for batch in reader.epoch(epoch)]
     reader.close()
     monkeypatch.setattr(reader_module, 'CACHED_SIDE', 4)
     reader = Reader(numbered, 8, 5, changes, options=options)
-    assert reader._pictures.kept() == []
+    assert reader._pictures.cached() == []
     for a, b in zip(kept, [batch for epoch in range(2) for batch in reader.epoch(epoch)]):
         np.testing.assert_array_equal(a.data, b.data)
     reader.close()
@@ -171,7 +171,7 @@ def test_small_pictures_are_decoded_once_and_look_the_same(numbered, monkeypatch
 def test_a_small_picture_among_large_ones_does_not_fill_the_memory(tmp_path):
     path = write(tmp_path / 'a.rec', [png(marked(0)), jpeg(scene(0, 100, 100), 1), png(marked(2))])
     reader = Reader(path, 8, 3, None, options=Options(threads=1))
-    assert reader._pictures.kept() == [0, 2]
+    assert reader._pictures.cached() == [0, 2]
     assert [batch.real for batch in reader.epoch()] == [3]
     reader.close()
 
@@ -218,7 +218,7 @@ def test_more_damage_than_allowed_is_refused(tmp_path):
 def test_a_damaged_first_record_does_not_switch_the_cache_off(tmp_path):
     path = write(tmp_path / 'a.rec', [b'', png(marked(1)), png(marked(2))])
     reader = Reader(path, 8, 3, PLAIN, options=Options(threads=1, max_bad=1))
-    assert reader._pictures.kept() == [1, 2]
+    assert reader._pictures.cached() == [1, 2]
     reader.close()
 
 

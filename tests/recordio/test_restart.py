@@ -15,7 +15,7 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, read_index, write_index
 from ibnnet_mx.recordio.framing import MAGIC_BYTES, encode
 from ibnnet_mx.recordio.packing import restart
-from ibnnet_mx.recordio.packing.restart import ADDED, DAMAGED, FOREIGN, MARKED, SEQUENTIAL, UNCUTTABLE, rewrite
+from ibnnet_mx.recordio.packing.restart import ADDED, DAMAGED, FOREIGN, MARKED, SEQUENTIAL, UNCUTTABLE, rewrite_jpeg
 from ibnnet_mx.recordio.pixels.jpeg import headers
 from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import layout
@@ -43,11 +43,11 @@ def after_start(payload, extra):
 @pytest.mark.parametrize('sampling', [S420, S422, S444])
 def test_coefficients_stay(sampling, interval, progressive):
     before = jpeg(scene(1, 70, 150), interval, sampling, progressive)
-    after = rewrite(before, 1)
+    after = rewrite_jpeg(before, 1)
     np.testing.assert_array_equal(pixels(before), pixels(after))
-    assert rewrite(before, 0) == rewrite(after, 0)  # the coefficients, in the only way to write them
+    assert rewrite_jpeg(before, 0) == rewrite_jpeg(after, 0)  # the coefficients, in the only way to write them
     assert restart.interval_of(after) == 1
-    assert restart.interval_of(rewrite(after, 0)) == 0
+    assert restart.interval_of(rewrite_jpeg(after, 0)) == 0
     assert layout(after) is not None
 
 
@@ -55,7 +55,7 @@ def test_what_else_is_in_the_headers_stays():
     extra = [segment(0xE1, b'Exif\0\0' + bytes(5000)), segment(0xE2, b'ICC_PROFILE\0\1\1' + bytes(range(200)))]
     extra += [segment(0xFE, b'a comment'), segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x/>')]
     before = after_start(jpeg(scene(2, 50, 60)), b''.join(extra))
-    after = rewrite(before, 1)
+    after = rewrite_jpeg(before, 1)
     for part in extra:
         assert after.count(part) == 1
     assert after.count(b'JFIF\0') == 1
@@ -77,7 +77,7 @@ NO_JPEGS = {
 def test_damage_is_said(name):
     change, text = NO_JPEGS[name]
     with pytest.raises(PictureError) as caught:
-        rewrite(change(jpeg(scene(1, 70, 150))), 2)
+        rewrite_jpeg(change(jpeg(scene(1, 70, 150))), 2)
     assert str(caught.value).startswith(text)
 
 
@@ -89,7 +89,8 @@ def test_damage_that_shows_while_writing_is_said_too(tmp_path):
     file = tmp_path / 'x.jpg'
     file.write_bytes(b'\xff\xd8' + segment(0xFE, bytes(60000)) + tables + codes + scan)
     code = (
-        'import sys; from ibnnet_mx.recordio.packing.restart import rewrite; rewrite(open(sys.argv[1], "rb").read(), 1)'
+        'import sys; from ibnnet_mx.recordio.packing.restart import rewrite_jpeg; '
+        'rewrite_jpeg(open(sys.argv[1], "rb").read(), 1)'
     )
     done = subprocess.run([sys.executable, '-c', code, str(file)], capture_output=True, text=True)  # it may crash
     assert done.returncode == 1, done.stderr
@@ -104,7 +105,7 @@ def test_headers_that_lie_about_their_length_end():
 
 def test_without_the_library_it_says_how_to_build_it(monkeypatch, tmp_path):
     monkeypatch.setattr(native, 'functions', lambda: None)
-    for call in (lambda: rewrite(b'', 1), lambda: restart.add(str(tmp_path / 'a.rec'), 1, print)):
+    for call in (lambda: rewrite_jpeg(b'', 1), lambda: restart.add_markers(str(tmp_path / 'a.rec'), 1, print)):
         with pytest.raises(ValueError, match='python -m ibnnet_mx.recordio.fast.build'):
             call()
 
@@ -121,7 +122,7 @@ def mixed():
         (plain, ADDED),
         (jpeg(scene(1, 50, 70), progressive=1), SEQUENTIAL),
         (after_start(plain, segment(0xFE, b''.join(inner))), ADDED),
-        (rewrite(plain, 3), MARKED),
+        (rewrite_jpeg(plain, 3), MARKED),
         (jpeg(scene(3, 40, 40), sampling=S411), UNCUTTABLE),
         (plain[:-40], DAMAGED),
         (jpeg(scene(4, 64, 150), 7), ADDED),  # with markers that are of no use: they do not divide a row
@@ -133,7 +134,7 @@ def mixed():
 def add(path, jobs=2):
     """What became of the records, what was said of them, bytes before and after."""
     told = []
-    sizes = restart.add(str(path), jobs, lambda became, why: told.append((became, why)))
+    sizes = restart.add_markers(str(path), jobs, lambda became, why: told.append((became, why)))
     return [became for became, _ in told], [why for _, why in told if why], sizes
 
 
@@ -177,7 +178,7 @@ def test_records_in_parts_are_framed_as_by_the_packer(tmp_path):
     payloads, _ = mixed()
     path = write(tmp_path / 'a.rec', payloads[3:4], [[1, 2]])
     add(path)
-    assert path.read_bytes() == encode(rewrite(payloads[3], 1), [1, 2], 0)
+    assert path.read_bytes() == encode(rewrite_jpeg(payloads[3], 1), [1, 2], 0)
     assert struct.unpack_from('<I', path.read_bytes(), 4)[0] >> 29 == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ibnnet_mx.recordio import Augment, Loader
 from ibnnet_mx.recordio.reading.reader import Options, Reader
-from ibnnet_mx.recordio.reading.sampler import EachOnce, cut
+from ibnnet_mx.recordio.reading.sampler import EachOnce, cut_steps
 from tests.record_sets import jpeg, scene, write
 
 CLASSES, EACH = 6, 5
@@ -32,7 +32,7 @@ class Identities(NamedTuple):
         for _ in range(self.steps):
             for name in draw.choice(list(classes), self.identities, replace=False):
                 rows.append(draw.choice(classes[name], self.pictures, replace=False))
-        return cut(np.concatenate(rows), batch_size, share)
+        return cut_steps(np.concatenate(rows), batch_size, share)
 
 
 @pytest.fixture(scope='module')

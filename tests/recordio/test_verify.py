@@ -43,7 +43,7 @@ def photograph(number, **options):
 
 def report(path, threads=2):
     with verify.hushed() as (complaints, _):
-        return verify.verify(path, threads, complaints, lambda done, total: None)
+        return verify.verify_file(path, threads, complaints, lambda done, total: None)
 
 
 def test_a_sound_file(tmp_path, capsys, decoder):
@@ -249,7 +249,7 @@ def test_classes_are_named_and_long_names_are_cut(tmp_path):
     assert text.shape == (sheet.LINE, 112)
     assert text[:, -1].min() == sheet.PAPER
     (tmp_path / 'synset.txt').write_bytes(b'\xff\xfe')
-    assert lists.synset(tmp_path) == ['\ufffd\ufffd']
+    assert lists.read_synset(tmp_path) == ['\ufffd\ufffd']
 
 
 def test_a_damaged_record_leaves_an_empty_tile(tmp_path):

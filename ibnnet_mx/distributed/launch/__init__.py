@@ -1,4 +1,4 @@
-"""Starts the processes of a job, here or over ssh, passes on what they say, and ends them together."""
+"""The launcher of a job: it starts the processes, here or over ssh, passes on their output, and ends them together."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ PATIENCE = 3.0  # seconds in which the others may say themselves what is wrong, 
 LAST = 60.0  # and to end after the last worker has ended well
 
 
-class Plan(NamedTuple):
-    """What is started: python runs the servers."""
+class Setup(NamedTuple):
+    """The processes of a job to be started, the scheduler's port, and the command of the workers.
+
+    python: the interpreter that runs the servers.
+    """
 
     processes: list[Process]
     port: int
@@ -34,11 +37,11 @@ class Plan(NamedTuple):
     python: str = sys.executable
 
     def settings(self, process: Process) -> dict[str, str]:
-        """The environment that makes a process what it is."""
+        """Return the environment that gives a process its part in the job."""
         count = {role: sum(each.role == role for each in self.processes) for role in ('worker', 'server')}
-        found = {
+        environment = {
             'DMLC_ROLE': process.role,
-            'DMLC_PS_ROOT_URI': hosts.address(self.processes[0].host),
+            'DMLC_PS_ROOT_URI': hosts.address_of(self.processes[0].host),
             'DMLC_PS_ROOT_PORT': str(self.port),
             'DMLC_NUM_WORKER': str(count['worker']),
             'DMLC_NUM_SERVER': str(count['server']),
@@ -46,23 +49,23 @@ class Plan(NamedTuple):
             'PYTHONUNBUFFERED': '1',
         }
         if all(each.local for each in self.processes):
-            found['DMLC_NODE_HOST'] = '127.0.0.1'
+            environment['DMLC_NODE_HOST'] = '127.0.0.1'
         if not process.local:
-            found.update({name: value for name, value in _env.BEFORE.items() if name.startswith(PASSED)})
-        return found
+            environment.update({name: value for name, value in _env.BEFORE.items() if name.startswith(PASSED)})
+        return environment
 
     def words(self, process: Process) -> list[str]:
-        """The command line that starts a process."""
-        own = list(self.command) if process.role == 'worker' else [self.python, '-m', 'ibnnet_mx.distributed.serve']
+        """Return the command line that starts a process."""
+        command = list(self.command) if process.role == 'worker' else [self.python, '-m', 'ibnnet_mx.distributed.serve']
         settings = [f'{name}={value}' for name, value in self.settings(process).items()]
-        words = [self.python, GUARD, *settings, '--', *own]
+        words = [self.python, GUARD, *settings, '--', *command]
         if process.local:
             return words
         return [*SSH, process.host, f'cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}']
 
 
 class Child:
-    """A process that was started, and what it says: lines with its name before them, to this process's own streams."""
+    """A process that was started. Its lines go to this process's own streams, with its name before them."""
 
     def __init__(self, process: Process, words: Sequence[str], lock: threading.Lock) -> None:
         self.process, self._rank, self._lock = process, '', lock
@@ -78,14 +81,14 @@ class Child:
 
     @property
     def name(self) -> str:
-        """A worker's number is its rank, which it says itself, once it knows."""
+        """Return the role and number. A worker's number is its rank, which it says itself, once it knows."""
         return f'{self.process.role} {self._rank or self.process.number}'
 
     def _pump(self, source: IO[bytes], to: IO[str]) -> None:
         for line in source:
-            found = HELLO.fullmatch(line) if self.process.role == 'worker' else None
-            if found:
-                self._rank = found.group(1).decode()
+            hello = HELLO.fullmatch(line) if self.process.role == 'worker' else None
+            if hello:
+                self._rank = hello.group(1).decode()
             with self._lock:
                 to.write(f'[{self.name}] {line.decode("utf-8", "replace").rstrip()}\n')
                 to.flush()
@@ -94,14 +97,14 @@ class Child:
         return self._popen.poll()
 
     def send(self, name: str) -> None:
-        """'INT', 'TERM' or 'KILL' to the process; what has ended does not hear it."""
+        """Send 'INT', 'TERM' or 'KILL' to the process. If it has ended, nothing happens."""
         to = cast(IO[bytes], self._popen.stdin)
         with contextlib.suppress(OSError):
             to.write(f'{name}\n'.encode())
             to.flush()
 
     def end(self) -> None:
-        """At once, with all that it has started."""
+        """End the process at once, with all that it has started."""
         if self.code() is None:
             self.send('KILL')
             try:
@@ -116,15 +119,17 @@ class Child:
 
 
 class Job:
-    """The processes of one try. asked: () -> 'INT', 'TERM', 'KILL' or '', what the launcher was asked."""
+    """The processes of one try. asked: () -> 'INT', 'TERM', 'KILL' or '', the signal that the launcher got."""
 
-    def __init__(self, plan: Plan, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
+    def __init__(self, setup: Setup, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
         self._tell, self._asked, lock = tell, asked, threading.Lock()
-        self.children = [Child(process, plan.words(process), lock) for process in plan.processes]
+        self.children = [Child(process, setup.words(process), lock) for process in setup.processes]
         self._workers = [child for child in self.children if child.process.role == 'worker']
 
     def wait(self) -> int:
-        """The job's exit code: 0, or that of what failed first. All processes have ended then."""
+        """Return the job's exit code: 0, or the code of the process that failed first. All processes have ended
+        then.
+        """
         try:
             return self._wait()
         finally:
@@ -156,8 +161,8 @@ class Job:
         if not failed:
             self._tell(f'all workers have ended, but not {names}; they are ended')
             return 0
-        what = ', '.join(f'{child.name} ended with {describe(child.code())}' for child in failed)
-        self._tell(f'{what}; the others are ended: {names}')
+        ends = ', '.join(f'{child.name} ended with {describe(child.code())}' for child in failed)
+        self._tell(f'{ends}; the others are ended: {names}')
         return int(failed[0].code() or 0)
 
 

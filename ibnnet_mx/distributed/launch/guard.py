@@ -1,10 +1,10 @@
-"""Runs a command, on any machine, for as long as somebody at the other end of standard input wants it:
+"""Run a command, on any machine, for as long as somebody at the other end of standard input wants it:
 
     python guard.py NAME=VALUE ... -- COMMAND ...
 
-A line 'INT', 'TERM' or 'KILL' there is a signal for the command and all that it has started. Where the input ends, as
-it does when the launcher or a connection dies, they are asked to end and, GRACE seconds later, made to. It imports
-nothing of the package, so that it starts at once.
+A line 'INT', 'TERM' or 'KILL' there is a signal for the command and all that it has started. If the input ends, because
+the launcher or a connection died, they are asked to end and, GRACE seconds later, killed. This file imports nothing of
+the package, so that it starts at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def listen(process: subprocess.Popen[bytes]) -> None:
 
 
 def main(words: list[str]) -> int:
-    """The command's exit code; 128 and the signal's number where it died of one, 127 where there is no such command."""
+    """Return the command's exit code; 128 and the signal's number if a signal ended it, 127 if there is no such
+    command.
+    """
     cut = words.index('--')
     settings = dict(word.split('=', 1) for word in words[:cut])
     beside = os.path.dirname(sys.executable)  # where ibnnet-train is, with an environment that is not activated
@@ -62,7 +64,7 @@ def main(words: list[str]) -> int:
 
 
 def restore() -> None:
-    """A process inherits what is ignored."""
+    """Let the command end by signals. Otherwise it would ignore those that this process ignores."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 

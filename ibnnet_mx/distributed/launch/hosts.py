@@ -1,4 +1,4 @@
-"""Which process of a job runs on which machine."""
+"""The machines of a job, and which process runs on which."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ HERE = 'localhost'
 
 
 class Process(NamedTuple):
-    """role: 'scheduler', 'server' or 'worker'; number: among those of its role; peers: workers on its host."""
+    """A process of a job. role: 'scheduler', 'server' or 'worker'; number: among those of its role; peers: workers on
+    its host.
+    """
 
     role: str
     number: int
@@ -26,14 +28,14 @@ class Process(NamedTuple):
         return self.host == HERE
 
 
-def read(path: str | None) -> list[str]:
-    """Names of the machines, one for each line with anything but a comment; this one where there is no file.
+def read_hosts(path: str | None) -> list[str]:
+    """Return the names of the machines in a file, one a line without comments; path None: this machine alone.
 
-    ValueError names the file and the line.
+    Raises ValueError, which names the file and the line.
     """
     if path is None:
         return [HERE]
-    found = []
+    names = []
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -45,30 +47,32 @@ def read(path: str | None) -> list[str]:
                 f'-H {path}: line {number}, {name[:80]!r} is no name of a machine, such as node1 or me@node1'
             )
         if name:
-            found.append(name)
-    if not found:
+            names.append(name)
+    if not names:
         raise ValueError(f'-H {path} names no machine: one for each line, such as node1')
-    if len(found) > 1 and HERE in found:
+    if len(names) > 1 and HERE in names:
         raise ValueError(f'-H {path}: {HERE} is another machine for each of them; use names that all of them know')
-    return found
+    return names
 
 
-def spread(names: Sequence[str], workers: int, servers: int) -> list[Process]:
-    """The scheduler on the first machine; servers and workers one after the other on each, as evenly as can be."""
+def spread_processes(names: Sequence[str], workers: int, servers: int) -> list[Process]:
+    """Return the scheduler on the first machine, then servers and workers, spread over the machines as evenly as can
+    be.
+    """
     places = [names[i % len(names)] for i in range(workers)]
-    there = [('server', i, names[i % len(names)]) for i in range(servers)]
-    there += [('worker', i, place) for i, place in enumerate(places)]
-    roles = [('scheduler', 0, names[0]), *there]
+    others = [('server', i, names[i % len(names)]) for i in range(servers)]
+    others += [('worker', i, place) for i, place in enumerate(places)]
+    roles = [('scheduler', 0, names[0]), *others]
     return [Process(role, number, host, max(places.count(host), 1)) for role, number, host in roles]
 
 
-def address(name: str) -> str:
-    """Of a machine for the others: its name without the user."""
+def address_of(name: str) -> str:
+    """Return the address of a machine for the others: its name without the user."""
     return '127.0.0.1' if name == HERE else name.rpartition('@')[2]
 
 
 def free_port() -> int:
-    """Of this machine, a moment ago."""
+    """Return a port that was free on this machine a moment ago."""
     with socket.socket() as probe:
         probe.bind(('', 0))
         return int(probe.getsockname()[1])

@@ -1,1 +1,1 @@
-"""Looking at record files: is all of it sound, and what does it look like."""
+"""The inspection of record files: their soundness, and pictures of their contents."""

@@ -12,7 +12,7 @@ from ibnnet_mx.recordio.format import RecordError, RecordFile
 from ibnnet_mx.recordio.pixels import augment, opencv
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 PAPER, INK, GREY, EMPTY = 255, 40, 130, 238  # grey values
@@ -24,7 +24,7 @@ FONT, LETTERS, FINE = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 4  # texts are drawn FINE t
 
 
 class Draws(NamedTuple):
-    """What is shown beside a picture: `often` draws of the changes that training makes to it, of epochs 0, 1 ..."""
+    """The pictures beside each record: `often` draws of the changes that training makes to it, of epochs 0, 1 ..."""
 
     changes: Augment
     often: int
@@ -32,12 +32,12 @@ class Draws(NamedTuple):
 
 
 def spread(records: int, count: int) -> np.ndarray:
-    """int64 (count or fewer,): positions evenly over all of 0..records-1, the first and the last among them."""
+    """Return int64 (count or fewer,): positions evenly over 0..records-1, the first and the last among them."""
     return np.unique(np.linspace(0, records - 1, min(count, records)).round().astype(np.int64))
 
 
 def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
-    """All of a picture on a side x side tile, in the middle."""
+    """Return all of a picture on a side x side tile, in the middle."""
     scale = side / max(picture.shape[:2])
     height, width = (max(round(length * scale), 1) for length in picture.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -48,19 +48,19 @@ def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
     return tile
 
 
-def _tiles(picture: Pixels, position: int, side: int, draws: Draws | None) -> list[np.ndarray]:
-    """BGR uint8 (side, side, 3): the picture, then what training makes of it."""
+def _tiles(picture: Decoded, position: int, side: int, draws: Draws | None) -> list[np.ndarray]:
+    """Return BGR uint8 (side, side, 3): the picture, then the draws of training."""
     tiles = [_fitted(picture.whole(), side)]
     if draws is not None:
         sizes, records = np.array([[picture.width, picture.height]]), np.array([position])
         for epoch in range(draws.often):
             u = augment.uniforms(draws.seed, epoch, records)
-            tiles += opencv.views(picture, augment.plan(draws.changes, u, sizes, side))
+            tiles += opencv.views(picture, augment.draw_rows(draws.changes, u, sizes, side))
     return tiles
 
 
 def _text(words: str, width: int, grey: int) -> np.ndarray:
-    """uint8 (LINE, width): one line, cut with dots where it is too long. Hershey's letters are ASCII."""
+    """Return uint8 (LINE, width): one line, cut with dots if it is too long. Hershey's letters are ASCII."""
     words = words.encode('ascii', 'replace').decode()
     fits = words
     while fits and cv2.getTextSize(fits, FONT, LETTERS * FINE, FINE)[0][0] > (width - 1) * FINE:
@@ -100,7 +100,7 @@ def _cell(records: RecordFile, position: int, side: int, names: Sequence[str], d
 
 
 def _joined(cell: Cell, scale: int) -> np.ndarray:
-    """The tiles of a record side by side, its texts below them."""
+    """Return the tiles of a record side by side, its texts below them."""
     shown = [cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) for tile in cell.tiles]
     side = len(shown[0])
     strip = np.full((side, TIGHT, 3), PAPER, np.uint8)
@@ -111,7 +111,7 @@ def _joined(cell: Cell, scale: int) -> np.ndarray:
 
 
 def columns(count: int, width: int, height: int) -> int:
-    """Cells of width x height in a row, so that `count` of them make a sheet of about SHAPE."""
+    """Return how many cells of width x height to put in a row, so that `count` of them make a sheet of about SHAPE."""
 
     def distance(across: int) -> float:
         down = -(-count // across)
@@ -121,23 +121,31 @@ def columns(count: int, width: int, height: int) -> int:
     return min(range(1, count + 1), key=distance)
 
 
-def sheet(records: RecordFile, count: int, side: int, names: Sequence[str], draws: Draws | None = None) -> np.ndarray:
-    """BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels. ValueError: too large a sheet."""
+def draw_sheet(
+    records: RecordFile, count: int, side: int, names: Sequence[str], draws: Draws | None = None
+) -> np.ndarray:
+    """Return BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels.
+
+    Raises OptionError if the sheet would be too large.
+    """
     positions = spread(len(records), count).tolist()
     tiles = 1 + (draws.often if draws else 0)
     _check(len(positions), tiles, side, 'draw fewer (`count`), smaller ones (`size`) or fewer `draws`')
     return _laid(len(positions), tiles, side, (_cell(records, place, side, names, draws) for place in positions))
 
 
-def of_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
-    """BGR uint8 (H, W, 3): cells of as many and as large tiles each. ValueError: too large a sheet, and the way out."""
+def lay_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
+    """Return BGR uint8 (H, W, 3): cells with equally many and equally large tiles.
+
+    Raises OptionError, with the way out, if the sheet would be too large.
+    """
     tiles, side = len(cells[0].tiles), len(cells[0].tiles[0])
     _check(len(cells), tiles, side, way_out)
     return _laid(len(cells), tiles, side, cells)
 
 
 def _size(tiles: int, side: int) -> tuple[int, int, int]:
-    """Enlargement of a tile, width and height of a cell with what lies between it and the next."""
+    """Return the enlargement of a tile, and width and height of a cell with the gap between it and the next."""
     scale = -(-LEAST // side)
     return scale, tiles * (side * scale + TIGHT) - TIGHT + GAP, side * scale + 2 * LINE + GAP
 
@@ -163,7 +171,7 @@ def _laid(count: int, tiles: int, side: int, cells: Iterable[Cell]) -> np.ndarra
 
 
 def usual_side(records: RecordFile) -> int:
-    """224, or the side of the first picture that can be read, where that is smaller than 64 (CIFAR-10: 32)."""
+    """Return 224, or the side of the first picture that can be read if it is smaller than 64 (CIFAR-10: 32)."""
     for position in range(min(len(records), 8)):
         try:
             picture = open_picture(records.read(position).payload)

@@ -1,4 +1,4 @@
-"""All of a .rec looked at: index, labels, and every picture decoded."""
+"""The verification of a .rec: index, labels, and every picture decoded."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ class Span(NamedTuple):
 
 
 class Report(NamedTuple):
-    """wrong: of the file and its records, in their order; notes: what is odd, but can be read.
+    """The result for one file. wrong: of the file and its records, in their order; notes: odd, but it can be read.
 
-    formats: {name: pictures}; width, height in pixels, None: no picture could be read; pieces: JPEGs that are read in
-    pieces, thanks to restart markers. labels: of each record, 0: they differ. classes: {label: pictures} of the first.
+    formats: {name: pictures}. width, height: in pixels, None if no picture could be read. pieces: JPEGs that are read
+    in pieces, thanks to restart markers. labels: of each record, 0: they differ. classes: {label: pictures} of the
+    first label.
     """
 
     path: str
@@ -55,7 +56,7 @@ class Report(NamedTuple):
 
 
 class _Seen:
-    """What is known of some records: their formats, sizes, pieces and other ids than in the index; what is wrong."""
+    """The facts about some records: formats, sizes, pieces, ids that differ from the index, and damage."""
 
     def __init__(self) -> None:
         self.formats: Counter[str] = Counter()
@@ -66,7 +67,7 @@ class _Seen:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[tuple[Complaints, TextIO]]:
-    """While the decoders' words on standard error are caught: these words, and the standard error itself."""
+    """Catch what decoders write to standard error. Yield these complaints, and the standard error itself."""
     fd = os.dup(2)
     try:
         complaints = Complaints()
@@ -81,7 +82,7 @@ def hushed() -> Iterator[tuple[Complaints, TextIO]]:
 
 
 def format_of(payload: bytes) -> str:
-    """The name of an encoded picture's format."""
+    """Return the name of an encoded picture's format."""
     if payload[:2] == SOI:
         frame = next((marker for marker, _, _ in headers(payload) if marker in FRAMES), None)
         known = {BASELINE: 'JPEG baseline', HUFFMAN_8_BIT: 'JPEG baseline', PROGRESSIVE: 'JPEG progressive'}
@@ -90,14 +91,14 @@ def format_of(payload: bytes) -> str:
 
 
 class _Checker:
-    """Looks at records, from any number of threads; with `complaints` from one alone, by OpenCV."""
+    """A reader of records for any number of threads; with `complaints` for one thread, which decodes by OpenCV."""
 
     def __init__(self, records: RecordFile, complaints: Complaints | None) -> None:
         self._records, self._complaints = records, complaints
         self._local = threading.local()
 
     def check(self, positions: np.ndarray) -> _Seen:
-        """Reads and decodes the records at positions (n,)."""
+        """Read and decode the records at positions (n,)."""
         seen = _Seen()
         self._records.announce(positions)
         for position in positions.tolist():
@@ -117,7 +118,7 @@ class _Checker:
         seen.pieces += layout(item.payload) is not None
 
     def _size(self, payload: bytes) -> tuple[int, int]:
-        """Width and height of a picture that could be decoded. PictureError where it could not."""
+        """Return width and height of a picture. Raises PictureError if it cannot be decoded."""
         if self._complaints is None and payload[:2] == SOI:
             return self._jpeg(payload)
         height, width = decode(payload, self._complaints).shape[:2]
@@ -133,7 +134,7 @@ class _Checker:
 
 
 def _open(path: str, wrong: list[str]) -> RecordFile | None:
-    """The records; by a scan, where the index does not fit. What is wrong with either is added to `wrong`."""
+    """Return the records; by a scan, if the index does not fit. Mistakes of either are added to `wrong`."""
     try:
         return RecordFile(path)
     except RecordError as error:
@@ -146,7 +147,7 @@ def _open(path: str, wrong: list[str]) -> RecordFile | None:
 
 
 def _classes(records: RecordFile, wrong: list[str], notes: list[str]) -> tuple[int, dict[int, int]]:
-    """Labels of each record, and pictures of each class."""
+    """Return how many labels a record has, and {class: pictures}."""
     try:
         labels = records.labels()
     except RecordError as error:
@@ -171,20 +172,20 @@ def _span(values: np.ndarray) -> Span | None:
 def _look(records: RecordFile, threads: int, complaints: Complaints | None, progress: Progress) -> list[_Seen]:
     checker = _Checker(records, complaints)
     parts = np.array_split(np.arange(len(records)), -(-len(records) // CHUNK))
-    seen: list[_Seen] = []
+    results_of_chunks: list[_Seen] = []
     with ThreadPoolExecutor(threads) as pool:
-        found = pool.map(checker.check, parts)
+        results = pool.map(checker.check, parts)
         try:
-            for part, some in zip(parts, found):
-                seen.append(some)
+            for part, result in zip(parts, results):
+                results_of_chunks.append(result)
                 progress(len(part), len(records))
         finally:
-            found.close()  # type: ignore[attr-defined]  # what has not begun never does
-    return seen
+            results.close()  # type: ignore[attr-defined]  # what has not begun never does
+    return results_of_chunks
 
 
-def verify(path: Any, threads: int, complaints: Complaints, progress: Progress) -> Report:
-    """Reads and decodes every record; what is wrong with the file or its index is in the report, too."""
+def verify_file(path: Any, threads: int, complaints: Complaints, progress: Progress) -> Report:
+    """Read and decode every record. Mistakes of the file or its index are in the Report, too."""
     path, wrong, notes = os.fspath(path), [], []  # type: ignore[var-annotated]
     size, records = os.path.getsize(path), _open(path, wrong)
     if records is None:
@@ -199,14 +200,14 @@ def verify(path: Any, threads: int, complaints: Complaints, progress: Progress) 
         double = len(records) - len(np.unique(records.ids))
         if double:
             notes.append(f'records with the id of another one, of which mxnet finds only one by it: {double}')
-    other = sum(some.other_ids for some in seen)
+    other = sum(chunk.other_ids for chunk in seen)
     if other:
         notes.append(f'records with another id than the index gives them: {other}')
-    formats = sum([some.formats for some in seen], Counter())
-    wide, high = np.array([size for some in seen for size in some.sizes], np.int64).reshape(-1, 2).T
-    pieces = sum(some.pieces for some in seen)
-    wrong += [text for some in seen for text in some.wrong]
-    found = dict(formats.most_common())
+    formats = sum([chunk.formats for chunk in seen], Counter())
+    wide, high = np.array([size for chunk in seen for size in chunk.sizes], np.int64).reshape(-1, 2).T
+    pieces = sum(chunk.pieces for chunk in seen)
+    wrong += [text for chunk in seen for text in chunk.wrong]
+    counted = dict(formats.most_common())
     return Report(
-        path, size, len(records), indexed, found, _span(wide), _span(high), pieces, labels, classes, wrong, notes
+        path, size, len(records), indexed, counted, _span(wide), _span(high), pieces, labels, classes, wrong, notes
     )

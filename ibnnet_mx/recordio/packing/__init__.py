@@ -1,1 +1,1 @@
-"""From pictures to record files: sources, lists, several processes, restart markers for files that exist."""
+"""The way from pictures to record files: sources, lists, several processes, restart markers for existing files."""

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
-from ibnnet_mx.recordio.sources import Picture, Pixels, Sample, Source, SourceError, Store, from_names
+from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store, from_names
 
 CIFAR_TRAIN = tuple(f'data_batch_{i}' for i in range(1, 6))
 CIFAR_TEST = 'test_batch'
@@ -27,7 +27,7 @@ ARRAYS = (('numpy.core.multiarray', '_reconstruct'), ('numpy', 'ndarray'), ('num
 
 
 class TarStore(Store):
-    """Members of a tar by their place in the file, so that none is looked for twice."""
+    """Members of a tar by their place in the file, so that no member is searched twice."""
 
     def __init__(self, file: BinaryIO, stamp: tuple[int, ...]) -> None:
         self.file, self.archive = file, stamp
@@ -41,7 +41,7 @@ class TarStore(Store):
 
 
 def open_tar(path: str) -> BinaryIO:
-    """The tar's bytes as a file with random access; a compressed one is unpacked to a file without a name."""
+    """Return the tar's bytes as a file with random access. A compressed tar is unpacked to a file without a name."""
     file: BinaryIO = open(path, 'rb')  # noqa: SIM115  (the store keeps it)
     unpack = UNPACK.get(file.read(2))
     if unpack is None:
@@ -59,6 +59,7 @@ def open_tar(path: str) -> BinaryIO:
 
 
 def from_archive(path: str) -> Source:
+    """Return the Source of a tar: class folders, or CIFAR-10's archive. Raises SourceError for any other file."""
     file = open_tar(path)
     try:
         with tarfile.open(fileobj=file, mode='r:') as tar:
@@ -78,7 +79,7 @@ def from_archive(path: str) -> Source:
 
 
 def cifar_files(names: Any) -> list[str]:
-    """The six files of CIFAR-10's python or binary version in the order of the records, or [] where there is none."""
+    """Return the six files of CIFAR-10's python or binary version in the order of the records; [] if one is missing."""
     for suffix in ('', '.bin'):
         if CIFAR_TRAIN[0] + suffix in names:
             return [name + suffix for name in (*CIFAR_TRAIN, CIFAR_TEST)]
@@ -86,7 +87,9 @@ def cifar_files(names: Any) -> list[str]:
 
 
 def cifar_folder(folder: str) -> Source | None:
-    """CIFAR-10's unpacked archive, if `folder` or the folder in it that the archive makes holds one."""
+    """Return the Source of CIFAR-10's unpacked archive, in `folder` or in the folder that the archive makes; else
+    None.
+    """
     for inner in ('', 'cifar-10-batches-py', 'cifar-10-batches-bin'):
         path = os.path.join(folder, inner) if inner else folder
         files = cifar_files(os.listdir(path)) if os.path.isdir(path) else []
@@ -101,7 +104,11 @@ def _read(folder: str, name: str) -> bytes:
 
 
 def from_cifar(files: list[str], where: str, read: Callable[[str], bytes]) -> Source:
-    """Label = class number of the archive, whose names are sorted. The picture's name is its batch and its row."""
+    """Return the Source of CIFAR-10's files.
+
+    A label is the archive's class number; the archive's names are sorted. The picture's name is its batch and its row.
+    read: file name -> bytes.
+    """
     pixels, sides = [], []
     count = 0
     for file in files:
@@ -121,7 +128,7 @@ def from_cifar(files: list[str], where: str, read: Callable[[str], bytes]) -> So
         pixels.append(rows.reshape(-1, 3, 32, 32)[:, ::-1].transpose(0, 2, 3, 1))
         count += len(labels)
     train = [sample for side in sides[:-1] for sample in side]
-    return Source(train, sides[-1], classes, Pixels(np.concatenate(pixels)), [], cifar=True)
+    return Source(train, sides[-1], classes, ArrayStore(np.concatenate(pixels)), [], cifar=True)
 
 
 def _binary(data: bytes) -> tuple[np.ndarray, list[int]]:
@@ -132,7 +139,7 @@ def _binary(data: bytes) -> tuple[np.ndarray, list[int]]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Pickles run what they name; this one knows names for numpy arrays and for nothing else."""
+    """An unpickler that knows names for numpy arrays and for nothing else, because pickles run what they name."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in ARRAYS:
@@ -148,8 +155,8 @@ def _latin1(text: str, encoding: str = 'latin1') -> bytes:
 
 def _unpickle(data: bytes) -> dict[str, Any]:
     try:
-        found = _ArraysOnly(io.BytesIO(data), encoding='bytes').load()
-        return {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
+        content = _ArraysOnly(io.BytesIO(data), encoding='bytes').load()
+        return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
     except SourceError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything

@@ -1,4 +1,4 @@
-"""CIFAR-10's archive from its authors' page, checked against the sum that they publish."""
+"""The CIFAR-10 archive from its authors' page, checked against the sum that they publish."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ FILE = 'cifar-10-python.tar.gz'
 
 
 def cifar10(folder: str) -> str:
-    """The path of the archive, downloaded into `folder` unless it is there and right. Raises OptionError."""
+    """Return the path of the archive. It is downloaded into `folder` unless it is there and right. Raises
+    OptionError.
+    """
     path = os.path.join(folder, FILE)
     url = os.environ.get(URL_VARIABLE, URL)
     way_out = f'without a network, copy {FILE} here and name it as SOURCE'

@@ -1,4 +1,4 @@
-"""packed.json: what each finished record file of a folder was made from, so that a second run leaves it alone."""
+"""The file packed.json: the origin of each finished record file of a folder, so that a second run leaves it alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ VERSION = 1  # raise it when the packer's output changes
 
 
 def fingerprint(samples: list[Sample], store: Store, options: Any) -> str:
-    """Of the list in its order, each picture's size and time (or content), and the options that shape the records."""
+    """Return the SHA-256 of the list in its order, each picture's size and time (or content), and the packing
+    options.
+    """
     digest = hashlib.sha256(repr((VERSION, options)).encode())
     for number, sample in enumerate(samples):
-        line = f'{lists.line(number, sample)}\t{store.stamp(sample)}\n'
+        line = f'{lists.list_line(number, sample)}\t{store.stamp(sample)}\n'
         digest.update(line.encode('utf-8', 'surrogateescape'))
     return digest.hexdigest()
 
@@ -29,14 +31,16 @@ class Manifest:
         self.entries: dict[str, dict[str, Any]] = {}
         try:
             with open(os.path.join(folder, NAME), encoding='utf-8') as file:
-                found = json.load(file)
-            if isinstance(found, dict):
-                self.entries = {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+                content = json.load(file)
+            if isinstance(content, dict):
+                self.entries = {name: entry for name, entry in content.items() if isinstance(entry, dict)}
         except (OSError, ValueError):
             pass  # none, or not ours: everything is packed
 
     def finished(self, name: str, source: str) -> dict[str, Any] | None:
-        """The entry of NAME.rec, where the file was made from `source` and still has its size, .idx and .lst."""
+        """Return the entry of NAME.rec; None unless the file was made from `source` and still has its size, .idx and
+        .lst.
+        """
         entry = self.entries.get(name)
         base = os.path.join(self.folder, name)
         try:
@@ -47,7 +51,7 @@ class Manifest:
         return entry if os.path.isfile(f'{base}.idx') and os.path.isfile(f'{base}.lst') else None
 
     def put(self, name: str, entry: dict[str, Any] | None) -> None:
-        """Note a finished file, or (None) that NAME.rec is none any more."""
+        """Note a finished file, or (None) that NAME.rec is unfinished again."""
         if entry is not None:
             self.entries[name] = entry
         elif self.entries.pop(name, None) is None:

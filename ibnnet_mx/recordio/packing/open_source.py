@@ -1,4 +1,4 @@
-"""SOURCE as the user names it -> Source."""
+"""The word or path SOURCE, as the user types it -> Source."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ PEEK = 8  # pictures that decide whether a source holds CIFAR-sized ones
 
 
 def open_source(name: str, root: str | None = None) -> Source:
-    """The word digits, a .lst, a folder with train.lst (and val.lst), a folder or tar of pictures, CIFAR-10's archive.
+    """Return the Source of a name. Raises SourceError if it is none of these, or holds no pictures.
 
+    The word digits, a .lst, a folder with train.lst (and val.lst), a folder or tar of pictures, or CIFAR-10's archive.
     Labels follow the sorted class names, except those that a list or the CIFAR-10 archive states and those of digits.
     """
     if name == 'digits':
@@ -26,7 +27,7 @@ def open_source(name: str, root: str | None = None) -> Source:
         source = _folder(name, root)
     elif os.path.isfile(name):
         is_list = name.lower().endswith('.lst')
-        source = lists.from_lists(name, None, root) if is_list else archives.from_archive(name)
+        source = lists.read_lists(name, None, root) if is_list else archives.from_archive(name)
     else:
         raise SourceError(f'SOURCE {name} is not there: name a folder, a .lst, a tar, or the word digits')
     if not source.train:
@@ -37,7 +38,7 @@ def open_source(name: str, root: str | None = None) -> Source:
 def _folder(name: str, root: str | None) -> Source:
     train, val = os.path.join(name, 'train.lst'), os.path.join(name, 'val.lst')
     if os.path.isfile(train):
-        return lists.from_lists(train, val if os.path.isfile(val) else None, root)
+        return lists.read_lists(train, val if os.path.isfile(val) else None, root)
     return archives.cifar_folder(name) or sources.from_folder(name)
 
 

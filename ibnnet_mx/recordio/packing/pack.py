@@ -1,7 +1,7 @@
-"""Lists of pictures -> record files, by several processes. Order and bytes do not depend on their number.
+"""The packer: lists of pictures -> record files, by several processes. Order and bytes do not depend on their number.
 
-A file is written as .part and renamed when it is whole, its entry in packed.json comes last: a killed run leaves .part
-files and finished files, and the next run continues behind the latter.
+A file is written as .part and renamed when it is whole. Its entry in packed.json comes last. A killed run leaves .part
+files and finished files, and the next run continues behind the finished ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AHEAD = 4  # chunks for each process that may wait, so that memory stays bounded
 
 
 class PackError(OptionError):
-    """Packing cannot go on; the text says why and what would do."""
+    """An error that ends packing. The text says why, and the way out."""
 
 
 class Result(NamedTuple):
@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 class _Writer:
-    """NAME.rec.part while it grows; `finish` makes NAME.lst, .idx and .rec of it, `drop` nothing."""
+    """NAME.rec.part while it grows. finish() makes NAME.lst, .idx and .rec of it; drop() deletes it."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.base = os.path.join(folder, name)
@@ -58,11 +58,14 @@ class _Writer:
         self.size += len(record)
 
     def finish(self, samples: list[Sample]) -> None:
-        """The old index goes before the old records do: records without an index can be read, the reverse cannot."""
+        """Give the file its name, with its list and index.
+
+        The old index goes before the old records do, because records without an index can be read, the reverse cannot.
+        """
         self.file.seal()
         with suppress(FileNotFoundError):
             os.unlink(f'{self.base}.idx')
-        lists.write_text(f'{self.base}.lst', [lists.line(i, samples[i]) for i in self.ids])
+        lists.write_text(f'{self.base}.lst', [lists.list_line(i, samples[i]) for i in self.ids])
         self.file.commit()
         write_index(f'{self.base}.idx', self.ids, self.offsets)
 
@@ -71,7 +74,7 @@ class _Writer:
 
 
 class Packer:
-    """Packs the sides of one source into one folder; more than `max_bad` unreadable pictures in all are an error.
+    """A packer of the sides of one source into one folder. More than `max_bad` unreadable pictures in all are an error.
 
     After that error no record file of this run is left.
     """
@@ -161,22 +164,24 @@ class Packer:
         self.results = [result for result in self.results if not result.fresh]
 
     def _run(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> Iterator[Packed]:
-        """Records in the order of the samples, each chunk packed by whichever process is free."""
+        """Yield the records in the order of the samples. Each chunk is packed by any process that is free."""
         pool = self._pool()
         tasks = (Task(number, sample.labels, store.fetch(sample)) for number, sample in enumerate(samples))
         chunks = iter(lambda: list(islice(tasks, CHUNK)), [])
         killed = PackError(None, None, 'a packing process was killed (memory?): try fewer with `jobs`')
 
         def begin(chunk: list[Task]) -> ahead.Begun[None]:
-            return None, [pool.submit(worker.pack, chunk, outputs, largest)]
+            return None, [pool.submit(worker.pack_tasks, chunk, outputs, largest)]
 
         with closing(ahead.in_order(chunks, begin, AHEAD * self.jobs, killed)) as packed:
             for _, (records,) in packed:
                 yield from records
 
     def _pool(self) -> ProcessPoolExecutor:
-        """New interpreters, not forks: OpenCV's and mxnet's threads do not survive a fork."""
+        """Return the processes: new interpreters, no forks, because OpenCV's and mxnet's threads do not survive a
+        fork.
+        """
         if self._executor is None:
             context = multiprocessing.get_context('spawn')
-            self._executor = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=worker.start)
+            self._executor = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=worker.prepare_process)
         return self._executor

@@ -31,28 +31,28 @@ BLOCK = 16 << 20
 
 
 def _library() -> Any:
-    found = native.functions()
-    if found is None:
+    library = native.functions()
+    if library is None:
         raise ValueError(
             'restart markers are written in C, which is not built: python -m ibnnet_mx.recordio.fast.build'
         )
-    return found
+    return library
 
 
 def interval_of(payload: bytes) -> int:
-    """MCUs between the restart markers of a JPEG; 0: it has none, or is no JPEG."""
-    found = 0
+    """Return the MCUs between the restart markers of a JPEG; 0 if it has none, or is no JPEG."""
+    interval = 0
     for marker, at, end in headers(payload):
         if marker == DRI and at + 6 == end <= len(payload):
-            found = int.from_bytes(payload[at + 4 : end], 'big')
-    return found
+            interval = int.from_bytes(payload[at + 4 : end], 'big')
+    return interval
 
 
-def rewrite(payload: bytes, interval: int) -> bytes:
-    """The JPEG with a restart marker after every `interval` MCUs, 0: without any; its coefficients are the same.
+def rewrite_jpeg(payload: bytes, interval: int) -> bytes:
+    """Return the JPEG with a restart marker after every `interval` MCUs, 0: without any. Its coefficients are the same.
 
-    Progressive ones become sequential; EXIF, ICC profiles and comments stay. PictureError: why it cannot be done (no
-    JPEG, damaged). ValueError where the C library is not built.
+    Progressive JPEGs become sequential; EXIF, ICC profiles and comments stay. Raises PictureError if it cannot be done
+    (no JPEG, damaged), and ValueError if the C library is not built.
     """
     library = _library()
     if not 0 <= interval <= 0xFFFF:
@@ -78,7 +78,7 @@ def _convert(payload: bytes) -> Converted:
     if layout(payload) is not None:
         return MARKED, payload, ''
     try:
-        new = rewrite(payload, RESTART_INTERVAL)
+        new = rewrite_jpeg(payload, RESTART_INTERVAL)
     except PictureError as error:
         return DAMAGED, payload, str(error)
     if layout(new) is None:
@@ -120,7 +120,7 @@ class _Records:
 
 
 class _Files:
-    """FILE.rec, its index, and what stands beside them while both are replaced."""
+    """The files FILE.rec and its index, and the files beside them while both are replaced."""
 
     def __init__(self, path: str) -> None:
         self.rec = os.path.realpath(path)  # a link stays one
@@ -134,7 +134,7 @@ class _Files:
         return False
 
     def mend(self) -> None:
-        """Ends or undoes a replacement that was interrupted, wherever it was: an index that fits comes back."""
+        """End or undo a replacement that was interrupted, at any point. An index that fits comes back."""
         if not os.path.isfile(self.idx):
             for other in filter(self._fits, (self.new_idx, self.old_idx)):
                 atomic.rename(other, self.idx)
@@ -144,7 +144,11 @@ class _Files:
                 os.unlink(left)
 
     def replace(self) -> None:
-        """Both, or with a kill in between: records without an index, which every reader scans, and mend() ends it."""
+        """Replace records and index.
+
+        After a kill in between there are records without an index. Every reader scans them, and mend() ends the
+        replacement.
+        """
         steps = [(self.new_rec, self.rec)]
         if os.path.isfile(self.idx):
             steps = [(self.idx, self.old_idx), *steps, (self.new_idx, self.idx)]
@@ -153,7 +157,9 @@ class _Files:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Frames]:
-        """The file's frames. RecordError while another process converts it."""
+        """Lock the file in a `with`; its value is the file's frames. Raises RecordError while another process converts
+        it.
+        """
         frames = Frames(self.rec)
         try:
             import fcntl  # here: the rest of this file is of use on systems without it
@@ -171,14 +177,14 @@ class _Files:
 
 
 def _alike(old: str, new: str) -> None:
-    """Mode and owner as before."""
+    """Give a new file mode and owner of the old one."""
     shutil.copymode(old, new)
     with contextlib.suppress(PermissionError):
         os.chown(new, os.stat(old).st_uid, os.stat(old).st_gid)
 
 
 class _Writer:
-    """FILE.rec.part, begun with the first record that is another than before: a file without any is only read."""
+    """FILE.rec.part. It is begun with the first record that changes: a file without such records is only read."""
 
     def __init__(self, files: _Files, frames: Frames) -> None:
         self._files, self._frames, self.size = files, frames, 0
@@ -217,20 +223,22 @@ class _Writer:
 def _convert_all(records: RecordFile, frames: Frames, writer: _Writer, jobs: int, tell: Tell) -> None:
     path, converted = records.path, _Records(records, frames, jobs)
     offsets = np.zeros(len(records), np.int64)
-    with contextlib.closing(converted.run()) as found:
-        for position, (became, framed, why) in zip(converted.order, found):
+    with contextlib.closing(converted.run()) as results:
+        for position, (became, framed, why) in zip(converted.order, results):
             offsets[position] = writer.size
             writer.add(framed, became in CHANGED)
             tell(became, f'{path}: record {position} (id {records.ids[position]}) {why}' if why else '')
     writer.finish(records.ids, offsets)
 
 
-def add(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
-    """Restart markers for the JPEGs of a .rec that lack them, in place; its bytes before and after.
+def add_markers(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
+    """Add restart markers to the JPEGs of a .rec that lack them, in place. Return its bytes before and after.
 
-    Labels, ids and order stay; whatever happens, FILE.rec is the old or the new one, whole. tell(became, why) hears of
-    each record, in the order of the file; why: which DAMAGED one it is, and what is wrong. RecordError: the file is no
-    .rec, there is no room for it, or another process converts it. ValueError where the C library is not built.
+    Labels, ids and order stay. Whatever happens, FILE.rec is the old or the new one, whole. tell(became, why) is called
+    for each record, in the order of the file. why: which DAMAGED record it is, and what is wrong with it.
+
+    Raises RecordError if the file is no .rec, there is no room for it, or another process converts it; ValueError if
+    the C library is not built.
     """
     _library()
     files = _Files(path)
@@ -242,8 +250,8 @@ def add(path: str, jobs: int, tell: Tell) -> tuple[int, int]:
         except OSError as error:
             if error.filename not in (None, files.rec, files.new_idx):
                 raise
-            said = f'{files.new_rec} could not be written ({os.strerror(error.errno or 0)}): {path} was not changed'
-            raise RecordError(f'{said}, and about {frames.size} bytes are needed beside it') from None
+            failure = f'{files.new_rec} could not be written ({os.strerror(error.errno or 0)}): {path} was not changed'
+            raise RecordError(f'{failure}, and about {frames.size} bytes are needed beside it') from None
         finally:
             files.mend()
         return frames.size, writer.size

@@ -1,4 +1,4 @@
-"""The packing processes: pictures in, framed records out. No state besides what the decoders complain about."""
+"""The packing processes: pictures in, framed records out. They have no state except the decoders' complaints."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ class Task(NamedTuple):
 Packed = Union[list, str]  # a record for each output, or why there is none
 
 
-def start() -> None:
-    """In a new process: one thread, no Ctrl-C of its own, decoders' complaints caught, no life after the parent's."""
+def prepare_process() -> None:
+    """Prepare a new process: one thread, no Ctrl-C of its own, decoders' complaints caught, no life after its
+    parent's.
+    """
     global _complaints
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
@@ -43,8 +45,12 @@ def start() -> None:
     end_with_parent()
 
 
-def pack(tasks: list[Task], outputs: list[Output], largest: int) -> list[Packed]:
-    """`largest`: the largest short side of all the files of this side, finished ones too; they all hold the same."""
+def pack_tasks(tasks: list[Task], outputs: list[Output], largest: int) -> list[Packed]:
+    """Return the records of each task, or why there are none.
+
+    largest: the largest short side of all files of this side, finished ones too, because they all hold the same
+    pictures.
+    """
     return [_pack_one(task, outputs, largest) for task in tasks]
 
 

@@ -1,1 +1,1 @@
-"""What happens to one picture: its headers, its pixels, rows of geometry, and both renderers."""
+"""The work on one picture: its headers, its pixels, rows of geometry, and both renderers."""

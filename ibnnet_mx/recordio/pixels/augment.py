@@ -1,6 +1,7 @@
-"""What training does to pictures: rows of geometry drawn from (seed, epoch, record): crop, warp, colour, mirror.
+"""The changes that training makes to pictures: rows of geometry drawn from (seed, epoch, record): crop, warp, colour,
+mirror.
 
-The draws do not depend on threads, batches or machines, so a stream is the same however it is read.
+The draws do not depend on threads, batches or machines, so that a stream is the same for any reader.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ MIDDLE = 0.4999999  # as a uniform number it takes the middle of the places, of 
 
 
 class Augment(NamedTuple):
-    """Random changes of a training picture, as mxnet 1.9.1's ImageRecordIter makes them; RandomResizedCrop with `area`.
+    """Random changes of a training picture, as mxnet 1.9.1's ImageRecordIter makes them; with `area`,
+    RandomResizedCrop.
 
     scale: range of the factor on both sides before the crop; aspect: the ratio of the sides is drawn from 1 +- aspect.
-    hls: largest change of hue (of 180), lightness and saturation (of 255), OpenCV's 8-bit units; rotate in degrees;
-    shear as a fraction; pad in pixels on each side; area and ratio as torchvision's RandomResizedCrop.
-    centre: the crop is the middle of what is left, not anywhere in it. fill: the value outside of the picture.
+    hls: largest change of hue (of 180), lightness and saturation (of 255), OpenCV's 8-bit units; rotate: in degrees;
+    shear: a fraction; pad: pixels on each side; area and ratio: as in torchvision's RandomResizedCrop. centre: True
+    cuts the crop from the middle instead of a random place. fill: the value outside of the picture.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -48,14 +50,14 @@ _MIX = [np.uint64(v) for v in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049B
 
 
 def _scramble(x: np.ndarray) -> np.ndarray:
-    """splitmix64's output function (Steele, Lea, Flood 2014)."""
+    """Apply splitmix64's output function (Steele, Lea, Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * _MIX[1]
     x = (x ^ (x >> np.uint64(27))) * _MIX[2]
     return x ^ (x >> np.uint64(31))
 
 
 def _streams(seeds: np.ndarray, epoch: int, records: np.ndarray, draws: int) -> np.ndarray:
-    """float64 (seeds, records, draws) in [0, 1)."""
+    """Return float64 (seeds, records, draws) in [0, 1)."""
     with np.errstate(over='ignore'):
         state = _scramble(seeds.astype(np.uint64)[:, None] + _MIX[0])
         state = _scramble(state ^ (np.uint64(epoch) + _MIX[0]))
@@ -65,7 +67,7 @@ def _streams(seeds: np.ndarray, epoch: int, records: np.ndarray, draws: int) -> 
 
 
 def uniforms(seed: int, epoch: int, records: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-    """float64 (n, draws) in [0, 1), a function of seed, epoch and the record's number alone."""
+    """Return float64 (n, draws) in [0, 1), a function of seed, epoch and the record's number alone."""
     return _streams(np.asarray([seed], np.uint64), epoch, records, draws)[0]
 
 
@@ -74,14 +76,14 @@ def _between(u: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _place(u: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """One of 0..room, the places that a window has."""
+    """Return one of 0..room, the places of a window."""
     return np.floor(u * (room + 1)).astype(np.int64)
 
 
 def warps(augment: Augment, u: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (n, 6) from the warped pictures' pixels to the pictures', and the warped ones' widths and heights (n, 2).
+    """Return maps (n, 6) from the warped pictures' pixels to the pictures', and the warped widths and heights (n, 2).
 
-    The inverse of scale, aspect, shear and rotation about the centre.
+    A map is the inverse of scale, aspect, shear and rotation about the centre.
     """
     width, height = sizes.T
     scale = _between(u[:, 0], *augment.scale)
@@ -103,15 +105,15 @@ def warps(augment: Augment, u: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarra
 
 
 def _shifts(sizes: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same as warps() for pictures that only get a border."""
+    """Return the same as warps() for pictures that only get a border."""
     matrix = np.zeros((len(sizes), 6))
     matrix[:, [0, 4]], matrix[:, [2, 5]] = 1, -pad
     return matrix, sizes + 2 * pad
 
 
-def _warp(rows: np.ndarray, found: tuple[np.ndarray, np.ndarray], u: np.ndarray, size: int) -> None:
-    """Rows that warp, and show a window of that; a warped picture that is too small is made first, then enlarged."""
-    matrix, full = found
+def _warp(rows: np.ndarray, warped: tuple[np.ndarray, np.ndarray], u: np.ndarray, size: int) -> None:
+    """Fill rows that warp and show a window. A warped picture that is too small is computed first, then enlarged."""
+    matrix, full = warped
     small = full.min(1) < size
     x, y = _place(u[:, 4], full[:, 0] - size), _place(u[:, 5], full[:, 1] - size)
     shifted = matrix.copy()
@@ -125,14 +127,16 @@ def _warp(rows: np.ndarray, found: tuple[np.ndarray, np.ndarray], u: np.ndarray,
 
 
 def _window(steps: np.ndarray, sizes: np.ndarray, u: np.ndarray, size: int) -> None:
-    """A window at a fraction of the free room, the picture enlarged where it is smaller."""
+    """Cut a window at a fraction of the free room. A picture that is smaller is enlarged."""
     full = geometry.enlarged(sizes, size)
     geometry.resize(steps, geometry.whole(sizes), full, LINEAR)
     geometry.cut(steps, size, _place(u[:, 4], full[:, 0] - size), _place(u[:, 5], full[:, 1] - size))
 
 
 def resized_boxes(augment: Augment, u: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) of torchvision's RandomResizedCrop: ten tries, then the largest central crop within the ratios."""
+    """Return boxes (n, 4) of torchvision's RandomResizedCrop: ten tries, then the largest central crop within the
+    ratios.
+    """
     low, high = augment.ratio
     tries = _streams((u[:, 0] * 2**53).astype(np.uint64), 0, np.arange(RRC_TRIES), 2)
     width, height = sizes[:, :1], sizes[:, 1:]
@@ -140,13 +144,13 @@ def resized_boxes(augment: Augment, u: np.ndarray, sizes: np.ndarray) -> np.ndar
     ratio = np.exp(_between(tries[..., 1], math.log(low), math.log(high)))
     w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    found, chosen = fits.any(1), fits.argmax(1)
+    fitting, chosen = fits.any(1), fits.argmax(1)
     pick = np.arange(len(sizes)), chosen
     width, height = sizes.T
-    w = np.where(found, w[pick], np.minimum(width, np.rint(height * high)))
-    h = np.where(found, h[pick], np.minimum(height, np.rint(width / low)))
-    x = np.where(found, np.floor(u[:, 4] * (width - w + 1)), (width - w) // 2)
-    y = np.where(found, np.floor(u[:, 5] * (height - h + 1)), (height - h) // 2)
+    w = np.where(fitting, w[pick], np.minimum(width, np.rint(height * high)))
+    h = np.where(fitting, h[pick], np.minimum(height, np.rint(width / low)))
+    x = np.where(fitting, np.floor(u[:, 4] * (width - w + 1)), (width - w) // 2)
+    y = np.where(fitting, np.floor(u[:, 5] * (height - h + 1)), (height - h) // 2)
     return np.stack([x, y, x + w, y + h], axis=1).astype(np.int64)
 
 
@@ -157,14 +161,16 @@ def _resized_crop(rows: np.ndarray, augment: Augment, u: np.ndarray, sizes: np.n
 
 
 def _changes(u: np.ndarray, amounts: tuple[int, int, int]) -> np.ndarray:
-    """Moves (n, 3) of hue, lightness, saturation; mxnet draws them as (u + 4 u') / 5, which thins the extremes."""
+    """Return moves (n, 3) of hue, lightness, saturation. mxnet draws them as (u + 4 u') / 5, which makes extremes
+    rare.
+    """
     mixed = (u[:, 6:12:2] + 4 * u[:, 7:12:2]) / 5
     amount = np.array(amounts)
     return (mixed * (2 * amount) - amount).astype(np.int32)
 
 
-def plan(augment: Augment, u: np.ndarray, sizes: np.ndarray, size: int) -> np.ndarray:
-    """ROW (n,) of size x size views; u (n, DRAWS) uniforms, sizes (n, 2) the pictures' widths and heights."""
+def draw_rows(augment: Augment, u: np.ndarray, sizes: np.ndarray, size: int) -> np.ndarray:
+    """Return ROW (n,) of size x size views. u: (n, DRAWS) uniforms; sizes: (n, 2), the pictures' widths and heights."""
     rows = np.zeros(len(u), ROW)
     rows['fill'] = augment.fill
     if augment.centre:

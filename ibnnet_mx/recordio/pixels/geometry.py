@@ -1,6 +1,6 @@
-"""What becomes of a picture, as numbers: a ROW for each view, drawn up without the pixels and carried out elsewhere.
+"""The geometry of views as numbers: a ROW for each view, computed without pixels and carried out elsewhere.
 
-augment and view draw rows up, opencv and native carry them out; so both give the same pictures.
+augment and view compute rows, opencv and native carry them out. So both give the same pictures.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ ROW = np.dtype(
 
 
 def warp(steps: np.ndarray, matrix: np.ndarray, width: np.ndarray | int, height: np.ndarray | int) -> None:
-    """steps (n,) become warps by matrix (n, 6)."""
+    """Make steps (n,) warps by matrix (n, 6)."""
     steps['kind'], steps['matrix'], steps['width'], steps['height'] = WARP, matrix, width, height
 
 
 def resize(steps: np.ndarray, box: np.ndarray, full: np.ndarray, kind: np.ndarray | int) -> None:
-    """steps (n,) bring box (n, 4) to all of full (n, 2): width and height."""
+    """Make steps (n,) bring box (n, 4) to all of full (n, 2): width and height."""
     steps['kind'], steps['box'] = kind, box
     steps['full_width'], steps['full_height'] = steps['width'], steps['height'] = full.T
 
 
 def cut(steps: np.ndarray, size: int, x: np.ndarray, y: np.ndarray) -> None:
-    """Of resized steps only a size x size window stays."""
+    """Cut a size x size window from resized steps."""
     steps['width'] = steps['height'] = size
     steps['x'], steps['y'] = x, y
 
 
 def whole(sizes: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) of all of each picture; sizes (n, 2): width and height."""
+    """Return boxes (n, 4) of all of each picture; sizes: (n, 2), width and height."""
     return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
 
 
 def enlarged(sizes: np.ndarray, size: int) -> np.ndarray:
-    """Widths and heights (n, 2) of pictures enlarged until size x size fits, first the height, as mxnet does."""
+    """Return widths and heights (n, 2), enlarged until size x size fits, first the height, as mxnet does."""
     width, height = sizes.T
     up = np.where(height < size, size / height, 1.0)
     wider = (width * up).astype(np.int64)

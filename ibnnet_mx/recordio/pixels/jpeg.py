@@ -1,4 +1,4 @@
-"""What an encoded picture says of itself: its size, its headers, and whether it is whole.
+"""The headers of encoded pictures: size, segments, and the end of the data.
 
 Decoders fill the missing part of a JPEG with grey and report success.
 """
@@ -16,7 +16,7 @@ SOS, EOI = 0xDA, 0xD9
 
 
 def headers(payload: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each header of a JPEG, up to that of its first scan; nothing of what is no JPEG.
+    """Yield marker, start and end of each header of a JPEG, up to its first scan; nothing for other formats.
 
     An end may lie behind the payload's.
     """
@@ -35,7 +35,7 @@ def headers(payload: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def declared(payload: bytes) -> tuple[int, int] | None:
-    """Width and height that a JPEG's or PNG's header claims; None for other formats, and where it does not say."""
+    """Return width and height from a JPEG's or PNG's header; None for other formats, and if the header does not say."""
     if payload[:8] == PNG_SIGNATURE and len(payload) >= 24:
         return struct.unpack_from('>II', payload, 16)
     for marker, at, end in headers(payload):
@@ -46,11 +46,11 @@ def declared(payload: bytes) -> tuple[int, int] | None:
 
 
 def complete(payload: bytes) -> bool:
-    """Whether a JPEG reaches its end marker and a PNG its IEND chunk; other formats: True.
+    """Return True if a JPEG reaches its end marker or a PNG its IEND chunk. Other formats: True.
 
-    What follows the end is ignored. A JPEG's headers are walked by their lengths, so that the end marker of a
-    thumbnail in them does not count; behind them 0xffd9 cannot be picture data, which writes 0xff as 0xff00.
-    The checksums of a PNG's critical chunks must be right, too.
+    Bytes behind the end are ignored. A JPEG's headers are walked by their lengths, so that the end marker of a
+    thumbnail in them does not count; behind them 0xffd9 cannot be picture data, which writes 0xff as 0xff00. The
+    checksums of a PNG's critical chunks must be right, too.
     """
     if payload[:2] == SOI:
         return _jpeg_complete(payload)

@@ -1,4 +1,4 @@
-"""Pictures on their way into a record: decoded, brought to size, encoded. 8-bit BGR arrays (H, W, 3)."""
+"""Pictures on their way into a record: decoded, brought to size, encoded. They are 8-bit BGR arrays (H, W, 3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PictureError(ValueError):
 
 
 class Complaints:
-    """What the decoders' C code writes to standard error, caught: libjpeg reports damaged data nowhere else.
+    """The decoders' output on standard error, caught, because libjpeg reports damaged data nowhere else.
 
     It takes the process's file descriptor 2, so it is for worker processes only.
     """
@@ -47,10 +47,11 @@ class Complaints:
 
 
 def decode(payload: bytes, complaints: Complaints | None = None) -> np.ndarray:
-    """8-bit BGR of an encoded picture, as mxnet's im2rec sees it. PictureError where it is empty, cut off or damaged.
+    """Return 8-bit BGR of an encoded picture, as mxnet's im2rec sees it.
 
     Grey, palette, CMYK and 16-bit pictures are converted by OpenCV, alpha is dropped, and an EXIF orientation is
-    ignored (im2rec of the OpenCV of its time knew none; the label does not change).
+    ignored (im2rec of the OpenCV of its time knew none; the label does not change). Raises PictureError if the picture
+    is empty, cut off or damaged.
     """
     if not payload:
         raise PictureError('is empty')
@@ -75,7 +76,7 @@ def decode(payload: bytes, complaints: Complaints | None = None) -> np.ndarray:
 
 
 def scaled_size(height: int, width: int, short: int) -> tuple[int, int]:
-    """Height and width with the short side at `short` pixels, the other rounded down as im2rec does."""
+    """Return height and width with the short side at `short` pixels, the other rounded down as im2rec does."""
     return (short * height // width, short) if height > width else (short, short * width // height)
 
 
@@ -88,7 +89,9 @@ def to_short_side(picture: np.ndarray, short: int) -> np.ndarray:
 
 
 def check_sides(shape: tuple[int, ...], short: int) -> None:
-    """PictureError for a strip (height, width, ...) whose long side exceeds MAX_SIDE with the short one at `short`."""
+    """Raise PictureError for a strip (height, width, ...) whose long side exceeds MAX_SIDE with the short one at
+    `short`.
+    """
     height, width = shape[:2]
     longest = max(scaled_size(height, width, short))
     if longest > MAX_SIDE:
@@ -101,7 +104,7 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
 
 
 def to_square(picture: np.ndarray, side: int) -> np.ndarray:
-    """All of the picture at side x side pixels, whatever its aspect."""
+    """Return all of the picture at side x side pixels, whatever its aspect."""
     if picture.shape[:2] == (side, side):
         return picture
     method = cv2.INTER_AREA if min(picture.shape[:2]) > side else cv2.INTER_LINEAR
@@ -109,5 +112,5 @@ def to_square(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def encode_cifar(picture: np.ndarray) -> bytes:
-    """A lossless PNG of 32x32 pixels; a picture of another size is brought to it, whatever its aspect."""
+    """Return a lossless PNG of 32x32 pixels. A picture of another size is brought to it, whatever its aspect."""
     return cv2.imencode('.png', to_square(picture, CIFAR_SIDE))[1].tobytes()

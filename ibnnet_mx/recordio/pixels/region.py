@@ -1,4 +1,4 @@
-"""Pictures whose pixels are decoded where they are asked for.
+"""Pictures whose pixels are decoded when they are asked for.
 
 A JPEG with restart markers falls into segments that decode alone. The segments that a box touches, behind the JPEG's
 own header with another size in it, are a small valid JPEG: its decoder never sees the rest of the picture.
@@ -23,7 +23,7 @@ MARGIN = 1  # pixels at the cut that the interpolation of chroma makes other tha
 
 
 class Layout(NamedTuple):
-    """What a JPEG's header says. mcu: width and height in pixels; interval: MCUs of a segment; offsets in bytes."""
+    """The facts of a JPEG's header. mcu: width and height in pixels; interval: MCUs of a segment; offsets in bytes."""
 
     width: int
     height: int
@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 
     @property
     def columns(self) -> int:
-        """Segments of a row of MCUs; 0 where an MCU row does not end with a segment."""
+        """Return the segments of a row of MCUs; 0 if an MCU row does not end with a segment."""
         across = -(-self.width // self.mcu[0])
         return 0 if across % self.interval else across // self.interval
 
@@ -44,15 +44,15 @@ class Layout(NamedTuple):
 
 
 def layout(payload: bytes) -> Layout | None:
-    """Of a baseline JPEG in one scan with restart markers; None for everything else and for what is in doubt."""
-    found: dict[int, int] = {}
+    """Return the Layout of a baseline JPEG in one scan with restart markers; None for all others, and in doubt."""
+    segments: dict[int, int] = {}
     for marker, at, end in headers(payload):
         kind = BASELINE if marker in FRAMES else marker
-        if end > len(payload) or (kind in found and kind in (BASELINE, DRI)):
+        if end > len(payload) or (kind in segments and kind in (BASELINE, DRI)):
             return None
-        found[kind] = at
-    known = {BASELINE, DRI, SOS} <= set(found)
-    return _layout(payload, found[BASELINE], found[DRI], found[SOS]) if known else None
+        segments[kind] = at
+    known = {BASELINE, DRI, SOS} <= set(segments)
+    return _layout(payload, segments[BASELINE], segments[DRI], segments[SOS]) if known else None
 
 
 def _layout(payload: bytes, frame: int, dri: int, scan: int) -> Layout | None:
@@ -72,7 +72,7 @@ def _layout(payload: bytes, frame: int, dri: int, scan: int) -> Layout | None:
 
 
 def _bounds(payload: bytes, known: Layout) -> np.ndarray | None:
-    """Where each segment begins, and the end of the last, markers included; None where a marker is unexpected."""
+    """Return the start of each segment, and the end of the last, markers included; None if a marker is unexpected."""
     data = np.frombuffer(payload, np.uint8)[known.scan_at :]
     count = known.rows * known.columns
     at = np.flatnonzero(data[:-1] == 0xFF)
@@ -86,7 +86,9 @@ def _bounds(payload: bytes, known: Layout) -> np.ndarray | None:
 
 
 def cut(payload: bytes, known: Layout, box: tuple[int, int, int, int]) -> tuple[np.ndarray, int, int] | None:
-    """uint8 (n,): a JPEG of the segments that box = left, top, right, bottom needs; x and y of its first pixel."""
+    """Return uint8 (n,): a JPEG of the segments that box = left, top, right, bottom needs; and x and y of its first
+    pixel.
+    """
     bounds = _bounds(payload, known)
     if bounds is None:
         return None
@@ -109,7 +111,7 @@ def cut(payload: bytes, known: Layout, box: tuple[int, int, int, int]) -> tuple[
     return data, x, y
 
 
-class Pixels:
+class Decoded:
     """A decoded picture, 8-bit BGR (height, width, 3)."""
 
     def __init__(self, pixels: np.ndarray) -> None:
@@ -117,14 +119,14 @@ class Pixels:
         self.height, self.width = pixels.shape[:2]
 
     def window(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-        """The pixels of a box within the picture. PictureError where they cannot be decoded."""
+        """Return the pixels of a box within the picture."""
         return self._pixels[top:bottom, left:right]
 
     def whole(self) -> np.ndarray:
         return self.window(0, 0, self.width, self.height)
 
 
-class Segments(Pixels):
+class Segments(Decoded):
     """A JPEG in restart segments; its pixels are those of the whole JPEG's decoding."""
 
     def __init__(self, payload: bytes, known: Layout) -> None:
@@ -132,17 +134,21 @@ class Segments(Pixels):
         self.height, self.width = known.height, known.width
 
     def window(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-        found = cut(self._payload, self._layout, (left, top, right, bottom))
-        if found is None:
+        """Return the pixels of a box within the picture. Raises PictureError if they cannot be decoded."""
+        small = cut(self._payload, self._layout, (left, top, right, bottom))
+        if small is None:
             return decode(self._payload)[top:bottom, left:right]
-        data, x, y = found
+        data, x, y = small
         part = cv2.imdecode(data, FLAGS)
         if part is None or part.shape[0] < bottom - y or part.shape[1] < right - x:
             return decode(self._payload)[top:bottom, left:right]
         return part[top - y : bottom - y, left - x : right - x]
 
 
-def open_picture(payload: bytes) -> Pixels:
-    """The picture of a record. PictureError where it is empty, cut off or damaged, at once or when pixels are read."""
+def open_picture(payload: bytes) -> Decoded:
+    """Return the picture of a record.
+
+    Raises PictureError if it is empty, cut off or damaged, at once or when pixels are read.
+    """
     known = layout(payload)
-    return Pixels(decode(payload)) if known is None else Segments(payload, known)
+    return Decoded(decode(payload)) if known is None else Segments(payload, known)

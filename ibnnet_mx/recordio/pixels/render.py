@@ -1,4 +1,4 @@
-"""Pictures of records, by their positions, into the arrays of a batch: in C where that is built, else by OpenCV."""
+"""The renderers: pictures of records, by position, into the arrays of a batch; in C if it is built, else by OpenCV."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import opencv
 from ibnnet_mx.recordio.pixels.jpeg import SOI
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 
-# Of some of the pictures, their numbers (n,), widths and heights (n, 2): ROW (n, views), what becomes of them.
-Plan = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Pictures' numbers (n,), widths and heights (n, 2) -> ROW (n, views), the views that are made of them.
+RowsOf = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Refusal = Optional[Callable[[int, int], Optional[str]]]  # of a width and height: why such a picture cannot be used
 
 
 class OpenCV:
-    """A picture at a time. pixels: mean and std of each RGB plane, None for bytes as they are."""
+    """A picture at a time. normalisation: mean and std of each RGB plane, None for bytes as they are."""
 
-    def __init__(self, records: Any, pixels: Any, refusal: Refusal) -> None:
+    def __init__(self, records: Any, normalisation: Any, refusal: Refusal) -> None:
         self._records, self._refusal = records, refusal
-        self._kept: dict[int, Pixels] = {}
-        self._table = None if pixels is None else opencv.pixel_table(*pixels)
+        self._cached: dict[int, Decoded] = {}
+        self._table = None if normalisation is None else opencv.pixel_table(*normalisation)
 
-    def keep(self, position: int, picture: np.ndarray) -> None:
-        """A decoded picture, BGR, that is not to be read again."""
-        self._kept[position] = Pixels(picture)
+    def cache(self, position: int, picture: np.ndarray) -> None:
+        """Keep a decoded picture, BGR, so that it is not read again."""
+        self._cached[position] = Decoded(picture)
 
-    def kept(self) -> list[int]:
-        """The positions of these."""
-        return sorted(self._kept)
+    def cached(self) -> list[int]:
+        """Return the positions of these pictures."""
+        return sorted(self._cached)
 
     def is_sound(self, payload: bytes) -> bool:
-        """Whether a picture that OpenCV has decoded is whole; OpenCV tells nobody."""
+        """Return True: OpenCV does not tell if a picture that it has decoded is whole."""
         return True
 
-    def render(self, positions: np.ndarray, plan: Plan, out: np.ndarray) -> dict[int, str]:
-        """Fills out (n, views, 3, size, size); says of those that could not be had, by their numbers, why."""
+    def render(self, positions: np.ndarray, rows_of: RowsOf, out: np.ndarray) -> dict[int, str]:
+        """Fill out (n, views, 3, size, size). Return {number: why} of the pictures that cannot be read."""
         bad = {}
         for number, position in enumerate(positions.tolist()):
             try:
-                picture = self._kept.get(position) or open_picture(self._records.read(position).payload)
-                self._draw(picture, number, plan, out[number])
+                picture = self._cached.get(position) or open_picture(self._records.read(position).payload)
+                self._draw(picture, number, rows_of, out[number])
             except RecordError as error:
                 bad[number] = str(error)
             except (PictureError, cv2.error) as error:
@@ -55,11 +55,11 @@ class OpenCV:
                 bad[number] = f'{self._records.describe(position)} {why}'
         return bad
 
-    def _draw(self, picture: Pixels, number: int, plan: Plan, out: np.ndarray) -> None:
+    def _draw(self, picture: Decoded, number: int, rows_of: RowsOf, out: np.ndarray) -> None:
         refused = self._refusal and self._refusal(picture.width, picture.height)
         if refused:
             raise PictureError(refused)
-        (rows,) = plan(np.array([number]), np.array([[picture.width, picture.height]]))
+        (rows,) = rows_of(np.array([number]), np.array([[picture.width, picture.height]]))
         for view, planes in zip(opencv.views(picture, rows), out):
             opencv.planes(view, self._table, planes)
 
@@ -67,11 +67,11 @@ class OpenCV:
 class Native:
     """The same in slices of a batch, without the GIL. Formats besides JPEG are decoded by OpenCV."""
 
-    def __init__(self, records: Any, pixels: Any) -> None:
+    def __init__(self, records: Any, normalisation: Any) -> None:
         self._records = records
         self._pixels = np.zeros(1, native.PIXELS)
-        if pixels is not None:
-            mean, std = pixels
+        if normalisation is not None:
+            mean, std = normalisation
             self._pixels['shift'], self._pixels['factor'] = mean, 1 / np.array(std, np.float64)
             self._pixels['floats'] = 1
         self._sources = np.zeros(len(records), native.SOURCE)
@@ -81,13 +81,13 @@ class Native:
             for name, part in zip(('fd', 'offset', 'start', 'length'), spans):
                 self._sources[name] = part
             self._sources['kind'][self._sources['start'] > 0] = JPEG
-        self._kept: list[np.ndarray] = []
+        self._cached: list[np.ndarray] = []
         self._local = threading.local()
 
-    def keep(self, position: int, picture: np.ndarray) -> None:
-        self._kept.append(_place(self._sources, position, picture))
+    def cache(self, position: int, picture: np.ndarray) -> None:
+        self._cached.append(_place(self._sources, position, picture))
 
-    def kept(self) -> list[int]:
+    def cached(self) -> list[int]:
         return np.flatnonzero(self._sources['stride']).tolist()
 
     def is_sound(self, payload: bytes) -> bool:
@@ -98,14 +98,14 @@ class Native:
             self._local.decoder = native.Decoder()
         return self._local.decoder
 
-    def render(self, positions: np.ndarray, plan: Plan, out: np.ndarray) -> dict[int, str]:
+    def render(self, positions: np.ndarray, rows_of: RowsOf, out: np.ndarray) -> dict[int, str]:
         sources, why = native.pick(self._sources, positions), np.zeros((len(positions), native.WHY), np.uint8)
-        held: list[np.ndarray] = []
+        alive: list[np.ndarray] = []
         bad: dict[int, str] = {}
         if not sources['stride'].all():
-            held, bad = self._read(positions, sources, why)
+            alive, bad = self._read(positions, sources, why)
         sizes = np.stack([sources['width'], sources['height']], axis=1).astype(np.int64)
-        rows = np.ascontiguousarray(plan(np.arange(len(positions)), np.maximum(sizes, 1)))
+        rows = np.ascontiguousarray(rows_of(np.arange(len(positions)), np.maximum(sizes, 1)))
         self._decoder().render(sources, rows, self._pixels, out, why)
         for number, text in native.failures(why).items():
             position = int(positions[number])
@@ -113,29 +113,32 @@ class Native:
         return bad
 
     def _read(self, positions: np.ndarray, sources: np.ndarray, why: np.ndarray) -> tuple[list[np.ndarray], Any]:
-        """Sizes of all, pixels or payloads of those that C does not read; what holds these; why others are damaged."""
-        held: list[np.ndarray] = []
+        """Fill in the sizes of all, and pixels or payloads of those that C does not read.
+
+        Return the arrays that hold these, which must live as long as the sources, and {number: why} of damaged ones.
+        """
+        alive: list[np.ndarray] = []
         bad: dict[int, str] = {}
         native.heads(sources, why)
         for number in np.flatnonzero((sources['kind'] == FOREIGN) | (sources['kind'] == UNREAD)):
             try:
                 payload = self._records.read(int(positions[number])).payload
                 if payload[:2] == SOI:
-                    held.append(np.frombuffer(payload, np.uint8))
+                    alive.append(np.frombuffer(payload, np.uint8))
                     one = sources[number : number + 1]
-                    one['data'], one['length'], one['kind'] = native.address(held[-1]), len(payload), JPEG
+                    one['data'], one['length'], one['kind'] = native.address(alive[-1]), len(payload), JPEG
                     native.heads(one, why[number : number + 1])
                 else:
-                    held.append(_place(sources, number, decode(payload)))
+                    alive.append(_place(sources, number, decode(payload)))
             except RecordError as error:
                 bad[int(number)] = str(error)
                 sources['kind'][number] = BROKEN
             except PictureError as error:
                 _break(sources, number, why, str(error))
-        return held, bad
+        return alive, bad
 
     def _changed(self, position: int) -> str:
-        """What happened to a record since its file was opened."""
+        """Return why a record is not the same as when its file was opened."""
         try:
             self._records.read(position)
         except RecordError as error:
@@ -144,7 +147,7 @@ class Native:
 
 
 def _place(sources: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray:
-    """Makes a source one of decoded pixels: BGR uint8 (height, width, 3). Whoever uses it must hold what comes back."""
+    """Make a source one of decoded pixels: BGR uint8 (height, width, 3). The caller must hold the returned array."""
     height, width = picture.shape[:2]
     memory = np.empty(3 * height * width + width + native.SLACK, np.uint8)
     for number_of_plane, plane in enumerate(memory[: 3 * height * width].reshape(3, height, width)):
@@ -155,19 +158,19 @@ def _place(sources: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray:
 
 def _break(sources: np.ndarray, number: int, why: np.ndarray, text: str) -> None:
     sources['kind'][number] = BROKEN
-    said = text.encode()[: native.WHY - 1]
+    message = text.encode()[: native.WHY - 1]
     why[number] = 0
-    why[number, : len(said)] = np.frombuffer(said, np.uint8)
+    why[number, : len(message)] = np.frombuffer(message, np.uint8)
 
 
-def renderer(records: Any, pixels: Any, refusal: Refusal, use_native: bool | None) -> OpenCV | Native:
-    """use_native None: where it is built, unless pictures are brought to size: predict does that by OpenCV, too.
+def renderer(records: Any, normalisation: Any, refusal: Refusal, use_native: bool | None) -> OpenCV | Native:
+    """Return the renderer of a reader. Raises ValueError if C is asked for and not built.
 
-    ValueError where it is asked for and cannot be had.
+    use_native None: C if it is built, unless pictures are brought to size, which predict does by OpenCV, too.
     """
     if use_native and native.functions() is None:
         raise ValueError('the C reader is not built: python -m ibnnet_mx.recordio.fast.build')
     if use_native and refusal:
         raise ValueError('pictures are brought to size by OpenCV alone')
     wanted = native.functions() is not None and refusal is None if use_native is None else use_native
-    return Native(records, pixels) if wanted else OpenCV(records, pixels, refusal)
+    return Native(records, normalisation) if wanted else OpenCV(records, normalisation, refusal)

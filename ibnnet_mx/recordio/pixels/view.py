@@ -1,4 +1,4 @@
-"""What validation sees of a picture: brought to size, then its central window, or ten windows."""
+"""The views of validation: a picture is brought to size, then its central window is cut, or ten windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ CROPS = (1, 10)
 
 
 class View(NamedTuple):
-    """short: what the short side is brought to first, None: the picture as it is. square: all of it to short x short.
+    """The way to the views. short: the short side is brought to it first; None: the picture stays as it is. square: all
+    of the picture is brought to short x short.
 
     crops 1: the central window; 10: four corners, the centre, and their mirrors (Krizhevsky et al. 2012).
     """
@@ -27,11 +28,11 @@ class View(NamedTuple):
 
 
 def usual_short(size: int) -> int:
-    """The short side of a picture for a crop of `size`: 256 for 224."""
+    """Return the short side of a picture for a crop of `size`: 256 for 224."""
     return round(size * 256 / 224)
 
 
-def choose(size: int, resize: int | None, crops: int, packed: bool) -> View:
+def choose_view(size: int, resize: int | None, crops: int, packed: bool) -> View:
     """Return the View of packed records, or of picture files, for a crop of size x size pixels.
 
     Records are pictures that were brought to size. Files are brought to 256/224 of the crop, small ones (CIFAR-10)
@@ -51,11 +52,11 @@ def choose(size: int, resize: int | None, crops: int, packed: bool) -> View:
 
 
 def _methods(sizes: np.ndarray, view: View) -> np.ndarray:
-    """How each picture is brought to view.short.
+    """Return the method by which each picture is brought to view.short.
 
-    Bilinear as the packer does it, so that files and the records made of them look the same, but to less than half by
-    the mean over areas: bilinear then leaves pixels out, and is far from what torch's networks see (PIL's filter; RMS
-    of the difference for 150 photographs at a factor of 3: 11 of 255, areas 3; at 1.5: 4 and 2).
+    It is bilinear, as the packer does it, so that files and the records made of them look the same. Below half of the
+    size it is the mean over areas. Bilinear then leaves pixels out, and is far from the input of torch's networks
+    (PIL's filter; RMS of the difference for 150 photographs at a factor of 3: 11 of 255, areas 3; at 1.5: 4 and 2).
     """
     short = view.short or 0
     return np.where(sizes.min(1) > (short if view.square else 2 * short), AREA, LINEAR)
@@ -71,7 +72,7 @@ def _full(sizes: np.ndarray, size: int, view: View) -> np.ndarray:
 
 
 def refusal(width: int, height: int, view: View) -> str | None:
-    """Why a picture of that size cannot be brought to size: it is a strip."""
+    """Return why a picture of that size cannot be brought to size (it is a strip); None if it can."""
     if view.short is None or view.square:
         return None
     try:
@@ -81,10 +82,10 @@ def refusal(width: int, height: int, view: View) -> str | None:
     return None
 
 
-def plan(sizes: np.ndarray, size: int, view: View) -> np.ndarray:
-    """ROW (n, view.crops) of size x size views of pictures; sizes (n, 2): width, height. Smaller ones are enlarged.
+def view_rows(sizes: np.ndarray, size: int, view: View) -> np.ndarray:
+    """Return ROW (n, view.crops) of size x size views. sizes: (n, 2), width, height. Smaller pictures are enlarged.
 
-    Ten: the corners from left to right and top to bottom, the centre, then the mirror of each.
+    Ten views: the corners from left to right and top to bottom, the centre, then the mirror of each.
     """
     rows = np.zeros((len(sizes), view.crops), ROW)
     full, kind = _full(sizes, size, view), LINEAR if view.short is None else _methods(sizes, view)

@@ -1,1 +1,1 @@
-"""From record files to batches: records by position, the order of an epoch, the reader, the public Loader."""
+"""The way from record files to batches: records by position, samplers, the reader, the public Loader."""

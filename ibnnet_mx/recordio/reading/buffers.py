@@ -1,4 +1,4 @@
-"""Memory for batches, used again once nobody reads it any more."""
+"""Memory for batches, which is used again once nobody reads it any more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT = 6  # pieces that wait to be used again; who held more than that at once g
 
 
 class _Owner:
-    """What the arrays of one piece of memory have as their base: it dies with the last of them."""
+    """The base of all arrays of one piece of memory. It dies with the last of them."""
 
     def __init__(self, memory: np.ndarray, size: int) -> None:
         start = memory.__array_interface__['data'][0]
@@ -36,7 +36,9 @@ class Buffers:
         self._lock = threading.RLock()  # a piece may come back while take() holds it, if memory is collected there
 
     def take(self, shape: tuple[int, ...], dtype: type, room: int = 0) -> np.ndarray:
-        """An uninitialised array; room: bytes to ask for where there is no piece yet, for larger ones to come."""
+        """Return an uninitialised array. room: bytes to ask for if there is no piece yet, because larger arrays will
+        come.
+        """
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         with self._lock:
             fitting = [k for k, memory in enumerate(self._free) if memory.size >= size + ALIGNED]

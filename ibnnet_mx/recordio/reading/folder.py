@@ -1,4 +1,4 @@
-"""Pictures in class folders, read as the records of a .rec are."""
+"""Pictures in class folders, read like the records of a .rec."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ibnnet_mx.recordio.sources import SourceError
 
 
 class FolderRecords:
-    """The pictures of CLASS/x.jpg, or of the validation side of train/CLASS/x.jpg, val/CLASS/y.jpg; as RecordFile.
+    """The pictures of CLASS/x.jpg, or of the validation side of train/CLASS/x.jpg, val/CLASS/y.jpg. Used as RecordFile.
 
-    Labels are the numbers of `classes`, the sorted names of the classes of both sides. notes: what was left out.
+    Labels are the numbers of `classes`, the sorted names of the classes of both sides. notes: what was left out. Raises
     SourceError for a folder without such pictures.
     """
 
@@ -44,13 +44,13 @@ class FolderRecords:
         self.close()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, because nothing is held open."""
 
     def _labels(self, i: int) -> np.ndarray:
         return np.array(self._samples[i].labels, np.float32)
 
     def read(self, i: int) -> Item:
-        """The file of picture `i`. RecordError where it cannot be read."""
+        """Return the file of picture `i` as a record. Raises RecordError if it cannot be read."""
         try:
             with open(self.describe(i), 'rb') as file:
                 return Item(self._labels(i), i, file.read())
@@ -58,24 +58,25 @@ class FolderRecords:
             raise RecordError(f'{self.describe(i)} cannot be read: {error.strerror}') from None
 
     def spans(self) -> None:
-        """None: each picture is a file of its own."""
+        """Return None, because each picture is a file of its own."""
 
     def announce(self, positions: np.ndarray) -> None:
-        """Nothing: the files are opened one by one."""
+        """Do nothing, because the files are opened one by one."""
 
     def describe(self, i: int) -> str:
-        """The picture's path."""
+        """Return the picture's path."""
         return os.path.join(self._store.root, self._samples[i].key)
 
     def labels(self) -> np.ndarray:
-        """float32 (n, 1)."""
+        """Return float32 (n, 1)."""
         return np.stack([self._labels(i) for i in range(len(self))])
 
 
 def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
-    """The pictures of a .rec file, of several (a sequence of paths, or a pattern such as train_*.rec), or of a folder.
+    """Open the pictures of a .rec file, of several (a sequence of paths, or a pattern such as train_*.rec), or of a
+    folder.
 
-    RecordError where a pattern names no file.
+    Raises RecordError if a pattern names no file.
     """
     if isinstance(path, (list, tuple)):
         if not path:
@@ -85,10 +86,10 @@ def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
         return FolderRecords(path)
     name = os.fspath(path)
     if any(sign in name for sign in '*?[') and not os.path.exists(name):
-        found = sorted(glob.glob(name))
-        if not found:
+        paths = sorted(glob.glob(name))
+        if not paths:
             raise RecordError(f'{name}: no file is named so')
-        return open_records(found)
+        return open_records(paths)
     if name.endswith('.lst'):
         raise RecordError(f'{name} is a list of pictures: name the .rec beside it')
     if name.lower().endswith(SUFFIXES):

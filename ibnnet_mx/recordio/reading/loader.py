@@ -1,4 +1,4 @@
-"""Batches of numpy arrays from .rec files, for whatever trains on them."""
+"""The public Loader: batches of numpy arrays from .rec files, for any framework."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
-from ibnnet_mx.recordio.pixels.view import View, choose
+from ibnnet_mx.recordio.pixels.view import View, choose_view
 from ibnnet_mx.recordio.reading import checks
 from ibnnet_mx.recordio.reading.reader import RAW, Batch, Options, Reader
 
 
 class Place(NamedTuple):
-    """Where a Loader stands: the next batch is number `step` of `epoch`."""
+    """The place of a Loader: its next batch is number `step` of `epoch`."""
 
     epoch: int
     step: int
@@ -34,17 +34,22 @@ def _again(made_of: dict[str, Any], place: Place) -> Loader:
 
 
 class Loader:
-    """for images, labels in Loader('train.rec', 256, augment=Augment(scale=(0.533, 1.0))): one epoch.
+    """An iterable of batches: for images, labels in Loader('train.rec', 256, augment=Augment()) is one epoch.
 
-    images (n, 3, size, size), RGB; float32 (value - mean) / std, or uint8 as they are. labels int64 (n,) where all of
+    images: (n, 3, size, size), RGB; float32 (value - mean) / std, or uint8 as they are. labels: int64 (n,) if all of
     them are class numbers, else float32, (n, label_width) for more than one. path: a .rec, several, a pattern such as
     'train_*.rec', or a folder of class folders.
-    augment: random changes of the pictures as they are, and a new order each epoch; None: the central crop, in the
-    order of the file, of a short side that is brought to `resize` first where that is given; the files of a folder are
-    brought to size in any case, as evaluate.py does it. The last batch is smaller.
-    The stream depends on seed and epoch alone; `place` may be kept and set, so that a run goes on in mid-epoch:
-    torch's DistributedSampler is share=(rank, workers), with batch_size for all workers together.
-    An array that was handed out is never written to again. ValueError names the argument, RecordError file and record.
+
+    augment: random changes of the pictures, and a new order each epoch. None: the central crop, in the order of the
+    file; `resize` brings the short side to a size first. The files of a folder are brought to size in any case, as
+    evaluate.py does it. The last batch is smaller.
+
+    The stream depends on seed and epoch alone. `place` may be stored and set, so that a run goes on inside an epoch.
+    share=(rank, workers) does the work of torch's DistributedSampler, with batch_size for all workers together.
+    sampler: decides which records a batch holds (recordio.reading.sampler).
+
+    An array that was handed out is never written to again. Raises ValueError, which names the argument, and
+    RecordError, which names file and record.
     """
 
     def __init__(
@@ -58,7 +63,9 @@ class Loader:
         resize: int | None = None,
         **options: Any,
     ) -> None:
-        """normalise: mean and std of each plane in 0..255; options: those of recordio.reader.Options."""
+        """Open the records. normalise: mean and std of each plane in 0..255; options: those of recordio's
+        reading.options.
+        """
         given = dict(path=path, batch_size=batch_size, size=size, augment=augment, normalise=normalise, dtype=dtype)
         self._made_of = dict(given, resize=resize, **options)
         if dtype not in ('float32', 'uint8'):
@@ -68,49 +75,51 @@ class Loader:
         unknown = sorted(set(options) - set(Options._fields))
         if unknown:
             raise ValueError(f'no such option: {", ".join(unknown)}; there are {", ".join(Options._fields)}')
-        checks.whole('size', size, 1, MAX_SIDE)
+        checks.check_whole('size', size, 1, MAX_SIDE)
         if resize is not None:
-            checks.whole('resize', resize, size, MAX_SIDE)
+            checks.check_whole('resize', resize, size, MAX_SIDE)
             if augment is not None:
                 raise ValueError(f'resize {resize} is for augment=None: training takes the records as they are')
         packed = not (isinstance(path, (str, os.PathLike)) and os.path.isdir(path))
-        view = choose(size, resize, 1, packed) if augment is None else View()
+        view = choose_view(size, resize, 1, packed) if augment is None else View()
         if native.functions() is None and os.environ.get('IBNNET_MX_NATIVE') != '0':
             warnings.warn(native.about(), stacklevel=2)
-        pixels = None if dtype == 'uint8' else RAW if normalise is None else normalise
+        normalisation = None if dtype == 'uint8' else RAW if normalise is None else normalise
         wanted = Options(**{'report': _warn, **options})
-        self._reader = Reader(path, size, batch_size, augment, pixels, wanted, view)
+        self._reader = Reader(path, size, batch_size, augment, normalisation, wanted, view)
         if wanted.limit is not None:
-            checks.whole('limit', wanted.limit, 1, len(self._reader.records))
+            checks.check_whole('limit', wanted.limit, 1, len(self._reader.records))
         labels = self._reader.labels()
         self._whole = labels.ndim == 1 and bool((labels == np.floor(labels)).all()) and bool(np.isfinite(labels).all())
         self.place = Place(0, 0)
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Return the batches of an epoch."""
         return self._reader.steps
 
     @property
     def count(self) -> int:
-        """Pictures of an epoch, over all parts."""
+        """Return the pictures of an epoch, over all shares."""
         return self._reader.count
 
     def labels(self) -> np.ndarray:
-        """float32 (n,) or (n, label_width), in the order of the records."""
+        """Return float32 (n,) or (n, label_width), in the order of the records."""
         return self._reader.labels()
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The rest of the epoch that the loader stands in; behind it the place is the next one's start."""
+        """Yield the rest of the epoch in which the loader stands. Behind it the place is the start of the next
+        epoch.
+        """
         epoch, step = self.place
-        checks.whole('place: epoch', epoch, 0)
-        checks.whole('place: step', step, 0, len(self))
+        checks.check_whole('place: epoch', epoch, 0)
+        checks.check_whole('place: step', step, 0, len(self))
         for number, batch in self._reader.numbered(epoch, step):
             self.place = Place(epoch, number + 1)
             yield self._pair(batch)
         self.place = Place(epoch + 1, 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of an epoch from step `start` on, whatever came before."""
+        """Yield the batches of an epoch from step `start` on, whatever came before."""
         for _, batch in self._reader.numbered(epoch, start):
             yield self._pair(batch)
 
@@ -119,11 +128,11 @@ class Loader:
         return batch.data[: batch.real], labels.astype(np.int64) if self._whole else labels
 
     def close(self) -> None:
-        """Ends the threads and closes the files."""
+        """End the threads and close the files."""
         self._reader.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A Loader of another process opens the files anew, and stands where this one does."""
+        """Return how another process makes the same Loader: it opens the files anew, and stands at the same place."""
         return _again, (self._made_of, self.place)
 
     def __enter__(self) -> Loader:

@@ -8,19 +8,20 @@ from ibnnet_mx.recordio.reading.sampler import Sampler
 
 
 def unsaid(text: str) -> None:
-    """The report of who does not want one."""
+    """Do nothing with a text: the report of a caller who does not want one."""
 
 
 class Options(NamedTuple):
-    """How a Reader works, apart from the files that it reads. threads None: one for each usable core.
+    """The options of a Reader, apart from the files that it reads. threads None: one for each usable core.
 
     sampler: which records make up a batch; None: every record once an epoch (sampler.EachOnce), by the three options
-    shuffle (None: in training only), every (each so many-th record of the order alone) and limit (pictures of an
-    epoch, None: all). share: this rank and how many ranks share the epoch. seed: of the order and of the changes.
-    max_bad: damaged records that are skipped, each told to `report`, before an error.
-    label_width: labels of a record that are given, more than one as an array (n, width).
-    native: True makes pictures in C, False by OpenCV, None in C if it is built. The pictures are the same to less than
-    half a unit of 255 on average (a unit if colours are changed), and exactly so if nothing is resampled.
+    shuffle (None: in training only), every (each so many-th record of the order alone) and limit (pictures of an epoch,
+    None: all). share: this rank and how many ranks share the epoch. seed: of the order and of the changes.
+
+    max_bad: damaged records that are skipped, each told to `report`, before an error. label_width: labels of a record
+    that are given, more than one as an array (n, width). native: True makes pictures in C, False by OpenCV, None in C
+    if it is built. The pictures are the same to less than half a unit of 255 on average (a unit if colours are
+    changed), and exactly so if nothing is resampled.
     """
 
     seed: int = 0

@@ -15,9 +15,9 @@ from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import ahead
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import augment
-from ibnnet_mx.recordio.pixels import view as view_plans
+from ibnnet_mx.recordio.pixels import view as views
 from ibnnet_mx.recordio.pixels.pictures import PictureError
-from ibnnet_mx.recordio.pixels.region import Pixels, open_picture
+from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 from ibnnet_mx.recordio.pixels.render import renderer
 from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading import checks
@@ -36,7 +36,8 @@ RAW = ((0.0,) * 3, (1.0,) * 3)
 
 
 class Batch(NamedTuple):
-    """data (n x crops, 3, S, S), label float32 (n,) or (n, width); the first `real` of n are pictures, the rest is pad.
+    """The pictures of a step: data (n x crops, 3, S, S), label float32 (n,) or (n, width). Rows from `real` on are
+    padding.
 
     The crops of a picture follow each other; training has one.
     """
@@ -47,7 +48,7 @@ class Batch(NamedTuple):
 
 
 class BadRecordsError(OptionError, RecordError):
-    """More records are damaged than max_bad allows. The text names the first of them and why it cannot be read."""
+    """The error for more damaged records than max_bad allows. The text names the first of them and its damage."""
 
 
 class Work(NamedTuple):
@@ -59,14 +60,15 @@ class Work(NamedTuple):
 
 
 class Reader:
-    """Epochs of batches from .rec files (one, or shards) or a folder of class folders; data are RGB planes.
+    """A reader of epochs of batches, from .rec files (one, or shards) or a folder of class folders. data are RGB
+    planes.
 
-    pixels: mean and std, data are float32, (value - mean) / std; None: uint8, as they are.
-    augment None: validation, in the file's order, as `view` says (unset: central crop), the last batch padded to the
-    full size. Else training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch,
-    not on threads.
-    The label is the first of a record's labels. RecordError names the file and the record that cannot be read, once
-    there are more than max_bad of them. OpenCV's own threads are switched off, in the whole process.
+    normalisation: mean and std, data are float32, (value - mean) / std; None: uint8, as they are. augment None:
+    validation, in the file's order, cut by `view` (None: central crop), the last batch padded to the full size. Else
+    training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
+
+    The label is the first of a record's labels. OpenCV's own threads are switched off, in the whole process. Raises
+    BadRecordsError, a RecordError, if more than max_bad records cannot be read.
     """
 
     def __init__(
@@ -75,20 +77,20 @@ class Reader:
         size: int,
         batch_size: int,
         changes: augment.Augment | None = None,
-        pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = RAW,
+        normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = RAW,
         options: Options | None = None,
         view: View | None = None,
     ) -> None:
         self.options, self.view = options or Options(), view or View()
-        checks.augment(changes)
-        checks.pixels(pixels)
-        checks.options(self.options)
-        checks.whole('size', size, 1, checks.SIDE)
-        checks.whole('batch_size', batch_size, 1, checks.MOST)
+        checks.check_augment(changes)
+        checks.check_normalisation(normalisation)
+        checks.check_options(self.options)
+        checks.check_whole('size', size, 1, checks.SIDE)
+        checks.check_whole('batch_size', batch_size, 1, checks.MOST)
         cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
         self.records = open_records(path)
         self.size, self.batch_size, self.augment = size, batch_size, changes
-        self._type = np.uint8 if pixels is None else np.float32
+        self._type = np.uint8 if normalisation is None else np.float32
         self._all_labels = self.records.labels()
         self._labels = self._wanted_labels()
         self._sampler = self.options.sampler or self._each_once()
@@ -98,16 +100,16 @@ class Reader:
         self._pools = {os.getpid(): ThreadPoolExecutor(self._threads)}
         self._closed = False
         self._buffers = Buffers()
-        refusal = functools.partial(view_plans.refusal, view=self.view) if changes is None and self.view.short else None
-        self._pictures = renderer(self.records, pixels, refusal, self.options.native)
-        self._kept = False
+        refusal = functools.partial(views.refusal, view=self.view) if changes is None and self.view.short else None
+        self._pictures = renderer(self.records, normalisation, refusal, self.options.native)
+        self._all_cached = False
         if self._small():
             self._fill_cache()
-            self._kept = len(self._pictures.kept()) > len(self.records) // 2
+            self._all_cached = len(self._pictures.cached()) > len(self.records) // 2
 
     @property
     def _pool(self) -> ThreadPoolExecutor:
-        """This process's threads; a fork has none of its parent's."""
+        """Return this process's threads. A fork has none of its parent's."""
         pid = os.getpid()
         if pid not in self._pools:
             self._pools = {pid: ThreadPoolExecutor(self._threads)}
@@ -115,12 +117,12 @@ class Reader:
 
     @property
     def count(self) -> int:
-        """Pictures of an epoch, over all workers."""
+        """Return the pictures of an epoch, over all workers."""
         return sum(map(len, self._batches(0, (0, 1))))
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch, the same for every worker."""
+        """Return the batches of an epoch, the same for every worker."""
         return len(self._batches(0, self.options.share))
 
     def labels(self) -> np.ndarray:
@@ -141,17 +143,19 @@ class Reader:
         """Return for each step of an epoch the positions of a share's records, as the sampler gives them."""
         batches = self._sampler.batches(self._all_labels, epoch, self.batch_size, share)
         if self.options.sampler is not None:
-            checks.batches(batches, len(self.records), None if self.augment is not None else self._rows(share))
+            checks.check_batches(batches, len(self.records), None if self.augment is not None else self._rows(share))
         return batches
 
     def _slices(self, count: int) -> list[slice]:
         most, least = (-(-count // pictures) for pictures in SLICE)
-        pieces = 1 if self._kept else max(min(self._threads, most), least)
+        pieces = 1 if self._all_cached else max(min(self._threads, most), least)
         cuts = np.linspace(0, count, pieces + 1).astype(int)
         return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:])]
 
     def _small(self) -> bool:
-        """Whether the first picture that can be read is one to keep in memory; max_bad may be damaged before it."""
+        """Return True if the first picture that can be read is small enough to keep. max_bad damaged ones may come
+        before it.
+        """
         for position in range(min(len(self.records), self.options.max_bad + 1)):
             try:
                 picture = open_picture(self.records.read(position).payload)
@@ -160,30 +164,30 @@ class Reader:
             return self._is_small(picture) and 3 * picture.width * picture.height * len(self.records) <= CACHED_BYTES
         return False
 
-    def _is_small(self, picture: Pixels) -> bool:
+    def _is_small(self, picture: Decoded) -> bool:
         return max(picture.width, picture.height) <= CACHED_SIDE
 
     def _fill_cache(self) -> None:
-        def run(part: slice) -> None:
-            for position in range(part.start, part.stop):
+        def decode(piece: slice) -> None:
+            for position in range(piece.start, piece.stop):
                 with contextlib.suppress(PictureError, RecordError):  # said when its turn comes
                     payload = self.records.read(position).payload
                     picture = open_picture(payload)
                     if self._is_small(picture) and self._pictures.is_sound(payload):
-                        self._pictures.keep(position, picture.whole())
+                        self._pictures.cache(position, picture.whole())
 
-        list(self._pool.map(run, self._slices(len(self.records))))
+        list(self._pool.map(decode, self._slices(len(self.records))))
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from step `start` on. ValueError after close()."""
+        """Return the batches of an epoch from step `start` on. Raises ValueError after close()."""
         return (batch for _, batch in self.numbered(epoch, start))
 
     def numbered(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
-        """The same with their steps; a step of training without a picture that can be read is left out."""
+        """Return (step, batch) pairs. A step of training without a picture that can be read is left out."""
         return ((step, batch) for step, batch, _ in self._made(epoch, start))
 
     def placed(self, epoch: int = 0) -> Iterator[tuple[Batch, np.ndarray]]:
-        """The batches of an epoch, and of each the positions (real,) of its pictures in the file."""
+        """Return (batch, positions (real,) of its pictures in the file) pairs of an epoch."""
         return ((batch, positions) for _, batch, positions in self._made(epoch, 0))
 
     def _made(self, epoch: int, start: int) -> Iterator[tuple[int, Batch, np.ndarray]]:
@@ -194,7 +198,7 @@ class Reader:
         cold = max(-(-COLD // self.batch_size), most + 1)
 
         def begin(step: int) -> ahead.Begun[Work]:
-            for soon in () if self._kept else batches[step + cold * (step > start) : step + cold + 1]:
+            for soon in () if self._all_cached else batches[step + cold * (step > start) : step + cold + 1]:
                 self.records.announce(soon)
             return self._begin(step, batches[step], epoch)
 
@@ -203,7 +207,7 @@ class Reader:
                 yield from self._finish(work, failures)
 
     def _rows(self, share: tuple[int, int]) -> int:
-        """Rows of a full batch: the pictures of one share."""
+        """Return the rows of a full batch: the pictures of one share."""
         return -(-self.batch_size // share[1])
 
     def _bytes(self) -> int:
@@ -211,39 +215,39 @@ class Reader:
         return self._rows(self.options.share) * crops * 3 * self.size**2 * np.dtype(self._type).itemsize
 
     def _ahead(self) -> int:
-        """Batches in work besides the one that was handed out: as many as the memory for them is worth."""
+        """Return how many batches are in work besides the one that was handed out; fewer of large ones."""
         return max(min(AHEAD, AHEAD_BYTES // max(self._bytes(), 1)), 1)
 
     def _begin(self, step: int, positions: np.ndarray, epoch: int) -> ahead.Begun[Work]:
-        """Starts a batch on the pool."""
+        """Start a batch on the pool."""
         changes, crops = self.augment, 1 if self.augment is not None else self.view.crops
         rows = len(positions) if changes is not None else self._rows(self.options.share)
         data = self._buffers.take((rows, crops, 3, self.size, self.size), self._type, self._bytes())
         draws = None if changes is None else augment.uniforms(self.options.seed, epoch, positions)
 
-        def run(part: slice) -> dict[int, str]:
-            def plan(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        def render(piece: slice) -> dict[int, str]:
+            def rows_of(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
                 if changes is None or draws is None:
-                    return view_plans.plan(sizes, self.size, self.view)
-                return augment.plan(changes, draws[part][numbers], sizes, self.size)[:, None]
+                    return views.view_rows(sizes, self.size, self.view)
+                return augment.draw_rows(changes, draws[piece][numbers], sizes, self.size)[:, None]
 
-            bad = self._pictures.render(positions[part], plan, data[part])
-            return {part.start + number: why for number, why in bad.items()}
+            bad = self._pictures.render(positions[piece], rows_of, data[piece])
+            return {piece.start + number: why for number, why in bad.items()}
 
-        futures = [self._hand_out(run, part) for part in self._slices(len(positions))]
+        futures = [self._hand_out(render, piece) for piece in self._slices(len(positions))]
         return Work(step, positions, data), futures
 
-    def _hand_out(self, run: Callable[[slice], dict[int, str]], part: slice) -> Future:
-        if not self._kept:
-            return self._pool.submit(run, part)
+    def _hand_out(self, render: Callable[[slice], dict[int, str]], piece: slice) -> Future:
+        if not self._all_cached:
+            return self._pool.submit(render, piece)
         done: Future = Future()  # a few microseconds a picture: less than another thread costs
-        done.set_result(run(part))
+        done.set_result(render(piece))
         return done
 
     def _finish(self, work: Work, failures: list[dict[int, str]]) -> list[tuple[int, Batch, np.ndarray]]:
-        """The step, its batch and positions; none where every picture of a training batch is damaged."""
+        """Return [(step, batch, positions)]; [] if every picture of a training batch is damaged."""
         positions, data = work.positions, work.data
-        why = {k: text for part in failures for k, text in sorted(part.items())}
+        why = {k: text for failed in failures for k, text in sorted(failed.items())}
         bad = list(why)
         self._why.update({int(positions[k]): text for k, text in why.items()})
         label = np.zeros((len(data), *self._labels.shape[1:]), np.float32)

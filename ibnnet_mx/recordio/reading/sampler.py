@@ -1,4 +1,4 @@
-"""Samplers say which records make up each batch. The reader is handed one; EachOnce is the usual one."""
+"""Samplers, which decide the records of each batch. The reader is handed one; EachOnce is the usual one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 
 class Sampler(Protocol):
-    """Decides which records a batch holds, and their order.
+    """A sampler decides which records a batch holds, and their order.
 
     It must be a pure function of its own fields and of the arguments, so that a run can go on inside an epoch. Every
-    share and every epoch must have the same number of steps: workers wait for each other at each step. A record that
-    comes twice in an epoch is changed by the same random numbers both times.
+    share and every epoch must have the same number of steps, because workers wait for each other at each step. A record
+    that comes twice in an epoch is changed by the same random numbers both times.
     """
 
     def batches(self, labels: np.ndarray, epoch: int, batch_size: int, share: tuple[int, int]) -> Sequence[np.ndarray]:
@@ -35,11 +35,11 @@ class EachOnce(NamedTuple):
     limit: int | None = None
 
     def batches(self, labels: np.ndarray, epoch: int, batch_size: int, share: tuple[int, int]) -> list[np.ndarray]:
-        positions = order(len(labels), self.shuffle, self.seed, epoch)[:: self.every][: self.limit]
-        return cut(positions, batch_size, share)
+        positions = epoch_order(len(labels), self.shuffle, self.seed, epoch)[:: self.every][: self.limit]
+        return cut_steps(positions, batch_size, share)
 
 
-def order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
     """Return the positions 0..count-1, int64 (count,), shuffled by (seed, epoch) if asked for."""
     positions = np.arange(count)
     if shuffle:
@@ -47,7 +47,7 @@ def order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
     return positions
 
 
-def cut(positions: np.ndarray, batch_size: int, share: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
+def cut_steps(positions: np.ndarray, batch_size: int, share: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
     """Cut the positions of an epoch into steps of batch_size, and return one share (rank, how many) of each step.
 
     All shares have the same number of steps. The last step may be smaller. Its share is empty if there are more shares

@@ -10,9 +10,9 @@ from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
 
 
 class Shards:
-    """The records of several files, one file behind the other; as RecordFile.
+    """The records of several files, one file behind the other. Used as RecordFile.
 
-    RecordError where a file cannot be opened, or where their labels have different widths.
+    Raises RecordError if a file cannot be opened, or if their labels have different widths.
     """
 
     def __init__(self, paths: Sequence[Any]) -> None:
@@ -56,12 +56,12 @@ class Shards:
         return file.read(position)
 
     def describe(self, i: int) -> str:
-        """The file and the record's place in it."""
+        """Return the file and the record's place in it."""
         file, position = self._at(i)
         return file.describe(position)
 
     def labels(self) -> np.ndarray:
-        """float32 (n, width)."""
+        """Return float32 (n, width)."""
         return np.concatenate([file.labels() for file in self._files])
 
     def spans(self) -> tuple[np.ndarray, ...]:
