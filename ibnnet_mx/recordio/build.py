@@ -1,7 +1,7 @@
-"""Compiles fast/ against libjpeg-turbo:  python -m ibnnet_mx.recordio.build
+"""Compile fast/ against libjpeg-turbo:  python -m ibnnet_mx.recordio.build
 
-Its header and library are the system's where they are there, else those of a wheel from PyPI (comma-deps-libjpeg,
-270 kB, a static libjpeg-turbo), whose pip metadata asks for a newer Python than ours although it holds no Python code.
+libjpeg-turbo is the system's, if its header is installed. Else it comes from a wheel of PyPI (comma-deps-libjpeg,
+270 kB, a static library). The wheel's metadata asks for a newer Python than ours, although it has no Python code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SOURCES = (
     'restart.c',
 )
 FLAGS = ['-std=gnu11', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread']
-# Both variants of the kernels must round alike; what cannot occur in them (not-a-number, traps) need not be thought of.
+# All variants of the kernels must round alike. Not-a-number and traps cannot occur in them.
 EXACT = ['-ffp-contract=off', '-fno-trapping-math', '-fno-signed-zeros', '-ffinite-math-only', '-fno-math-errno']
 WIDER = {
     'kernels_avx2': ['-mavx2'],
@@ -45,7 +45,7 @@ WITHOUT = (
     'python -m ibnnet_mx.recordio.build'
 )
 WHEEL = 'comma-deps-libjpeg==3.1.0.post92'
-HASHES = {  # of the wheels for x86-64 and aarch64
+HASHES = {  # SHA-256 of the wheels for x86-64 and aarch64
     'b47ff662cabd8a0c564fd12f64de451a8806990d80712193b6cd7c23fba2ce6f',
     '88219351e4b3d550c403a8143613977d55612abcd3d3a047caad1d391c7eae38',
 }
@@ -59,39 +59,40 @@ int main(void) { struct jpeg_error_mgr e; jpeg_std_error(&e); return 0; }
 
 
 def _run(words: Sequence[str]) -> str | None:
-    """None where the command did what it should, else what it said."""
+    """Run a command. Return None if it succeeds, else its output."""
     done = subprocess.run(list(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return None if done.returncode == 0 else done.stdout.strip()
 
 
 def compiler() -> str:
-    found = os.environ.get('CC') or next(filter(shutil.which, ('gcc', 'cc', 'clang')), None)
-    if found is None:
+    """Return the C compiler. Raises ValueError if there is none."""
+    command = os.environ.get('CC') or next(filter(shutil.which, ('gcc', 'cc', 'clang')), None)
+    if command is None:
         raise ValueError('no C compiler found: install gcc (Debian and Ubuntu: apt install gcc libc6-dev)')
-    return found
+    return command
 
 
 def _system(cc: str, folder: Path) -> list[str] | None:
-    """Flags of the system's libjpeg-turbo, where it has one."""
+    """Return the flags of the system's libjpeg-turbo, None if it has none."""
     probe = folder / 'probe.c'
     probe.write_text(PROBE)
     return None if _run([cc, str(probe), '-ljpeg', '-o', str(folder / 'probe')]) else ['-ljpeg']
 
 
 def _wheel(folder: Path) -> list[str]:
-    """Flags of the wheel's library, fetched into `folder`. ValueError where it cannot be had."""
+    """Fetch the wheel into `folder` and return the flags of its library. Raises ValueError if that fails."""
     words = [sys.executable, '-m', 'pip', 'download', '--disable-pip-version-check', '--python-version', '3.12']
     error = _run([*words, '--only-binary=:all:', '--no-deps', '--dest', str(folder), WHEEL])
-    found = sorted(folder.glob('*.whl'))
-    if error or not found:
+    wheels = sorted(folder.glob('*.whl'))
+    if error or not wheels:
         reason = (error or 'no file came').splitlines()[-1]
         raise ValueError(
             f"no libjpeg-turbo: {WHEEL} could not be fetched ({reason}); install the system's "
             '(Debian and Ubuntu: apt install libjpeg62-turbo-dev or libjpeg-turbo8-dev)'
         )
-    if hashlib.sha256(found[0].read_bytes()).hexdigest() not in HASHES:
-        raise ValueError(f'{found[0].name} is not the file that is known: its sha256 differs')
-    with zipfile.ZipFile(found[0]) as file:
+    if hashlib.sha256(wheels[0].read_bytes()).hexdigest() not in HASHES:
+        raise ValueError(f'{wheels[0].name} is not the file that is known: its sha256 differs')
+    with zipfile.ZipFile(wheels[0]) as file:
         file.extractall(folder / 'wheel')
     (header,) = (folder / 'wheel').rglob('jpeglib.h')
     (library,) = (folder / 'wheel').rglob('libjpeg.a')
@@ -99,15 +100,15 @@ def _wheel(folder: Path) -> list[str]:
 
 
 def _objects(folder: Path) -> list[tuple[str, list[str], str]]:
-    """Source, flags, object of everything that is compiled."""
-    wanted = [(name, FLAGS, name[:-2]) for name in SOURCES] + [('kernels.c', FLAGS + EXACT, 'kernels')]
+    """Return (source, flags, object file) of everything that is compiled."""
+    files = [(name, FLAGS, name[:-2]) for name in SOURCES] + [('kernels.c', FLAGS + EXACT, 'kernels')]
     if platform.machine() in ('x86_64', 'AMD64'):
-        wanted += [('kernels.c', FLAGS + EXACT + ['-DAVX2', *flags], name) for name, flags in WIDER.items()]
-    return [(str(HERE / source), flags, str(folder / f'{name}.o')) for source, flags, name in wanted]
+        files += [('kernels.c', FLAGS + EXACT + ['-DAVX2', *flags], name) for name, flags in WIDER.items()]
+    return [(str(HERE / source), flags, str(folder / f'{name}.o')) for source, flags, name in files]
 
 
 def build(target: Path, extra: Sequence[str] = ()) -> None:
-    """Compiles `target`, whole or not at all. ValueError: what is missing, or what the compiler says."""
+    """Compile `target`, whole or not at all. Raises ValueError: what is missing, or the compiler's words."""
     cc = compiler()
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         folder = Path(name)
