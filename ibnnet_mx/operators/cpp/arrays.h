@@ -38,7 +38,9 @@ struct Grid {
   int64_t pictures, channels, blocks, picture_stride, block_stride;
   Row row;
 
+  // Return the values before the row of picture n and block b.
   int64_t at(int64_t n, int64_t b) const { return n * picture_stride + b * block_stride; }
+  // Return true if both lay out their rows alike.
   bool operator==(const Grid& other) const {
     return picture_stride == other.picture_stride && block_stride == other.block_stride &&
            row.stride == other.row.stride && row.lanes == other.row.lanes;
@@ -132,6 +134,7 @@ struct Source : Layout {
   mxnet::NDArray array;
   const void* data;
 
+  // The array as it is, or in the plain layout if its own has no grid.
   explicit Source(const mxnet::NDArray& given) : array(given) {
     if (array.IsMKLDNNData()) {
       layout = array.GetMKLDNNData()->get_desc();
@@ -165,6 +168,7 @@ struct Target {
   mxnet::mkldnn_output_t output = {mxnet::Noop, nullptr};
   void* data = nullptr;
 
+  // The memory to write to, in the layout of `like`.
   Target(const mxnet::NDArray& given, mxnet::OpReqType request, const Layout& like) : array(given) {
     if (request == mxnet::kNullOp) return;
     if (request == mxnet::kWriteInplace) {  // each value is read before it is replaced
@@ -174,6 +178,8 @@ struct Target {
     output = mxnet::CreateMKLDNNMem(array, like.layout, request);
     data = output.second->get_data_handle();
   }
+
+  // Hand over what was written. With kAddTo it is added to the array.
   void commit() {
     if (data) mxnet::CommitOutput(array, output);
   }
