@@ -60,7 +60,14 @@ void each_row(const Grid& grid, F f) {
 // Return the grid of NCHW.
 inline Grid plain_grid(const mxnet::TShape& shape) {
   const int64_t pixels = shape[2] * shape[3];
-  return {shape[0], shape[1], shape[1], shape[1] * pixels, pixels, {pixels, 1, 1}};
+  return {
+      .pictures = shape[0],
+      .channels = shape[1],
+      .blocks = shape[1],
+      .picture_stride = shape[1] * pixels,
+      .block_stride = pixels,
+      .row = {.pixels = pixels, .stride = 1, .lanes = 1},
+  };
 }
 
 // Return the number of channels of a block with channels last, for values of `bytes`; 0: none fits.
@@ -72,7 +79,14 @@ inline int lanes_of(int64_t channels, int bytes) {
 
 // Return the grid of a layout in blocks of channels or with channels last; lanes 0: the layout is neither.
 inline Grid grid_of(const dnnl_memory_desc_t& layout, int bytes) {
-  Grid grid = {layout.dims[0], layout.dims[1], 0, 0, 0, {layout.dims[2] * layout.dims[3], 0, 0}};
+  Grid grid = {
+      .pictures = layout.dims[0],
+      .channels = layout.dims[1],
+      .blocks = 0,
+      .picture_stride = 0,
+      .block_stride = 0,
+      .row = {.pixels = layout.dims[2] * layout.dims[3], .stride = 0, .lanes = 0},
+  };
   const auto& blocking = layout.format_desc.blocking;
   const int64_t width = layout.dims[3], *strides = blocking.strides;
   for (int axis = 0; axis < 4; ++axis)

@@ -105,12 +105,19 @@ void each_group(const Settings& s, const Grid& grid, F f) {
 #pragma omp parallel for
   for (int64_t i = 0; i < pictures * (normalised ? s.groups : 0); ++i) {
     const int64_t n = i / s.groups, c = s.begin + i % s.groups * wide;
-    f(Group{n, n + 1, 1, c, c + wide});
+    f(Group{.first_picture = n, .last_picture = n + 1, .step = 1, .first_channel = c, .last_channel = c + wide});
   }
 #pragma omp parallel for
   for (int64_t c = 0; c < grid.channels; ++c) {
     if (c >= s.begin && c < s.end) continue;
-    for (int64_t part = 0; part < s.parts; ++part) f(Group{part, pictures, s.parts, c, c + 1});
+    for (int64_t part = 0; part < s.parts; ++part)
+      f(Group{
+          .first_picture = part,
+          .last_picture = pictures,
+          .step = s.parts,
+          .first_channel = c,
+          .last_channel = c + 1,
+      });
   }
 }
 
