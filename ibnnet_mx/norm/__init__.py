@@ -11,7 +11,7 @@ from typing import Any
 HOMES = {  # module: its public names
     'batch': ('BatchNorm2d', 'Ramp'),
     'instance': ('IBN', 'GroupNorm', 'InstanceNorm', 'usual_groups'),
-    'kits': ('FOLDED', 'Layers', 'folded', 'freeze_statistics', 'kit'),
+    'kits': ('FOLDED', 'KITS', 'Layers', 'folded', 'freeze_statistics', 'kit'),
     'mabn': ('CenConv2d', 'MABN2d'),
     'state': ('PROGRESS', 'STATISTICS', 'State', 'is_state'),
     'tracing': ('forms', 'standard', 'use_of'),

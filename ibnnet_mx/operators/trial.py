@@ -25,12 +25,19 @@ def run(path):
     for name in sorted(registered()):
         if name not in CASES:
             raise ValueError(f'{name} has no trial')
-        for case, lists in enumerate(compute() for compute in CASES[name]):
-            for number, (expected, computed) in enumerate(zip(*lists)):
-                expected, computed = _numpy(expected), _numpy(computed)
-                difference = np.abs(expected - computed).max()
-                if not difference <= NEAR * max(np.abs(expected).max(), 1):
-                    raise ValueError(f'{name}: result {number} of case {case} differs by {difference:.3g}')
+        for case, compute in enumerate(CASES[name]):
+            _compare(f'{name}: case {case}', *compute())
+
+
+def _compare(case, expected, computed):
+    """Compare two lists of arrays. Raises ValueError if they differ, or one has another length."""
+    if len(expected) != len(computed):
+        raise ValueError(f'{case} has {len(computed)} results instead of {len(expected)}')
+    for number, arrays in enumerate(zip(expected, computed)):
+        right, ours = (array if isinstance(array, np.ndarray) else array.asnumpy() for array in arrays)
+        difference = np.abs(right - ours).max()
+        if not difference <= NEAR * max(np.abs(right).max(), 1):  # true for not-a-number too
+            raise ValueError(f'{case}, result {number} differs by {difference:.3g}')
 
 
 def registered():
@@ -38,10 +45,6 @@ def registered():
     count, names = ctypes.c_uint(), ctypes.POINTER(ctypes.c_char_p)()
     check_call(_LIB.MXListAllOpNames(ctypes.byref(count), ctypes.byref(names)))
     return {name for name in (names[i].decode() for i in range(count.value)) if name.startswith(PREFIX)}
-
-
-def _numpy(array):
-    return array if isinstance(array, np.ndarray) else array.asnumpy()
 
 
 def _draw(*shapes):
@@ -52,7 +55,7 @@ def _draw(*shapes):
 
 def _step(layers, arrays, head, states=()):
     """Return [y, gradients of the arrays, states after the step] of y = layers(*arrays, *states)."""
-    arrays, states = ([array.copy() for array in some] for some in (arrays, states))
+    arrays, states = ([array.copy() for array in group] for group in (arrays, states))
     for array in arrays:
         array.attach_grad()
     with autograd.record():
@@ -74,7 +77,7 @@ def _norm(channels, norm, outside, options, full=True):
     """Return a case of ibnnet_norm.
 
     norm: mxnet's own. outside: the number of channels that have running statistics. full: with the sum and the ReLU.
-    mxnet's norm of two parts has statistics of each part, whose means are those of ours.
+    mxnet's norm of several parts has statistics of each part; our statistics are their means.
     """
     parts, size = options.get('parts', 1), (4, channels, 9, 7)
 
@@ -128,12 +131,15 @@ def _ibn(x, gamma, beta, mean, var):
 
 
 def _winograd():
+    """Return the results of a 3x3 convolution by oneDNN, and in tiles."""
     size = (4, 64, 9, 7)
     x, weight, head = _draw(size, (64, 64, 3, 3), size)
     return (_step(layers, [x, weight], head) for layers in (_convolution, mx.nd.ibnnet_winograd))
 
 
 def _excite():
+    """Return the results of squeeze-and-excitation with sum and ReLU."""
+
     def theirs(x, weight, first, second, skip):
         x = _convolution(x, weight)
         hidden = mx.nd.relu(mx.nd.dot(x.mean(axis=(2, 3)), first, transpose_b=True))
@@ -171,6 +177,7 @@ def _update(nesterov):
 
 
 def _centre():
+    """Return the results of centred weights."""
     weight, head = _draw((8, 5, 3, 3), (8, 5, 3, 3))
 
     def theirs(w):

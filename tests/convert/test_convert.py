@@ -249,7 +249,7 @@ def test_an_ibn_network_starts_from_a_plain_one(model, plain):
 
 
 def test_a_plain_network_has_nothing_to_start_from():
-    with pytest.raises(ValueError, match='--init-from-plain: the network is a plain one, leave it out'):
+    with pytest.raises(ValueError, match='^init_from_plain: the network is a plain one, leave it out'):
         loaded('cifar_resnet8', torch_arrays('cifar_resnet8'), from_plain=True)
 
 

@@ -241,7 +241,7 @@ def test_domains_have_a_row_each_and_a_mean(records, tmp_path):
 
 @pytest.mark.parametrize('word', ['a', '=x', 'a=', 'a=1'])
 def test_a_domain_needs_a_name_and_data(word):
-    with pytest.raises(ValueError, match=f'--domains {word}: (write NAME=DATA|a is there twice)'):
+    with pytest.raises(ValueError, match=f"domains='{word}': (write NAME=DATA|a is there twice)"):
         domains.read_domains(['a=0', word])
 
 

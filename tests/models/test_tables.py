@@ -9,6 +9,7 @@ import ibnnet_mx
 from ibnnet_mx import models as registry
 from ibnnet_mx.cli import models
 from ibnnet_mx.models import nets, published
+from tests.refusals import refused
 
 COUNTS = {  # XingangPan/IBN-Net, torchvision, and tornadomeet/ResNet's symbols
     'resnet18': 11689512,
@@ -155,21 +156,21 @@ def test_class_counts():
         ('cifar_resnet20_ibn_b', {'ibn_stages': (1, 4)}, '--ibn-stages 1,4: name some of the stages 1, 2, 3'),
         ('densenet121_ibn_a', {'ibn_stages': (2, 1)}, '--ibn-stages 2,1: name some of the stages 1, 2, 3, 4, in their'),
         ('resnet18_ibn_a', {'ibn_stages': ()}, '--ibn-stages without any: name some'),
-        ('resnet18', {'last_stride': 3}, 'last_stride 3: use 1 or 2'),
+        ('resnet18', {'last_stride': 3}, '--last-stride 3: use 1 or 2'),
         (
             'resnet18',
             {'features': 'neck'},
-            "features='neck': use True, or names of stem, stage1, .*, stage4, embedding",
+            '--features neck: use True, or names of stem, stage1, .*, stage4, embedding',
         ),
         (
             'resnet18',
             {'nrom': 'bn'},
-            r'get_model\(\) has no option nrom: there are norm, norm_args, norm_batch_size, bn_mom',
+            '--nrom bn is no option of a network: there are norm, norm_args, norm_batch_size, bn_mom',
         ),
     ],
 )
 def test_errors_name_the_value_and_the_way_out(name, options, text):
-    with pytest.raises(ValueError, match=text):
+    with refused(text):
         ibnnet_mx.get_model(name, **options)
 
 

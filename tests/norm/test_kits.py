@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from ibnnet_mx import convert, get_model, models, norm, operators
-from ibnnet_mx.checkpoint import Store
+from ibnnet_mx import convert, get_model, models, norm, operators, recipe
+from ibnnet_mx.checkpoint import Facts, Store
 from ibnnet_mx.cli import convert as cli
-from ibnnet_mx.inference import engines
+from ibnnet_mx.inference import engines, opening
 from ibnnet_mx.models import nets
+from tests.refusals import refused
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
 RAMP = (('warmup_iters', 1), ('r_iters', 4), ('d_iters', 3))
@@ -177,7 +178,7 @@ def test_checkpoints_hold_the_prediction_and_load_everywhere(tmp_path, kit):
     for data, label in pictures(ROWS, ROWS):
         run.step(data, label, 0.01)
     store = Store(tmp_path / 'net')
-    store.save(run, 1, dict(model='cifar_resnet8_ibn_a', recipe={}))
+    store.save(run, 1, Facts('cifar_resnet8_ibn_a', {}, recipe.to_dict(plan_of(kit))))
     data = pictures(3)[0][0]
     wanted = run.net(data).asnumpy()
     symbol, args, aux = mx.model.load_checkpoint(str(tmp_path / 'net'), 1)
@@ -191,6 +192,7 @@ def test_checkpoints_hold_the_prediction_and_load_everywhere(tmp_path, kit):
     module.set_params(args, aux)
     net = convert.load_symbol(tmp_path / 'net', 1)
     near(net(data).asnumpy(), wanted, 1e-4)
+    near(opening.open_checkpoint(str(tmp_path / 'net'), 1).predict(data), wanted, 1e-4)  # by the facts alone
     if ',' not in kit:
         assert net.model.name == 'cifar_resnet8_ibn_a'
         assert net.options['norm'] == ('bn' if kit == 'brn' else kit)  # whose predictions are the same
@@ -292,7 +294,7 @@ def test_small_parts_are_normalised_apart():
     ],
 )
 def test_what_a_norm_cannot_be_is_refused(changes, message):
-    with pytest.raises(ValueError, match=f'^{message}'):
+    with refused(f'^{message}'):
         get_model('cifar_resnet8', **changes)
 
 
@@ -303,7 +305,7 @@ def test_the_command_converts_both_ways(tmp_path, capsys, kit, told):
     """A .pth does not tell in, ln and gn from each other, so that one of gn or ln is named where it is read."""
     net = build(kit)
     train(net, *pictures(ROWS)[0])
-    Store(tmp_path / 'net').write(net, 0, dict(model='cifar_resnet8_ibn_a', recipe={}))
+    Store(tmp_path / 'net').write(net, Facts('cifar_resnet8_ibn_a', {}, {}))
     source, middle, back = (f'{tmp_path}/{name}' for name in ('net-0000.params', 'net.pth', 'back-0000.params'))
     assert cli.main([source, middle, '--check']) == 0
     assert (f'does not tell its norm: name it where it is read, {told}' in capsys.readouterr().err) == bool(told)

@@ -138,6 +138,7 @@ double worst(const Kernels<T>& with) {
 }  // namespace
 }  // namespace ibnnet
 
+// Print both differences.
 int main() {
   printf("%.3g %.3g\n", ibnnet::worst(ibnnet::VARIANT::of_float), ibnnet::worst(ibnnet::VARIANT::of_bfloat));
   return 0;

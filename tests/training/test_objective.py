@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import models
-from ibnnet_mx.distributed.cluster import connect
+from ibnnet_mx.distributed import cluster
 from ibnnet_mx.metrics import classification
 from ibnnet_mx.training import objective, trainer
 from tests.tiny_runs import PLAN, Feed, Notes, batches, make, values
@@ -45,7 +45,7 @@ class Total:
 
 def run_of(task, recompute=None):
     net = models.create('cifar_resnet8', 4)
-    return trainer.Trainer(net, PLAN, connect(), Notes(), recompute, objective=task)
+    return trainer.Trainer(net, PLAN, cluster.connect(), Notes(), recompute, objective=task)
 
 
 @pytest.mark.parametrize('recompute', [None, 'auto'])

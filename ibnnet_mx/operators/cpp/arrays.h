@@ -38,7 +38,9 @@ struct Grid {
   int64_t pictures, channels, blocks, picture_stride, block_stride;
   Row row;
 
+  // Return the values before the row of picture n and block b.
   int64_t at(int64_t n, int64_t b) const { return n * picture_stride + b * block_stride; }
+  // Return true if both lay out their rows alike.
   bool operator==(const Grid& other) const {
     return picture_stride == other.picture_stride && block_stride == other.block_stride &&
            row.stride == other.row.stride && row.lanes == other.row.lanes;
@@ -58,7 +60,14 @@ void each_row(const Grid& grid, F f) {
 // Return the grid of NCHW.
 inline Grid plain_grid(const mxnet::TShape& shape) {
   const int64_t pixels = shape[2] * shape[3];
-  return {shape[0], shape[1], shape[1], shape[1] * pixels, pixels, {pixels, 1, 1}};
+  return {
+      .pictures = shape[0],
+      .channels = shape[1],
+      .blocks = shape[1],
+      .picture_stride = shape[1] * pixels,
+      .block_stride = pixels,
+      .row = {.pixels = pixels, .stride = 1, .lanes = 1},
+  };
 }
 
 // Return the number of channels of a block with channels last, for values of `bytes`; 0: none fits.
@@ -70,7 +79,14 @@ inline int lanes_of(int64_t channels, int bytes) {
 
 // Return the grid of a layout in blocks of channels or with channels last; lanes 0: the layout is neither.
 inline Grid grid_of(const dnnl_memory_desc_t& layout, int bytes) {
-  Grid grid = {layout.dims[0], layout.dims[1], 0, 0, 0, {layout.dims[2] * layout.dims[3], 0, 0}};
+  Grid grid = {
+      .pictures = layout.dims[0],
+      .channels = layout.dims[1],
+      .blocks = 0,
+      .picture_stride = 0,
+      .block_stride = 0,
+      .row = {.pixels = layout.dims[2] * layout.dims[3], .stride = 0, .lanes = 0},
+  };
   const auto& blocking = layout.format_desc.blocking;
   const int64_t width = layout.dims[3], *strides = blocking.strides;
   for (int axis = 0; axis < 4; ++axis)
@@ -132,6 +148,7 @@ struct Source : Layout {
   mxnet::NDArray array;
   const void* data;
 
+  // The array as it is, or in the plain layout if its own has no grid.
   explicit Source(const mxnet::NDArray& given) : array(given) {
     if (array.IsMKLDNNData()) {
       layout = array.GetMKLDNNData()->get_desc();
@@ -165,6 +182,7 @@ struct Target {
   mxnet::mkldnn_output_t output = {mxnet::Noop, nullptr};
   void* data = nullptr;
 
+  // The memory to write to, in the layout of `like`.
   Target(const mxnet::NDArray& given, mxnet::OpReqType request, const Layout& like) : array(given) {
     if (request == mxnet::kNullOp) return;
     if (request == mxnet::kWriteInplace) {  // each value is read before it is replaced
@@ -174,6 +192,8 @@ struct Target {
     output = mxnet::CreateMKLDNNMem(array, like.layout, request);
     data = output.second->get_data_handle();
   }
+
+  // Hand over what was written. With kAddTo it is added to the array.
   void commit() {
     if (data) mxnet::CommitOutput(array, output);
   }

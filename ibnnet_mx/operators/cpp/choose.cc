@@ -55,6 +55,7 @@ const Variant& chosen() {
 
 }  // namespace
 
+// kernels.h and winograd.h tell what these return.
 template <>
 const Kernels<float>& kernels<float>() {
   return *chosen().of_float;

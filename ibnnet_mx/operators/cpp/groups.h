@@ -46,6 +46,7 @@ inline Settings settings(const nnvm::NodeAttrs& attrs) {
 struct Places {
   int count = 3, mean = 0, var = 0, skip = 0;
 
+  // Count the inputs that are there.
   explicit Places(const Settings& s) {
     if (s.statistics) {
       mean = count++;
@@ -64,6 +65,7 @@ struct Learned {
 struct Coefficients {
   std::vector<float> mean, inverse, scale, shift;
 
+  // Return the coefficients from number i among (N, C) on.
   Affine affine(int64_t i) const { return {&mean[i], &scale[i], &shift[i]}; }
 };
 
@@ -71,6 +73,7 @@ struct Coefficients {
 struct Slopes {
   std::vector<float> of_dy, of_x, constant;
 
+  // Return the coefficients from number i among (N, C) on.
   Slope slope(int64_t i) const { return {&of_dy[i], &of_x[i], &constant[i]}; }
 };
 
@@ -84,6 +87,7 @@ struct Gradients {
 struct Group {
   int64_t first_picture, last_picture, step, first_channel, last_channel;  // the last ones are behind
 
+  // Return the number of pictures times channels.
   int64_t rows() const { return (last_picture - first_picture + step - 1) / step * (last_channel - first_channel); }
 
   // Call f(i, c) for each picture and channel c; i: the number among (N, channels).
@@ -101,12 +105,19 @@ void each_group(const Settings& s, const Grid& grid, F f) {
 #pragma omp parallel for
   for (int64_t i = 0; i < pictures * (normalised ? s.groups : 0); ++i) {
     const int64_t n = i / s.groups, c = s.begin + i % s.groups * wide;
-    f(Group{n, n + 1, 1, c, c + wide});
+    f(Group{.first_picture = n, .last_picture = n + 1, .step = 1, .first_channel = c, .last_channel = c + wide});
   }
 #pragma omp parallel for
   for (int64_t c = 0; c < grid.channels; ++c) {
     if (c >= s.begin && c < s.end) continue;
-    for (int64_t part = 0; part < s.parts; ++part) f(Group{part, pictures, s.parts, c, c + 1});
+    for (int64_t part = 0; part < s.parts; ++part)
+      f(Group{
+          .first_picture = part,
+          .last_picture = pictures,
+          .step = s.parts,
+          .first_channel = c,
+          .last_channel = c + 1,
+      });
   }
 }
 

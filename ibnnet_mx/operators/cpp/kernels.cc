@@ -194,16 +194,19 @@ void strip_gradient(Strip strip, const Affine& a, const Slope& b, Given<T> given
 template <typename F>
 inline void strips(const Row& row, F f) {
   const int64_t whole = row.pixels / 16;
+  const Strip channels = {.one_channel = false, .first = 0, .steps = row.pixels, .stride = row.stride};
+  const Strip vectors = {.one_channel = true, .first = 0, .steps = whole, .stride = 16};
+  const Strip rest = {.one_channel = true, .first = whole * 16, .steps = row.pixels % 16, .stride = 1};
   switch (row.lanes) {
     case 1:
-      f(std::integral_constant<int, 16>(), Strip{true, 0, whole, 16});
-      return f(std::integral_constant<int, 1>(), Strip{true, whole * 16, row.pixels % 16, 1});
+      f(std::integral_constant<int, 16>(), vectors);
+      return f(std::integral_constant<int, 1>(), rest);
     case 8:
-      return f(std::integral_constant<int, 8>(), Strip{false, 0, row.pixels, row.stride});
+      return f(std::integral_constant<int, 8>(), channels);
     case 16:
-      return f(std::integral_constant<int, 16>(), Strip{false, 0, row.pixels, row.stride});
+      return f(std::integral_constant<int, 16>(), channels);
     default:
-      return f(std::integral_constant<int, 32>(), Strip{false, 0, row.pixels, row.stride});
+      return f(std::integral_constant<int, 32>(), channels);
   }
 }
 

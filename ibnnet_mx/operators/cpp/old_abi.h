@@ -39,6 +39,7 @@ class OldFunction<R(Arguments...)> {
   Invoker invoker_ = nullptr;
 
  public:
+  // Empty functions, and one that calls a copy of f.
   OldFunction() = default;
   OldFunction(std::nullptr_t) {}  // NOLINT
   template <typename F, typename = decltype(std::declval<F&>()(std::declval<Arguments>()...))>
@@ -54,6 +55,8 @@ class OldFunction<R(Arguments...)> {
       return (*static_cast<F*>(self->target_[0]))(arguments...);
     };
   }
+
+  // Copies share nothing.
   OldFunction(const OldFunction& other) : manager_(other.manager_), invoker_(other.invoker_) {
     if (manager_) manager_(this, &other, kClone);
   }
@@ -66,6 +69,8 @@ class OldFunction<R(Arguments...)> {
   ~OldFunction() {
     if (manager_) manager_(this, this, kDestroy);
   }
+
+  // Call the function; it must not be empty.
   R operator()(Arguments... arguments) const { return invoker_(this, arguments...); }
   explicit operator bool() const { return manager_ != nullptr; }
 };

@@ -42,6 +42,7 @@ struct Renorm {
   int64_t channels, parts;
   float eps, momentum, r_max, d_max;
 
+  // first: the number of `mean` among the inputs.
   Renorm(const Attributes& given, Tensors& in, int first) {
     ramp = given.at("ramp") == "1";
     channels = in[first + GAMMA].size();

@@ -71,7 +71,15 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
     const int64_t size = out[i].shape().Size();
     if (before != state) std::copy(before, before + size, state);
     for (int64_t k = 0; k < size; k += kPiece)
-      pieces.push_back({weight + k, state + k, from + k, gradient + k, lrs[i], wds[i], std::min(kPiece, size - k)});
+      pieces.push_back({
+          .weight = weight + k,
+          .state = state + k,
+          .from = from + k,
+          .gradient = gradient + k,
+          .lr = lrs[i],
+          .wd = wds[i],
+          .size = std::min(kPiece, size - k),
+      });
   }
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < pieces.size(); ++i) step(pieces[i], momentum, rescale, nesterov);

@@ -13,7 +13,13 @@ enum BackwardInput { kDy, kOfX, kOfWeight };
 
 // Return the sizes of a convolution.
 Conv conv_of(const NDArray& x, const NDArray& w) {
-  return {x.shape()[0], x.shape()[1], w.shape()[0], x.shape()[2], x.shape()[3]};
+  return {
+      .pictures = x.shape()[0],
+      .from = x.shape()[1],
+      .to = w.shape()[0],
+      .height = x.shape()[2],
+      .width = x.shape()[3],
+  };
 }
 
 // Return the layouts that the kernels take, and the values of arrays.

@@ -152,7 +152,7 @@ void convolve(const Conv& forward_conv, const float* x, const float* w, float* y
   const int64_t weights_size = kPlaces * C * slice, block_size = kPlaces * T * (C + slice);
   float* weights = scratch(weights_size + threads * block_size);
   for (int64_t first = 0; first < conv.to; first += slice) {
-    const Channels outputs = {conv.to, first, std::min(slice, conv.to - first)};
+    const Channels outputs = {.all = conv.to, .first = first, .count = std::min(slice, conv.to - first)};
     transform_weights(forward_conv, w, turned, outputs, weights);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t block = 0; block < blocks; ++block) {
@@ -183,7 +183,7 @@ void to_weight(const Conv& conv, const float* x, const float* dy, float* dw) {
   float* gradients = pixels + kPlaces * T * C;
   float* sums = gradients + kPlaces * T * slice;
   for (int64_t first = 0; first < conv.to; first += slice) {
-    const Channels outputs = {conv.to, first, std::min(slice, conv.to - first)};
+    const Channels outputs = {.all = conv.to, .first = first, .count = std::min(slice, conv.to - first)};
     const int64_t O = outputs.count;
     for (int64_t from = 0; from < tiles.count; from += T) {
       const int64_t count = std::min(T, tiles.count - from);

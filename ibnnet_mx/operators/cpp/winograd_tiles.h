@@ -17,6 +17,7 @@ struct Tiles {
   const Conv& conv;
   int64_t down, across, count;
 
+  // Count the tiles. Those at the right and lower edge may reach beyond the picture.
   explicit Tiles(const Conv& c)
       : conv(c), down((c.height + 3) / kTile), across((c.width + 3) / kTile), count(c.pictures * down * across) {}
 

@@ -194,6 +194,7 @@ bool open_part(Decoder* decoder, const Source* source, Box box, Planes* planes);
 /* sample.c */
 bool sample(Decoder* decoder, const Sampling* sampling, uint8_t* const out[3]);
 
+/* Return the smaller and the larger of two numbers, and a quotient rounded up. */
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int most(int a, int b) { return a > b ? a : b; }
 static inline int divide_up(int size, int by) { return (size + by - 1) / by; }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+/* The bytes that markers are made of. */
 enum {
   FILL = 0xff,        /* a marker is this byte and another */
   BASELINE = 0xc0,    /* SOF0 */
