@@ -152,7 +152,7 @@ def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/s
     one.
     """
     limits = [float('inf')]
-    for line in _read(groups).splitlines():
+    for line in _read_text(groups).splitlines():
         controllers, path = line.split(':', 2)[1:]
         if controllers and 'cpu' not in controllers.split(','):
             continue
@@ -160,13 +160,13 @@ def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/s
         names = ('cpu.cfs_quota_us', 'cpu.cfs_period_us') if controllers else ('cpu.max',)
         folder = base / path.lstrip('/')
         for place in [folder, *folder.parents][: len(folder.parts) - len(base.parts) + 1]:
-            numbers = ' '.join(_read(place / name) for name in names).split()
+            numbers = ' '.join(_read_text(place / name) for name in names).split()
             if len(numbers) == 2 and numbers[0] not in ('max', '-1'):
                 limits.append(int(numbers[0]) / int(numbers[1]))
     return min(limits)
 
 
-def _read(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
@@ -191,7 +191,7 @@ def _set_amx() -> str:
 
 
 def _has_amx() -> bool:
-    return 'amx_tile' in _read(Path('/proc/cpuinfo'))
+    return 'amx_tile' in _read_text(Path('/proc/cpuinfo'))
 
 
 def bfloat16() -> str:
@@ -199,7 +199,7 @@ def bfloat16() -> str:
 
     oneDNN needs AVX-512 for it; AMX and AVX512-BF16 multiply in it.
     """
-    flags = set(_read(Path('/proc/cpuinfo')).split())
+    flags = set(_read_text(Path('/proc/cpuinfo')).split())
     if not {'avx512f', 'avx512bw', 'avx512vl', 'avx512dq'} <= flags:
         return 'no'
     return 'fast' if {'amx_bf16', 'avx512_bf16'} & flags else 'slow'

@@ -52,18 +52,18 @@ class Told:
         self._array = array
         self._sums: np.ndarray | None = None
 
-    def _read(self) -> np.ndarray:
+    def _read_sums(self) -> np.ndarray:
         if self._sums is None:
             self._sums = self._array.asnumpy()  # waits for the last of the workers
         return self._sums
 
     @property
     def rows(self) -> int:
-        return int(self._read()[0])
+        return int(self._read_sums()[0])
 
     @property
     def asked(self) -> int:
-        return max((number for number, count in zip(SIGNALS, self._read()[1:]) if count), default=0)
+        return max((number for number, count in zip(SIGNALS, self._read_sums()[1:]) if count), default=0)
 
 
 class ToldAlone:

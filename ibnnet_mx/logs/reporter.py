@@ -155,10 +155,10 @@ class Reporter:
             self._stderr.bar.close()
             self._stderr.bar = None
 
-    def _plot(self, epoch: int, part: str, values: Mapping[str, float]) -> None:
+    def _plot(self, epoch: int, side: str, values: Mapping[str, float]) -> None:
         if self._scalars is not None:
             for name, value in values.items():
-                self._scalars.add_scalar(f'{part}/{name}', value, epoch)
+                self._scalars.add_scalar(f'{side}/{name}', value, epoch)
             self._scalars.flush()  # a killed run keeps its curves
 
 

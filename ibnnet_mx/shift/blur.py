@@ -71,7 +71,7 @@ def moved(x: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     turn = math.radians(angle)
-    down, right = (np.ceil(steps * part - 0.5).astype(int) for part in (math.sin(turn), math.cos(turn)))
+    down, right = (np.ceil(steps * slope - 0.5).astype(int) for slope in (math.sin(turn), math.cos(turn)))
     top, left = min(down.min(), 0), min(right.min(), 0)
     kernel = np.zeros((down.max() - top + 1, right.max() - left + 1), np.float32)
     np.add.at(kernel, (down - top, right - left), weights / weights.sum())

@@ -65,9 +65,9 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
     values, function = table.constants(name, severity, pictures.shape[1]), FUNCTIONS[name]
     rows, shifted = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
     for first in range(0, len(pictures), rows):
-        part = pictures[first : first + rows].astype(np.float32) / 255
+        chunk = pictures[first : first + rows].astype(np.float32) / 255
         draws = [_draw(int(position), name, severity, seed) for position in positions[first : first + rows]]
-        changed = np.clip(function(part, draws, *values) * 255, 0, 255)
+        changed = np.clip(function(chunk, draws, *values) * 255, 0, 255)
         shifted[first : first + rows] = changed + 2**-8  # whole numbers may have lost a little by rounding
     return shifted
 

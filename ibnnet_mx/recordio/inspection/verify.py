@@ -97,20 +97,20 @@ class _Checker:
         self._records, self._complaints = records, complaints
         self._local = threading.local()
 
-    def check(self, positions: np.ndarray) -> _Seen:
+    def check_records(self, positions: np.ndarray) -> _Seen:
         """Read and decode the records at positions (n,)."""
         seen = _Seen()
         self._records.announce(positions)
         for position in positions.tolist():
             try:
-                self._check(position, seen)
+                self._check_record(position, seen)
             except RecordError as error:
                 seen.wrong.append(str(error))
             except PictureError as error:
                 seen.wrong.append(f'{self._records.describe(position)} {error}')
         return seen
 
-    def _check(self, position: int, seen: _Seen) -> None:
+    def _check_record(self, position: int, seen: _Seen) -> None:
         item = self._records.read(position)
         seen.other_ids += item.id != self._records.ids[position]
         seen.formats[format_of(item.payload)] += 1
@@ -174,7 +174,7 @@ def _look(records: RecordFile, threads: int, complaints: Complaints | None, prog
     parts = np.array_split(np.arange(len(records)), -(-len(records) // CHUNK))
     results_of_chunks: list[_Seen] = []
     with ThreadPoolExecutor(threads) as pool:
-        results = pool.map(checker.check, parts)
+        results = pool.map(checker.check_records, parts)
         try:
             for part, result in zip(parts, results):
                 results_of_chunks.append(result)

@@ -94,11 +94,11 @@ def cifar_folder(folder: str) -> Source | None:
         path = os.path.join(folder, inner) if inner else folder
         files = cifar_files(os.listdir(path)) if os.path.isdir(path) else []
         if files:
-            return from_cifar(files, path, partial(_read, path))
+            return from_cifar(files, path, partial(_read_file, path))
     return None
 
 
-def _read(folder: str, name: str) -> bytes:
+def _read_file(folder: str, name: str) -> bytes:
     with open(os.path.join(folder, name), 'rb') as file:
         return file.read()
 

@@ -37,14 +37,14 @@ class Manifest:
         except (OSError, ValueError):
             pass  # none, or not ours: everything is packed
 
-    def finished(self, name: str, source: str) -> dict[str, Any] | None:
-        """Return the entry of NAME.rec; None unless the file was made from `source` and still has its size, .idx and
+    def finished(self, name: str, origin: str) -> dict[str, Any] | None:
+        """Return the entry of NAME.rec; None unless the file was made from `origin` and still has its size, .idx and
         .lst.
         """
         entry = self.entries.get(name)
         base = os.path.join(self.folder, name)
         try:
-            if entry is None or entry.get('source') != source or entry.get('bytes') != os.path.getsize(f'{base}.rec'):
+            if entry is None or entry.get('source') != origin or entry.get('bytes') != os.path.getsize(f'{base}.rec'):
                 return None
         except OSError:
             return None

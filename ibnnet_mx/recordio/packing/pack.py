@@ -110,7 +110,7 @@ class Packer:
         if not todo:
             self.bad += max(bad_before)
             return
-        writers = self._write(samples, store, todo, largest)
+        writers = self._write_records(samples, store, todo, largest)
         for output, writer in zip(todo, writers):
             self.manifest.put(output.name, None)
             writer.finish(samples)
@@ -119,7 +119,7 @@ class Packer:
             self.manifest.put(output.name, entry)
             self.results.append(Result(f'{writer.base}.rec', len(writer.ids), skipped, writer.size, True))
 
-    def _write(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> list[_Writer]:
+    def _write_records(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> list[_Writer]:
         writers: list[_Writer] = []
         try:
             writers = [_Writer(self.folder, output.name) for output in outputs]

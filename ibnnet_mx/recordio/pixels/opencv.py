@@ -60,13 +60,13 @@ def views(picture: Decoded, rows: np.ndarray) -> list[np.ndarray]:
     made: list[np.ndarray] = []
     resized: dict[bytes, Decoded] = {}  # ten crops are of one resized picture
     for row in rows:
-        source = picture if row['first']['kind'] == NONE else Decoded(_warp(picture, row['first'], int(row['fill'])))
+        base = picture if row['first']['kind'] == NONE else Decoded(_warp(picture, row['first'], int(row['fill'])))
         step = row['last']
         if step['kind'] == WARP:
-            view = _warp(source, step, int(row['fill']))
+            view = _warp(base, step, int(row['fill']))
         else:
             key = b''.join(step[name].tobytes() for name in ('box', 'kind', 'full_width', 'full_height'))
-            resized[key] = resized.get(key) or _resized(source, step)
+            resized[key] = resized.get(key) or _resized(base, step)
             x, y = int(step['x']), int(step['y'])
             view = resized[key].window(x, y, x + int(step['width']), y + int(step['height']))
         if row['hls'].any():

@@ -103,7 +103,7 @@ class Native:
         alive: list[np.ndarray] = []
         bad: dict[int, str] = {}
         if not sources['stride'].all():
-            alive, bad = self._read(positions, sources, why)
+            alive, bad = self._read_foreign(positions, sources, why)
         sizes = np.stack([sources['width'], sources['height']], axis=1).astype(np.int64)
         rows = np.ascontiguousarray(rows_of(np.arange(len(positions)), np.maximum(sizes, 1)))
         self._decoder().render(sources, rows, self._pixels, out, why)
@@ -112,7 +112,9 @@ class Native:
             bad[number] = self._changed(position) if text == CHANGED else f'{self._records.describe(position)} {text}'
         return bad
 
-    def _read(self, positions: np.ndarray, sources: np.ndarray, why: np.ndarray) -> tuple[list[np.ndarray], Any]:
+    def _read_foreign(
+        self, positions: np.ndarray, sources: np.ndarray, why: np.ndarray
+    ) -> tuple[list[np.ndarray], Any]:
         """Fill in the sizes of all, and pixels or payloads of those that C does not read.
 
         Return the arrays that hold these, which must live as long as the sources, and {number: why} of damaged ones.

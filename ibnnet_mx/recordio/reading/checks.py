@@ -26,7 +26,7 @@ def check_real(name: str, value: Any, low: float, high: float) -> None:
         raise ValueError(f'{name} {value!r}: a number from {low:g} to {high:g} is needed')
 
 
-def _span(name: str, value: Any, low: float, high: float) -> None:
+def _check_span(name: str, value: Any, low: float, high: float) -> None:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ValueError(f'{name} {value!r}: two numbers are needed, the least and the most')
     for number in value:
@@ -35,7 +35,7 @@ def _span(name: str, value: Any, low: float, high: float) -> None:
         raise ValueError(f'{name} {value!r}: the first number must not be larger than the second')
 
 
-def _three(name: str, value: Any) -> list[Any]:
+def _check_three(name: str, value: Any) -> list[Any]:
     numbers = list(value) if hasattr(value, '__len__') else []
     if len(numbers) != 3:
         raise ValueError(f'{name} {value!r}: three numbers are needed')
@@ -48,10 +48,10 @@ def check_augment(changes: Any) -> None:
         return
     if not isinstance(changes, Augment):
         raise ValueError(f'augment {changes!r} is no Augment: use None, or Augment(**AUGMENT[2]) of ibnnet_mx.recipe')
-    _span('Augment.scale', changes.scale, 0.01, 100)
-    _span('Augment.ratio', changes.ratio, 0.01, 100)
+    _check_span('Augment.scale', changes.scale, 0.01, 100)
+    _check_span('Augment.ratio', changes.ratio, 0.01, 100)
     if changes.area is not None:
-        _span('Augment.area', changes.area, 1e-6, 100)
+        _check_span('Augment.area', changes.area, 1e-6, 100)
         if changes.warps or changes.pad:
             raise ValueError(f'Augment.area {changes.area!r} is all there is to shape: leave scale, aspect and pad out')
     check_real('Augment.aspect', changes.aspect, 0, 0.99)
@@ -59,7 +59,7 @@ def check_augment(changes: Any) -> None:
     check_whole('Augment.rotate', changes.rotate, 0, 180)
     check_whole('Augment.pad', changes.pad, 0, SIDE)
     check_whole('Augment.fill', changes.fill, 0, 255)
-    for amount, most in zip(_three('Augment.hls', changes.hls), (180, 255, 255)):
+    for amount, most in zip(_check_three('Augment.hls', changes.hls), (180, 255, 255)):
         check_whole('Augment.hls', amount, 0, most)
     if changes.warps and changes.pad:
         raise ValueError(f'Augment.pad {changes.pad} has no place if pictures are warped: leave it or the warp out')
@@ -73,9 +73,9 @@ def check_normalisation(scale: Any) -> None:
         return
     if not hasattr(scale, '__len__') or len(scale) != 2:
         raise ValueError(f'normalise {scale!r}: mean and std are needed, three numbers each')
-    for mean in _three('normalise: mean', scale[0]):
+    for mean in _check_three('normalise: mean', scale[0]):
         check_real('normalise: mean', mean, -1e6, 1e6)
-    for std in _three('normalise: std', scale[1]):
+    for std in _check_three('normalise: std', scale[1]):
         check_real('normalise: std', std, -math.inf, math.inf)
         if not 1e-6 <= abs(std) <= 1e6:
             raise ValueError(f'normalise: std {std!r} is no divisor')
