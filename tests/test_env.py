@@ -86,7 +86,7 @@ def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
     'words',
     [
         ['-m', 'ibnnet_mx.cli', 'models'],
-        ['-m', 'ibnnet_mx.cli', 'convert', 'a.pth', 'b.params'],
+        ['-m', 'ibnnet_mx.cli', 'convert', 'a.pth', 'b-0000.params'],
         ['-m', 'ibnnet_mx.operators.build'],
         [str(ROOT / 'evaluate.py'), 'a.rec', '--prefix', 'p'],
     ],
