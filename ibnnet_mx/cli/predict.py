@@ -120,7 +120,7 @@ def _device(gpu):
 
 
 def shifts(text, seed):
-    """Return a function: crops (n, S, S, 3), positions -> the crops as --shift changes them. ValueError: not one shift."""
+    """Return a function: crops (n, S, S, 3), positions -> crops as --shift changes them. ValueError: not one shift."""
     from ibnnet_mx import shift
 
     if text is None:

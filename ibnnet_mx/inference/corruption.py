@@ -62,7 +62,7 @@ def _of_model(measured, number):
 
 
 def _ratio(ours, theirs, less=(0.0, 0.0)):
-    """Return the mean ratio over the corruptions, of sums over severities less the clean errors; or None and why not."""
+    """Return the mean ratio over the corruptions of sums over severities, less clean errors; or None and why not."""
     ratios = []
     for name in filter(shift.CORRUPTIONS.__contains__, ours):
         below = sum(value - less[1] for value in theirs[name].values())

@@ -68,7 +68,7 @@ def constant(channels, value, name='constant'):
 
 
 def batch_norm(F, x, scale, shift, channels, axis=1, eps=1e-5):
-    """Return BatchNorm in training mode: (y, mean (channels,), 1 / sqrt(var + eps)); no running statistics are moved."""
+    """Return BatchNorm in training mode: (y, mean (channels,), 1 / sqrt(var + eps)). No statistics are moved."""
     if F is mx.sym:  # the operator multiplies what it moves by a momentum of 1, so that all layers may share it
         spare = [constant(channels, value, 'unmoved') for value in (0.0, 1.0)]
     else:

@@ -83,7 +83,7 @@ class Layers:
 
 
 class Clock:
-    """A clock of operators: {Operator: [calls, seconds]} of a step in `found`. A graph that runs is given its hook()."""
+    """A clock of operators: {Operator: [calls, seconds]} of a step in `found`. A graph is given its hook()."""
 
     def __init__(self, net):
         self.layers, self._types, self._known = Layers(net), {}, {}

@@ -71,7 +71,7 @@ class Recompute:
         return executor, step.moved
 
     def _plan(self, step, data):
-        """Return the graph.Kept of a step. The plan of a larger batch serves a smaller one whose graph has the same nodes."""
+        """Return the graph.Kept of a step. A larger batch's plan serves a smaller one with the same nodes."""
         key = data.shape, data.context.device_type
         budget = None if self._budget == 'auto' else self._budget
         if key in self._plans:

@@ -16,7 +16,10 @@ MULTIPLYING = ('Convolution', 'Deconvolution', 'FullyConnected', 'ibnnet_winogra
 
 
 class Node(NamedTuple):
-    """A node of the graph. inputs: numbers of nodes. work: multiplications, 0 of what reads and writes. bytes: of the first result."""
+    """A node of the graph.
+
+    inputs: numbers of nodes. work: multiplications, 0 of what reads and writes. bytes: of the first result.
+    """
 
     name: str
     operator: str
