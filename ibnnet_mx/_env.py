@@ -24,8 +24,8 @@ CUDA_LIBRARIES = """
     cusolver/lib/libcusolver.so.11  cufft/lib/libcufft.so.10  curand/lib/libcurand.so.10
     cudnn/lib/libcudnn.so.8  nccl/lib/libnccl.so.2
 """  # in the order of their dependence, in the wheels of the extra 'gpu'
-MXNET = "pip install -e '.[cpu]', or '.[gpu]'"  # the way out where it is missing
-_lines: list[str] = []  # what prepare() chose
+MXNET = "pip install -e '.[cpu]', or '.[gpu]'"  # the way out if mxnet is missing
+_lines: list[str] = []  # the choices of prepare()
 BEFORE = dict(os.environ)  # for processes on whose settings nothing shall be handed down
 
 

@@ -10,7 +10,7 @@ from ibnnet_mx.errors import OptionError
 
 Level = Union[int, str]
 
-# What recordio.augment.Augment is made with. Levels 1 to 3 are tornadomeet/ResNet's levels, with a scale of
+# The arguments of recordio's Augment. Levels 1 to 3 are tornadomeet/ResNet's levels, with a scale of
 # 256/480 to 1; 'rrc' is the RandomResizedCrop of XingangPan/IBN-Net (torchvision's defaults).
 AUGMENT: dict[Level, dict[str, Any]] = {
     1: {},
@@ -47,7 +47,7 @@ class Recipe:
     bn_mom: float = 0.9
     dtype: str = 'float32'  # 'bfloat16': convolutions and dense layers of the training step; weights stay float32
     batch_size: int = 256
-    accumulate: int = 1  # parts that a device computes its share of a batch in, one after another, for their memory
+    accumulate: int = 1  # chunks of a device's share, computed one after another for less memory
     lr_batch: int | None = None  # the batch size that lr is for, arXiv:1706.02677; None: any, no scaling
     epochs: int = 120
     schedule: str = 'step'  # 'step': a tenth at each milestone; 'cosine' and 'linear': down to 0 at the last epoch
@@ -65,7 +65,7 @@ class Recipe:
     ibn_stages: tuple[int, ...] | None = None  # stages that have IBN, from 1; None: the original's
     no_decay: tuple[str, ...] = ('beta', 'bias')
     freeze: tuple[str, ...] = ()  # parts of the network that stay as they start, their running statistics too
-    lr_mult: tuple[tuple[str, float], ...] = ()  # (part, factor of the rate), a later one wins; finetune.py
+    lr_mult: tuple[tuple[str, float], ...] = ()  # (part, factor of the rate), a later one wins
     seed: int = 0
 
 

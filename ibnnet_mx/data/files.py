@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -23,7 +24,7 @@ FILES = {
 MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
 
-def find_records(data_dir, data_type, side):
+def find_records(data_dir: Any, data_type: str, side: str) -> Path | None:
     """Return the path of the .rec of a side ('train', 'crop' or 'val'); None if there is none."""
     for pattern in FILES.get((data_type, side), ()):
         paths = sorted(Path(data_dir).glob(pattern))
@@ -32,7 +33,7 @@ def find_records(data_dir, data_type, side):
     return None
 
 
-def require_records(data_dir, data_type, side):
+def require_records(data_dir: Any, data_type: str, side: str) -> Path:
     """Return the path of the .rec of a side. Raises OptionError for data_dir if there is none."""
     path = find_records(data_dir, data_type, side)
     if path is None:
@@ -46,7 +47,7 @@ def require_records(data_dir, data_type, side):
     return path
 
 
-def count_classes(train, val, names, given=None):
+def count_classes(train: Any, val: Any, names: Sequence[str], given: int | None = None) -> int:
     """Return the number of classes of a data set: the given number, else the names' count, else the largest label + 1.
 
     Raises ValueError for a label that is no class number or lies outside of the classes, with its record's number.
@@ -66,7 +67,7 @@ def count_classes(train, val, names, given=None):
     return classes
 
 
-def check_lists(list_dir, data_dir, data_type):
+def check_lists(list_dir: Any, data_dir: Any, data_type: str) -> list[Path]:
     """Compare the .lst files of list_dir with the records: ids, count, labels. Return the files that were compared.
 
     Raises OptionError, which names the file and the first difference.

@@ -5,6 +5,7 @@ else.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -12,11 +13,11 @@ import numpy as np
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading import checks
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.reader import Batch, Options, Reader
 
-# Options of mxnet's that say how it works, not what it gives.
+# mxnet's options of its way of working; they do not change the batches.
 HINTS = ('verbose', 'prefetch_buffer', 'ctx', 'device_id', 'shuffle_chunk_size', 'shuffle_chunk_seed', 'round_batch')
-FIXED = {  # the other ones, and the values of theirs that do nothing
+FIXED = {  # other options, and their values that do nothing
     'aug_seq': ('aug_default',),
     'path_imglist': ('',),
     'mean_img': ('',),
@@ -37,7 +38,7 @@ FIXED = {  # the other ones, and the values of theirs that do nothing
     'min_img_size': (0,),
     'seed_aug': (None,),
 }
-DEFAULTS = {  # of those that act, as mxnet 1.9.1 documents them
+DEFAULTS = {  # of the options that act, as mxnet 1.9.1 documents them
     'path_imgidx': '',
     'label_width': 1,
     'preprocess_threads': None,
@@ -75,7 +76,7 @@ DEFAULTS = {  # of those that act, as mxnet 1.9.1 documents them
 }
 
 
-def _options(path, given):
+def _options(path: Any, given: dict[str, Any]) -> dict[str, Any]:
     """Return all options that act. Raises ValueError for unknown ones, and for changes of pictures that this reader
     lacks.
     """
@@ -97,14 +98,14 @@ def _options(path, given):
     return options
 
 
-def _augment(o):
+def _augment(o: dict[str, Any]) -> Augment | None:
     """Return the Augment that the options ask for; None if they ask for nothing random and no border."""
     if o['random_resized_crop']:
         if o['min_aspect_ratio'] is None or not o['max_aspect_ratio']:
             raise ValueError(
                 'random_resized_crop=True needs min_aspect_ratio and max_aspect_ratio, such as 3/4 and 4/3'
             )
-        shape = dict(
+        shape: dict[str, Any] = dict(
             area=(o['min_random_area'], o['max_random_area']), ratio=(o['min_aspect_ratio'], o['max_aspect_ratio'])
         )
     elif o['min_aspect_ratio'] is not None:
@@ -123,7 +124,7 @@ def _augment(o):
     return None if augment == Augment(mirror=False, centre=True, fill=o['fill_value']) else augment
 
 
-def _side(data_shape):
+def _side(data_shape: Any) -> int:
     shape = tuple(data_shape) if hasattr(data_shape, '__len__') else (data_shape,)
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2] or not shape[1] >= 1:
         raise ValueError(f'data_shape={shape} must be (3, side, side)')
@@ -143,7 +144,7 @@ class ImageRecordIter(mx.io.DataIter):
     .rec, several, or a pattern such as 'train_*.rec'. Raises ValueError, which names the option.
     """
 
-    def __init__(self, path_imgrec, data_shape, batch_size, **options):
+    def __init__(self, path_imgrec: Any, data_shape: Any, batch_size: int, **options: Any) -> None:
         super().__init__(batch_size)
         o, size = _options(path_imgrec, options), _side(data_shape)
         checks.check_whole('batch_size', batch_size, 1, checks.MOST)
@@ -157,7 +158,7 @@ class ImageRecordIter(mx.io.DataIter):
         if resize is not None and resize < size:
             raise ValueError(f'resize={resize} is less than the side of data_shape={tuple(data_shape)}')
         std = [o[f'std_{plane}'] / o['scale'] for plane in 'rgb']
-        normalisation = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
+        normalisation: Any = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
         if o['dtype'] == 'uint8':
             if normalisation != ((0,) * 3, (1,) * 3):
                 raise ValueError('dtype="uint8" holds neither mean_*, std_* nor scale: take float32')
@@ -180,9 +181,11 @@ class ImageRecordIter(mx.io.DataIter):
         labels = (batch_size,) if o['label_width'] == 1 else (batch_size, o['label_width'])
         self.provide_data = [mx.io.DataDesc(o['data_name'], (batch_size, 3, size, size), np.dtype(o['dtype']).type)]
         self.provide_label = [mx.io.DataDesc(o['label_name'], labels)]
-        self._epoch, self._batches, self._current = 0, None, None
+        self._epoch = 0
+        self._batches: Any = None  # the generator of an epoch
+        self._current: Any = None  # data, label and pad
 
-    def reset(self):
+    def reset(self) -> None:
         """Go to the start of the next epoch; to the start of this one, if no batch of it was asked for."""
         if self._batches is not None:
             self._batches.close()
@@ -191,14 +194,14 @@ class ImageRecordIter(mx.io.DataIter):
 
     hard_reset = reset
 
-    def iter_next(self):
+    def iter_next(self) -> bool:
         if self._batches is None:
             self._batches = self._reader.epoch(self._epoch)
         batch = next(self._batches, None)
         self._current = None if batch is None else self._whole(batch)
         return batch is not None
 
-    def _whole(self, batch):
+    def _whole(self, batch: Batch) -> tuple[Any, Any, int]:
         """Return data, label and pad. A smaller batch is filled up with its own pictures."""
         pad, data, label = self.batch_size - batch.real, batch.data, batch.label
         if pad:
@@ -206,19 +209,19 @@ class ImageRecordIter(mx.io.DataIter):
             data, label = data[rows], label[rows]
         return mx.nd.from_numpy(data, zero_copy=True), mx.nd.array(label), pad
 
-    def getdata(self):
+    def getdata(self) -> list[Any]:
         return [self._current[0]]
 
-    def getlabel(self):
+    def getlabel(self) -> list[Any]:
         return [self._current[1]]
 
-    def getpad(self):
+    def getpad(self) -> int:
         return self._current[2]
 
-    def getindex(self):
+    def getindex(self) -> None:
         return None
 
-    def close(self):
+    def close(self) -> None:
         """End the threads and close the files."""
         if self._batches is not None:
             self._batches.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ibnnet_mx.data.files import count_classes
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.reading.folder import FolderRecords
+from ibnnet_mx.recordio.reading.reader import Reader
 
 
 class Iterator:
@@ -18,27 +20,27 @@ class Iterator:
     readers: {level: Reader}. levels: epoch -> its level of augmentation.
     """
 
-    def __init__(self, readers, levels):
+    def __init__(self, readers: Mapping[Any, Reader], levels: Callable[[int], Any]) -> None:
         self._readers, self._levels = readers, levels
 
-    def _reader(self, epoch):
+    def _reader(self, epoch: int) -> Reader:
         return self._readers[self._levels(epoch)]
 
-    def count(self, epoch=0):
+    def count(self, epoch: int = 0) -> int:
         """Return the pictures of an epoch, over all workers."""
         return self._reader(epoch).count
 
-    def steps(self, epoch=0):
+    def steps(self, epoch: int = 0) -> int:
         return self._reader(epoch).steps
 
-    def labels(self):
+    def labels(self) -> dict[str, np.ndarray]:
         """Return {path: float32 (n,)}, the first label of every record of each file."""
         return {reader.records.path: reader.labels() for reader in self._readers.values()}
 
-    def epoch(self, epoch=0):
+    def epoch(self, epoch: int = 0) -> Iterable[list[Any]]:
         return (batch for _, *batch in self.numbered(epoch) if batch[0] is not None)
 
-    def numbered(self, epoch=0, start=0):
+    def numbered(self, epoch: int = 0, start: int = 0) -> Iterable[tuple[int, Any, Any, int]]:
         """Yield (step, data, label, real) from a step on; None, None, 0 for a step without a picture that can be
         read.
         """
@@ -55,7 +57,7 @@ class Iterator:
         for empty in range(expected, self.steps(epoch)):
             yield empty, None, None, 0
 
-    def close(self):
+    def close(self) -> None:
         for reader in self._readers.values():
             reader.close()
 
@@ -66,32 +68,34 @@ class Evaluation:
     names (may be empty) and classes: of the labels. view: recordio's View, which says how a picture is cut.
     """
 
-    def __init__(self, reader, path):
+    def __init__(self, reader: Reader, path: Any) -> None:
         records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
-        self.names = records.classes if isinstance(records, FolderRecords) else lists.read_synset(Path(path).parent)
-        self._order = None
+        self.names: Sequence[str] = (
+            records.classes if isinstance(records, FolderRecords) else lists.read_synset(Path(path).parent)
+        )
+        self._order: np.ndarray | None = None
         self.classes = count_classes(self, self, self.names)
         self.count, self.steps = reader.count, reader.steps
 
-    def labels(self):
+    def labels(self) -> dict[str, np.ndarray]:
         """Return {path: float32 (n,)}."""
-        return {self.path: self._own(self._reader.labels())}
+        return {self.path: self._classes_of(self._reader.labels())}
 
-    def follow(self, order, names):
+    def follow(self, order: Sequence[int], names: Sequence[str]) -> None:
         """Make labels classes of a network that has these names. order: (classes,), the network's class of each
         label.
         """
         self._order, self.names, self.classes = np.array(order, np.float32), names, len(names)
 
-    def _own(self, labels):
+    def _classes_of(self, labels: np.ndarray) -> np.ndarray:
         return labels if self._order is None else self._order[labels.astype(np.int64)]
 
-    def epoch(self):
+    def epoch(self) -> Iterable[tuple[Any, np.ndarray, int]]:
         """Yield (data NDArray (n x crops, 3, S, S), label float32 (n,), real). Rows beyond real are padding."""
         for batch in self._reader.epoch():
-            yield mx.nd.from_numpy(batch.data, zero_copy=True), self._own(batch.label), batch.real
+            yield mx.nd.from_numpy(batch.data, zero_copy=True), self._classes_of(batch.label), batch.real
 
-    def raw(self):
+    def raw(self) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) without padding, for raw pixels.
 
         positions: of the pictures in the file, even if only some of its pictures are read.
@@ -99,7 +103,7 @@ class Evaluation:
         for batch, positions in self._reader.placed():
             if batch.real:
                 pictures = np.ascontiguousarray(batch.data[: batch.real].transpose(0, 2, 3, 1))
-                yield pictures, positions, self._own(batch.label[: batch.real]).astype(np.int64)
+                yield pictures, positions, self._classes_of(batch.label[: batch.real]).astype(np.int64)
 
-    def close(self):
+    def close(self) -> None:
         self._reader.close()

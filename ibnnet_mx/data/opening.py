@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ibnnet_mx.data.files import FILES, find_records, require_records
 from ibnnet_mx.data.iterator import Evaluation, Iterator
+from ibnnet_mx.data.pictures import Input
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.recipe import AUGMENT, aug_at
+from ibnnet_mx.recipe import AUGMENT, Recipe, aug_at
 from ibnnet_mx.recordio.pixels import view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.reading.reader import Options, Reader
 from ibnnet_mx.recordio.sources import SourceError
 
 
-def record_iters(recipe, data_dir, cluster, net_input, options=None):
+def record_iters(
+    recipe: Recipe, data_dir: Any, cluster: Any, net_input: Input, options: Options | None = None
+) -> tuple[Iterator, Iterator]:
     """Return (train, val), the Iterators over the records of data_dir.
 
     net_input: Input. options: recordio's Options for threads, limit, max_bad and report. Raises OptionError for
@@ -35,7 +39,7 @@ def record_iters(recipe, data_dir, cluster, net_input, options=None):
     return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
 
 
-def val_iter(data_dir, data_type, batch_size, net_input, options):
+def val_iter(data_dir: Any, data_type: str, batch_size: int, net_input: Input, options: Options) -> Iterator:
     """Return the Iterator over the validation records of data_dir: all of them, for any options.limit."""
     path = require_records(data_dir, data_type, 'val')
     reader = Reader(
@@ -44,7 +48,15 @@ def val_iter(data_dir, data_type, batch_size, net_input, options):
     return Iterator({None: reader}, lambda epoch: None)
 
 
-def evaluation_iter(path, net_input, batch_size, resize=None, crops=1, options=None, raw=False):
+def evaluation_iter(
+    path: Any,
+    net_input: Input,
+    batch_size: int,
+    resize: int | None = None,
+    crops: int = 1,
+    options: Options | None = None,
+    raw: bool = False,
+) -> Evaluation:
     """Return the Evaluation of a .rec, of the validation records in a folder, or of pictures in class folders.
 
     net_input: Input, with the crop's size. batch_size: rows of a batch; all crops of a picture are in one batch.

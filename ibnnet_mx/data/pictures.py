@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import mxnet as mx
@@ -23,7 +23,7 @@ class Input(NamedTuple):
     std: tuple
 
 
-def normalise(pictures, net_input):
+def normalise(pictures: np.ndarray, net_input: Input) -> Any:
     """Return NDArray float32 (n, 3, S, S), the input of a network, of RGB pictures uint8 (n, S, S, 3). net_input:
     Input.
     """
@@ -34,14 +34,14 @@ def normalise(pictures, net_input):
     return mx.nd.from_numpy(planes, zero_copy=True)
 
 
-def load_image(path, net_input, crop='center'):
+def load_image(path: Any, net_input: Input, crop: str = 'center') -> np.ndarray:
     """Return float32 (3, size, size), the input of a network, of a picture file. net_input: Input. crop: as in
     load_crop().
     """
     return normalise(load_crop(path, net_input.size, crop)[None], net_input)[0].asnumpy()
 
 
-def load_crop(path, size, crop='center'):
+def load_crop(path: Any, size: int, crop: str = 'center') -> np.ndarray:
     """Return uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
 
     crop 'center': the short side is brought to 256/224 of the size, then the centre is cut, as in validation. 'resize':
@@ -58,7 +58,7 @@ def load_crop(path, size, crop='center'):
         raise ValueError(f'{path} {error}') from None
 
 
-def crop_of(picture, size, crop='center'):
+def crop_of(picture: np.ndarray, size: int, crop: str = 'center') -> np.ndarray:
     """Return the crop of pixels uint8 (H, W, 3), RGB, as load_crop() returns it. Raises ValueError for other arrays."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError(f'a picture must be uint8 (H, W, 3), {picture.dtype} {picture.shape} came')
@@ -68,7 +68,7 @@ def crop_of(picture, size, crop='center'):
         raise ValueError(f'a picture of shape {picture.shape} {error}') from None
 
 
-def _cut(picture, size, crop):
+def _cut(picture: np.ndarray, size: int, crop: str) -> np.ndarray:
     """Return uint8 (size, size, 3), RGB, of decoded BGR pixels (H, W, 3)."""
     if crop == 'center':
         (seen,) = opencv.windows(Decoded(picture), size, view.View(view.usual_short(size)))

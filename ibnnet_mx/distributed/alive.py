@@ -6,6 +6,7 @@ import ctypes
 import os
 import threading
 import time
+from typing import Any, Callable
 
 from ibnnet_mx.distributed import job
 
@@ -15,7 +16,7 @@ LOOKS = 2  # in a row: a machine that slept finds all of them silent at first
 SCHEDULER, SERVERS, WORKERS = 1, 2, 4  # groups of processes, ps-lite's include/ps/base.h
 
 
-def prepare():
+def prepare() -> None:
     """Make the processes send signs of life. Call it before mx.kv.create."""
     os.environ.setdefault('PS_HEARTBEAT_INTERVAL', str(int(EVERY)))
 
@@ -26,10 +27,10 @@ class Peers:
     library: mxnet.base._LIB, handle: that of a kvstore. They are handed in, so that this file does not import mxnet.
     """
 
-    def __init__(self, library, handle):
+    def __init__(self, library: Any, handle: Any) -> None:
         self._library, self._handle = library, ctypes.c_void_p(handle.value)
 
-    def gone(self, group, silent=SILENT):
+    def gone(self, group: int, silent: int = SILENT) -> int:
         """Return how many of a group have been silent for so many seconds.
 
         Only the scheduler sees all processes; the others see the scheduler.
@@ -38,7 +39,7 @@ class Peers:
         failed = self._library.MXKVStoreGetNumDeadNode(self._handle, group, ctypes.byref(count), silent)
         return 0 if failed else count.value
 
-    def joined(self):
+    def joined(self) -> bool:
         """Return True if all processes have come.
 
         Until then mxnet counts nobody as gone; from then on everybody has been silent for at least -1 seconds.
@@ -52,20 +53,28 @@ class Alive:
     way_out: the end of what a worker writes then.
     """
 
-    def __init__(self, peers, part, seconds, way_out='', tell=job.tell, end=os._exit):
+    def __init__(
+        self,
+        peers: Peers,
+        part: job.Job,
+        seconds: float,
+        way_out: str = '',
+        tell: Callable[[str], None] = job.tell,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:
         self._peers, self._part, self._tell, self._end = peers, part, tell, end
         self._until, self._way_out = time.monotonic() + seconds, way_out
         self._late = missing_line(part, seconds)
         self._stopped, self._looking = threading.Event(), threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def stop(self):
+    def stop(self) -> None:
         """End the watch, before the handle is freed."""
         self._stopped.set()
         with self._looking:
             pass
 
-    def _gone(self):
+    def _gone(self) -> str:
         """Return who is gone in words, '' for nobody."""
         part = self._part
         if part.role != 'scheduler':
@@ -74,7 +83,7 @@ class Alive:
         counts = [(name, self._peers.gone(group), count) for name, group, count in groups]
         return ' and '.join(f'{lost} of {count} {name}s' for name, lost, count in counts if lost)
 
-    def _watch(self):
+    def _watch(self) -> None:
         hint, begun, seen = '', False, 0
         if self._part.role == 'worker':
             hint = '; the scheduler says who was gone before it' + (self._way_out and f'; {self._way_out}')
@@ -95,7 +104,7 @@ class Alive:
             return
 
 
-def missing_line(part, seconds):
+def missing_line(part: job.Job, seconds: float) -> str:
     """Return the line for a job.Job of which not all processes have come."""
     return (
         f'{part.role}: {seconds:g} s have gone, and not all of {part.workers} workers and {part.servers} servers are '

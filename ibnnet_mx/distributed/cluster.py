@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any, Callable
 
 import mxnet as mx
 import numpy as np
@@ -15,7 +16,7 @@ BUCKET = 1 << 18  # floats that go to the servers at once: fast on all links of 
 SIGNALS = 2, 15  # that may ask a run to end: SIGINT, SIGTERM
 
 
-def connect(kv_store='local', gpus='', cpus=1, way_out=''):
+def connect(kv_store: str = 'local', gpus: str = '', cpus: int = 1, way_out: str = '') -> Cluster:
     """Return the Cluster of this process, once the other workers of its job have come.
 
     kv_store: one of job.KV_STORES. gpus: numbers with commas, such as '0,1'; '' computes on `cpus` CPU contexts.
@@ -27,7 +28,7 @@ def connect(kv_store='local', gpus='', cpus=1, way_out=''):
     return Cluster(kv_store, devices, workers.open_workers(kv_store, way_out))
 
 
-def open_contexts(gpus='', cpus=1):
+def open_contexts(gpus: str = '', cpus: int = 1) -> list[Any]:
     """Return mxnet's contexts: [gpu(0), gpu(1)] for gpus='0,1', and `cpus` CPU contexts for gpus=''.
 
     Raises OptionError for gpus or cpus; the text says how many GPUs there are.
@@ -47,31 +48,32 @@ class Told:
     none.
     """
 
-    def __init__(self, array):
-        self._array, self._sums = array, None
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self._sums: np.ndarray | None = None
 
-    def _read(self):
+    def _read(self) -> np.ndarray:
         if self._sums is None:
             self._sums = self._array.asnumpy()  # waits for the last of the workers
         return self._sums
 
     @property
-    def rows(self):
+    def rows(self) -> int:
         return int(self._read()[0])
 
     @property
-    def asked(self):
+    def asked(self) -> int:
         return max((number for number, count in zip(SIGNALS, self._read()[1:]) if count), default=0)
 
 
 class ToldAlone:
     """The Told of the one worker of a run, which may be asked to end until the last moment."""
 
-    def __init__(self, rows, asked):
+    def __init__(self, rows: int, asked: Callable[[], int]) -> None:
         self.rows, self._asked = rows, asked
 
     @property
-    def asked(self):
+    def asked(self) -> int:
         return self._asked()
 
 
@@ -83,34 +85,34 @@ class Cluster:
     order.
     """
 
-    def __init__(self, kv_store, devices, processes):
+    def __init__(self, kv_store: str, devices: list[Any], processes: Any) -> None:
         self.contexts, self._workers = devices, processes
         self.kvstore = 'device' if 'device' in kv_store else 'local'
         self.rank, self.num_workers = self._workers.rank, self._workers.count
-        self._gradients = None
+        self._gradients: workers.Buckets | None = None
 
     @property
-    def is_main(self):
+    def is_main(self) -> bool:
         """Return True if this process writes checkpoints."""
         return self.rank == 0
 
     @property
-    def devices(self):
+    def devices(self) -> int:
         """Return the number of devices of all workers."""
         return self.num_workers * len(self.contexts)
 
     @staticmethod
-    def cut(array, count):
+    def cut(array: Any, count: int) -> list[Any]:
         """Return `count` slices of a batch, whose sizes differ by at most one; fewer slices if there are fewer rows."""
         parts = min(count, array.shape[0])
         cuts = [array.shape[0] * i // parts for i in range(parts + 1)]
         return [array[a:b] for a, b in zip(cuts, cuts[1:])] if parts > 1 else [array]
 
-    def split(self, array):
+    def split(self, array: Any) -> list[Any]:
         """Return one slice of a batch for each context."""
         return [part.as_in_context(c) for part, c in zip(self.cut(array, len(self.contexts)), self.contexts)]
 
-    def tell(self, rows, asked):
+    def tell(self, rows: int, asked: Callable[[], int]) -> Told | ToldAlone:
         """Return the Told of a step: its rows over all workers, and the signal to end; for all workers.
 
         asked: () -> the signal that this worker was asked to end by, 0 for none.
@@ -122,17 +124,17 @@ class Cluster:
         self._workers.sum('told', array)
         return Told(array)
 
-    def gather(self, values):
+    def gather(self, values: dict[str, float]) -> list[dict[str, float]]:
         """Return [{name: number} of each worker], exactly; for all workers, with the same names."""
         rows = workers.gather(self._workers, 'values', list(values.values()))
         return [dict(zip(values, row.tolist())) for row in rows]
 
-    def sum_over_workers(self, values):
+    def sum_over_workers(self, values: dict[str, float]) -> dict[str, float]:
         """Return {name: sum over all workers}, the same to the last bit on every worker; for all workers."""
         values_of_workers = self.gather(values)
         return {name: sum(worker[name] for worker in values_of_workers) for name in values}
 
-    def average(self, params):
+    def average(self, params: list[Any]) -> None:
         """Give all devices of all workers the mean of these parameters, which a checkpoint holds; for all workers."""
         if self.devices == 1 or not params:
             return
@@ -143,7 +145,7 @@ class Cluster:
         for param, mean in zip(params, means):
             param.set_data(mean)
 
-    def rows_of(self, params):
+    def rows_of(self, params: list[Any]) -> np.ndarray:
         """Return float32 (devices, values): the values of these parameters on each device of each worker; for all
         workers.
         """
@@ -154,11 +156,11 @@ class Cluster:
         self._workers.sum('rows', array)
         return array.asnumpy().reshape(self.devices, -1)
 
-    def _sum(self, name, arrays):
+    def _sum(self, name: str, arrays: list[Any]) -> None:
         if self.num_workers > 1:
             workers.Buckets(self._workers, f'{name} of {len(arrays)}', arrays, BUCKET).sum(arrays)
 
-    def differing(self, facts):
+    def differing(self, facts: dict[str, Any]) -> dict[int, list[str]]:
         """Return {worker: names} of the {name: text or arrays} that differ from those of worker 0; for all workers."""
         sums = self.gather({name: _checksum(fact) for name, fact in facts.items()})
         differences = {
@@ -166,13 +168,13 @@ class Cluster:
         }
         return {rank: names for rank, names in differences.items() if names}
 
-    def share(self, arrays):
+    def share(self, arrays: list[Any]) -> None:
         """Overwrite these arrays with those of worker 0; for all workers."""
         for array in arrays if self.rank else ():
             array[:] = 0
         self._sum('share', arrays)
 
-    def connect(self, params, optimizer):
+    def connect(self, params: dict[str, Any], optimizer: Any) -> Any:
         """Return the gluon.Trainer of a run: initialised, and every device with equal parameters, before any other use.
 
         update_on_kvstore=True ignores set_learning_rate, and without the wait a first pull may overtake the push.
@@ -184,7 +186,7 @@ class Cluster:
         mx.nd.waitall()
         return trainer
 
-    def sum_gradients(self, trainer, gradients, loss):
+    def sum_gradients(self, trainer: Any, gradients: Callable[[Any], list[Any]], loss: Any) -> None:
         """Sum gradients over all devices, and the loss over all workers, each in its place; for all workers.
 
         trainer: of connect(). gradients: context -> its gradients. loss: (1,), of this worker.
@@ -200,16 +202,16 @@ class Cluster:
             for array, whole in zip(gradients(context), arrays):
                 whole.copyto(array)
 
-    def __enter__(self):
+    def __enter__(self) -> Cluster:
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         # After an error the others may wait for something else; job.leave() ends the process then.
         if kind is None or getattr(error, 'together', False):
             self._workers.close()
 
 
-def _checksum(fact):
+def _checksum(fact: Any) -> float:
     if isinstance(fact, str):
         return float(zlib.crc32(fact.encode()))
     total = 0

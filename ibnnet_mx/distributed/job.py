@@ -168,7 +168,7 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-joined: list[object] = []  # what must be closed before the process may end in the usual way
+joined: list[object] = []  # connections that must be closed before the process may end normally
 
 
 def leave(code: int) -> None:

@@ -9,16 +9,17 @@ import ctypes
 import os
 import signal
 import sys
+from typing import Any
 
 from ibnnet_mx.distributed import alive, job
 
 
-def _ignore(command, body, _):
+def _ignore(command: int, body: bytes, _: Any) -> None:
     """Carry out no command of a worker. mxnet's own server would unpickle it, and a pickle may be any code."""
     job.tell(f'{os.environ["DMLC_ROLE"]}: command {command} of a worker is not carried out')
 
 
-def serve(part):
+def serve(part: job.Job) -> None:
     """Serve until the job is done. part: job.Job. Raises ValueError if the port is taken, or there is no scheduler."""
     seconds = job.join_seconds()
     if part.role == 'scheduler':
@@ -45,7 +46,7 @@ def serve(part):
         del store
 
 
-def main():
+def main() -> int:
     """Serve, and return the exit code. A mistake is one line and code 2."""
     code = 1
     try:

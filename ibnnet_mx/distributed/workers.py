@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mxnet as mx
 import numpy as np
 from mxnet.base import _LIB
@@ -16,10 +18,10 @@ class Alone:
 
     rank, count = 0, 1
 
-    def sum(self, key, array):
+    def sum(self, key: str, array: Any) -> None:
         """Replace the array by its sum over all workers, later. All workers call it in the same order."""
 
-    def close(self):
+    def close(self) -> None:
         """Wait for the others. All workers call it."""
 
 
@@ -29,7 +31,7 @@ class ParameterServer:
     rank: from 0, as the scheduler gives it; count: of all workers. Raises ValueError for wrong DMLC_ variables.
     """
 
-    def __init__(self, kind, way_out=''):
+    def __init__(self, kind: str, way_out: str = '') -> None:
         part, seconds = job.read_job(), job.join_seconds()
         job.find_scheduler(part, seconds)
         alive.prepare()
@@ -37,17 +39,18 @@ class ParameterServer:
             self._store = mx.kv.create(kind)
         job.joined.append(self)
         self._alive = alive.Alive(alive.Peers(_LIB, self._store.handle), part, seconds, way_out)
-        self.rank, self.count, self._keys = self._store.rank, self._store.num_workers, set()
+        self.rank, self.count = self._store.rank, self._store.num_workers
+        self._keys: set[str] = set()
         job.tell(job.HELLO.format(rank=self.rank, count=self.count))
 
-    def sum(self, key, array):
+    def sum(self, key: str, array: Any) -> None:
         """Sum as Alone.sum. key: a name that always has this shape. All workers get the same values."""
         if key not in self._keys:
             self._store.init(key, mx.nd.zeros(array.shape, array.context, array.dtype))
             self._keys.add(key)
         self._store.pushpull(key, array, out=array)
 
-    def close(self):
+    def close(self) -> None:
         mx.nd.waitall()
         self._store._barrier()
         self._alive.stop()
@@ -59,7 +62,7 @@ class ParameterServer:
 class Horovod:
     """A worker that horovodrun has started. Horovod's ring adds up without a server. Used as ParameterServer."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         operators.loaded()  # before Horovod's library, whose C++ symbols would take the place of theirs
         try:
             import horovod.mxnet as horovod
@@ -72,23 +75,23 @@ class Horovod:
         self._horovod, self.rank, self.count = horovod, horovod.rank(), horovod.size()
         job.tell(job.HELLO.format(rank=self.rank, count=self.count))
 
-    def sum(self, key, array):
+    def sum(self, key: str, array: Any) -> None:
         self._horovod.allreduce_(array, average=False, name=key)
 
-    def close(self):
+    def close(self) -> None:
         mx.nd.waitall()
         self._horovod.shutdown()
         job.joined.remove(self)
 
 
-def open_workers(kv_store, way_out=''):
+def open_workers(kv_store: str, way_out: str = '') -> Alone | ParameterServer | Horovod:
     """Return the workers of a kv_store that job.check_kv_store() lets pass. way_out: see cluster.connect()."""
     if kv_store in job.PARAMETER_SERVER:
         return ParameterServer(kv_store, way_out)
     return Horovod() if kv_store == job.HOROVOD else Alone()
 
 
-def gather(workers, name, values):
+def gather(workers: Any, name: str, values: Any) -> np.ndarray:
     """Return float64 (count, n): the values (n,) of each worker, exactly, and the same on every worker.
 
     They travel as bytes in float32, each added by one worker alone, because mxnet's servers know sums only.
@@ -109,9 +112,10 @@ class Buckets:
     The last arrays come first, as a backward pass makes them. size: floats of a bucket, at least.
     """
 
-    def __init__(self, workers, name, arrays, size):
+    def __init__(self, workers: Any, name: str, arrays: list[Any], size: int) -> None:
         self._workers, self._name = workers, name
-        self._groups, room = [[]], 0
+        self._groups: list[list[int]] = [[]]
+        room = 0
         for i in reversed(range(len(arrays))):
             if room >= size:
                 self._groups.append([])
@@ -119,7 +123,7 @@ class Buckets:
             self._groups[-1].append(i)
             room += arrays[i].size
 
-    def sum(self, arrays):
+    def sum(self, arrays: list[Any]) -> None:
         """Replace the arrays by their sums over all workers. They must have the shapes of those of __init__()."""
         for number, group in enumerate(self._groups):
             bucket = [arrays[i] for i in group]

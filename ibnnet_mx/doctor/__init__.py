@@ -18,7 +18,7 @@ from ibnnet_mx.recordio.fast import native
 LIMIT = 120  # seconds that mxnet may take to begin; a wrong DMLC_ variable makes it wait for ever
 PATIENCE = 5  # with a scheduler
 DISK, MEMORY = 2.0, 2.0  # GB that a small run needs
-PACKAGES = {  # what can be left out: what then cannot be done, and how it is had
+PACKAGES = {  # optional packages: the options that need them, and the command that installs them
     'matplotlib': ('`plot`, `profile` FILE.png and curves', 'pip install matplotlib'),
     'tensorboardX': ('`tensorboard`', 'pip install tensorboardX'),
     'onnx': ('ONNX files', "pip install 'onnx<1.19' onnxruntime 'protobuf<7'"),

@@ -9,7 +9,7 @@ from typing import Any, Callable, Generator, Iterable, Sequence, Tuple, TypeVar
 
 Item = TypeVar('Item')
 Kept = TypeVar('Kept')
-Begun = Tuple[Kept, Sequence['Future[Any]']]  # what is to come back with the results, and their futures
+Begun = Tuple[Kept, Sequence['Future[Any]']]  # an object that comes back with the results, and their futures
 
 
 def in_order(

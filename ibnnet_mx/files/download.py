@@ -65,7 +65,7 @@ def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try a
     try:
         joined = _receive(url, part)
         verdict = _judge_sum(part, check)
-        if not verdict.whole and joined:  # of two versions of the file, or of what a killed machine wrote
+        if not verdict.whole and joined:  # parts of two versions of the file, or bytes of a killed machine
             _drop(part)
             _receive(url, part)
             verdict = _judge_sum(part, check)

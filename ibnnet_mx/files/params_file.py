@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any, Mapping
 
 import numpy as np
 
@@ -19,10 +20,10 @@ MOST_DIMENSIONS = 32
 
 
 class _Bytes:
-    def __init__(self, path, data):
+    def __init__(self, path: Any, data: memoryview) -> None:
         self.path, self.data, self.at = path, data, 0
 
-    def take(self, count):
+    def take(self, count: int) -> memoryview:
         if not 0 <= count <= len(self.data) - self.at:
             raise ValueError(
                 f'{self.path} is damaged or cut short: byte {self.at} announces {count} more than there are'
@@ -30,10 +31,10 @@ class _Bytes:
         self.at += count
         return self.data[self.at - count : self.at]
 
-    def unpack(self, layout):
+    def unpack(self, layout: str) -> tuple[Any, ...]:
         return struct.unpack('<' + layout, self.take(struct.calcsize('<' + layout)))
 
-    def array(self):
+    def array(self) -> np.ndarray:
         (magic,) = self.unpack('I')
         if magic in (V2, V3) and self.unpack('i')[0] != 0:
             raise ValueError(f'{self.path} holds a sparse array, which no network here has')
@@ -53,7 +54,7 @@ class _Bytes:
         return np.frombuffer(self.take(size * TYPES[kind].itemsize), TYPES[kind]).reshape(shape)
 
 
-def read_params(path):
+def read_params(path: Any) -> dict[str, np.ndarray]:
     """Return {name: array} of a .params file, old encodings included. Raises ValueError, which names the file."""
     try:
         return parse(path, Path(path).read_bytes())
@@ -61,7 +62,7 @@ def read_params(path):
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
 
 
-def parse(path, content):
+def parse(path: Any, content: bytes) -> dict[str, np.ndarray]:
     """Return {name: array} of the bytes of a .params file. Raises ValueError, which names `path`."""
     data = _Bytes(path, memoryview(content))
     if len(data.data) < 24 or data.unpack('QQ')[0] != LIST:
@@ -76,14 +77,14 @@ def parse(path, content):
     return dict(zip(names, arrays))
 
 
-def _count(data):
+def _count(data: _Bytes) -> int:
     (count,) = data.unpack('Q')
     if count > len(data.data):
         raise ValueError(f'{data.path} is damaged: it announces {count} entries')
     return count
 
 
-def encode_params(arrays):
+def encode_params(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return the bytes of a .params file of {name: array}, which mx.nd.load reads."""
     parts = [struct.pack('<QQQ', LIST, 0, len(arrays))]
     for array in arrays.values():

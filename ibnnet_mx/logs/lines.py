@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 NUMBER = r'[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|nan|inf)'
 EPOCH = r'Epoch\[(?P<epoch>\d+)\] '
 SAMPLES = r'Speed: (?P<value>\d+(?:\.\d+)?) samples/sec'
-VALUE = rf'(?P<value>{NUMBER})(?![\w.+-])'  # not the half of one, where two processes wrote one line
+VALUE = rf'(?P<value>{NUMBER})(?![\w.+-])'  # not half a number, if two processes wrote into one line
 METRIC = rf'(?P<metric>[\w-]+)={VALUE}'
 
 

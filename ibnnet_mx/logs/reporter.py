@@ -96,7 +96,7 @@ class Reporter:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            columns, rows = get_terminal_size()  # 80 x 24 where the terminal tells none; tqdm would draw nothing then
+            columns, rows = get_terminal_size()  # 80 x 24 if the terminal tells none; tqdm would draw nothing
             look = {'desc': f'Epoch {epoch}', 'unit': 'batch', 'leave': False, 'ncols': columns, 'nrows': rows}
             self._stderr.bar = tqdm(total=steps, initial=first_step, **look)
 

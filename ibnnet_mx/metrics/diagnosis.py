@@ -208,7 +208,7 @@ def find_order(result: Result, names: Names) -> str:
     table[list(pairs)] = list(pairs.values())
     tested = halves[1::2]
     share = float((table[labels[tested]] == predicted[tested]).mean()) if len(tested) else 0.0
-    # one label to one class explains 1/kinds of the pictures, also where the network names the same class everywhere
+    # one label to one class explains 1/kinds of the pictures, even if the network names the same class everywhere
     kinds = len(np.unique(labels))
     chance = min(kinds, result.classes) if kinds > 1 else result.classes
     if share <= max(knows_from(max(len(tested), 1), chance), 3 * result.top1):

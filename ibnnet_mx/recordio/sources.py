@@ -62,9 +62,9 @@ class ArrayStore(Store):
 class Source(NamedTuple):
     train: list[Sample]
     val: list[Sample]  # empty: to be split off the training side
-    classes: list[str]  # empty where the labels are no classes
+    classes: list[str]  # empty if the labels are no classes
     store: Store
-    notes: list[str]  # what was left out, for the user
+    notes: list[str]  # files that were left out, for the user
     cifar: bool = False  # 32x32 pictures
 
 

@@ -68,7 +68,7 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
         part = pictures[first : first + rows].astype(np.float32) / 255
         draws = [_draw(int(position), name, severity, seed) for position in positions[first : first + rows]]
         changed = np.clip(function(part, draws, *values) * 255, 0, 255)
-        shifted[first : first + rows] = changed + 2**-8  # what rounding has taken from whole numbers
+        shifted[first : first + rows] = changed + 2**-8  # whole numbers may have lost a little by rounding
     return shifted
 
 

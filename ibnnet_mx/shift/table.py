@@ -9,7 +9,7 @@ from ibnnet_mx.errors import OptionError
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALL = 48  # pictures up to this side take the constants of 32 pixels, larger ones those of 224
 
-# The four groups of arXiv:1903.12261, and what IBN-Net (arXiv:1807.09441) calls changes of appearance.
+# The four groups of arXiv:1903.12261, and the changes of appearance of IBN-Net (arXiv:1807.09441).
 GROUPS: dict[str, tuple[str, ...]] = {
     'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise'),
     'blur': ('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
@@ -21,8 +21,8 @@ CORRUPTIONS = tuple(name for group in ('noise', 'blur', 'weather', 'digital') fo
 NAMES = tuple(name for names in GROUPS.values() for name in names)
 
 # name: five severities at 32 pixels (CIFAR-10-C), five at 224 (ImageNet-C). The numbers are those of
-# hendrycks/robustness, ImageNet-C/create_c/make_cifar_c.py and make_imagenet_c.py; what each means stands at the
-# function of that name. zoom_blur: the largest factor and the step from 1 up to it.
+# hendrycks/robustness, ImageNet-C/create_c/make_cifar_c.py and make_imagenet_c.py; the function of that
+# name explains each. zoom_blur: the largest factor and the step from 1 up to it.
 CONSTANTS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     'gaussian_noise': ((0.04, 0.06, 0.08, 0.09, 0.10), (0.08, 0.12, 0.18, 0.26, 0.38)),
     'shot_noise': ((500, 250, 100, 75, 50), (60, 25, 12, 5, 3)),

@@ -71,4 +71,4 @@ def test_recomputing_changes_no_result_of_it():
 def test_the_usual_objective_is_the_classifier_of_the_recipe():
     run = make()
     assert isinstance(run.objective, objective.Classification)
-    assert run.objective.names == classification.names(run.net.collect_params()['fc1_bias'].shape[0])
+    assert run.objective.names == classification.score_names(run.net.collect_params()['fc1_bias'].shape[0])

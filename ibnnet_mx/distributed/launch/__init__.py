@@ -21,7 +21,7 @@ GUARD = str(Path(__file__).with_name('guard.py'))
 SSH = ('ssh', '-o', 'BatchMode=yes')  # which asks nothing
 HELLO = re.compile(rb'ibnnet_mx: worker (\d+) of \d+\s*')  # distributed.job.HELLO
 PASSED = ('IBNNET_MX_', 'MXNET_', 'OMP_', 'DNNL_', 'CUDA_', 'PS_', 'DMLC_INTERFACE')  # to other machines
-PATIENCE = 3.0  # seconds in which the others may say themselves what is wrong, once one has failed
+PATIENCE = 3.0  # seconds in which the other processes may report their own errors, once one has failed
 LAST = 60.0  # and to end after the last worker has ended well
 
 
@@ -70,7 +70,7 @@ class Child:
     def __init__(self, process: Process, words: Sequence[str], lock: threading.Lock) -> None:
         self.process, self._rank, self._lock = process, '', lock
         pipe = subprocess.PIPE
-        # A session of its own: Ctrl-C comes to the launcher alone, who hands it on.
+        # A session of its own: Ctrl-C comes to the launcher alone, which hands it on.
         self._popen = subprocess.Popen(
             words, env=_env.BEFORE, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )

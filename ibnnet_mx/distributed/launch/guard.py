@@ -42,7 +42,7 @@ def main(words: list[str]) -> int:
     """
     cut = words.index('--')
     settings = dict(word.split('=', 1) for word in words[:cut])
-    beside = os.path.dirname(sys.executable)  # where ibnnet-train is, with an environment that is not activated
+    beside = os.path.dirname(sys.executable)  # the folder of ibnnet-train, if the environment is not activated
     settings['PATH'] = f'{beside}{os.pathsep}{os.environ.get("PATH", os.defpath)}'
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are the launcher's to hand on
@@ -59,7 +59,7 @@ def main(words: list[str]) -> int:
         return 127
     threading.Thread(target=listen, args=(process,), daemon=True).start()
     code = process.wait()
-    send(process.pid, signal.SIGKILL)  # what it has left behind
+    send(process.pid, signal.SIGKILL)  # processes that the command has left behind
     return 128 - code if code < 0 else code
 
 

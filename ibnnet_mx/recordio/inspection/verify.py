@@ -180,7 +180,7 @@ def _look(records: RecordFile, threads: int, complaints: Complaints | None, prog
                 results_of_chunks.append(result)
                 progress(len(part), len(records))
         finally:
-            results.close()  # type: ignore[attr-defined]  # what has not begun never does
+            results.close()  # type: ignore[attr-defined]  # chunks that have not begun never do
     return results_of_chunks
 
 

@@ -24,7 +24,7 @@ def cifar10(folder: str) -> str:
         if _whole(path):
             return path
         os.makedirs(folder, exist_ok=True)
-        with download.locked(path):  # where another process got it meanwhile, it is there
+        with download.locked(path):  # another process may have got it meanwhile
             return path if _whole(path) else download.fetch(url, path, download.Check('md5', MD5), way_out)
     except (OSError, ValueError) as error:
         raise OptionError('download', None, f': {error}') from None

@@ -23,9 +23,9 @@ from ibnnet_mx.recordio.pixels.region import DRI, layout
 PROGRESSIVE = 0xC2
 CHUNK = 8  # records that a thread is given at a time
 AHEAD = 3  # chunks for each thread that may wait, so that memory stays bounded
-ADDED, SEQUENTIAL, MARKED, FOREIGN, UNCUTTABLE, DAMAGED = range(6)  # what became of a record
+ADDED, SEQUENTIAL, MARKED, FOREIGN, UNCUTTABLE, DAMAGED = range(6)  # the kinds of change of a record
 Tell = Callable[[int, str], None]
-Converted = Tuple[int, bytes, str]  # what became of a record, its bytes, what is wrong
+Converted = Tuple[int, bytes, str]  # the kind of change, the record's bytes, its damage
 CHANGED = (ADDED, SEQUENTIAL)
 BLOCK = 16 << 20
 
@@ -59,7 +59,7 @@ def rewrite_jpeg(payload: bytes, interval: int) -> bytes:
         raise ValueError(f'a restart interval of {interval} MCUs: JPEG has room for 0 to {0xFFFF}')
     if payload[:2] != SOI:
         raise PictureError('is no JPEG' if payload else 'is empty')
-    seen = native.look(payload)  # refuses what is cut off, and sizes that would fill the memory
+    seen = native.look(payload)  # it refuses truncated files, and sizes that would fill the memory
     if seen.why:
         raise PictureError(seen.why)
     why, length = np.zeros((1, native.WHY), np.uint8), ctypes.c_int64()

@@ -7,12 +7,10 @@ import weakref
 
 import numpy as np
 
-ALIGNED = (
-    64  # bytes; sums over an array begin at such a border, so that elsewhere a step's last bits depend on the place
-)
+ALIGNED = 64  # bytes; a sum's last bits depend on the place of an array in memory unless it begins at such a border
 
 
-KEPT = 6  # pieces that wait to be used again; who held more than that at once gives them back to the system
+KEPT = 6  # pieces that wait to be used again; more of them go back to the system
 
 
 class _Owner:

@@ -62,7 +62,7 @@ def check_augment(changes: Any) -> None:
     for amount, most in zip(_three('Augment.hls', changes.hls), (180, 255, 255)):
         check_whole('Augment.hls', amount, 0, most)
     if changes.warps and changes.pad:
-        raise ValueError(f'Augment.pad {changes.pad} has no place where pictures are warped: leave it or the warp out')
+        raise ValueError(f'Augment.pad {changes.pad} has no place if pictures are warped: leave it or the warp out')
 
 
 def check_normalisation(scale: Any) -> None:

@@ -26,12 +26,12 @@ from ibnnet_mx.recordio.reading.folder import open_records
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.sampler import EachOnce
 
-AHEAD = 3  # batches in work besides the one that was handed out, where they fit in
+AHEAD = 3  # batches in work besides the one that was handed out, if they fit into AHEAD_BYTES
 AHEAD_BYTES = 100 << 20
-SLICE = 8, 32  # pictures at least and at most that a thread is given at a time, where there are so many
+SLICE = 8, 32  # pictures at least and at most that a thread is given at a time, if there are so many
 COLD = 256  # records that the kernel is told to fetch before they are read
 CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory,
-CACHED_BYTES = 1 << 31  # where all of them fit in
+CACHED_BYTES = 1 << 31  # if all of them fit into so many bytes
 RAW = ((0.0,) * 3, (1.0,) * 3)
 
 
