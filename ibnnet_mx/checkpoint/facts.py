@@ -82,7 +82,7 @@ def _fact(fits: Callable[[Any], bool], default: Any = None, optional: bool = Tru
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about a checkpoint. None: not known, or not of this kind of checkpoint.
+    """The facts of a checkpoint. None stands for a fact that is not known, or that this kind of checkpoint has not.
 
     model: full name of the network. recipe: of the run, {} for converted weights. files: {name: {bytes, sha256}}.
     network: options of models.create() that converted weights were built with. pixels: {order, mean, std}.

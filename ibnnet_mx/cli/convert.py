@@ -87,13 +87,13 @@ def _facts(network, epoch):
     from ibnnet_mx.checkpoint import Facts
 
     model, built = getattr(network.net, 'model', None), getattr(network.net, 'options', {})
-    told = {key: built[key] for key in OPTIONS if key in built}
+    options = {key: built[key] for key in OPTIONS if key in built}
     return Facts(
         version=__version__,
         model=network.model or 'unknown',
         depth=model.depth if model else None,
         norm=built.get('norm'),
-        network=told if model else None,
+        network=options if model else None,
         classes=network.classes,
         class_names=network.names,
         size=network.size,

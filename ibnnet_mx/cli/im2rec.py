@@ -122,7 +122,7 @@ def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Samp
 
 
 def check_restart(parser: Parser, args: argparse.Namespace, argv: list[str] | None) -> None:
-    """The same for --add-restart, which goes with --jobs alone."""
+    """Exit with one line if an option beside --add-restart has no meaning: --jobs is the only one that has."""
     check_numbers(parser, args)
     given = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args))))
     for name, value in vars(given).items():
@@ -152,7 +152,7 @@ def add_restart(args: argparse.Namespace) -> None:
 
 
 def told(counts: Counter[int]) -> str:
-    """What became of the records of a file, by restart.ADDED and so on."""
+    """Return a line about the records of a file. counts: {restart.ADDED and so on: records}."""
     added, progressive = counts[restart.ADDED] + counts[restart.SEQUENTIAL], counts[restart.SEQUENTIAL]
     texts = {
         restart.MARKED: 'had them before',
@@ -168,7 +168,7 @@ def told(counts: Counter[int]) -> str:
 
 
 def note(path: str, before: int, after: int) -> None:
-    """packed.json learns the new size, so that packing the same pictures again still finds the file finished."""
+    """Tell packed.json the new size, so that packing the same pictures again still finds the file finished."""
     folder, name = os.path.split(os.path.splitext(path)[0])
     manifest = Manifest(folder)
     entry = manifest.entries.get(name)

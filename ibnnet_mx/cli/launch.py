@@ -13,30 +13,30 @@ FINAL = 0, 2, 127, 130, 143  # exit codes that another try would not change: don
 
 
 def parser():
-    found = options.Parser(
+    made = options.Parser(
         prog='ibnnet-launch',
         description='Start workers, servers and the scheduler of a distributed run, here or on the machines of a file.',
         usage='ibnnet-launch -n WORKERS [-s SERVERS] [-H FILE] [--port P] [--max-restarts K] -- COMMAND ...',
         epilog='Example: ibnnet-launch -n 2 -s 1 -- ibnnet-train --kv-store dist_sync --depth 50 --data-dir DATA',
     )
-    found.add_argument('-n', '--workers', type=int, required=True, help='processes that train')
-    found.add_argument('-s', '--servers', type=int, default=1, help='processes that add gradients up (1)')
-    found.add_argument(
+    made.add_argument('-n', '--workers', type=int, required=True, help='processes that train')
+    made.add_argument('-s', '--servers', type=int, default=1, help='processes that add gradients up (1)')
+    made.add_argument(
         '-H',
         '--hostfile',
         metavar='FILE',
         help='names of machines, one a line, that ssh reaches without a password and that have the same folders',
     )
-    found.add_argument('--port', type=int, help='of the scheduler; unset: a free one here, 9091 with -H')
-    found.add_argument(
+    made.add_argument('--port', type=int, help='of the scheduler; unset: a free one here, 9091 with -H')
+    made.add_argument(
         '--max-restarts',
         type=int,
         default=0,
         metavar='K',
         help='start all again so often after a failure; COMMAND needs --retrain auto',
     )
-    found.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND', help='of a worker, behind --')
-    return found
+    made.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND', help='of a worker, behind --')
+    return made
 
 
 def checked(args):

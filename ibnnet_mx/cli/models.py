@@ -10,7 +10,7 @@ from ibnnet_mx.models import published
 
 
 def facts(name):
-    """What the table says about a model; builds the network without weights."""
+    """Return a model's row for the list: sizes, norms, published error. The network is built without weights."""
     from ibnnet_mx.models import nets
 
     model, net = models.find(name), models.create(name)

@@ -1,4 +1,4 @@
-"""What the commands share: how options are read and how a user's mistake is told."""
+"""The part that all commands share: reading options, and telling a user's mistake in one line."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{'allow_abbrev': False, **settings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, rest = super().parse_known_args(args, namespace)
+        values, rest = super().parse_known_args(args, namespace)
         for action in self._actions:  # argparse makes an empty list of --option=--
-            if action.nargs is None and getattr(found, action.dest, None) == []:
+            if action.nargs is None and getattr(values, action.dest, None) == []:
                 self.error(f'argument {"/".join(action.option_strings) or action.metavar}: expected one argument')
-        return found, rest
+        return values, rest
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: {one_line(message)}\n')
@@ -50,7 +50,7 @@ def named(names: dict[str, str] | None) -> Callable[[str], str]:
 
 
 class _Terminated(KeyboardInterrupt):
-    """As Ctrl-C, which no handler of errors keeps from ending what runs."""
+    """An exception for SIGTERM that ends a command as Ctrl-C does: no handler of errors catches it."""
 
 
 def _terminated(*_: Any) -> NoReturn:

@@ -44,10 +44,10 @@ def files_of(names):
     files = []
     for name in names:
         if os.path.isdir(name):
-            found = sorted(str(p) for p in Path(name).iterdir() if p.suffix.lower() in SUFFIXES)
-            if not found:
+            pictures = sorted(str(p) for p in Path(name).iterdir() if p.suffix.lower() in SUFFIXES)
+            if not pictures:
                 raise ValueError(f'--img {name} holds no picture')
-            files += found
+            files += pictures
         else:
             files.append(name)
     return files
@@ -120,19 +120,19 @@ def _device(gpu):
 
 
 def shifts(text, seed):
-    """(crops (n, S, S, 3), positions) -> the crops as --shift and --seed change them. ValueError: not one shift."""
+    """Return a function: crops (n, S, S, 3), positions -> crops as --shift changes them. ValueError: not one shift."""
     from ibnnet_mx import shift
 
     if text is None:
         if seed is not None:
             raise ValueError(f'--seed {seed} is of what --shift draws: name a shift by that')
         return lambda crops, positions: crops
-    found = shift.chosen(text)
-    if len(found) != 1:
-        raise ValueError(f'--shift {text} is {len(found)} shifts: name one, with its severity, such as fog:3')
+    chosen = shift.chosen(text)
+    if len(chosen) != 1:
+        raise ValueError(f'--shift {text} is {len(chosen)} shifts: name one, with its severity, such as fog:3')
     if seed is not None and seed < 0:
         raise ValueError(f'--seed {seed} must be at least 0')
-    return lambda crops, positions: shift.apply(crops, positions, *found[0], seed or 0)
+    return lambda crops, positions: shift.apply(crops, positions, *chosen[0], seed or 0)
 
 
 def crops_of(models, files, first, complain):

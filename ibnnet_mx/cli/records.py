@@ -129,13 +129,13 @@ def lines(report: Report, names: list[str], named: int | None) -> list[str]:
             rows.append((name, f'{span.least}' if same else f'{span.least} to {span.most}, median {span.median}'))
     rows += _classes(report, names) + _pieces(report)
     rows += [('note', text) for text in report.notes]
-    found = len(report.wrong)
-    if not found:
+    wrong = len(report.wrong)
+    if not wrong:
         return [report.path, *(f'  {name:<9}{text}' for name, text in rows), '  sound    nothing is wrong']
-    rows.append(('WRONG', f'{found} thing{"s" if found > 1 else ""}'))
+    rows.append(('WRONG', f'{wrong} thing{"s" if wrong > 1 else ""}'))
     rows += [('', text) for text in report.wrong[:named]]
-    if named is not None and found > named:
-        rows.append(('', f'and {found - named} more: --all names them'))
+    if named is not None and wrong > named:
+        rows.append(('', f'and {wrong - named} more: --all names them'))
     return [report.path, *(f'  {name:<9}{text}' for name, text in rows)]
 
 
@@ -159,7 +159,7 @@ def _classes(report: Report, names: list[str]) -> list[tuple[str, str]]:
 
 
 def _pieces(report: Report) -> list[tuple[str, str]]:
-    """How many JPEGs are read in pieces, and what to do where it is not all."""
+    """Return the row that says how many JPEGs are read in pieces, and the way to make it all of them."""
     jpegs = sum(count for name, count in report.formats.items() if name.startswith('JPEG'))
     if not jpegs:
         return []

@@ -16,8 +16,8 @@ def _given(args):
     if not args.pretrained:
         return given
     family, depth = models.split_name(args.pretrained)
-    own = models.split_name(args.model or family)[1]
-    return dict(given, model=args.model or family, depth=args.depth or (depth if own is None else None))
+    depth_of_name = models.split_name(args.model or family)[1]
+    return dict(given, model=args.model or family, depth=args.depth or (depth if depth_of_name is None else None))
 
 
 def resolve(args, facts=None):
@@ -48,8 +48,8 @@ def resolve(args, facts=None):
     usual = models.usual_ibn_stages(models.MODELS[model.family][1].get('ibn'), len(model.shape.units))
     stages = None if wanted.ibn_stages == usual else wanted.ibn_stages
     if facts is not None and stages != base.ibn_stages:
-        asked, kept = (','.join(map(str, each or usual)) for each in (stages, base.ibn_stages))
-        raise ValueError(f'--ibn-stages {asked}: the checkpoint has {kept}; leave it out')
+        asked, before = (','.join(map(str, each or usual)) for each in (stages, base.ibn_stages))
+        raise ValueError(f'--ibn-stages {asked}: the checkpoint has {before}; leave it out')
     return replace(wanted, depth=model.depth, ibn_stages=stages), model
 
 

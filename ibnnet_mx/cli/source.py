@@ -1,4 +1,4 @@
-"""Which network evaluate.py and predict.py answer with: a checkpoint, a model and weights, or an .onnx file."""
+"""The options that name the network of evaluate.py and predict.py: a checkpoint, weights, or an .onnx file."""
 
 from __future__ import annotations
 

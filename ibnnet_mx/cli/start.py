@@ -1,4 +1,4 @@
-"""Which weights a training run starts from, by its options: the seed's, --pretrained or --init."""
+"""The weights that a training run starts from, by its options: the seed's, --pretrained or --init."""
 
 from __future__ import annotations
 

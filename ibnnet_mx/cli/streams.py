@@ -25,7 +25,7 @@ def whole() -> None:
 
 
 def reader_gone() -> bool:
-    """Whether who read what is printed has ended, as `head` does; what is left to print is then dropped."""
+    """Return True if the reader of stdout has gone (`command | head`). The remaining output is discarded."""
     paper = select.poll()
     try:
         paper.register(sys.stdout.fileno(), select.POLLOUT)

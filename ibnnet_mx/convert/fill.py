@@ -17,7 +17,7 @@ IGNORED = ('num_batches_tracked', '.sta_matrix')  # counters of BatchNorm, and a
 
 
 class Match(NamedTuple):
-    """arrays: {our name: array}; origin: {our name: key of the source}; faults: lines about what is left over."""
+    """A layout that fits. arrays: {our name: array}; origin: {our name: key}; faults: lines about what is left over."""
 
     arrays: dict
     origin: dict
@@ -47,15 +47,17 @@ def load(net, source, new_head=False, from_plain=False):
         notes.append(f'{len(match.arrays)} arrays from the plain network, the norms of IBN split between their halves')
     else:
         match = _match(net, arrays, wanted)
-    found = {n: a for n, a in match.arrays.items() if n in params}
-    found, heads = _head(params, found, new_head)
-    faults = [f for f in match.faults if not (new_head and f.startswith(HEAD))] + _misfits(params, found, match.origin)
+    fitting = {n: a for n, a in match.arrays.items() if n in params}
+    fitting, heads = _head(params, fitting, new_head)
+    faults = [f for f in match.faults if not (new_head and f.startswith(HEAD))] + _misfits(
+        params, fitting, match.origin
+    )
     if faults:
         raise OptionError(None, None, _told(net, arrays, wanted, faults, from_plain))
-    anew = [n for n in params if n.endswith(PROGRESS) and n not in found]
+    anew = [n for n in params if n.endswith(PROGRESS) and n not in fitting]
     if anew:
         notes.append(f'{len(anew)} counters and moments that only training needs begin anew')
-    for name, array in found.items():
+    for name, array in fitting.items():
         _set(params[name], array)
     for name in params:
         if params[name]._data is None:
@@ -64,7 +66,7 @@ def load(net, source, new_head=False, from_plain=False):
 
 
 def fits(net, arrays):
-    """Whether load(net, arrays) would take every array as it is."""
+    """Return True if load(net, arrays) would take every array as it is."""
     match = _match(net, arrays, [*net.collect_params(), *net.left_out])
     return not match.faults and not _misfits(net.collect_params(), match.arrays, match.origin)
 
@@ -85,32 +87,34 @@ def _match(net, arrays, wanted):
         anchors = [layout[n] for n in names.STEM if n in layout]
         prefixes = {''} | {k[: -len(a)] for a in anchors for k in keys if k.endswith('.' + a)}
         for prefix in sorted(prefixes):
-            found = {name: keys[prefix + key] for name, key in layout.items() if prefix + key in keys}
-            if len(found) > len(best[0]):
-                best = found, prefix
-    found, prefix = best
-    used = set(found.values())
+            matched = {name: keys[prefix + key] for name, key in layout.items() if prefix + key in keys}
+            if len(matched) > len(best[0]):
+                best = matched, prefix
+    matched, prefix = best
+    used = set(matched.values())
     optional = {*getattr(net, 'left_out', ()), *(n for n in wanted if n.endswith(PROGRESS))}
-    missing = [n for n in wanted if n not in found and n not in optional]
+    missing = [n for n in wanted if n not in matched and n not in optional]
     faults += [f'{n} is missing' for n in missing]
     faults += [f'{key} has no place in the network' for key in keys.values() if key not in used]
-    return Match({name: arrays[key] for name, key in found.items()}, found, faults)
+    return Match({name: arrays[key] for name, key in matched.items()}, matched, faults)
 
 
-def _head(params, found, new_head):
+def _head(params, fitting, new_head):
     """Without the classifier where it starts anew."""
     if not new_head or HEAD[0] not in params:
-        return found, []
-    theirs, ours = (len(a[HEAD[0]]) if HEAD[0] in a else None for a in (found, {n: p.shape for n, p in params.items()}))
+        return fitting, []
+    theirs, ours = (
+        len(a[HEAD[0]]) if HEAD[0] in a else None for a in (fitting, {n: p.shape for n, p in params.items()})
+    )
     ours = params[HEAD[0]].shape[0]
     of = f' of {theirs}' if theirs is not None else ''
-    rest = {n: a for n, a in found.items() if n not in HEAD}
+    rest = {n: a for n, a in fitting.items() if n not in HEAD}
     return rest, [f'a new classifier of {ours} classes in the place of that{of}']
 
 
-def _misfits(params, found, origin):
+def _misfits(params, fitting, origin):
     lines = []
-    for name, array in found.items():
+    for name, array in fitting.items():
         if name not in params or tuple(array.shape) == tuple(params[name].shape or ()):
             continue
         line = f'{origin.get(name, name)} has shape {tuple(array.shape)}, the network needs {params[name].shape}'

@@ -1,4 +1,4 @@
-"""Which network of the registry arrays belong to, by their names and shapes."""
+"""Identification: the network of the tables that arrays belong to, by their names and shapes."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def model_of(arrays):
         of_row = {'preact': row.get('preact', False), 'se': bool(row.get('se'))}
         of_row.update({kind: row.get('ibn') == kind for kind in 'ab'})
         if model.shape.units == units and of_row == has:
-            told = options(arrays)
-            if fill.fits(models.create(name, **told), arrays):
-                return model, told
+            chosen = options(arrays)
+            if fill.fits(models.create(name, **chosen), arrays):
+                return model, chosen
     return None
 
 
 def _units(arrays):
     """Units of each stage."""
     for place in PLACES:
-        found = {(int(m[1]), int(m[2])) for m in (re.search(place, key) for key in arrays) if m}
-        if found:
-            return tuple(sum(stage == s for stage, _ in found) for s in sorted({s for s, _ in found}))
+        places = {(int(m[1]), int(m[2])) for m in (re.search(place, key) for key in arrays) if m}
+        if places:
+            return tuple(sum(stage == s for stage, _ in places) for s in sorted({s for s, _ in places}))
     return ()
 
 
@@ -58,23 +58,23 @@ def _candidates(units):
 
 def options(arrays):
     """Options of get_model that the names and shapes tell."""
-    found = {}
+    named = {}
     ratio = _ratio(arrays)
     if ratio is not None:
-        found['ibn_ratio'] = ratio
+        named['ibn_ratio'] = ratio
     stages = _stages(arrays)
     if stages is not None:
-        found['ibn_stages'] = stages
+        named['ibn_stages'] = stages
     for key, array in arrays.items():
         if re.search(HEAD, key) and array.ndim:
-            found['classes'] = len(array)
-    found['w_d'] = any('conv01' in key for key in arrays)
-    found.update(_norm(arrays))
-    return found
+            named['classes'] = len(array)
+    named['w_d'] = any('conv01' in key for key in arrays)
+    named.update(_norm(arrays))
+    return named
 
 
 def _norm(arrays):
-    """norm and norm_args; 'in' stands for every kit without statistics ('ln' and 'gn' have the same arrays)."""
+    """Return norm and norm_args. 'in' stands for every kit without statistics ('ln' and 'gn' have the same arrays)."""
     keys = [key for key in arrays if 'bn_data' not in key]
     has = {word: any(key.endswith(word) for key in keys) for word in ('_mean', '_var', 'iters')}
     for key in keys:
@@ -93,13 +93,13 @@ def _stages(arrays):
     """Stages that have IBN, None where those are the usual ones, or none."""
     every = len(_units(arrays))
     for kind in 'ab':
-        found = set()
+        stages = set()
         for key in arrays:
             place = next((m for m in (re.search(pattern, key) for pattern in PLACES) if m), None)
             if place and re.search(SIGNS[kind], key):
-                found.add(int(place[1]))
-        if found and tuple(sorted(found)) != models.usual_ibn_stages(kind, every):
-            return tuple(sorted(found))
+                stages.add(int(place[1]))
+        if stages and tuple(sorted(stages)) != models.usual_ibn_stages(kind, every):
+            return tuple(sorted(stages))
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a file that is written for others says about its network."""
+"""The description of a network in a file that is written for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parameters of a network are called elsewhere: {our name: their key} for each layout that weights come in.
+"""The names of a network's parameters elsewhere: {our name: their key} for each layout that weights come in.
 
 Our own names are those of tornadomeet/ResNet and bruinxiong/IBN-Net.mxnet (stage1_unit1_conv1_weight).
 """
@@ -52,19 +52,19 @@ def substituted(text, table):
 def _modules(names):
     """{our name: (module of the original, last word of our name)}."""
     table = DENSENET if any(n.startswith('transition') for n in names) else RESNET
-    found = {}
+    modules = {}
     words = '|'.join(('weight', 'bias', 'gamma', 'beta', *STATISTICS, *PROGRESS))
     for name in names:
         parts = re.fullmatch(rf'(.*?_)({words})', name)
         if parts is None:  # of a symbol from elsewhere
-            found[name] = '', name
+            modules[name] = '', name
             continue
         stem, word = parts.groups()
         module = substituted(stem, [*table, (r'_$', '.')])
         if stem.endswith('bn1_') and stem[:-4] + 'in1_gamma' in names:
             module += 'BN.'
-        found[name] = module, word
-    return found
+        modules[name] = module, word
+    return modules
 
 
 def torch_keys(names):
@@ -81,15 +81,15 @@ def layouts(net, names):
     """The layouts that a source may have, {our name: key}: our own, torch's, GluonCV's, Gluon's for this very net."""
     params = net.collect_params()
     structured = {param.name: key for key, param in net._collect_params_with_prefix().items()}
-    own = {name: name for name in names}
-    return [own, torch_keys(names), gluon_keys(names), {n: structured[n] for n in names if n in params}]
+    ours = {name: name for name in names}
+    return [ours, torch_keys(names), gluon_keys(names), {n: structured[n] for n in names if n in params}]
 
 
 def plain(names):
     """Names of the plain network that an IBN network was made from."""
-    kept = [n for n in names if '_in1_' not in n and '_ibn1_' not in n]
-    normed = any(n.endswith('running_mean') and not n.startswith('bn_data') for n in kept)
+    plain_names = [n for n in names if '_in1_' not in n and '_ibn1_' not in n]
+    normed = any(n.endswith('running_mean') and not n.startswith('bn_data') for n in plain_names)
     if normed and any('_ibn1_' in n for n in names):  # the stem of IBN-b has InstanceNorms
-        gammas = [n for n in kept if re.match(r'bn0\d?_gamma', n)]
-        kept += [n.replace('gamma', f'running_{word}') for n in gammas for word in ('mean', 'var')]
-    return kept
+        gammas = [n for n in plain_names if re.match(r'bn0\d?_gamma', n)]
+        plain_names += [n.replace('gamma', f'running_{word}') for n in gammas for word in ('mean', 'var')]
+    return plain_names

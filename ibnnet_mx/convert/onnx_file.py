@@ -74,7 +74,7 @@ def _opset(onnx):
 
 
 def _ones(symbol, arrays):
-    """arrays with gamma 1 where the graph fixes it: the exporter writes what is stored."""
+    """Return the arrays with gamma 1 where the graph fixes it: the exporter writes what is stored."""
     arrays = dict(arrays)
     nodes = SymbolGraph.of_symbol(symbol).nodes
     for node in nodes:
@@ -85,7 +85,7 @@ def _ones(symbol, arrays):
 
 
 def _preprocess(onnx, graph, mean, std):
-    """data -> (data - mean) / std in front of the graph."""
+    """Put (data - mean) / std in front of the graph."""
     for node in graph.node:
         for i, name in enumerate(node.input):
             if name == 'data':
@@ -119,8 +119,8 @@ def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pix
     pixels = pixels or (model.pixels if model else models.RAW)
     size = size or (model.size if model else 224)
     fed = models.RAW if with_preprocess else pixels
-    told = {'order': 'RGB', 'mean': fed.mean, 'std': fed.std, 'range': '0..255'}
-    facts = dict(describe(net), size=str(size), pixels=json.dumps(told))
+    normalisation = {'order': 'RGB', 'mean': fed.mean, 'std': fed.std, 'range': '0..255'}
+    facts = dict(describe(net), size=str(size), pixels=json.dumps(normalisation))
     if class_names:
         facts['class_names'] = json.dumps(list(class_names))
     preprocess = pixels if with_preprocess and pixels != models.RAW else None

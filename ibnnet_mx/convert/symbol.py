@@ -15,7 +15,7 @@ from ibnnet_mx.graph import symbol_file
 
 
 def prediction(net):
-    """(symbol from 'data' to logits, {name: NDArray} of its other inputs) of what a network predicts with.
+    """Return the symbol from 'data' to logits that a network predicts with, and {name: NDArray} of its other inputs.
 
     Of the registry's networks that is their inference form, of a SymbolBlock what it is.
     """
@@ -26,7 +26,7 @@ def prediction(net):
 
 
 def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
-    """PREFIX-symbol.json and PREFIX-0000.params -> a network that gives logits; a SoftmaxOutput is cut off.
+    """Return the network of PREFIX-symbol.json and PREFIX-0000.params. A SoftmaxOutput is cut off: it gives logits.
 
     Takes this project's checkpoints and those of the 2016 code, the old encodings of both files included. One that
     computes what a network of the registry does is returned as that (net.model); any other as a SymbolBlock.
@@ -66,7 +66,7 @@ def _symbol_block(symbol, arrays, ctx):
 
 
 def with_embedding(net):
-    """net -> a SymbolBlock giving [logits (N, classes), what its classifier is fed (N, C)]. ValueError: it has none."""
+    """Return a SymbolBlock that gives [logits (N, classes), embedding (N, C)]. Raises ValueError if there is none."""
     logits, arrays = prediction(net)
     if isinstance(logits, list) or logits.attr('num_hidden') is None:
         raise ValueError('the network does not end in a dense layer: there is no embedding before it')
@@ -76,10 +76,10 @@ def with_embedding(net):
 
 def _of_registry(block, arrays, ctx):
     """The registry's network with these arrays where it computes what the block does, else None."""
-    found = identify.model_of(arrays)
-    if found is None:
+    identified = identify.model_of(arrays)
+    if identified is None:
         return None
-    model, options = found
+    model, options = identified
     x = mx.nd.array(np.random.RandomState(0).uniform(-2, 2, (2, 3, 64, 64)) * model.pixels.std[0], ctx=ctx)
     theirs = block(x).asnumpy()
     kits = ('in', 'gn', 'ln') if options.get('norm') == 'in' else (options.get('norm', 'bn'),)

@@ -29,7 +29,7 @@ ALIGNMENT = 64  # of a storage in the file, as torch has it for mmap=True
 
 
 def read(path, use_torch=None) -> dict[str, np.ndarray]:
-    """{key: array} of a .pth file; of {'state_dict': {...}, 'epoch': 3} and its like, what is wrapped.
+    """Return {key: array} of a .pth file, or of the state_dict in {'state_dict': {...}, 'epoch': 3} and the like.
 
     Keys are as in the file, arrays are contiguous copies, bfloat16 comes as float32. What is no tensor is passed over.
     use_torch: whether torch fetches the numbers, once the file is checked; None: where there is torch >= 2.6. Before
@@ -47,9 +47,9 @@ def read(path, use_torch=None) -> dict[str, np.ndarray]:
         if sum(tensor.nbytes for tensor in tensors.values()) > MOST_SHARING * len(data):
             raise Fault(f'is refused: its tensors take more than {MOST_SHARING} times the memory of the file')
         if _torch_is_safe() if use_torch is None else use_torch:
-            found = _by_torch(data)
-            if found is not None:
-                return found
+            loaded = _by_torch(data)
+            if loaded is not None:
+                return loaded
         storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
         numbers = {key: _numbers(fetch(key), storage.kind) for key, storage in storages.items()}
         return {name: _array(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
@@ -60,15 +60,15 @@ def read(path, use_torch=None) -> dict[str, np.ndarray]:
 
 
 def _weights(content, kind):
-    """{key: tensor}, where a tensor is what is of that kind."""
+    """Return {key: tensor}. kind: the class of a tensor."""
     if not isinstance(content, dict):
         raise Fault(f'holds a {type(content).__name__}, no state_dict: {WAY_OUT}')
     once = _wrapped([content])
-    found = [
-        {key: value for key, value in held.items() if type(key) is str and isinstance(value, kind)}
-        for held in (*once, *_wrapped(once), content)
+    candidates = [
+        {key: value for key, value in mapping.items() if type(key) is str and isinstance(value, kind)}
+        for mapping in (*once, *_wrapped(once), content)
     ]
-    most = max(found, key=len)  # of equal ones the first: beside a state_dict there may be the tensor best_acc1
+    most = max(candidates, key=len)  # of equal ones the first: beside a state_dict there may be the tensor best_acc1
     if most:
         return most
     keys = ', '.join(repr(key[:60]) for key in itertools.islice(content, 5) if type(key) is str)
@@ -76,7 +76,7 @@ def _weights(content, kind):
 
 
 def _wrapped(outer):
-    return [inner for held in outer for inner in map(held.get, WRAPPERS) if isinstance(inner, dict)]
+    return [inner for mapping in outer for inner in map(mapping.get, WRAPPERS) if isinstance(inner, dict)]
 
 
 def _open_zip(data):
@@ -117,7 +117,7 @@ def _open_zip(data):
 
 
 def _open_legacy(data):
-    """As _open_zip()."""
+    """Return the object and a function as _open_zip() does, of a legacy file."""
     if data[:1] != b'\x80':
         if data[257:262] == b'ustar':
             raise Fault(f'is a tar file, of torch before 0.1.10 or packed later: unpack it, or in PyTorch {WAY_OUT}')
@@ -149,7 +149,7 @@ def _open_legacy(data):
 
 
 def _storage(seen, tag, kind, key, device, count):
-    """What a persistent id stands for: one storage for a key, always of the same type and size."""
+    """Return the storage of a persistent id. A key has one storage, always of the same type and size."""
     if tag != 'storage' or type(kind) is not torch_pickle.Global or type(key) is not str:
         raise Fault('is damaged: a persistent id that is no storage')
     whole(count)
@@ -160,7 +160,7 @@ def _storage(seen, tag, kind, key, device, count):
 
 
 def _view(seen, tag, kind, key, device, count, view=None):
-    """As _storage(); of torch < 0.4 there may be (key, start, count) of a part of it."""
+    """Return the storage of a persistent id; torch before 0.4 may name a part of it: (key, start, count)."""
     storage = _storage(seen, tag, kind, key, device, count)
     if view is None:
         return storage
@@ -190,14 +190,14 @@ def _array(tensor, numbers):
 
 def _torch_is_safe():
     try:
-        found = re.match(r'(\d+)\.(\d+)', metadata.version('torch'))
+        version = re.match(r'(\d+)\.(\d+)', metadata.version('torch'))
     except metadata.PackageNotFoundError:
         return False
-    return found is not None and (int(found[1]), int(found[2])) >= (2, 6)
+    return version is not None and (int(version[1]), int(version[2])) >= (2, 6)
 
 
 def _by_torch(data):
-    """{key: array} of a checked file, or None where torch will not have it."""
+    """Return {key: array} of a checked file, or None if torch refuses it."""
     try:
         import torch
 
@@ -210,7 +210,7 @@ def _by_torch(data):
 
 
 def write(path, arrays) -> None:
-    """{key: array} as the state_dict that torch.save() of torch >= 1.6 would write; the same bytes at each call.
+    """Write {key: array} as torch.save() of torch >= 1.6 writes a state_dict. Every call writes the same bytes.
 
     ValueError: a type that a storage of torch has not. OSError: as atomic.write_file(), the old file is left.
     """
@@ -236,7 +236,7 @@ def write(path, arrays) -> None:
 
 
 def _pickle(typed):
-    """{key: (storage type, array)} -> data.pkl; protocol 2, each tensor with its own storage, called 0, 1, ..."""
+    """Return the data.pkl of {key: (storage type, array)}: protocol 2, a storage for each tensor, called 0, 1, ..."""
     parts = [b'\x80\2ccollections\nOrderedDict\n)R(']
     for number, (name, (kind, array)) in enumerate(typed.items()):
         strides = [step // array.itemsize for step in array.strides]

@@ -56,7 +56,7 @@ WAY_OUT = 'save the weights alone with torch.save(model.state_dict(), ...)'
 
 
 class Fault(ValueError):
-    """What is wrong with a file; who knows its path puts it in front."""
+    """A fault of a file. The caller puts the file's path in front."""
 
 
 class Global:
@@ -82,7 +82,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """What a file says of a tensor, checked against its storage; the numbers are fetched later."""
+    """A tensor as a file describes it, checked against its storage. The numbers are fetched later."""
 
     storage: Storage
     offset: int
@@ -101,7 +101,7 @@ def whole(*numbers):
 
 
 def _tensor(storage, offset, size, stride, *_):
-    """torch._utils._rebuild_tensor_v2; as_strided() believes what it is told, so nothing may lie outside."""
+    """Return the Tensor of torch._utils._rebuild_tensor_v2. Nothing may lie outside of its storage."""
     if type(storage) is not Storage or len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
         raise Fault('is damaged: a tensor without storage, or of sizes and strides that do not fit')
     whole(offset, *size, *stride)
@@ -117,7 +117,7 @@ def _pairs(pairs):
 
 
 def _mapping(items=()):
-    """Of a dict, or of Python 2's list of pairs. Nothing is held twice, else many calls would fill the memory."""
+    """Return the mapping of a dict, or of Python 2's list of pairs. A copy for each call could fill the memory."""
     if type(items) is dict:
         return items
     made = _pairs(items)
@@ -127,7 +127,7 @@ def _mapping(items=()):
 
 
 def _inert(*_):
-    """What occurs beside weights, and is none."""
+    """Return None for an object that occurs beside weights and is none."""
 
 
 NAMES: dict[str, Callable[..., Any]] = {

@@ -65,17 +65,17 @@ def load(net, source, new_head=False, from_plain=False):
 
 
 def load_torch(net, source, new_head=False, from_plain=False):
-    """load() of a .pth or a state_dict as XingangPan/IBN-Net and torchvision have them (num_batches_tracked or not)."""
+    """Call load() for a .pth or a state_dict as XingangPan/IBN-Net and torchvision write them."""
     return load(net, source, new_head, from_plain)
 
 
 def load_mxnet(net, source, new_head=False, from_plain=False):
-    """load() of a .params: the 2016 code's (arg: and aux: before the names or not), Gluon's, GluonCV's resnet*_v1b."""
+    """Call load() for a .params: the 2016 code's (with arg: and aux: or not), Gluon's, GluonCV's resnet*_v1b."""
     return load(net, source, new_head, from_plain)
 
 
 def load_safetensors(net, source, new_head=False, from_plain=False):
-    """load() of a .safetensors, with our names or the original's."""
+    """Call load() for a .safetensors, with our names or the original's."""
     return load(net, source, new_head, from_plain)
 
 
@@ -91,17 +91,17 @@ def _read_safetensors(path):
     _need_safetensors()
     from safetensors import SafetensorError, deserialize
 
-    found = {}
+    arrays = {}
     try:
         for name, entry in deserialize(Path(path).read_bytes()):
             if entry['dtype'] not in SAFETENSORS:
                 raise ValueError(f'{name} is of type {entry["dtype"]}: there are {", ".join(SAFETENSORS)}')
             array = np.frombuffer(entry['data'], SAFETENSORS[entry['dtype']]).reshape(entry['shape'])
             widened = array.astype(np.uint32) << 16  # bfloat16 is the upper half of a float32
-            found[name] = widened.view(np.float32) if entry['dtype'] == 'BF16' else array
+            arrays[name] = widened.view(np.float32) if entry['dtype'] == 'BF16' else array
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f'{path} is no safetensors file, or damaged: {error}') from None
-    return found
+    return arrays
 
 
 def _arrays(net):
@@ -131,12 +131,12 @@ def to_torch(net, path):
         raise ValueError(f'{path}: a name that ends in .pth or .safetensors is needed')
     if isinstance(net, mx.gluon.SymbolBlock):
         raise ValueError(f'{path}: the weights alone would be taken for another network; write ONNX or a checkpoint')
-    arrays, found = _arrays(net), {}
+    arrays, named = _arrays(net), {}
     for name, key in names.torch_keys(list(arrays)).items():
-        found[key] = arrays[name]
+        named[key] = arrays[name]
         if name.endswith('running_var') and name.replace('running_var', 'iters') not in arrays:
-            found[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
+            named[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
     if kind == '.safetensors':
-        _write(path, _need_safetensors().save(found, describe(net)))
+        _write(path, _need_safetensors().save(named, describe(net)))
     else:
-        torch_file.write(path, found)
+        torch_file.write(path, named)

@@ -50,7 +50,7 @@ def markup(error: Exception) -> str:
 
 def dashed(text: str, name_of: Callable[[str], str]) -> str:
     """Return a text with the options that stand in it in backticks as name_of() writes them."""
-    return REFERENCE.sub(lambda found: name_of(found[1]), text)
+    return REFERENCE.sub(lambda reference: name_of(reference[1]), text)
 
 
 def command_value(value: Any) -> str:

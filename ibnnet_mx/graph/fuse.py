@@ -8,7 +8,7 @@ OPERATORS = ('ibnnet_norm', 'ibnnet_excite')
 
 
 def fused(symbol):
-    """The same graph with the ReLUs and sums that alone follow an ibnnet_norm (operators/cpp/norm.cc) taken into it."""
+    """Return the graph with ReLUs and sums taken into the ibnnet_norm before them (operators/cpp/norm.cc)."""
     graph = SymbolGraph.of_symbol(symbol)
     nodes, uses = graph.nodes, graph.uses()
     gone = set()

@@ -39,7 +39,7 @@ class _Casting:
         self.nodes.append({**node, 'inputs': inputs})
 
     def _kind(self, node):
-        """What a node computes in."""
+        """Return the type that a node computes in."""
         if node['op'] in HALVED:
             return HALF
         given = [self._given(entry) for entry in node['inputs']]
@@ -48,7 +48,7 @@ class _Casting:
         return HALF if node['op'] in PASSED and HALF in given else WHOLE
 
     def _given(self, entry):
-        """What an old node's output is in: those of a norm but for the first are statistics."""
+        """Return the type of an old node's output. All outputs of a norm but the first are statistics."""
         return self._kinds[entry[0]] if entry[1] == 0 else WHOLE
 
     def _wanted(self, node, place, kind):

@@ -42,15 +42,15 @@ def read(path):
 
 
 def check_size(symbol, shapes):
-    """ValueError: its layers have more numbers than any network for pictures, or shapes that do not fit each other.
+    """Raise ValueError if the layers are larger than any network's for pictures, or their shapes do not fit.
 
     shapes: {input: shape}.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of shapes that stay unknown: they are refused below
-            found = symbol.get_internals().infer_shape(**shapes)[1]
-        if found is not None and sum(math.prod(map(abs, shape)) for shape in found) <= MOST:
+            inferred = symbol.get_internals().infer_shape(**shapes)[1]
+        if inferred is not None and sum(math.prod(map(abs, shape)) for shape in inferred) <= MOST:
             return
     except mx.base.MXNetError:
         pass
@@ -64,7 +64,7 @@ def _place(value, count):
 
 
 def _check_places(graph):
-    """ValueError and the like: a node, an edge or a head that is none."""
+    """Raise ValueError or the like for a node, an edge or a head that is none."""
     nodes = graph['nodes']
     for number, node in enumerate(nodes):
         if not all(isinstance(node[key], str) for key in ('op', 'name')) or node.get('subgraphs'):
@@ -86,13 +86,13 @@ def _check_places(graph):
 
 
 def _check_operators(graph):
-    """ValueError: an operator with more or fewer inputs than it has, or an edge from an output that it has not."""
+    """Raise ValueError for an operator with a wrong count of inputs, or an edge from an output that it has not."""
     outputs: list[int] = []
     for node in graph.nodes:
         count = 1
         if node['op'] != 'null':
-            own = [(key, value) for key, value in node.get('attrs', {}).items() if not key.startswith('__')]
-            inputs, count = _signature(node['op'], tuple(sorted(own)))
+            given = [(key, value) for key, value in node.get('attrs', {}).items() if not key.startswith('__')]
+            inputs, count = _signature(node['op'], tuple(sorted(given)))
             if inputs != len(node['inputs']):
                 raise ValueError(f'{node["op"]} with {len(node["inputs"])} inputs, not {inputs}')
         outputs.append(count)
@@ -104,7 +104,7 @@ def _check_operators(graph):
 
 @functools.lru_cache(maxsize=4096)
 def _signature(operator, attributes):
-    """(inputs, outputs) of an operator: mxnet names inputs that are not given."""
+    """Return how many inputs and outputs an operator has: mxnet names inputs that are not given."""
     handle = ctypes.c_void_p()
     mx.base.check_call(mx.base._LIB.NNGetOpHandle(operator.encode(), ctypes.byref(handle)))
     keys, values = zip(*attributes) if attributes else ((), ())

@@ -78,13 +78,13 @@ class SymbolGraph:
 
     def without(self, removed: set[int]) -> SymbolGraph:
         """Return the graph without some nodes, which no edge may read any more."""
-        kept = [number for number in range(len(self.nodes)) if number not in removed]
-        places = {old: new for new, old in enumerate(kept)}
+        staying = [number for number in range(len(self.nodes)) if number not in removed]
+        places = {old: new for new, old in enumerate(staying)}
 
         def moved(edges: list[list[int]]) -> list[list[int]]:
             return [[places[source], *rest] for source, *rest in edges]
 
-        nodes = [{**self.nodes[number], 'inputs': moved(self.nodes[number]['inputs'])} for number in kept]
+        nodes = [{**self.nodes[number], 'inputs': moved(self.nodes[number]['inputs'])} for number in staying]
         return self.with_nodes(nodes, moved(self.heads))
 
     def downstream(self, name: str = 'data') -> set[int]:
@@ -118,10 +118,10 @@ class SymbolGraph:
 
 def first_outputs(symbol: Any, values: Iterable[Any]) -> dict[str, Any]:
     """Return {node's name: value of its first output}; values: one for each entry of symbol.get_internals()."""
-    found: dict[str, Any] = {}
+    first: dict[str, Any] = {}
     for entry, value in zip(symbol.get_internals(), values):
-        found.setdefault(entry.name, value)
-    return found
+        first.setdefault(entry.name, value)
+    return first
 
 
 def load_text(text: str) -> Any:

@@ -19,9 +19,9 @@ WANTED = {  # what a Convolution must be: value, and what it is where nothing is
 
 
 def tiled(symbol):
-    """The same graph with ibnnet_winograd (operators/cpp/winograd.cc) in the place of the convolutions that it can do.
+    """Return the graph with ibnnet_winograd (operators/cpp/winograd.cc) in place of the convolutions that it can do.
 
-    Its results differ from theirs as those of sums in another order do.
+    The sums are made in another order, so the last bits of the results differ.
     """
     graph = SymbolGraph.of_symbol(symbol)
     for node in graph.nodes:
@@ -40,7 +40,7 @@ def _fits(attrs, weight, graph):
 
 
 def _value(text, usual):
-    """Of an attribute; a layout is a word, and 'None' is one that is not given."""
+    """Return the value of an attribute. A layout is a word, and 'None' is an attribute that is not given."""
     if text is None or text == 'None':
         return usual
     return text if text.isalpha() and text not in ('True', 'False') else literal_eval(text)

@@ -14,12 +14,12 @@ CLEAN = ('clean', 0)
 
 
 def measure(models, pictures, wanted, workers, seed=0):
-    """{(name, severity): classification.Result of each model}, with that of CLEAN, the pictures as they are.
+    """Return {(name, severity): [Result of each model]}. CLEAN is the key of the pictures as they are.
 
     models: with predict and input as evaluation.report() has them, all of one size. pictures: data.Evaluation of raw
     pixels. wanted: (name, severity) pairs. workers: shift.Workers. Every model sees the same pictures.
     """
-    found = {}
+    results = {}
     with tqdm(total=(1 + len(wanted)) * pictures.steps, unit=' batches', disable=None) as bar:
         for name, severity in [CLEAN, *wanted]:
             batches = pictures.raw()
@@ -30,22 +30,22 @@ def measure(models, pictures, wanted, workers, seed=0):
                 for model, tally in zip(models, tallies):
                     tally.add(model.predict(data.normalise(changed, model.input)), labels)
                 bar.update()
-            found[name, severity] = [tally.result() for tally in tallies]
-    return found
+            results[name, severity] = [tally.result() for tally in tallies]
+    return results
 
 
-def _by_name(found, number, of):
+def _by_name(measured, number, of):
     """{name: {severity: of(Result)}} of one model."""
     values: dict[str, dict] = {}
-    for (name, severity), results in found.items():
+    for (name, severity), results in measured.items():
         values.setdefault(name, {})[str(severity)] = of(results[number])
     return values
 
 
-def _of_model(found, number):
+def _of_model(measured, number):
     """One model's part of the report: fractions of the pictures; means are over names of means over severities."""
-    errors = _by_name(found, number, lambda result: 1 - result.top1)
-    gaps = _by_name(found, number, lambda result: result.calibration_error())
+    errors = _by_name(measured, number, lambda result: 1 - result.top1)
+    gaps = _by_name(measured, number, lambda result: result.calibration_error())
     (clean,) = errors.pop('clean').values()
     gaps.pop('clean')
     means = {name: mean(by_severity.values()) for name, by_severity in errors.items()}
@@ -62,7 +62,7 @@ def _of_model(found, number):
 
 
 def _ratio(ours, theirs, less=(0.0, 0.0)):
-    """(mean over the corruptions of ours over theirs, sums over severities less the clean errors; None and why not)."""
+    """Return the mean ratio over the corruptions of sums over severities, less clean errors; or None and why not."""
     ratios = []
     for name in filter(shift.CORRUPTIONS.__contains__, ours):
         below = sum(value - less[1] for value in theirs[name].values())
@@ -72,13 +72,13 @@ def _ratio(ours, theirs, less=(0.0, 0.0)):
     return (mean(ratios), None) if ratios else (None, 'none of the shifts is one of the 15 corruptions')
 
 
-def report_of(found, labels, seed):
-    """What --json prints under 'shift'; found: of measure() for the model, and the baseline where there is one.
+def report_of(measured, labels, seed):
+    """Return what --json prints under 'shift'. measured: measure()'s results of the model, and of a baseline.
 
     mean: over all names; with a baseline also mCE and relative_mCE of arXiv:1903.12261 over the corruptions among them,
     as fractions of the baseline's, None with a reason in why_not. whole: whether they are all 15 at all severities.
     """
-    ours, *others = [_of_model(found, number) for number in range(len(labels))]
+    ours, *others = [_of_model(measured, number) for number in range(len(labels))]
     ours['seed'] = seed
     for label, theirs in zip(labels[1:], others):
         ours['baseline'] = dict(theirs, model=label)
@@ -86,15 +86,15 @@ def report_of(found, labels, seed):
         ours['mCE'], why = _ratio(ours['error'], theirs['error'])
         ours['relative_mCE'], why_relative = _ratio(ours['error'], theirs['error'], clean)
         ours['why_not'] = why or why_relative
-        there = {(name, int(severity)) for name, errors in ours['error'].items() for severity in errors}
-        ours['whole'] = there >= set(shift.chosen('all'))
+        covered = {(name, int(severity)) for name, errors in ours['error'].items() for severity in errors}
+        ours['whole'] = covered >= set(shift.chosen('all'))
     return ours
 
 
-def lines(told):
+def lines(report):
     """The text of a report: a row a shift, a column a severity, errors in percent."""
-    severities = sorted({severity for errors in told['error'].values() for severity in errors})
-    theirs = told.get('baseline')
+    severities = sorted({severity for errors in report['error'].values() for severity in errors})
+    theirs = report.get('baseline')
     head = ' ' + ''.join(f'{severity:>7}' for severity in severities) + '   mean' + (' baseline' if theirs else '')
     yield f'  error, %, by severity{head}'
 
@@ -102,19 +102,19 @@ def lines(told):
         cells = ''.join(f'{100 * values[s]:7.2f}' if s in values else '      -' for s in severities)
         return f'    {name:<20}{cells}{100 * average:7.2f}' + (f'{100 * other:9.2f}' if theirs else '')
 
-    for name, errors in told['error'].items():
+    for name, errors in report['error'].items():
         yield row(name, errors, mean(errors.values()), mean(theirs['error'][name].values()) if theirs else None)
-    for group, value in told['groups'].items():
-        there, every = sum(name in told['error'] for name in shift.GROUPS[group]), len(shift.GROUPS[group])
-        if there > 1:  # else it is the row of the one
-            title = f'all of {group}' if there == every else f'{there} of {every} of {group}'
+    for group, value in report['groups'].items():
+        count, every = sum(name in report['error'] for name in shift.GROUPS[group]), len(shift.GROUPS[group])
+        if count > 1:  # else it is the row of the one
+            title = f'all of {group}' if count == every else f'{count} of {every} of {group}'
             yield row(title, {}, value, theirs['groups'][group] if theirs else None)
-    yield row('not shifted', {}, told['clean'], theirs['clean'] if theirs else None)
-    yield row('mean of the shifts', {}, told['mean'], theirs['mean'] if theirs else None)
-    gap = told['calibration_error']
+    yield row('not shifted', {}, report['clean'], theirs['clean'] if theirs else None)
+    yield row('mean of the shifts', {}, report['mean'], theirs['mean'] if theirs else None)
+    gap = report['calibration_error']
     yield f'  calibration error of the shifted {"not finite" if gap is None else f"{100 * gap:.2f} %"}'
     if theirs:
-        of = '' if told['whole'] else ' of these shifts alone'
-        for key, what in (('mCE', 'mCE'), ('relative_mCE', 'relative mCE')):
-            value = f'not to be had: {told["why_not"]}' if told[key] is None else f'{100 * told[key]:.2f} %'
-            yield f'  {what}{of} {value} (100 %: {theirs["model"]})'
+        of = '' if report['whole'] else ' of these shifts alone'
+        for key, shown in (('mCE', 'mCE'), ('relative_mCE', 'relative mCE')):
+            value = f'not to be had: {report["why_not"]}' if report[key] is None else f'{100 * report[key]:.2f} %'
+            yield f'  {shown}{of} {value} (100 %: {theirs["model"]})'

@@ -10,54 +10,54 @@ COLUMNS = (('top1', 'top-1, %', 100), ('cross_entropy', 'cross entropy', 1), ('c
 
 
 def read_domains(words):
-    """{name: DATA} of NAME=DATA words. ValueError names --domains and the word."""
-    found = {}
+    """Return {name: DATA} of NAME=DATA words. Raises OptionError for domains."""
+    domains = {}
     for word in words:
         name, equals, path = word.partition('=')
         if not (name and equals and path):
             raise OptionError('domains', word, ': write NAME=DATA, such as photo=photo.rec')
         if name == 'mean':
             raise OptionError('domains', word, ': the last row is called mean, give it another name')
-        if name in found:
+        if name in domains:
             raise OptionError('domains', word, f': {name} is there twice')
-        found[name] = path
-    return found
+        domains[name] = path
+    return domains
 
 
 def report_of(reports, theirs=None):
-    """What --json prints: the report of each domain, the means over domains, and the domain of the lowest top-1.
+    """Return the report of each domain, the means over domains, and the domain of the lowest top-1.
 
-    reports: {name: dict of evaluation.report()}; theirs: the same of a baseline.
+    reports: {name: evaluation.report_of()}; theirs: the reports of a baseline.
     """
     means = {}
     for key, _, _ in COLUMNS:
         values = [one[key] for one in reports.values()]
         means[key] = None if None in values else mean(values)
     worst = min(reports, key=lambda name: reports[name]['top1'])
-    found = dict(domains=reports, mean=means, worst=worst)
+    report = dict(domains=reports, mean=means, worst=worst)
     if theirs is not None:
-        found['baseline'] = report_of(theirs)
-    return found
+        report['baseline'] = report_of(theirs)
+    return report
 
 
-def lines(told):
+def lines(report):
     """The text of a report."""
-    theirs, label = told.get('baseline'), next(iter(told['domains'].values()))['model']
-    wide = max(map(len, [*told['domains'], 'mean'])) + 2
+    theirs, label = report.get('baseline'), next(iter(report['domains'].values()))['model']
+    wide = max(map(len, [*report['domains'], 'mean'])) + 2
     heads = ''.join(f'{head:>15}' for _, head, _ in COLUMNS)
     yield label
     if theirs:
         yield f'  baseline: {next(iter(theirs["domains"].values()))["model"]}'
     yield f'  {"domain":<{wide}}{"pictures":>10}{heads}' + ('  baseline, top-1' if theirs else '')
-    rows = [(name, one['count'], one) for name, one in told['domains'].items()]
-    for name, count, one in [*rows, ('mean', '', told['mean'])]:
+    rows = [(name, one['count'], one) for name, one in report['domains'].items()]
+    for name, count, one in [*rows, ('mean', '', report['mean'])]:
         cells = ''.join(
             f'{"not finite" if one[key] is None else format(one[key] * times, ".2f" if times > 1 else ".4f"):>15}'
             for key, _, times in COLUMNS
         )
         other = ''
         if theirs:
-            own = theirs['mean'] if name == 'mean' else theirs['domains'][name]
-            other = f'{100 * own["top1"]:17.2f}'
+            other_row = theirs['mean'] if name == 'mean' else theirs['domains'][name]
+            other = f'{100 * other_row["top1"]:17.2f}'
         yield f'  {name:<{wide}}{count:>10}{cells}{other}'
-    yield f'  worst: {told["worst"]}'
+    yield f'  worst: {report["worst"]}'

@@ -1,4 +1,4 @@
-"""What computes a prediction: engines behind one Protocol. A new engine is a class here and a row in ENGINES."""
+"""Engines, which compute predictions, behind one Protocol. A new engine is a class here and a row in ENGINES."""
 
 from __future__ import annotations
 

@@ -34,15 +34,15 @@ class Sample:
     def passing(self, batches):
         for number, (pictures, label, real) in enumerate(batches):
             if real and number % self._every == 0:
-                kept = np.unique(np.linspace(0, real - 1, self._each).astype(int))
+                rows = np.unique(np.linspace(0, real - 1, self._each).astype(int))
                 centre = 4 if self._crops > 1 else 0  # of the ten crops
-                self.data.append(pictures.asnumpy()[kept * self._crops + centre])
-                self.labels.append(label[kept])
+                self.data.append(pictures.asnumpy()[rows * self._crops + centre])
+                self.labels.append(label[rows])
                 self.rows = max(self.rows, pictures.shape[0])
             yield pictures, label, real
 
     def measure(self, model, source):
-        """diagnosis.Measure: (convention, planes as BGR) -> right pictures, pictures."""
+        """Return a diagnosis.Measure: (convention, planes as BGR) -> right pictures, pictures."""
 
         def planes(values):
             return np.array(values, np.float32).reshape(1, 3, 1, 1)
@@ -65,15 +65,15 @@ def finite(value):
 
 def class_keys(count, names):
     """A key for each class: its name, its number where it has none or others have the same."""
-    held = Counter(names)
+    counts = Counter(names)
     return [
-        names[i] if i < len(names) and held[names[i]] == 1 else ' '.join([str(i), *names[i : i + 1]])
+        names[i] if i < len(names) and counts[names[i]] == 1 else ' '.join([str(i), *names[i : i + 1]])
         for i in range(count)
     ]
 
 
 def open_pictures(model, path, source, batch_size, resize=None, crops=1, options=None, raw=False):
-    """data.Evaluation whose labels are classes of the network, by their names where both sides have them; remarks."""
+    """Return a data.Evaluation with labels as classes of the network, by their names if both have them, and remarks."""
     pictures = data.evaluation_iter(path, source, batch_size, resize, crops, options, raw)
     names = diagnosis.Names(pictures.names if pictures.classes == len(pictures.names) else (), model.names)
     try:
@@ -93,11 +93,11 @@ def report_of(*args, **rest):
 
 
 def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None):
-    """What `model` makes of the pictures of `path` (data.evaluation_iter): what --json prints, Result, class names.
+    """Measure a network on the pictures of a path. Return the report (for --json), the Result and the class names.
 
     model: predict(NDArray (n, 3, S, S)) -> logits (n, classes), input (data.Input), names (or []), classes, label (what
-    the user calls it). crop_size: unset, that of model.input. options: recordio.reader.Options. ValueError names the
-    option, or labels that the network has no class for.
+    the user calls it). path: as in data.evaluation_iter. crop_size: model.input's if it is not given. options: the
+    reader's Options. Raises ValueError for an option, and for labels that the network has no class for.
     """
     source = model.input if crop_size is None else model.input._replace(size=crop_size)
     pictures, remarks = open_pictures(model, path, source, batch_size, resize, crops, options)
@@ -114,7 +114,7 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         pictures.close()
     whole = len(pictures.names) == model.classes
     keys = class_keys(model.classes, pictures.names if whole else model.names or pictures.names)
-    told = dict(
+    report = dict(
         model=model.label,
         data=pictures.path,
         count=result.count,
@@ -127,27 +127,27 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         resize=pictures.view.short,
         crops=crops,
         pixels=now if now != 'other' else dict(mean=list(source.mean), std=list(source.std)),
-        per_class={keys[label]: right / held for label, held, right in result.per_class()},
+        per_class={keys[label]: right / count for label, count, right in result.per_class()},
         remarks=remarks,
     )
-    return told, result, keys
+    return report, result, keys
 
 
-def lines(found, per_class=False):
+def lines(report, per_class=False):
     """The text of a report: a table, then the best and the worst classes, or all of them in the order of the labels."""
-    short = f', short side {found["resize"]}' if found['resize'] else ''
-    yield f'{found["model"]} on {found["data"]}'
-    every = f', 1 of {found["every"]} alone' if found['every'] > 1 else ''
-    yield f'  {found["count"]} pictures{every}, crop {found["crop_size"]}{short}, crops {found["crops"]}'
-    yield f'  top-1          {100 * found["top1"]:.2f} %'
-    if found['top5'] is not None:
-        yield f'  top-5          {100 * found["top5"]:.2f} %'
+    short = f', short side {report["resize"]}' if report['resize'] else ''
+    yield f'{report["model"]} on {report["data"]}'
+    every = f', 1 of {report["every"]} alone' if report['every'] > 1 else ''
+    yield f'  {report["count"]} pictures{every}, crop {report["crop_size"]}{short}, crops {report["crops"]}'
+    yield f'  top-1          {100 * report["top1"]:.2f} %'
+    if report['top5'] is not None:
+        yield f'  top-5          {100 * report["top5"]:.2f} %'
     for title, value, form in (
-        ('cross entropy', found['cross_entropy'], '{:.4f}'),
-        ('calibration ', found['calibration_error'], '{:.2%}'),
+        ('cross entropy', report['cross_entropy'], '{:.4f}'),
+        ('calibration ', report['calibration_error'], '{:.2%}'),
     ):
         yield f'  {title}  {"not finite" if value is None else form.format(value).replace("%", " %")}'
-    rows = list(found['per_class'].items())
+    rows = list(report['per_class'].items())
     if not per_class and len(rows) > 2 * EXTREMES:
         ranked = sorted(rows, key=lambda row: -row[1])
         rows = [*ranked[:EXTREMES], ('...', None), *ranked[-EXTREMES:]]

@@ -1,4 +1,4 @@
-"""Which part of a picture speaks for a class: Grad-CAM, of any network that convert.prediction() can trace."""
+"""Grad-CAM: the part of a picture that speaks for a class, for any network that convert.prediction() can trace."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GradCam:
             raise ValueError('mxnet has no gradient of a layer between its maps and its logits') from None
 
     def __call__(self, x, classes):
-        """NDArray (n, 3, S, S) as the network is fed, numbers of a class each (n,) -> numpy float32 (n, h, w), >= 0.
+        """Return numpy float32 (n, h, w), >= 0, of an NDArray (n, 3, S, S) and a class number for each picture.
 
         h, w: of the maps. A value is a part of the logit: their sum over a picture is the part of the maps that speak
         for the class, times their pixels.
@@ -60,7 +60,7 @@ class GradCam:
 
 
 class _Compiled:
-    """{input's name: NDArray} -> the result of a symbol; what is not MAPS is taken as a constant."""
+    """A compiled symbol: {input's name: NDArray} -> its result. Inputs other than MAPS are constants."""
 
     def __init__(self, symbol):
         self._names, self._operator = symbol.list_inputs(), mx.nd.CachedOp(symbol)
@@ -70,13 +70,13 @@ class _Compiled:
 
 
 def _last_maps(logits, graph, shapes):
-    """(number of the node, its symbol) of what GradCam explains by; None where there is none."""
+    """Return the number and the symbol of the node whose maps explain; None if there is none."""
     internals = logits.get_internals()
-    found: dict[str, tuple] = {}  # of each node the first output
+    outputs: dict[str, tuple] = {}  # of each node the first output
     for entry, shape in zip(internals, internals.infer_shape(**shapes)[1] or ()):  # none where some stay unknown
-        found.setdefault(entry.name, (entry, shape))
+        outputs.setdefault(entry.name, (entry, shape))
     for number in reversed(_cuts(graph)):
-        entry, shape = found.get(graph.nodes[number]['name'], (None, ()))
+        entry, shape = outputs.get(graph.nodes[number]['name'], (None, ()))
         if len(shape) == 4 and math.prod(shape[2:]) > 1:
             return number, entry
     return None
@@ -93,5 +93,5 @@ def _cuts(graph):
 
 
 def enlarged(heat, size):
-    """float32 (h, w) -> (size, size), bilinear: each value at the centre of the square that its map's pixel covers."""
+    """Enlarge float32 (h, w) to (size, size), bilinear: a value lies at the centre of the square that it covers."""
     return cv2.resize(np.asarray(heat, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)

@@ -106,14 +106,14 @@ def network_of(opened: checkpoint.Opened, context: Any) -> Any:
     Raises ValueError if the arrays are not those of the network that is named.
     """
     facts = opened.facts
-    told = facts.network if facts.network is not None else facts.recipe
-    if 'norm' not in told:  # converted by a version that wrote no options
+    recorded = facts.network if facts.network is not None else facts.recipe
+    if 'norm' not in recorded:  # converted by a version that wrote no options
         return None
     try:
         model = models.find(facts.model)
     except ValueError:
         return None
-    options = {key: told[key] for key in NETWORK if told.get(key) is not None}
+    options = {key: recorded[key] for key in NETWORK if recorded.get(key) is not None}
     options['norm_args'] = dict(options.get('norm_args') or ())
     if options['norm'] == 'syncbn':  # a prediction needs no second device
         options.update(norm='bn', norm_args={})
@@ -212,11 +212,11 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
     network.centred = size > CIFAR_SIDE
     network.fixed = isinstance(engine.shape[2], int) or isinstance(engine.shape[3], int)
     try:
-        told, names = (
+        normalisation, names = (
             json.loads(engine.facts.get(key, empty)) for key, empty in (('pixels', '{}'), ('class_names', '[]'))
         )
-        if told:
-            network.pixels = models.Pixels(*(_planes(told[key]) for key in ('mean', 'std')))
+        if normalisation:
+            network.pixels = models.Pixels(*(_planes(normalisation[key]) for key in ('mean', 'std')))
             if min(network.pixels.std) <= 0:
                 raise ValueError
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -225,7 +225,7 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
         shown = {key: engine.facts[key][:200] for key in ('pixels', 'class_names') if key in engine.facts}
         raise ValueError(f'{label}: its metadata are not those that this project writes: {shown}') from None
     network.names = names
-    if not told and not pixels:
+    if not normalisation and not pixels:
         raise OptionError(
             None, None, f'{label} does not say what pixels it is fed: add `pixels` raw or `pixels` imagenet'
         )

@@ -16,7 +16,7 @@ from ibnnet_mx.inference.opening import Opening
 
 
 class Result(NamedTuple):
-    """What one network makes of a picture.
+    """The answer of one network about one picture.
 
     network: the network's label. crop: uint8 (S, S, 3), RGB, the pixels it saw. top: rows of (label, name,
     probability), the most probable first. heat: float32 (h, w) of the class `explained`, None if nothing was to be

@@ -21,9 +21,9 @@ class Conv(NamedTuple):
 
 
 class Style(NamedTuple):
-    """What all units of a network share. se: reduction of squeeze-and-excitation, 0: none; pad: option A shortcuts.
+    """The choices that all units of a network share. se: reduction of squeeze-and-excitation, 0: none.
 
-    ibn_stages: stages that have IBN, from 1.
+    pad: option A shortcuts. ibn_stages: stages that have IBN, from 1.
     """
 
     preact: bool = False
@@ -116,12 +116,12 @@ class ResidualUnit(nn.HybridBlock):
             for i, row in enumerate(rows, 1):
                 width = row.cin if style.preact else row.cout
                 if ibn == 'a' and i == 1:
-                    own = layers.ibn(width)
+                    normed = layers.ibn(width)
                 else:
                     gamma = 'zeros' if style.zero_gamma and i == len(rows) else 'ones'
-                    own = layers.norm(width, prefix=f'bn{i}_', gamma=gamma)
+                    normed = layers.norm(width, prefix=f'bn{i}_', gamma=gamma)
                 conv, relu = layers.conv(row, prefix=f'conv{i}_'), nn.Activation('relu')
-                steps += [own, relu, conv] if style.preact else [conv, own, relu]
+                steps += [normed, relu, conv] if style.preact else [conv, normed, relu]
             self.pre = chain(*steps[:2]) if style.preact else chain()
             self.body = chain(*(steps[2:] if style.preact else steps[:-1]))  # v1: the last ReLU comes after the sum
             if style.se:

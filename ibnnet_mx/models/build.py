@@ -50,9 +50,9 @@ def _taps(shape, kind, style, features):
         return ()
     taps = ('embedding',) if features is True else (features,) if isinstance(features, str) else tuple(features)
     neck = ['neck'] if kind == 'DenseNet' or style.preact else []
-    there = ['stem', *(f'stage{s}' for s in range(1, len(shape.units) + 1)), *neck, 'embedding']
-    if not taps or not set(taps) <= set(there):
-        raise OptionError('features', features, f': use True, or names of {", ".join(there)}')
+    parts = ['stem', *(f'stage{s}' for s in range(1, len(shape.units) + 1)), *neck, 'embedding']
+    if not taps or not set(taps) <= set(parts):
+        raise OptionError('features', features, f': use True, or names of {", ".join(parts)}')
     return taps
 
 

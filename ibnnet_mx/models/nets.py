@@ -38,13 +38,13 @@ class ResNet(Network):
                 parts[f'stage{s}'] = stage = chain()
                 for u in range(1, units + 1):
                     stride = 1 if s == 1 or u > 1 else style.last_stride if s == last else 2
-                    there = s in style.ibn_stages and (style.ibn == 'a' or u == units)
+                    has_ibn = s in style.ibn_stages and (style.ibn == 'a' or u == units)
                     stage.add(
                         ResidualUnit(
                             ROWS[shape.unit](cin, cout, stride, style.groups),
                             layers,
                             style,
-                            style.ibn if there else None,
+                            style.ibn if has_ibn else None,
                             u == 1 if style.preact else stride != 1 or cin != cout,
                             prefix=f'stage{s}_unit{u}_',
                         )

@@ -31,21 +31,21 @@ class Network(nn.HybridBlock):
         self.rebuild = None  # function(options) -> a network of the same kind with other options; build() sets it
 
     def trace(self, rows=None, context=None):
-        """(symbol from 'data' to logits, {constant's name: NDArray}).
+        """Return the symbol from 'data' to logits, and {name: NDArray} of its constants.
 
         rows: batch size of a training graph. context: where it will run; None: anywhere.
         """
         here = rows is not None and context is not None and context.device_type == 'cpu'
         native, fused = here and operators.loaded(), here and operators.fused()
         with norm.forms(rows, native, fused) as constants:
-            found = self(mx.sym.var('data'))
-        found = mx.sym.Group(found) if isinstance(found, list) else found
-        found = graph.fused(found) if fused else found
+            symbol = self(mx.sym.var('data'))
+        symbol = mx.sym.Group(symbol) if isinstance(symbol, list) else symbol
+        symbol = graph.fused(symbol) if fused else symbol
         if rows is not None and self.dtype == 'bfloat16':
-            found = graph.mixed(found)
+            symbol = graph.mixed(symbol)
         elif here and operators.winograd():
-            found = graph.tiled(found)
-        return found, constants
+            symbol = graph.tiled(symbol)
+        return symbol, constants
 
     def symbol(self):
         """The prediction from 'data' to logits in standard operators: for any batch size, for export."""
@@ -77,7 +77,7 @@ class Network(nn.HybridBlock):
 
     @property
     def norm_options(self):
-        """norm and norm_args, as models.create() takes them; {} if build() did not make the network."""
+        """The options norm and norm_args, as models.create() takes them; {} if build() did not make the network."""
         return {key: self.options[key] for key in ('norm', 'norm_args') if key in self.options}
 
     def _get_graph(self, *args):
@@ -101,7 +101,7 @@ class Network(nn.HybridBlock):
         return self._graphs[use](x)
 
     def _assemble(self, parts, taps, head):
-        """features: the parts one after another, up to the last that is wanted; output: the classifier.
+        """Set features, the parts up to the last that is wanted, and output, the classifier.
 
         taps: names of the parts whose results are the network's, () for logits; head: (classes, channels, inits).
         left_out: names of the parameters that the whole network has beside these.
@@ -121,31 +121,31 @@ class Network(nn.HybridBlock):
             self.left_out += ['fc1_weight', 'fc1_bias']
 
     def parts(self):
-        """{name: block}: stem, stage1, ..., embedding, and 'head', the classifier, where there is one."""
-        found = dict(zip(self._parts, self.features))
-        return found if self._taps else dict(found, head=self.output)
+        """Return {name: block}: stem, stage1, ..., embedding, and 'head', the classifier, if there is one."""
+        parts = dict(zip(self._parts, self.features))
+        return parts if self._taps else dict(parts, head=self.output)
 
     def spread(self, plain):
-        """{name: array} of the plain network -> of this IBN network: each IBN's two norms get their channels.
+        """Return {name: array} of this IBN network from the plain network's: each IBN's two norms get their channels.
 
         The InstanceNorms that the plain network lacks start as the identity on normalised values (1 and 0).
         """
-        own = dict(plain)
+        arrays = dict(plain)
         blocks = [self]
         for block in blocks:
             blocks += block._children.values()
             if isinstance(block, norm.IBN):
-                block.spread(own)
+                block.spread(arrays)
         for name, param in self.collect_params().items():
-            if name not in own and name.endswith(('gamma', 'beta')):
-                own[name] = np.full(param.shape, float(name.endswith('gamma')), np.float32)
-        return {name: array for name, array in own.items() if name in self.collect_params() or name in self.left_out}
+            if name not in arrays and name.endswith(('gamma', 'beta')):
+                arrays[name] = np.full(param.shape, float(name.endswith('gamma')), np.float32)
+        return {name: array for name, array in arrays.items() if name in self.collect_params() or name in self.left_out}
 
     def hybrid_forward(self, F, x):
-        found = {}
+        results_of = {}
         for name, part in zip(self._parts, self.features):
-            found[name] = x = part(x)
+            results_of[name] = x = part(x)
         if not self._taps:
             return self.output(x)
-        results = [found[name] for name in self._taps]
+        results = [results_of[name] for name in self._taps]
         return results if len(results) > 1 else results[0]

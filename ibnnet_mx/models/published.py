@@ -1,4 +1,4 @@
-"""What XingangPan/IBN-Net published: weights and errors. Pure Python."""
+"""The weights and errors that XingangPan/IBN-Net published. No mxnet."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ERRORS = {  # top-1 and top-5 in %, ImageNet validation, one centre crop of 224;
 
 
 def file_name(model: str) -> str:
-    """'resnet50_ibn_a' -> 'resnet50_ibn_a-d9d0bb7b.pth'. ValueError where nothing is published."""
+    """Return 'resnet50_ibn_a-d9d0bb7b.pth' of 'resnet50_ibn_a'. Raises ValueError if nothing is published."""
     if model not in WEIGHTS:
         raise ValueError(f'no weights of {model} are published: there are those of {", ".join(WEIGHTS)}')
     return f'{model}-{WEIGHTS[model]}.pth'

@@ -13,7 +13,7 @@ from ibnnet_mx.norm.table import WORKSPACE
 
 
 class Pixels(NamedTuple):
-    """What a network is fed: RGB planes, (value - mean) / std with values of 0..255."""
+    """The normalisation of a network's input: RGB planes, (value - mean) / std with values of 0..255."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -138,7 +138,7 @@ def base_of(family: str) -> str:
 
 
 def shape_of(family: str, depth: int) -> Shape:
-    """Stem, unit and stages of a family at a depth; OptionError names the depths that exist."""
+    """Return stem, unit and stages of a family at a depth; OptionError names the depths that exist."""
     base = base_of(family)
     if base.startswith('cifar_'):
         unit, layers = ('bottleneck', 9) if depth >= 164 else ('basic', 6)
@@ -155,13 +155,13 @@ def shape_of(family: str, depth: int) -> Shape:
 
 
 def full_name(family: str, depth: int) -> str:
-    """'resnet_v2_ibn_a', 50 -> 'resnet50_v2_ibn_a': the depth follows the row's name."""
+    """Return 'resnet50_v2_ibn_a' of 'resnet_v2_ibn_a' and 50: the depth follows the row's name."""
     base = base_of(family)
     return f'{base}{depth}{family[len(base) :]}'
 
 
 def split_name(name: str) -> tuple[str, int | None]:
-    """'resnet50_v2_ibn_a' -> ('resnet_v2_ibn_a', 50); a family's name has no depth.
+    """Return ('resnet_v2_ibn_a', 50) of 'resnet50_v2_ibn_a'. The name of a family has no depth.
 
     Other names of the same networks are taken as well: torchvision's resnext50_32x4d, GluonCV's resnet50_v1b.
     """
@@ -179,14 +179,14 @@ def find(name: str, depth: int | None = None) -> Model:
 
     Raises OptionError for an unknown family, for no depth at all, and for a depth beside a name that holds another.
     """
-    family, own = split_name(name)
+    family, depth_of_name = split_name(name)
     if family not in MODELS:
         near = difflib.get_close_matches(name, [*MODELS, *list_models()], n=3)
         hint = f'did you mean {", ".join(near)}?' if near else f'there are {", ".join(MODELS)}'
         raise OptionError('model', name, f'is not known: {hint}')
-    if own is not None and depth is not None and own != depth:
+    if depth_of_name is not None and depth is not None and depth_of_name != depth:
         raise OptionError('depth', depth, f'contradicts `model` {name}: give one of them')
-    depth = own if own is not None else depth
+    depth = depth_of_name if depth_of_name is not None else depth
     if depth is None:
         raise OptionError('model', name, f'needs a depth: {full_name(family, 50)}, or `depth` 50')
     shape = shape_of(family, depth)
@@ -205,7 +205,7 @@ def list_models(filter: str = '*', pretrained: bool = False) -> list[str]:
 
 
 def has_original(family: str) -> bool:
-    """Whether published code or weights exist that a family was held against."""
+    """Return True if a family was held against published code or weights."""
     return not any(part in family for part in NO_ORIGINAL)
 
 

@@ -16,7 +16,7 @@ class BatchNorm(nn.BatchNorm):
 
     @property
     def learns(self):
-        """Whether it normalises with a batch's statistics in training and has a scale of its own."""
+        """True if the layer normalises with a batch's statistics in training and has a scale of its own."""
         return not (self._kwargs['use_global_stats'] or self._kwargs['fix_gamma'])
 
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
@@ -39,12 +39,12 @@ class Ramp(NamedTuple):
     d_iters: int = table.NORMS['brn']['d_iters']
 
     def bounds(self, steps):
-        """(largest r, largest |d|) after so many steps, which may be an array of one."""
-        found = []
+        """Return the largest r and the largest |d| after so many steps, which may be an array of one."""
+        bounds = []
         for low, high, end in ((1.0, self.r_max, self.r_iters), (0.0, self.d_max, self.d_iters)):
             done = (steps - self.warmup_iters) / max(end - self.warmup_iters, 1)
-            found.append(low + (high - low) * done.clip(0, 1))
-        return found
+            bounds.append(low + (high - low) * done.clip(0, 1))
+        return bounds
 
 
 class BatchNorm2d(nn.HybridBlock):
@@ -116,24 +116,26 @@ class BatchNorm2d(nn.HybridBlock):
         return F.ibnnet_renorm(*arrays, ramp=int(bool(ramp)), eps=self._eps, momentum=self._momentum, **ramp)
 
     def _scale_and_shift(self, F, mean, scale, gamma, beta, states, parts):
-        """(parts * C,) each, of the normalised values; with the states on their way."""
-        own = [F.reshape(F.BlockGrad(array), shape=(parts, -1)) for array in (mean, 1 / F.square(scale) - self._eps)]
-        beta = state.advance(F, beta, self._moved(F, states, own))
+        """Return scale and shift (parts * C,) of the normalised values, with the states on their way."""
+        statistics = [
+            F.reshape(F.BlockGrad(array), shape=(parts, -1)) for array in (mean, 1 / F.square(scale) - self._eps)
+        ]
+        beta = state.advance(F, beta, self._moved(F, states, statistics))
         gamma, beta = (F.tile(F.expand_dims(array, axis=0), reps=(parts, 1)) for array in (gamma, beta))
         if self._ramp is not None:
-            r, d = self._correction(F, own, states)
+            r, d = self._correction(F, statistics, states)
             gamma, beta = gamma * r, beta + gamma * d
         return F.reshape(gamma, shape=(-1,)), F.reshape(beta, shape=(-1,))
 
-    def _moved(self, F, states, own):
-        """The states with their next values; own: (parts, C) means and variances."""
+    def _moved(self, F, states, statistics):
+        """The states with their next values; statistics: (parts, C) means and variances."""
         share = self._momentum
-        after = [share * old + (1 - share) * F.mean(new, axis=0) for old, new in zip(states, own)]
+        after = [share * old + (1 - share) * F.mean(new, axis=0) for old, new in zip(states, statistics)]
         return list(zip(states, after + [steps + 1 for steps in states[2:]]))
 
-    def _correction(self, F, own, states):
-        """r and d, (parts, C)."""
-        (mean, var), (usual_mean, usual_var) = own, (F.expand_dims(F.BlockGrad(a), axis=0) for a in states[:2])
+    def _correction(self, F, statistics, states):
+        """Return r and d, (parts, C)."""
+        (mean, var), (usual_mean, usual_var) = statistics, (F.expand_dims(F.BlockGrad(a), axis=0) for a in states[:2])
         most_r, most_d = (F.reshape(bound, shape=(1, 1)) for bound in self._ramp.bounds(F.BlockGrad(states[2])))
         usual = F.rsqrt(usual_var + self._eps)
         r = F.broadcast_mul(F.sqrt(var + self._eps), usual)
@@ -146,11 +148,11 @@ class BatchNorm2d(nn.HybridBlock):
         flag = tracing.is_training(F, F.slice_axis(states[0], axis=0, begin=0, end=1))
         mean = F.mean(x, axis=(0, 2, 3), keepdims=True)
         var = F.mean(F.square(F.broadcast_sub(x, mean)), axis=(0, 2, 3), keepdims=True)
-        own = [F.reshape(F.BlockGrad(array), shape=(1, -1)) for array in (mean, var)]
-        beta = state.advance(F, beta, self._moved(F, states, own), flag)
+        statistics = [F.reshape(F.BlockGrad(array), shape=(1, -1)) for array in (mean, var)]
+        beta = state.advance(F, beta, self._moved(F, states, statistics), flag)
         gamma, beta = (F.reshape(array, shape=(1, -1)) for array in (gamma, beta))
         if self._ramp is not None:
-            r, d = self._correction(F, own, states)
+            r, d = self._correction(F, statistics, states)
             beta = beta + F.broadcast_mul(gamma * d, F.reshape(flag, shape=(1, 1)))
             gamma = gamma * state.either(F, F.reshape(flag, shape=(1, 1)), r, F.ones_like(r))
         column = (1, -1, 1, 1)

@@ -50,16 +50,16 @@ class GroupNorm(nn.HybridBlock):
 
     def _training_form(self, F, x, gamma, beta, rows):
         width = rows * self._groups
-        own = self._groups == self._channels  # then the affine map is of the same rows, and of the same kernel
-        scale, shift = (F.tile(p, reps=(rows,)) if own else None for p in (gamma, beta))
-        if own:
+        per_channel = self._groups == self._channels  # then the affine map is of the same rows, and of the same kernel
+        scale, shift = (F.tile(p, reps=(rows,)) if per_channel else None for p in (gamma, beta))
+        if per_channel:
             y = tracing.batch_norm(F, F.reshape(x, shape=(-3, -2)), scale, shift, width, 0, self._eps)[0]
         else:
             zero, one = tracing.constant(width, 0.0), tracing.constant(width, 1.0)
             y = tracing.batch_norm(F, F.reshape(x, shape=(width, -1)), one, zero, width, 0, self._eps)[0]
         # Sliced as a whole, that is copied: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output.
         y = F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
-        return y if own else tracing.affine(F, y, gamma, beta, self._channels)
+        return y if per_channel else tracing.affine(F, y, gamma, beta, self._channels)
 
     def _prediction_form(self, F, x, gamma, beta):
         rows = F.reshape(x, shape=(0, self._groups, -1))
@@ -76,7 +76,7 @@ class InstanceNorm(GroupNorm):
 
 
 def usual_groups(channels):
-    """32; below 64 channels groups of 4 channels; where that does not divide them the largest divisor up to it."""
+    """Return the usual count of groups: 32, or groups of 4 below 64 channels, or the largest divisor up to that."""
     most = 32 if channels >= 64 else max(channels // 4, 1)
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 

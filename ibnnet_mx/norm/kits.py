@@ -43,7 +43,7 @@ def freeze_statistics(block):
 
 
 def folded(block):
-    """{name: NDArray} that give plain convolutions and BatchNorms of the same names the block's predictions."""
+    """Return {name: NDArray} that give plain convolutions and BatchNorms of the same names the block's predictions."""
     arrays = {name: param.data(param.list_ctx()[0]) for name, param in block.collect_params().items()}
 
     def fold(layer):

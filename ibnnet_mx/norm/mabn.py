@@ -106,8 +106,8 @@ class MABN2d(nn.HybridBlock):
             else:
                 state.add_states(self, running_var=((c,), 1), iters=((1,), 0), pre_x2=((k, c), 1), pre_gz=((k, c), 0))
 
-    def hybrid_forward(self, F, x, gamma, beta, running_var, iters, **kept):
-        here, states = tracing.use_of(F, x), [running_var, iters, *kept.values()]
+    def hybrid_forward(self, F, x, gamma, beta, running_var, iters, **buffers):
+        here, states = tracing.use_of(F, x), [running_var, iters, *buffers.values()]
         if here.training is False:
             factor = F.rsqrt(F.reshape(state.read(F, running_var), shape=(-1,)) + self._eps)
             return tracing.affine(F, x, gamma * factor, beta, self._channels)
@@ -143,7 +143,7 @@ class MABN2d(nn.HybridBlock):
         return F.ibnnet_mabn(x, *arrays, eps=self._eps, momentum=self._momentum, clip=CLIP, **kind)[0]
 
     def _squares(self, F, x, parts, pad):
-        """(parts, C): mean of x^2 over each part of the batch; and (1, 1): how many values a mean is of."""
+        """Return the mean of x^2 over each part of the batch (parts, C), and how many values a mean is of (1, 1)."""
         rows = F.reshape(F.reshape(F.square(x), shape=(-3, -2)), shape=(0, -1))
         ones = F.BlockGrad(F.ones_like(F.slice_axis(rows, axis=0, begin=0, end=1)))
         sums = F.dot(rows, ones, transpose_b=True)  # (N * C, 1); F.sum takes four times as long
@@ -156,9 +156,10 @@ class MABN2d(nn.HybridBlock):
         return F.broadcast_div(F.sum(F.reshape(sums, shape=(parts, -1, self._channels)), axis=1), count), count
 
     def _window(self, F, iters, parts):
-        """What belongs to what: now (parts, parts) and old (parts, K), weights of the moments of this call and of those
-        before; place (parts, K), where this call's are kept; keep (K, K), what becomes of the kept ones; and (1, 1),
-        whether the ratio is free.
+        """Return the weights of the window: now (parts, parts) of this call's moments, old (parts, K) of earlier ones.
+
+        Then place (parts, K), the slots that this call's moments take; keep (K, K), the slots that earlier moments move
+        to; and free (1, 1), which is 1 once the ratio may differ from 1.
         """
         k, t = self._calls, F.reshape(iters + 1, shape=(1, 1))
         part, slot = tracing.arange(F, iters, parts), tracing.arange(F, iters, k)
@@ -180,7 +181,7 @@ class MABN2d(nn.HybridBlock):
         return now, F.broadcast_mul(old, 1 - warm), place, keep, free
 
     def _step(self, F, gamma, batch, states):
-        """(parts, C) factors of x; the states' next values; what past calls add to the gradient of the squares.
+        """Return factors of x (parts, C), the states' next values, and what past calls add to the squares' gradient.
 
         With z = x / sqrt(moment + eps), h = gradient * gamma * ratio and the slopes p = mean of h * z, the original has
         dx = (h - z * psi) / sqrt(moment + eps), psi the mean of p over the window. h comes from x * factor. What this
@@ -204,11 +205,11 @@ class MABN2d(nn.HybridBlock):
         if not self._formal:  # that of the first call takes the place of the initial one
             usual = state.either(F, F.reshape(t == 1, shape=(1, 1)), recent, usual)
         usual = F.reshape_like(self._momentum * usual + (1 - self._momentum) * recent, running)
-        kept = F.dot(keep, F.BlockGrad(moments)) + F.dot(place, present, transpose_a=True)
-        return scale, [usual, t, kept, F.dot(keep, past)], before
+        moments_after = F.dot(keep, F.BlockGrad(moments)) + F.dot(place, present, transpose_a=True)
+        return scale, [usual, t, moments_after, F.dot(keep, past)], before
 
     def _in_both_modes(self, F, x, scale, fixed, beta, flag):
-        """x times scale (real_B, C) in training, times fixed (C,) in prediction, where x may have any batch size."""
+        """Return x times scale (real_B, C) in training, times fixed (C,) in prediction, for any batch size there."""
         of_rows = F.mean(x, axis=(2, 3))
         fixed = F.broadcast_mul(F.ones_like(of_rows), F.expand_dims(fixed, axis=0))
         scale = F.slice_like(F.concat(scale, fixed, dim=0), of_rows, axes=(0,))

@@ -29,7 +29,7 @@ class State(mx.gluon.Parameter):
 
 
 def add_states(block, **given):
-    """name=(shape, initial value): block.name becomes a State."""
+    """Make a State of each name=(shape, initial value): block.name."""
     for name, (shape, value) in given.items():
         param = State(block.params.prefix + name, shape=shape, init=mx.init.Constant(value))
         block.params.update({param.name: param})
@@ -37,27 +37,27 @@ def add_states(block, **given):
 
 
 def advance(F, carrier, states, flag=None, extra=()):
-    """carrier; in the backward pass each State becomes its next value. states: [(State, next value)].
+    """Return carrier. In the backward pass each State becomes its next value. states: [(State, next value)].
 
     flag: 0 in the place of 1 leaves them as they are. extra: (array, what is added to its gradient).
     The gradients come from MakeLoss, which asks for none from above.
     """
-    own, after = (F.concat(*(F.reshape(pair[i], shape=(-1,)) for pair in states), dim=0) for i in (0, 1))
+    values, after = (F.concat(*(F.reshape(pair[i], shape=(-1,)) for pair in states), dim=0) for i in (0, 1))
     if flag is not None:
-        after = either(F, flag, after, own)
+        after = either(F, flag, after, values)
     if extra:
-        own = F.concat(own, F.reshape(extra[0], shape=(-1,)), dim=0)
+        values = F.concat(values, F.reshape(extra[0], shape=(-1,)), dim=0)
         after = F.concat(after, F.reshape(extra[1], shape=(-1,)), dim=0)
-    return F.broadcast_add(carrier, 0 * F.sum(F.MakeLoss(own * F.BlockGrad(after))))
+    return F.broadcast_add(carrier, 0 * F.sum(F.MakeLoss(values * F.BlockGrad(after))))
 
 
 def either(F, flag, new, old):
-    """new where the flag, of as many axes, is 1, old where it is 0; both exactly."""
+    """Return new if the flag, of as many axes, is 1, and old if it is 0; both exactly."""
     return F.broadcast_add(F.broadcast_mul(new, flag), F.broadcast_mul(old, 1 - flag))
 
 
 def is_state(param):
-    """Whether training moves it without an optimiser: running statistics and what a State is."""
+    """Return True for a parameter that training moves without an optimiser: running statistics, and every State."""
     return isinstance(param, State) or param.name.endswith(STATISTICS)
 
 

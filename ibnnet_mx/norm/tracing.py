@@ -1,4 +1,4 @@
-"""What a layer may know of the graph that it is traced into: its mode, its batch size, fast forms of itself."""
+"""The facts that a layer may know about the graph it is traced into: mode, batch size, operators, constants."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ EPS = 2.0**-10  # of BatchNorms that only scale: a variance of 1 - EPS is exact 
 
 
 class Use(NamedTuple):
-    """training: None where one graph serves both modes. rows: batch size, None: unknown. fast: constants may be had.
+    """The use that a graph is traced for. training: None if it serves both modes. rows: batch size, None: unknown.
 
-    native: whether the operators of operators/cpp may be had. fused: ibnnet_norm too.
+    fast: constants may be had. native: the operators of operators/cpp may be had. fused: ibnnet_norm too.
     """
 
     training: Any = None
@@ -38,22 +38,22 @@ def _using(use):
 
 
 def forms(training_rows=None, native=False, fused=False):
-    """Within it a graph may be traced with the fast forms of layers that are right in one mode only.
+    """Open a context in which layers may choose a form that is valid in one mode only.
 
     training_rows: batch size of a training graph; None traces a prediction graph. native, fused: it will run on the
     CPU, where these operators are. Yields {input name: NDArray} of the constants that the traced graph takes besides
-    data and parameters. Outside of it a form is traced that is right in every mode, for every batch size.
+    data and parameters. Outside of the context layers take a form that is valid in both modes and for every batch size.
     """
     return _using(Use(training_rows is not None, training_rows, True, native, fused))
 
 
 def standard():
-    """Within it a prediction graph of standard operators is traced, for export: any batch size, no constants."""
+    """Open a context in which a prediction graph of standard operators is traced: any batch size, no constants."""
     return _using(Use(False))
 
 
 def use_of(F, x):
-    """How hybrid_forward(F, x) is called just now."""
+    """Return the Use of the present call of hybrid_forward(F, x)."""
     if F is not mx.sym:
         return Use(autograd.is_training(), x.shape[0])
     return getattr(_tracing, 'use', Use())
@@ -68,7 +68,7 @@ def constant(channels, value, name='constant'):
 
 
 def batch_norm(F, x, scale, shift, channels, axis=1, eps=1e-5):
-    """BatchNorm in training mode: (y, mean (channels,), 1 / sqrt(var + eps)); no running statistics are moved."""
+    """Return BatchNorm in training mode: (y, mean (channels,), 1 / sqrt(var + eps)). No statistics are moved."""
     if F is mx.sym:  # the operator multiplies what it moves by a momentum of 1, so that all layers may share it
         spare = [constant(channels, value, 'unmoved') for value in (0.0, 1.0)]
     else:
@@ -78,17 +78,17 @@ def batch_norm(F, x, scale, shift, channels, axis=1, eps=1e-5):
 
 
 def is_training(F, like):
-    """1.0 in training mode, 0.0 in prediction, decided when the graph runs; in the shape of `like`."""
+    """Return 1.0 in training mode, 0.0 in prediction, in the shape of `like`. It is decided when the graph runs."""
     return F.BlockGrad(F.Dropout(F.ones_like(like), p=0.5)) != 1  # 0 or 2 in training, 1 in prediction
 
 
 def arange(F, x, count):
-    """0 ... count - 1, where x is."""
+    """Return 0 ... count - 1, on the device of x."""
     return F.arange(count) if F is mx.sym else F.arange(count, ctx=x.context)
 
 
 def affine(F, x, scale, shift, channels, axis=1):
-    """x * scale + shift along an axis of `channels`; where it may, by the kernel of a BatchNorm."""
+    """Return x * scale + shift along an axis of `channels`, by the kernel of a BatchNorm if it may."""
     if use_of(F, x).fast:
         mean, var = constant(channels, 0.0), constant(channels, 1.0 - EPS)
         return F.BatchNorm(x, scale, shift, mean, var, axis=axis, fix_gamma=False, use_global_stats=True, eps=EPS)

@@ -1,4 +1,4 @@
-"""Which libmxnet.so a library of operators fits: its record of those that it was tried with.
+"""The record of the libmxnet.so's that a library of operators was tried with, and the comparison with it.
 
 The operators talk to mxnet's insides, so that with another build of mxnet they may compute nonsense or end the process.
 Therefore build.py tries them and adds the identity of the libmxnet.so to the record, and loaded() compares it.

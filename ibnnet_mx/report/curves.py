@@ -44,7 +44,7 @@ def names_of(paths: list[str], runs: list[logs.Run]) -> list[str]:
 
 
 def best(metric: str, validation: dict) -> str:
-    """': value in epoch n' of the lowest validation value, or nothing."""
+    """Return ': value in epoch n' of the lowest validation value, or ''."""
     finite = {epoch: value for epoch, value in validation.items() if math.isfinite(value)}
     if not finite:
         return ''

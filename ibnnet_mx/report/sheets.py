@@ -15,17 +15,17 @@ MOST = 24  # pictures of a sheet
 
 def _taken(pictures, places):
     """The pictures (n, S, S, 3) at some places of an Evaluation, their labels, and their positions in the file."""
-    kept, labels, found, wanted, count = [], [], [], set(places), 0
-    for batch, positions, own in pictures.raw():
+    chosen, labels, places_of, wanted, count = [], [], [], set(places), 0
+    for batch, positions, labels_of in pictures.raw():
         for number in range(len(batch)):
             if count + number in wanted:
-                kept.append(batch[number])
-                labels.append(int(own[number]))
-                found.append(int(positions[number]))
+                chosen.append(batch[number])
+                labels.append(int(labels_of[number]))
+                places_of.append(int(positions[number]))
         count += len(batch)
-        if len(kept) == len(wanted):
+        if len(chosen) == len(wanted):
             break
-    return np.stack(kept), labels, found
+    return np.stack(chosen), labels, places_of
 
 
 def draw_sheet(path, pictures, model, keys, wanted, seed):
@@ -43,18 +43,18 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
     if not wanted:
         seen, labels, _ = _taken(pictures, sheet.spread(pictures.count, MOST).tolist())
         cells = [
-            sheet.Cell([picture[..., ::-1]], name(label), f'says {name(told)}')
-            for picture, label, told in zip(seen, labels, said(seen))
+            sheet.Cell([picture[..., ::-1]], name(label), f'says {name(answers)}')
+            for picture, label, answers in zip(seen, labels, said(seen))
         ]
     else:
         seen, _, position = _taken(pictures, [0])
         severities = sorted({severity for _, severity in wanted})
         empty, cells = np.full_like(seen[0], sheet.EMPTY), []
         for which in dict.fromkeys(one for one, _ in wanted):
-            there = [level for level in severities if (which, level) in wanted]
-            changed = {level: shift.apply(seen, position, which, level, seed)[0] for level in there}
-            told = said(np.stack([seen[0], *changed.values()]))
-            words = ', '.join(f'{level}: {name(one)}' for level, one in zip(['clean', *there], told))
+            levels = [level for level in severities if (which, level) in wanted]
+            changed = {level: shift.apply(seen, position, which, level, seed)[0] for level in levels}
+            answers = said(np.stack([seen[0], *changed.values()]))
+            words = ', '.join(f'{level}: {name(one)}' for level, one in zip(['clean', *levels], answers))
             tiles = [seen[0], *(changed.get(level, empty) for level in severities)]
             cells.append(sheet.Cell([tile[..., ::-1] for tile in tiles], which, words))
     try:

@@ -1,4 +1,4 @@
-"""That all workers of a run are one: what they begin with, and their weights after each epoch."""
+"""Checks that the workers of a run agree: on their options, records and weights, and on the weights of each epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ibnnet_mx.errors import OptionError
 
 
 def check_workers(run, train, val):
-    """ValueError where another worker has other options, records or weights than worker 0. For all workers.
+    """Raise OptionError if a worker has other options, records or weights than worker 0. All workers call it.
 
     run: trainer.Trainer, with what it begins with; train, val: data.Iterator.
     """

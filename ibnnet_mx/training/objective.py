@@ -1,4 +1,4 @@
-"""What a run minimises and is measured by. The trainer is handed one, and knows neither softmax nor classes."""
+"""Objectives: the loss that a run minimises and its scores. The trainer knows neither softmax nor classes."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Nesterov(mx.optimizer.NAG):
 
 
 class Together(mx.optimizer.SGD):
-    """The same, or plain SGD, of all weights by one operator (operators/cpp/update.cc)."""
+    """Nesterov's or plain SGD of all weights by one operator (operators/cpp/update.cc)."""
 
     def __init__(self, nesterov, **options):
         super().__init__(**options)
@@ -50,11 +50,11 @@ class Together(mx.optimizer.SGD):
 
 
 def all_finite(arrays):
-    """(1,): 1.0 where every value of the arrays is finite, else 0.0; it is computed while the host goes on."""
+    """Return (1,): 1.0 if every value of the arrays is finite, else 0.0. It is computed while the host goes on."""
     flag = mx.nd.ones((1,), arrays[0].context)
     for first in range(0, len(arrays), MOST):
-        some = arrays[first : first + MOST]
-        mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=flag)
+        chunk = arrays[first : first + MOST]
+        mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk), init_output=False, out=flag)
     return flag
 
 

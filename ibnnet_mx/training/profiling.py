@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: by kind of layer, by stage, by operator.
+"""A profile of a training step: its time by kind of layer, by stage and by operator.
 
 Every operator is waited for, and the time since the one before it is its own. mxnet's profiler cannot be used: it tells
 types of operators only, and its events come in the order in which they ran, which is not the graph's. But its graph
@@ -58,7 +58,7 @@ class Operator(NamedTuple):
 
 
 class Layers:
-    """Which stage, and which layer, the nodes of a network belong to."""
+    """The stages and layers that a network's nodes belong to."""
 
     def __init__(self, net):
         self._stages, self._norms = {}, set()
@@ -73,7 +73,7 @@ class Layers:
         self.stages = [*dict.fromkeys(self._stages.values()), UPDATE]
 
     def find(self, node, kind):
-        """(stage or None, kind): what a norm consists of is norm, whatever it is."""
+        """Return (stage or None, kind) of a node. All nodes of a norm are of the kind norm."""
         prefix = node
         while prefix and prefix not in self._stages:
             prefix = prefix[:-1].rpartition('_')[0]
@@ -83,7 +83,7 @@ class Layers:
 
 
 class Clock:
-    """{Operator: [calls, seconds]} of a step in `found`; whoever runs a graph tells it of it and hangs hook() in."""
+    """A clock of operators: {Operator: [calls, seconds]} of a step in `found`. A graph is given its hook()."""
 
     def __init__(self, net):
         self.layers, self._types, self._known = Layers(net), {}, {}
@@ -131,12 +131,12 @@ class Clock:
         stage, kind = self.layers.find(node, kind)
         if kind == 'convolution':
             kind += ' backward' if backward else ' forward'
-        what = ' backward' if backward else ' again' if '_mirror' in endings else ''
-        return Operator(node + what, stage or 'head', kind)
+        direction = ' backward' if backward else ' again' if '_mirror' in endings else ''
+        return Operator(node + direction, stage or 'head', kind)
 
 
 class Profile(NamedTuple):
-    """Milliseconds: of a step, of waiting for its data beside it, and of each operator in (Operator, calls, ms)."""
+    """The milliseconds of a step, of waiting for its data beside it, and of each operator in (Operator, calls, ms)."""
 
     model: str
     batch_size: int
@@ -146,12 +146,12 @@ class Profile(NamedTuple):
     operators: list
 
     def by_stage(self):
-        """{stage: {kind: ms}}, both in their order."""
-        found = {}
+        """Return {stage: {kind: ms}}, both in their order."""
+        stages = {}
         for stage in self.stages:
             kinds = self._sums(row for row in self.operators if row[0].stage == stage)
-            found.update({stage: kinds} if kinds else {})
-        return found
+            stages.update({stage: kinds} if kinds else {})
+        return stages
 
     def by_kind(self):
         return self._sums(self.operators)
@@ -188,7 +188,7 @@ class Profile(NamedTuple):
 
 
 def full_batches(train, epoch):
-    """(data, label) of a data.Iterator for as long as they are asked for, all as large as the first."""
+    """Yield (data, label) of a data.Iterator for as long as they are asked for, all as large as the first."""
     rows = None
     while True:
         before = rows
@@ -222,8 +222,8 @@ def measure(step, watch, batches, net):
         step(data, label)
         steps.append(clock.found)
     calls = {operator: calls for operator, (calls, _) in steps[-1].items()}
-    found = [(operator, n, 1e3 * median(step[operator][1] for step in steps[1:])) for operator, n in calls.items()]
-    return Profile(name, size, 1e3 * median(whole), 1e3 * fmean(waiting), clock.layers.stages, found)
+    operators = [(operator, n, 1e3 * median(step[operator][1] for step in steps[1:])) for operator, n in calls.items()]
+    return Profile(name, size, 1e3 * median(whole), 1e3 * fmean(waiting), clock.layers.stages, operators)
 
 
 def check_path(path):
@@ -257,9 +257,9 @@ def draw(profile):
     total, longest = sum(kinds.values()), max(sum(ms.values()) for ms in stages.values())
     figure = Figure(figsize=(10, 1.6 + 0.55 * len(stages)), layout='constrained')
     axes = figure.add_subplot()
-    for row, found in enumerate(stages.values()):
+    for row, kinds_of in enumerate(stages.values()):
         left = 0.0
-        for kind, ms in found.items():
+        for kind, ms in kinds_of.items():
             axes.barh(row, ms, left=left, height=0.7, color=COLOURS[kind], edgecolor='white', linewidth=0.5)
             if ms > 0.045 * longest:  # where the number has room
                 colour = 'black' if kind in LIGHT else 'white'

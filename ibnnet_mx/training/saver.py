@@ -51,9 +51,9 @@ class Saver:
         """Return the signal that this worker was asked to end by; 0: it was not."""
         return self._asked
 
-    def due(self, batch, told):
-        """Return True if the run is to be saved after so many batches. told: of Cluster.tell, the same everywhere."""
-        self._agreed = told.asked
+    def due(self, batch, message):
+        """Return True if the run is to be saved after so many batches. message: Cluster.tell()'s."""
+        self._agreed = message.asked
         return bool(self._agreed) or bool(self._every) and batch % self._every == 0
 
     def train(self):

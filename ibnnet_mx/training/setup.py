@@ -1,4 +1,4 @@
-"""Which parts of a network learn, and how fast: recipe.freeze and recipe.lr_mult. Parts are those of net.parts()."""
+"""The parts of a network that learn, and their rates: recipe.freeze, recipe.lr_mult. Parts are those of net.parts()."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def freeze(net, names):
 
 
 def multiply(net, factors):
-    """factors: (part, factor of the learning rate) pairs; of two for one part the later wins."""
+    """Set factors of the learning rate: (part, factor) pairs; of two for one part the later wins."""
     for name, factor in factors:
         blocks = _blocks(net, 'lr_mult', name)
         if not any(map(_learns, blocks)):

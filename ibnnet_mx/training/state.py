@@ -1,4 +1,4 @@
-"""What a checkpoint of a run holds beside the weights: the optimiser's state and what norms need for training alone."""
+"""A run's state beside the weights: the optimiser's, and what norms need for training alone."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ibnnet_mx import norm
 
 
 def states(params, updates, cluster, within):
-    """{parameter: NDArray}: the optimiser's state, and the norms' that prediction does not need. For all workers.
+    """Return {parameter: NDArray}: the optimiser's state and the norms' training state. All workers call it.
 
     The optimiser has none before the first step. Within an epoch each device has statistics of its own: those of the
     second are called parameter@1, and so on, over the devices of all workers. updates: the gluon.Trainer.
     """
     names = list(params)
-    found = {names[i]: state for i, state in updates._updaters[0].states.items() if state is not None}
-    found.update({name: params[name].data(cluster.contexts[0]) for name in _progress(params)})
-    own = {name: param for name, param in params.items() if norm.is_state(param)}
-    if within and own and cluster.devices > 1:
-        for i, row in enumerate(cluster.rows_of(list(own.values()))):
-            parts = np.split(row, np.cumsum([int(np.prod(param.shape)) for param in own.values()])[:-1])
-            for (name, param), part in zip(own.items() if i else (), parts):
-                found[f'{name}@{i}'] = mx.nd.array(part.reshape(param.shape))
-    return found
+    states = {names[i]: state for i, state in updates._updaters[0].states.items() if state is not None}
+    states.update({name: params[name].data(cluster.contexts[0]) for name in _progress(params)})
+    statistics = {name: param for name, param in params.items() if norm.is_state(param)}
+    if within and statistics and cluster.devices > 1:
+        for i, row in enumerate(cluster.rows_of(list(statistics.values()))):
+            parts = np.split(row, np.cumsum([int(np.prod(param.shape)) for param in statistics.values()])[:-1])
+            for (name, param), part in zip(statistics.items() if i else (), parts):
+                states[f'{name}@{i}'] = mx.nd.array(part.reshape(param.shape))
+    return states
 
 
 def set_states(states, params, updates, cluster):
-    """What states() gave, for every device; that of parameters which do not learn any more is dropped.
+    """Restore on every device what states() returned. Entries of frozen parameters are ignored.
 
-    ValueError where a name or shape does not fit, or for another number of devices.
+    Raises ValueError if a name or shape does not fit, or for another number of devices.
     """
     contexts = cluster.contexts
     wrong = [name for name, array in states.items() if _shape(params, name) != tuple(array.shape)]
@@ -58,7 +58,7 @@ def _progress(params):
 
 
 def _set_own(arrays, params, cluster):
-    """{parameter@i: array} into the devices of this worker; the first of all has its own with the weights."""
+    """Put {parameter@i: array} into the devices of this worker. The first device's come with the weights."""
     count = 1 + max((int(name.rpartition('@')[2]) for name in arrays), default=0)
     if arrays and count != cluster.devices:
         raise ValueError(f'it was saved within an epoch on {count} devices, these are {cluster.devices}')
@@ -70,6 +70,6 @@ def _set_own(arrays, params, cluster):
 
 
 def _shape(params, name):
-    """Of the parameter that a state is of; None where there is none."""
+    """Return the shape of the parameter that a state belongs to; None if there is no such parameter."""
     name = name.partition('@')[0]
     return params[name].shape if name in params else None

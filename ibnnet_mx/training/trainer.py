@@ -72,10 +72,10 @@ class Trainer:
         """Return the pictures of a batch and their targets; what is drawn for them hangs on seed, epoch and step."""
         return self.objective.targets(data, label, lambda: np.random.RandomState([self.recipe.seed, self.epoch, step]))
 
-    def step(self, data, label, rate, told=None):
+    def step(self, data, label, rate, message=None):
         """One update at a learning rate with the mean gradient over all rows. Returns the logits of data by part.
 
-        data, label: None where this worker has no picture. told: cluster.tell() of the step; None: data is all.
+        data, label: None where this worker has no picture. message: cluster.tell() of the step; None: data is all.
         finite is 1 afterwards where loss and gradient were, else 0; nan='skip' does without the update then.
         """
         before = self._statistics() if self.nan == 'skip' else ()
@@ -87,7 +87,7 @@ class Trainer:
         self._updates.set_learning_rate(rate)
         self.cluster.sum_gradients(self._updates, self._gradients, self._loss_sum)
         self.stage('kvstore')
-        rows = data.shape[0] if told is None else told.rows
+        rows = data.shape[0] if message is None else message.rows
         self.stage('step')
         grads = {c: self._gradients(c) for c in self.cluster.contexts}
         if self.recipe.clip_gradient:
@@ -107,7 +107,7 @@ class Trainer:
         return [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
 
     def _statistics(self):
-        """[(array, its copy)] of what a forward pass moves."""
+        """Return [(array, its copy)] of what a forward pass moves."""
         moving = [p for p in self._params.values() if norm.is_state(p)]
         return [(array, array.copy()) for param in moving for array in param.list_data()]
 
@@ -167,7 +167,7 @@ class Trainer:
                 param.data(context)._fresh_grad = True
 
     def _seed(self, batch=None):
-        """mxnet's generator cannot be saved, so each epoch starts from its own seed: a resumed run draws the same.
+        """Seed an epoch: mxnet's generator cannot be saved, and a resumed run must draw the same.
 
         A network that draws gets one for each batch too.
         """
@@ -176,8 +176,8 @@ class Trainer:
             for each in (mx.random.seed, np.random.seed, random.seed):
                 each(seed)
         elif self._draws:
-            own = [self.cluster.rank] if self.cluster.rank else []  # else all workers would drop the same
-            mx.random.seed(int(np.random.RandomState([seed, batch, *own]).randint(2**31)))
+            rank = [self.cluster.rank] if self.cluster.rank else []  # else all workers would drop the same
+            mx.random.seed(int(np.random.RandomState([seed, batch, *rank]).randint(2**31)))
 
     def train_epoch(self, train, keeper=None):
         """One epoch over data.Iterator train, from self.batch on; its lines and bar go to the report.
@@ -193,17 +193,17 @@ class Trainer:
         for i, data, label, real in train.numbered(self.epoch, self.batch):
             self.stage('step')
             used = 0 if (self.epoch, i) in self.left_out else real
-            told = self.cluster.tell(used, keeper.asked if keeper is not None else int)
-            if used or told.rows:
+            message = self.cluster.tell(used, keeper.asked if keeper is not None else int)
+            if used or message.rows:
                 rate = recipe.lr_at(self.recipe, self.epoch + (i + 0.5) / steps)
                 self._seed(i)
                 pictures, targets = self._targets(data, label, i) if used else (None, None)
-                logits = self.step(pictures, targets, rate, told)
+                logits = self.step(pictures, targets, rate, message)
                 if done:
                     self._tell(*done)  # one batch late, so that the host reads while the next step computes
                 done = i, label, logits, self.finite
             self.batch = i + 1
-            if keeper is not None and keeper.due(self.batch, told):
+            if keeper is not None and keeper.due(self.batch, message):
                 if done:
                     self._tell(*done)
                 done = None
@@ -230,7 +230,7 @@ class Trainer:
         self.report.sums.values = total if self.report.sums.samples else {}
 
     def sums(self):
-        """{metric: sum over this worker's pictures of the epoch so far, 'samples': how many these are}."""
+        """Return {metric: sum over this worker's pictures of the epoch so far, 'samples': how many these are}."""
         sums = self.report.sums
         return {
             **dict.fromkeys(self.objective.names, 0.0),
@@ -264,9 +264,9 @@ class Trainer:
         return np.concatenate([self.net(chunk).asnumpy() for chunk in chunks])
 
     def states(self):
-        """{name: NDArray} of what a checkpoint holds beside the weights: state.states."""
+        """Return {name: NDArray} of what a checkpoint holds beside the weights; see state.states()."""
         return state.states(self._params, self._updates, self.cluster, within=self.batch > 0)
 
     def set_states(self, states):
-        """What states() gave. ValueError where it does not fit."""
+        """Restore what states() returned. Raises ValueError if it does not fit."""
         state.set_states(states, self._params, self._updates, self.cluster)

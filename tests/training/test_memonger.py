@@ -112,7 +112,7 @@ def test_what_is_added_to_a_gradient():
 def test_more_memory_is_less_work(model):
     search = search_of(model)
     least = search.find()
-    assert least.kept
+    assert least.decision
     assert least.megabytes < 0.7 * search.plain
     budgets = range(least.megabytes, search.plain, max(1, (search.plain - least.megabytes) // 3))
     plans = [search.find(budget) for budget in budgets]
@@ -120,7 +120,7 @@ def test_more_memory_is_less_work(model):
     extra = [found.extra for found in plans]
     assert extra == sorted(extra, reverse=True)
     assert extra[-1] < 0.2 < extra[0] <= 1 / 3 + 1e-9
-    assert search.find(search.plain).kept is None
+    assert search.find(search.plain).decision is None
     with pytest.raises(ValueError, match=r' MB is the least, .* MB without recomputing'):
         search.find(min(trial.megabytes for trial in search._seen.values()) - 1)
 

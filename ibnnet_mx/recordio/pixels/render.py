@@ -65,7 +65,7 @@ class OpenCV:
 
 
 class Native:
-    """The same in slices of a batch, without the GIL. Formats besides JPEG are decoded by OpenCV."""
+    """The renderer in C, on slices of a batch and without the GIL. OpenCV decodes formats other than JPEG."""
 
     def __init__(self, records: Any, normalisation: Any) -> None:
         self._records = records

@@ -18,7 +18,7 @@ from ibnnet_mx.training.memonger.plan import Search
 
 
 class Recompute:
-    """(data, label) on one context -> (loss (n,), logits (n, classes)); gradients are written to the Parameters.
+    """A step that recomputes: (data, label) on one context -> (loss (n,), logits); Parameters get their gradients.
 
     budget: 'auto', for (nearly) the least memory; or megabytes, within which the least is recomputed. They are of what
     lies between the layers of a step on one context: activations, their gradients, what operators hand to their
@@ -49,20 +49,20 @@ class Recompute:
         self._executors.clear()
 
     def _executor(self, data, label):
-        """(executor, [(a norm's state, where its next value is written)]).
+        """Return the executor, and [(a norm's state, where its next value is written)].
 
         One stays for each context, that of its largest batch. A smaller batch's is made for the step, in its memory.
         """
-        shape, (largest, kept) = data.shape, self._executors.get(data.context, ((), None))
+        shape, (largest, present) = data.shape, self._executors.get(data.context, ((), None))
         if shape == largest:
-            return kept
+            return present
         smaller = len(shape) == len(largest) and all(a <= b for a, b in zip(shape, largest))
         if not smaller:
             self._executors.pop(data.context, None)  # before there is another
-            kept = None
+            present = None
         step = Step(self._net, self._loss, data, label)
         symbol = step.graph.symbol(self._plan(step, data))
-        executor = step.bind(symbol, shared=kept[0] if smaller else None)
+        executor = step.bind(symbol, shared=present[0] if smaller else None)
         if self._clock is not None:
             self._clock.graph(symbol)
             executor.set_monitor_callback(self._clock.hook)
@@ -71,20 +71,20 @@ class Recompute:
         return executor, step.moved
 
     def _plan(self, step, data):
-        """What is kept; the plan of one shape serves others whose graph has the same nodes, where they fit too."""
+        """Return the graph.Kept of a step. A larger batch's plan serves a smaller one with the same nodes."""
         key = data.shape, data.context.device_type
         budget = None if self._budget == 'auto' else self._budget
         if key in self._plans:
             return self._plans[key]
         search = Search(step.graph, step.bind)
-        for (shape, device), kept in self._plans.items():
+        for (shape, device), decision in self._plans.items():
             if device == key[1] and shape[1:] == data.shape[1:] and shape[0] > data.shape[0]:
-                found = kept and search.measured(kept)
-                if kept is None or found and (budget is None or found.megabytes <= budget):
-                    self._plans[key] = kept
-                    return kept
+                plan = decision and search.measured(decision)
+                if decision is None or plan and (budget is None or plan.megabytes <= budget):
+                    self._plans[key] = decision
+                    return decision
         try:
-            found = search.find(budget)
+            plan = search.find(budget)
         except ValueError as error:
             rows = data.shape[0]
             raise OptionError(
@@ -93,9 +93,9 @@ class Recompute:
                 f': {error}, for {rows} pictures on one device; give at least that, or a smaller `batch_size`',
             ) from None
         if self._tell:
-            self._tell(f'`memonger` {self._budget}: {found} ({" x ".join(map(str, data.shape))})')
-        self._plans[key] = found.kept
-        return found.kept
+            self._tell(f'`memonger` {self._budget}: {plan} ({" x ".join(map(str, data.shape))})')
+        self._plans[key] = plan.decision
+        return plan.decision
 
 
 class Step:
@@ -133,7 +133,7 @@ class Step:
 
 @contextmanager
 def _careful():
-    """mxnet tries several ways of sharing memory among the arrays of an executor and takes the best."""
+    """Let mxnet try several ways of sharing memory among the arrays of an executor, and take the best."""
     name = 'NNVM_AUTO_SEARCH_MATCH_RANGE'
     before = os.environ.get(name)
     os.environ[name] = '1'

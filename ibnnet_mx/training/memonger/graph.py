@@ -16,7 +16,10 @@ MULTIPLYING = ('Convolution', 'Deconvolution', 'FullyConnected', 'ibnnet_winogra
 
 
 class Node(NamedTuple):
-    """inputs: numbers of nodes. work: multiplications, 0 of what reads and writes. bytes: of the first result."""
+    """A node of the graph.
+
+    inputs: numbers of nodes. work: multiplications, 0 of what reads and writes. bytes: of the first result.
+    """
 
     name: str
     operator: str
@@ -33,7 +36,7 @@ class Node(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a forward pass leaves for the backward pass; names of nodes.
+    """The results that a forward pass leaves for the backward pass, as names of nodes.
 
     stays: they are not run again, and what their backward pass reads is kept, their inputs too. marked: their results
     are kept, through a node that hands them on; they are run again for their own backward pass, and nothing before.
@@ -44,7 +47,7 @@ class Kept(NamedTuple):
 
 
 class Graph:
-    """nodes, in the order of computation; operators: numbers of those that are no variables."""
+    """A step's graph. nodes: in the order of computation; operators: numbers of those that are no variables."""
 
     def __init__(self, head, arrays):
         self._traced = SymbolGraph.of_symbol(head)
@@ -84,14 +87,14 @@ class Graph:
         return 0
 
     def learn(self, text):
-        """Which of its own inputs and results each node's backward pass reads, from a plain executor's debug_str()."""
+        """Learn from a plain executor's debug_str() which inputs and results each node's backward pass reads."""
         for block in text.split('Op:')[1:]:
             node = re.match(r'\S+, Name=(\S+?)_backward\S*\n', block)
             number = self.numbers.get(node.group(1)) if node else None
             if number is not None:
-                own = {number, *self.nodes[number].inputs} & self._needs.keys()
+                connected = {number, *self.nodes[number].inputs} & self._needs.keys()
                 read = {self.numbers.get(name) for name in re.findall(r'arg\[\d+\]=(\S+)\(\d+\)', block)}
-                self._needs[number] |= own & read
+                self._needs[number] |= connected & read
 
     def cuts(self):
         """Numbers of nodes whose results alone connect what is computed from the data before and after them.
@@ -111,46 +114,48 @@ class Graph:
         return Kept(*(frozenset(self.nodes[i].name for i in numbers) for numbers in (stays, marked)))
 
     def alone(self, number):
-        """Whether a node may stay without its inputs being kept."""
+        """Return True if a node may stay although its inputs are not kept."""
         return self._needs[number] <= {number}
 
-    def held(self, stays, marked):
+    def held_by(self, stays, marked):
         """Numbers of the nodes whose results are kept."""
-        found: set[int] = set()
+        numbers: set[int] = set()
         for i in self.operators:
-            found |= self._needs[i] if i in stays else {j for j in self.nodes[i].inputs if j in stays or j in marked}
-        return found
+            numbers |= self._needs[i] if i in stays else {j for j in self.nodes[i].inputs if j in stays or j in marked}
+        return numbers
 
-    def added(self, number, stays, held):
+    def added(self, number, stays, holding):
         """Bytes that are kept besides where a node stays too."""
         more = self._needs[number] | ({number} if set(self._readers[number]) - stays else set())
-        return sum(self.nodes[i].bytes for i in more - held)
+        return sum(self.nodes[i].bytes for i in more - holding)
 
     def closed(self, stays, marked):
-        """stays, and all other nodes that may stay without anything being kept for them."""
+        """Return stays, and all other nodes that may stay although nothing is kept for them."""
         stays = set(stays)
         while True:
-            held = self.held(stays, marked)
-            free = [i for i in self.operators if i not in stays and i not in marked and not self.added(i, stays, held)]
+            holding = self.held_by(stays, marked)
+            free = [
+                i for i in self.operators if i not in stays and i not in marked and not self.added(i, stays, holding)
+            ]
             if not free:
                 return stays
             stays.update(free)
 
-    def symbol(self, kept=None):
+    def symbol(self, decision=None):
         """The symbol as an executor shall run it; kept None: everything is, for a plain step."""
         nodes: list[dict] = []
         place: dict[tuple[int, int], tuple[int, int]] = {}
         for number, node in enumerate(self._traced.nodes):
             node = dict(node, inputs=[[*place[i, k], version] for i, k, version in node['inputs']])
             name = node['name']
-            stays = kept is None or name in kept.stays or node['op'].startswith(ONCE)
+            stays = decision is None or name in decision.stays or node['op'].startswith(ONCE)
             if node['op'] != VARIABLE:
                 node['attrs'] = dict(node.get('attrs', {}), __force_mirroring__=str(not stays))
             here = len(nodes)
             nodes.append(node)
             for k in self._used.get(number, ()):
                 place[number, k] = here, k
-                if not stays and name in kept.marked:
+                if not stays and name in decision.marked:
                     place[number, k] = len(nodes), 0
                     nodes.append(dict(op='_copy', name=f'{name}_kept{k}', inputs=[[here, k, 0]]))
         heads = [[*place[i, k], version] for i, k, version in self._traced.heads]

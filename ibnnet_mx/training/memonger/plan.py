@@ -1,4 +1,4 @@
-"""What a training step keeps and what it recomputes, by trial: mxnet plans the memory of a bound executor exactly."""
+"""The search for what a training step keeps and recomputes. It tries: mxnet plans a bound executor's memory exactly."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ LAYOUTS, REPAIRS = 4, 24  # cut graphs that are filled up; trials that fill the 
 
 
 class Plan(NamedTuple):
-    """megabytes: what mxnet plans for activations, their gradients and all else between the layers; plain: without
-    recomputing. extra: multiplications computed again, as a share of those of a plain step. kept: graph.Kept or None,
-    which is all.
+    """A decision about a step, and its price.
+
+    decision: graph.Kept; None keeps everything. megabytes: mxnet's plan for activations, their gradients and all else
+    between the layers; plain: the same without recomputing. extra: multiplications computed again, as a share of those
+    of a plain step.
     """
 
-    kept: Any
+    decision: Any
     megabytes: int
     plain: int
     extra: float
@@ -35,7 +37,7 @@ class Plan(NamedTuple):
 
 class Trial(NamedTuple):
     megabytes: int
-    held: int
+    bytes_held: int
     cost: float
     work: int
     stays: set
@@ -43,7 +45,7 @@ class Trial(NamedTuple):
 
 
 class Search:
-    """bind: (symbol, whether its memory is planned with care) -> executor."""
+    """The search for a plan. bind: (symbol, whether its memory is planned with care) -> executor."""
 
     def __init__(self, graph, bind):
         self._graph, self._bind = graph, bind
@@ -61,17 +63,17 @@ class Search:
             graph = self._graph
             text = self._bind(graph.symbol(graph.names(*key))).debug_str()
             again = [graph.nodes[i] for i in graph.again(text)]
-            held = sum(graph.nodes[i].bytes for i in graph.held(*key))
+            bytes_held = sum(graph.nodes[i].bytes for i in graph.held_by(*key))
             cost, work = sum(node.cost for node in again), sum(node.work for node in again)
-            self._seen[key] = Trial(megabytes(text, graph.density), held, cost, work, set(key[0]), set(key[1]))
+            self._seen[key] = Trial(megabytes(text, graph.density), bytes_held, cost, work, set(key[0]), set(key[1]))
         return self._seen[key]
 
-    def measured(self, kept):
+    def measured(self, decision):
         """The Plan of what is known to be kept; None where the graph has other nodes."""
         numbers = self._graph.numbers
-        if not (kept.stays | kept.marked) <= numbers.keys():
+        if not (decision.stays | decision.marked) <= numbers.keys():
             return None
-        return self._plan(self.trial(*({numbers[name] for name in names} for names in kept)))
+        return self._plan(self.trial(*({numbers[name] for name in names} for names in decision)))
 
     def find(self, budget=None):
         """The Plan of the least memory, or of the least work within budget megabytes.
@@ -81,7 +83,7 @@ class Search:
         if budget is not None and budget >= self.plain:
             count = len(self._graph.operators)
             return Plan(None, self.plain, self.plain, 0.0, (count, count))
-        layouts = sorted(self._layouts(), key=lambda trial: (trial.megabytes, trial.held))
+        layouts = sorted(self._layouts(), key=lambda trial: (trial.megabytes, trial.bytes_held))
         least = layouts[0].megabytes
         if budget is not None and least > budget:
             raise ValueError(f'{least:,} MB is the least, {self.plain:,} MB without recomputing')
@@ -95,7 +97,7 @@ class Search:
     def _plan(self, trial):
         graph = self._graph
         extra = trial.work / max(3 * graph.multiplications, 1)  # forward, to the inputs, to the weights
-        counts = len(graph.held(trial.stays, trial.marked)), len(graph.operators)
+        counts = len(graph.held_by(trial.stays, trial.marked)), len(graph.operators)
         return Plan(graph.names(trial.stays, trial.marked), trial.megabytes, self.plain, extra, counts)
 
     def _layouts(self):
@@ -119,17 +121,17 @@ class Search:
         limit, since = sum(sizes) / pieces, 0
         for cut, size, following in zip(cuts, sizes, [*sizes[1:], 0]):
             since += size
-            held = sum(nodes[i].bytes for i in chosen)
-            if since + following + held > limit if shrinking else since > limit:
+            bytes_held = sum(nodes[i].bytes for i in chosen)
+            if since + following + bytes_held > limit if shrinking else since > limit:
                 chosen.add(cut)
                 since = 0
         return chosen
 
     def _order(self, trial):
         """Convolutions that are computed again, those first that save most work for a byte that is kept."""
-        graph, held = self._graph, self._graph.held(trial.stays, trial.marked)
+        graph, holding = self._graph, self._graph.held_by(trial.stays, trial.marked)
         left = [i for i in self._heavy if i not in trial.stays]
-        return sorted(left, key=lambda i: -graph.nodes[i].work / (1 + graph.added(i, trial.stays, held)))
+        return sorted(left, key=lambda i: -graph.nodes[i].work / (1 + graph.added(i, trial.stays, holding)))
 
     def _with(self, trial, more):
         marked = trial.marked - set(more)
@@ -142,10 +144,10 @@ class Search:
         low, high = 0, len(order)
         while low < high:
             middle = (low + high + 1) // 2
-            found = self._with(trial, order[:middle])
-            low, high = (middle, high) if found.megabytes <= limit else (low, middle - 1)
-            if found.megabytes <= limit and found.cost < best.cost:
-                best = found
+            candidate = self._with(trial, order[:middle])
+            low, high = (middle, high) if candidate.megabytes <= limit else (low, middle - 1)
+            if candidate.megabytes <= limit and candidate.cost < best.cost:
+                best = candidate
         return best
 
     def _brimful(self, best, limit):
@@ -156,16 +158,16 @@ class Search:
             if not part:
                 continue
             left -= 1
-            found = self._with(best, part)
-            if found.megabytes <= limit and found.cost < best.cost:
-                best = found
+            candidate = self._with(best, part)
+            if candidate.megabytes <= limit and candidate.cost < best.cost:
+                best = candidate
             elif len(part) > 1:
                 queue += [part[: len(part) // 2], part[len(part) // 2 :]]
         return best
 
 
 def megabytes(text, density=1.0):
-    """What an executor's debug_str() says of its memory; mxnet counts four bytes a value, whatever its type."""
+    """Return an executor's memory from its debug_str(). mxnet counts four bytes a value, whatever its type."""
     total = re.search(r'Total (\d+) MB', text)
     if total is None:
         raise ValueError(f'mxnet does not tell the memory of an executor: {text[-200:]}')
