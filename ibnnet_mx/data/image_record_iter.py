@@ -195,6 +195,7 @@ class ImageRecordIter(mx.io.DataIter):
     hard_reset = reset
 
     def iter_next(self) -> bool:
+        """Read the next batch. Return False at the end of the epoch."""
         if self._batches is None:
             self._batches = self._reader.epoch(self._epoch)
         batch = next(self._batches, None)
@@ -210,15 +211,19 @@ class ImageRecordIter(mx.io.DataIter):
         return mx.nd.from_numpy(data, zero_copy=True), mx.nd.array(label), pad
 
     def getdata(self) -> list[Any]:
+        """Return the pictures of the batch, [NDArray]."""
         return [self._current[0]]
 
     def getlabel(self) -> list[Any]:
+        """Return the labels of the batch, [NDArray]."""
         return [self._current[1]]
 
     def getpad(self) -> int:
+        """Return how many pictures of the batch are padding."""
         return self._current[2]
 
     def getindex(self) -> None:
+        """Return None, because records have no index here."""
         return None
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ class Iterator:
         return self._reader(epoch).count
 
     def steps(self, epoch: int = 0) -> int:
+        """Return the batches of an epoch, the same for every worker."""
         return self._reader(epoch).steps
 
     def labels(self) -> dict[str, np.ndarray]:
@@ -38,6 +39,7 @@ class Iterator:
         return {reader.records.path: reader.labels() for reader in self._readers.values()}
 
     def epoch(self, epoch: int = 0) -> Iterable[list[Any]]:
+        """Yield (data, label, real) of the batches that have pictures."""
         return (batch for _, *batch in self.numbered(epoch) if batch[0] is not None)
 
     def numbered(self, epoch: int = 0, start: int = 0) -> Iterable[tuple[int, Any, Any, int]]:
@@ -58,6 +60,7 @@ class Iterator:
             yield empty, None, None, 0
 
     def close(self) -> None:
+        """End the threads and close the files."""
         for reader in self._readers.values():
             reader.close()
 
@@ -106,4 +109,5 @@ class Evaluation:
                 yield pictures, positions, self._classes_of(batch.label[: batch.real]).astype(np.int64)
 
     def close(self) -> None:
+        """End the threads and close the files."""
         self._reader.close()

@@ -59,10 +59,12 @@ class Told:
 
     @property
     def rows(self) -> int:
+        """Return the rows of the step over all workers."""
         return int(self._read_sums()[0])
 
     @property
     def asked(self) -> int:
+        """Return the signal that a worker was asked to end by; 0 for none."""
         return max((number for number, count in zip(SIGNALS, self._read_sums()[1:]) if count), default=0)
 
 
@@ -74,6 +76,7 @@ class ToldAlone:
 
     @property
     def asked(self) -> int:
+        """Return the signal that this process was asked to end by; 0 for none."""
         return self._asked()
 
 

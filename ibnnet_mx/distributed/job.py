@@ -39,6 +39,7 @@ class Job(NamedTuple):
 
     @property
     def scheduler(self) -> str:
+        """Return the scheduler's address, host:port."""
         return f'{self.host}:{self.port}'
 
 

@@ -51,6 +51,7 @@ class ParameterServer:
         self._store.pushpull(key, array, out=array)
 
     def close(self) -> None:
+        """Wait for the others, and leave the job."""
         mx.nd.waitall()
         self._store._barrier()
         self._alive.stop()
@@ -76,9 +77,11 @@ class Horovod:
         job.tell(job.HELLO.format(rank=self.rank, count=self.count))
 
     def sum(self, key: str, array: Any) -> None:
+        """Sum as Alone.sum."""
         self._horovod.allreduce_(array, average=False, name=key)
 
     def close(self) -> None:
+        """Wait for the others, and leave the job."""
         mx.nd.waitall()
         self._horovod.shutdown()
         job.joined.remove(self)

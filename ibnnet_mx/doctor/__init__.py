@@ -44,6 +44,7 @@ class Finding(NamedTuple):
     stops: bool = False
 
     def lines(self) -> Iterator[str]:
+        """Yield the finding as text, then its way out."""
         mark = '  ok' if not self.way_out else 'STOP' if self.stops else 'note'
         yield f'{mark}  {self.text}'
         if self.way_out:
@@ -51,6 +52,7 @@ class Finding(NamedTuple):
 
 
 def find_environment() -> Iterator[Finding]:
+    """Look at versions, threads, AMX, CUDA libraries and bfloat16."""
     for line in _env.report():
         missing = 'mxnet missing' in line
         lost = line.startswith('CUDA libraries: not found')
@@ -97,6 +99,7 @@ def find_mxnet() -> Iterator[Finding]:
 
 
 def find_readers() -> Iterator[Finding]:
+    """Look at the C reader and at optional packages."""
     about = native.about()
     yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.fast.build (it needs gcc)')
     for name, (lack, way_out) in PACKAGES.items():
@@ -138,5 +141,6 @@ def find_cluster() -> Iterator[Finding]:
 
 
 def findings(folder: str) -> Iterator[Finding]:
+    """Yield every Finding. folder: the folder that checkpoints will be written to."""
     for part in (find_environment, find_mxnet, find_readers, lambda: find_room(folder), find_cluster):
         yield from part()

@@ -19,9 +19,11 @@ class Line(NamedTuple):
     regex: str
 
     def write(self, **fields: Any) -> str:
+        """Return the line with these fields."""
         return self.text.format(**fields)
 
     def read(self, line: str) -> dict[str, str] | None:
+        """Return the fields of a line as texts; None if it is of another kind."""
         match = re.search(self.regex, line)
         return match.groupdict() if match else None
 

@@ -134,9 +134,11 @@ class Reporter:
         self._plot(epoch, 'validation', metrics)
 
     def info(self, text: str) -> None:
+        """Write a line."""
         self._logger.info(dashed(text, self._name_of))
 
     def warn(self, text: str) -> None:
+        """Write a warning."""
         self._logger.warning(dashed(text, self._name_of))
 
     def close(self) -> None:

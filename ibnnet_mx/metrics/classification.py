@@ -29,6 +29,7 @@ class Result:
 
     @property
     def count(self) -> int:
+        """Return the number of pictures."""
         return len(self.labels)
 
     def per_class(self) -> list[tuple[int, int, int]]:

@@ -128,6 +128,7 @@ class RecordFile:
         self.close()
 
     def close(self) -> None:
+        """Close the file."""
         self._frames.close()
 
     def read(self, i: int) -> Item:

@@ -29,12 +29,15 @@ class RecordError(ValueError):
 
 
 class Item(NamedTuple):
+    """A record: its labels, float32 (width,), its id, and its payload, an encoded picture."""
+
     label: np.ndarray  # float32 (width,)
     id: int
     payload: bytes
 
 
 def padded(length: int) -> int:
+    """Return a length rounded up to a multiple of 4."""
     return (length + 3) & ~3
 
 
@@ -104,14 +107,17 @@ class Frames:
             self.close()
 
     def close(self) -> None:
+        """Close the file."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
     def fail(self, number: int, at: int, text: str) -> NoReturn:
+        """Raise RecordError for a record, with the name of the file."""
         raise RecordError(f'{self.path}: record {number} at byte {at}: {text}')
 
     def take(self, count: int, at: int, number: int, start: int) -> bytes:
+        """Return `count` bytes at an offset. Raises RecordError if they cannot be read, or the file ends before."""
         try:
             data = os.pread(self.fd, count, at)
         except OSError as error:
@@ -162,6 +168,7 @@ class Frames:
         return MAGIC_BYTES.join(parts)
 
     def item(self, number: int, start: int, size: int) -> Item:
+        """Return the record that takes `size` bytes of the file. Raises RecordError if its labels do not fit."""
         data = self.data(number, start, size)
         if len(data) < HEADER.size:
             self.fail(number, start, f'has {len(data)} bytes, less than the {HEADER.size} of an image record header')

@@ -21,6 +21,8 @@ class SourceError(ValueError):
 
 
 class Sample(NamedTuple):
+    """A picture to be packed: its labels, its name in lists, and the key by which a Store finds it."""
+
     labels: tuple[float, ...]
     name: str  # as in the .lst, with '/' between folders
     key: Any  # for Store.fetch
@@ -33,6 +35,7 @@ class Store:
         self.root = root
 
     def fetch(self, sample: Sample) -> Picture:
+        """Return the picture of a sample."""
         return os.path.join(self.root, sample.key)
 
     def stamp(self, sample: Sample) -> tuple[int, ...]:
@@ -53,13 +56,17 @@ class ArrayStore(Store):
         self.pixels = pixels
 
     def fetch(self, sample: Sample) -> Picture:
+        """Return the pixels of a sample."""
         return self.pixels[sample.key]
 
     def stamp(self, sample: Sample) -> tuple[int, ...]:
+        """Return a checksum of the pixels."""
         return (zlib.crc32(self.pixels[sample.key].tobytes()),)
 
 
 class Source(NamedTuple):
+    """Pictures to be packed: the samples of both sides, the class names, and the store of the pictures."""
+
     train: list[Sample]
     val: list[Sample]  # empty: to be split off the training side
     classes: list[str]  # empty if the labels are no classes
@@ -80,10 +87,12 @@ def split(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample],
 
 
 def shuffled(count: int, seed: int) -> np.ndarray:
+    """Return the numbers 0..count-1, int64 (count,), in random order."""
     return np.random.RandomState(seed).permutation(count)
 
 
 def shuffle(samples: list[Sample], seed: int) -> list[Sample]:
+    """Return the samples in random order."""
     return [samples[i] for i in shuffled(len(samples), seed)]
 
 

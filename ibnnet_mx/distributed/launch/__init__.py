@@ -94,6 +94,7 @@ class Child:
                 to.flush()
 
     def code(self) -> int | None:
+        """Return the exit code; None while the process runs."""
         return self._popen.poll()
 
     def send(self, name: str) -> None:
@@ -167,4 +168,5 @@ class Job:
 
 
 def describe(code: int | None) -> str:
+    """Return an exit code in words."""
     return f'signal {code - 128}' if code is not None and code > 128 else f'code {code}'

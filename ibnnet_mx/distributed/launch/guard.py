@@ -20,11 +20,13 @@ GRACE = 20.0  # seconds to save in
 
 
 def send(group: int, number: int) -> None:
+    """Send a signal to a group of processes. If it has ended, nothing happens."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
 
 
 def listen(process: subprocess.Popen[bytes]) -> None:
+    """Send the signals that standard input names, and end the command when the input ends."""
     for line in sys.stdin:
         number = {'INT': signal.SIGINT, 'TERM': signal.SIGTERM, 'KILL': signal.SIGKILL}.get(line.strip())
         if number is not None:

@@ -25,6 +25,7 @@ class Process(NamedTuple):
 
     @property
     def local(self) -> bool:
+        """Return True if the process runs on this machine."""
         return self.host == HERE
 
 

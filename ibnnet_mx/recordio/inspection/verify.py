@@ -28,6 +28,8 @@ NO_LIBRARY = (
 
 
 class Span(NamedTuple):
+    """The least, the median and the most of some numbers."""
+
     least: int
     median: int
     most: int

@@ -33,10 +33,12 @@ class TarStore(Store):
         self.file, self.archive = file, stamp
 
     def fetch(self, sample: Sample) -> Picture:
+        """Return the bytes of a member."""
         offset, size = sample.key
         return os.pread(self.file.fileno(), size, offset)
 
     def stamp(self, sample: Sample) -> tuple[int, ...]:
+        """Return size and time of the archive, and the member's place in it."""
         return (*self.archive, *sample.key)
 
 

@@ -26,6 +26,8 @@ def fingerprint(samples: list[Sample], store: Store, options: Any) -> str:
 
 
 class Manifest:
+    """The entries of packed.json in a folder. A missing or foreign file has none."""
+
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.entries: dict[str, dict[str, Any]] = {}

@@ -34,6 +34,8 @@ class PackError(OptionError):
 
 
 class Result(NamedTuple):
+    """The result for one record file."""
+
     path: str
     records: int
     skipped: int  # pictures that could not be read

@@ -26,6 +26,8 @@ class Output(NamedTuple):
 
 
 class Task(NamedTuple):
+    """A picture to be packed: its record's id and labels."""
+
     id: int
     labels: tuple[float, ...]
     picture: Picture

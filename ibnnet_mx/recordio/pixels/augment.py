@@ -43,6 +43,7 @@ class Augment(NamedTuple):
 
     @property
     def warps(self) -> bool:
+        """Return True if pictures change their shape, not only their place."""
         return self.scale != (1.0, 1.0) or bool(self.aspect or self.rotate or self.shear)
 
 

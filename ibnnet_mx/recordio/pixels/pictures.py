@@ -37,6 +37,7 @@ class Complaints:
         os.dup2(self.fd, 2)
 
     def take(self) -> str:
+        """Return the complaints since the last call."""
         size = os.fstat(self.fd).st_size
         if not size:
             return ''
@@ -99,6 +100,7 @@ def check_sides(shape: tuple[int, ...], short: int) -> None:
 
 
 def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """Return a JPEG with restart markers of a BGR picture."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, RESTART_INTERVAL]
     return cv2.imencode('.jpg', picture, options)[1].tobytes()
 

@@ -40,6 +40,7 @@ class Layout(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Return how many rows of MCUs the JPEG has."""
         return -(-self.height // self.mcu[1])
 
 
@@ -123,6 +124,7 @@ class Decoded:
         return self._pixels[top:bottom, left:right]
 
     def whole(self) -> np.ndarray:
+        """Return all pixels, BGR uint8 (H, W, 3)."""
         return self.window(0, 0, self.width, self.height)
 
 

@@ -85,12 +85,15 @@ class Native:
         self._local = threading.local()
 
     def cache(self, position: int, picture: np.ndarray) -> None:
+        """Keep a decoded picture, BGR, so that it is not read again."""
         self._cached.append(_place(self._sources, position, picture))
 
     def cached(self) -> list[int]:
+        """Return the positions of these pictures."""
         return np.flatnonzero(self._sources['stride']).tolist()
 
     def is_sound(self, payload: bytes) -> bool:
+        """Return True if a picture that OpenCV has decoded is whole: C decodes a JPEG again and tells."""
         return payload[:2] != SOI or native.check(self._decoder(), payload)[0] == ''
 
     def _decoder(self) -> native.Decoder:
@@ -99,6 +102,7 @@ class Native:
         return self._local.decoder
 
     def render(self, positions: np.ndarray, rows_of: RowsOf, out: np.ndarray) -> dict[int, str]:
+        """Fill out (n, views, 3, size, size). Return {number: why} of the pictures that cannot be read."""
         sources, why = native.pick(self._sources, positions), np.zeros((len(positions), native.WHY), np.uint8)
         alive: list[np.ndarray] = []
         bad: dict[int, str] = {}

@@ -126,6 +126,7 @@ class Reader:
         return len(self._batches(0, self.options.share))
 
     def labels(self) -> np.ndarray:
+        """Return float32 (n,) or (n, label_width), in the order of the records."""
         return self._labels
 
     def _wanted_labels(self) -> np.ndarray:
@@ -277,6 +278,7 @@ class Reader:
             self.options.report(f'{self._why[position]}: skipped')
 
     def close(self) -> None:
+        """End the threads and close the files."""
         self._closed = True
         self._pool.shutdown()
         self.records.close()

@@ -35,6 +35,7 @@ class EachOnce(NamedTuple):
     limit: int | None = None
 
     def batches(self, labels: np.ndarray, epoch: int, batch_size: int, share: tuple[int, int]) -> list[np.ndarray]:
+        """Return the steps of an epoch; see Sampler.batches()."""
         positions = epoch_order(len(labels), self.shuffle, self.seed, epoch)[:: self.every][: self.limit]
         return cut_steps(positions, batch_size, share)
 

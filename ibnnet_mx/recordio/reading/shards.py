@@ -44,6 +44,7 @@ class Shards:
         self.close()
 
     def close(self) -> None:
+        """Close the files."""
         for file in self._files:
             file.close()
 
@@ -52,6 +53,7 @@ class Shards:
         return self._files[number], i - int(self._starts[number])
 
     def read(self, i: int) -> Item:
+        """Return the record at position `i` of all files. Raises RecordError if it is damaged."""
         file, position = self._at(i)
         return file.read(position)
 
@@ -65,8 +67,10 @@ class Shards:
         return np.concatenate([file.labels() for file in self._files])
 
     def spans(self) -> tuple[np.ndarray, ...]:
+        """Return the places of all payloads; see RecordFile.spans()."""
         return tuple(np.concatenate(part) for part in zip(*[file.spans() for file in self._files]))
 
     def announce(self, positions: np.ndarray) -> None:
+        """Let the kernel fetch records that will be read soon."""
         for file, start, stop in zip(self._files, self._starts, self._starts[1:]):
             file.announce(positions[(positions >= start) & (positions < stop)] - start)
