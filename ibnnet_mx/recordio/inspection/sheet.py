@@ -130,7 +130,7 @@ def draw_sheet(
     """
     positions = spread(len(records), count).tolist()
     tiles = 1 + (draws.often if draws else 0)
-    _check(len(positions), tiles, side, 'draw fewer (`count`), smaller ones (`size`) or fewer `draws`')
+    _check_size(len(positions), tiles, side, 'draw fewer (`count`), smaller ones (`size`) or fewer `draws`')
     return _laid(len(positions), tiles, side, (_cell(records, place, side, names, draws) for place in positions))
 
 
@@ -140,7 +140,7 @@ def lay_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
     Raises OptionError, with the way out, if the sheet would be too large.
     """
     tiles, side = len(cells[0].tiles), len(cells[0].tiles[0])
-    _check(len(cells), tiles, side, way_out)
+    _check_size(len(cells), tiles, side, way_out)
     return _laid(len(cells), tiles, side, cells)
 
 
@@ -150,7 +150,7 @@ def _size(tiles: int, side: int) -> tuple[int, int, int]:
     return scale, tiles * (side * scale + TIGHT) - TIGHT + GAP, side * scale + 2 * LINE + GAP
 
 
-def _check(count: int, tiles: int, side: int, way_out: str) -> None:
+def _check_size(count: int, tiles: int, side: int, way_out: str) -> None:
     _, width, height = _size(tiles, side)
     if count * width * height > MOST_PIXELS:
         raise OptionError(

@@ -91,7 +91,7 @@ class Native:
         return np.flatnonzero(self._sources['stride']).tolist()
 
     def is_sound(self, payload: bytes) -> bool:
-        return payload[:2] != SOI or native.check(self._decoder(), payload)[0] == ''
+        return payload[:2] != SOI or native.check_jpeg(self._decoder(), payload)[0] == ''
 
     def _decoder(self) -> native.Decoder:
         if not hasattr(self._local, 'decoder'):
