@@ -156,7 +156,7 @@ def test_torch_reads_what_is_written(tmp_path):
         same({name: np.array(value.numpy()) for name, value in found.items()}, every_kind())
 
 
-def torch_file(torch, legacy):
+def made_by_torch(torch, legacy):
     torch.manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 2, dtype=torch.bfloat16)
@@ -188,7 +188,7 @@ def torch_file(torch, legacy):
 def test_what_torch_writes_is_read_on_both_paths_alike(read, legacy, protocol, scalar):
     """weights_only refuses numpy's scalar and protocol 4; then the restricted reader has the word."""
     torch = pytest.importorskip('torch')
-    content, file, options = torch_file(torch, legacy)
+    content, file, options = made_by_torch(torch, legacy)
     if scalar:
         content.update(best=np.float64(91.2), means=np.ones(3))
     torch.save(content, file, pickle_protocol=protocol, **options)
