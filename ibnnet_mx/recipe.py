@@ -160,7 +160,7 @@ def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = Non
     recipe = replace(base, **changes)
     if recipe.data_type == 'cifar10' and recipe.aug_level in (1, 2):
         recipe = replace(recipe, aug_level='cifar')  # the seed's levels 1 and 2 are the same at 32 pixels
-    _check_recipe(recipe)
+    _check_values(recipe)
     if changes.get('lr_steps') and recipe.schedule != 'step':
         raise OptionError('lr_steps', recipe.lr_steps, f': the schedule is {recipe.schedule}; add `schedule` step')
     if resumed_at is not None and recipe.epochs < resumed_at:
@@ -177,7 +177,7 @@ def _check_positive(option: str, value: float) -> None:
         raise OptionError(option, value, 'must be above 0')
 
 
-def _check_recipe(recipe: Recipe) -> None:
+def _check_values(recipe: Recipe) -> None:
     for option in ('lr', 'batch_size', 'epochs'):
         _check_positive(option, getattr(recipe, option))
     if recipe.lr_batch is not None:
@@ -292,7 +292,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
             raise ValueError(f'the recipe of the checkpoint is damaged: its {key} cannot be {str(value)[:60]!r}')
     try:
         recipe = Recipe(**known_values)
-        _check_recipe(recipe)
+        _check_values(recipe)
     except TypeError:
         raise ValueError(f'the recipe of the checkpoint is damaged: {known_values}') from None
     return recipe

@@ -26,7 +26,7 @@ WAY_OUT = (
 def write(path, model=MODEL, **options):
     """A .pth under the original's keys."""
     shapes = {n: p.shape for n, p in get_model(model, **options).collect_params().items()}
-    torch_file.write(path, {key: fill(key, shapes[name]) for name, key in names.torch_keys(list(shapes)).items()})
+    torch_file.write_torch(path, {key: fill(key, shapes[name]) for name, key in names.torch_keys(list(shapes)).items()})
     return path
 
 
@@ -48,7 +48,7 @@ def pth(tmp_path_factory):
 def wanted(pth):
     """Logits of the published weights."""
     net = get_model(MODEL)
-    convert.load_torch(net, torch_file.read(pth))
+    convert.load_torch(net, torch_file.read_torch(pth))
     return run(net)
 
 
@@ -106,7 +106,7 @@ def test_root_is_taken(server, root, tmp_path, wanted):
 
 def test_features_need_no_classifier(server, root, pth):
     net = get_model(MODEL, features='stage2', classes=5)
-    convert.load_torch(net, torch_file.read(pth))
+    convert.load_torch(net, torch_file.read_torch(pth))
     found = run(get_model(MODEL, features='stage2', classes=5, pretrained=True))
     np.testing.assert_array_equal(found, run(net))
 
@@ -130,7 +130,7 @@ def test_a_new_head_takes_the_rest(server, root, pth):
     hub.load(net, MODEL, new_head=True)
     params = net.collect_params()
     assert params['fc1_weight'].data().shape[0] == 5
-    np.testing.assert_array_equal(params['conv0_weight'].data().asnumpy(), torch_file.read(pth)['conv1.weight'])
+    np.testing.assert_array_equal(params['conv0_weight'].data().asnumpy(), torch_file.read_torch(pth)['conv1.weight'])
 
 
 @pytest.mark.parametrize('fault', ['404', 'cut', 'damaged', 'nobody'])
@@ -220,7 +220,7 @@ def test_a_file_is_read_and_not_kept(root, pth, wanted):
 def test_a_file_may_have_other_classes(root, tmp_path):
     path = write(tmp_path / 'five.pth', classes=5)
     net = get_model(MODEL, classes=5)
-    convert.load_torch(net, torch_file.read(path))
+    convert.load_torch(net, torch_file.read_torch(path))
     np.testing.assert_array_equal(run(get_model(MODEL, classes=5, pretrained=path)), run(net))
     with pytest.raises(ValueError, match='5 classes, not 10'):
         get_model(MODEL, pretrained=path)

@@ -197,7 +197,7 @@ def reader(path):
     def read(data, use_torch=False):
         path.write_bytes(data)
         try:
-            return torch_file.read(path, use_torch=use_torch)
+            return torch_file.read_torch(path, use_torch=use_torch)
         except ValueError as error:
             head, text = str(error)[: len(f'{path} ')], str(error)[len(f'{path} ') :]
             raise (ValueError(text) if head == f'{path} ' else AssertionError(error)) from None

@@ -62,7 +62,7 @@ def check_numbers(parser: Parser, args: argparse.Namespace) -> None:
             parser.error(f'--{name.replace("_", "-")} {value}: a number {span} is needed')
 
 
-def check(parser: Parser, args: argparse.Namespace) -> None:
+def check_options(parser: Parser, args: argparse.Namespace) -> None:
     """Every mistake that can be seen before the pictures are: one line with the option and its value."""
     check_numbers(parser, args)
     if len(args.paths) != 2 and not (args.download and len(args.paths) == 1):
@@ -89,7 +89,7 @@ def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
     return train, [Output(f'val_{SMALL}_q{args.quality}', SMALL, args.quality)]
 
 
-def write(args: argparse.Namespace) -> None:
+def write_records(args: argparse.Namespace) -> None:
     folder = args.paths[-1]
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
     source = open_source(name, args.root)
@@ -184,8 +184,8 @@ def main(argv: list[str] | None = None) -> int:
             check_restart(options, args, argv)
             add_restart(args)
         else:
-            check(options, args)
-            write(args)
+            check_options(options, args)
+            write_records(args)
 
     return run(command, options, argv, 'interrupted; what is finished stays, the same command continues')
 

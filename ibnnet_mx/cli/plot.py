@@ -40,7 +40,7 @@ def command(args: argparse.Namespace) -> None:
     runs = [logs.read_log(path) for path in paths]
     pairs = [curves.curves_of(run, args.metric) for run in runs]
     named = [(name, *pair) for name, pair in zip(curves.names_of(paths, runs), pairs)]
-    figure = curves.draw(named, args.metric, args.title)
+    figure = curves.draw_curves(named, args.metric, args.title)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=150)

@@ -209,7 +209,7 @@ def predict(args, default_names=None):
         models[0].features.write()
     for option, path in drawings if drawn else ():
         explained = option == 'explain'
-        explanations.draw(option, path, drawn, explained or args.shift is not None, explained, args.shift)
+        explanations.draw_predictions(option, path, drawn, explained or args.shift is not None, explained, args.shift)
     return 1 if complaints else 0
 
 

@@ -42,7 +42,7 @@ def parser() -> Parser:
     return parser
 
 
-def check(parser: Parser, args: argparse.Namespace) -> None:
+def check_options(parser: Parser, args: argparse.Namespace) -> None:
     """One line with the option and its value, for every mistake that can be seen before a file is read."""
     for path in args.files:
         if not os.path.isfile(path):
@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser()
 
     def command(args: argparse.Namespace) -> int | None:
-        check(options, args)
+        check_options(options, args)
         return look(args) if args.sheet is None else draw(args)
 
     return run(command, options, argv)

@@ -36,7 +36,7 @@ def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
     store = Store(prefix)
     if arrays is None:
         arrays = {name.split(':', 1)[-1]: a for name, a in params_file.read_params(store.path(epoch, 'params')).items()}
-    symbol = symbol_file.read(store.symbol_path)
+    symbol = symbol_file.read_symbol(store.symbol_path)
     inputs = [n for n in symbol.list_inputs() if n != 'data']
     faults = [f'{n} is missing' for n in inputs if n not in arrays]
     faults += [f'{n} has no place in {store.symbol_path}' for n in arrays if n not in inputs]

@@ -28,7 +28,7 @@ MOST_SHARING = 16  # so many times the file's size may tensors of one storage ta
 ALIGNMENT = 64  # of a storage in the file, as torch has it for mmap=True
 
 
-def read(path, use_torch=None) -> dict[str, np.ndarray]:
+def read_torch(path, use_torch=None) -> dict[str, np.ndarray]:
     """Return {key: array} of a .pth file, or of the state_dict in {'state_dict': {...}, 'epoch': 3} and the like.
 
     Keys are as in the file, arrays are contiguous copies, bfloat16 comes as float32. What is no tensor is passed over.
@@ -209,7 +209,7 @@ def _by_torch(data):
         return None
 
 
-def write(path, arrays) -> None:
+def write_torch(path, arrays) -> None:
     """Write {key: array} as torch.save() of torch >= 1.6 writes a state_dict. Every call writes the same bytes.
 
     ValueError: a type that a storage of torch has not. OSError: as atomic.write_file(), the old file is left.

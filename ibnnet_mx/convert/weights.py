@@ -45,7 +45,7 @@ def read_weights(path):
         return _read_safetensors(path)
     if str(path).endswith('.params'):
         return params_file.read_params(path)  # which says what is wrong with it
-    return torch_file.read(path)
+    return torch_file.read_torch(path)
 
 
 def load(net, source, new_head=False, from_plain=False):
@@ -108,7 +108,7 @@ def _arrays(net):
     return {name: param.data(param.list_ctx()[0]).asnumpy() for name, param in net.collect_params().items()}
 
 
-def _write(path, data):
+def _write_file(path, data):
     try:
         atomic.write_file(path, data)
     except OSError as error:
@@ -117,7 +117,7 @@ def _write(path, data):
 
 def save_safetensors(net, path):
     """Writes net's arrays under our names, with model and pixel convention in the metadata; whole or not at all."""
-    _write(path, _need_safetensors().save(_arrays(net), describe(net)))
+    _write_file(path, _need_safetensors().save(_arrays(net), describe(net)))
 
 
 def to_torch(net, path):
@@ -137,6 +137,6 @@ def to_torch(net, path):
         if name.endswith('running_var') and name.replace('running_var', 'iters') not in arrays:
             named[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
     if kind == '.safetensors':
-        _write(path, _need_safetensors().save(named, describe(net)))
+        _write_file(path, _need_safetensors().save(named, describe(net)))
     else:
-        torch_file.write(path, named)
+        torch_file.write_torch(path, named)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import json
 import math
 import warnings
 from pathlib import Path
@@ -22,13 +21,12 @@ ATTRIBUTES = ('attrs', 'attr', 'param')  # of mxnet 1, of 0.8 to 1, and before
 MOST = 1 << 30  # numbers that all layers together may have for two pictures of 64 x 64
 
 
-def read(path):
-    """The network of a -symbol.json up to the logits. ValueError names the file."""
+def read_symbol(path):
+    """Return the symbol of a -symbol.json up to the logits. Raises ValueError, which names the file."""
     try:
         text = Path(path).read_text(encoding='utf-8')
-        document = json.loads(text)
-        _check_places(document)
-        graph = SymbolGraph(document)
+        graph = SymbolGraph.parse(text)
+        _check_places(graph)
         symbol = load_text(text)
         _check_operators(SymbolGraph.of_symbol(symbol))  # as mxnet has it now: what old files leave out is added
     except OSError as error:
@@ -65,7 +63,7 @@ def _place(value, count):
 
 def _check_places(graph):
     """Raise ValueError or the like for a node, an edge or a head that is none."""
-    nodes = graph['nodes']
+    nodes = graph.nodes
     for number, node in enumerate(nodes):
         if not all(isinstance(node[key], str) for key in ('op', 'name')) or node.get('subgraphs'):
             raise ValueError('a node without operator or name, or with graphs in it')
@@ -77,10 +75,10 @@ def _check_places(graph):
         for key in ATTRIBUTES:
             if not all(isinstance(value, str) for value in node.get(key, {}).values()):
                 raise ValueError('an attribute that is no text')
-    for number in graph['arg_nodes']:
+    for number in graph.arguments:
         if nodes[_place(number, len(nodes))]['op'] != 'null':
             raise ValueError('an argument that is no variable')
-    for source, output, *_ in graph['heads']:
+    for source, output, *_ in graph.heads:
         _place(source, len(nodes))
         _place(output, 1 << 16)
 

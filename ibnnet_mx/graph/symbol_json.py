@@ -33,6 +33,11 @@ class SymbolGraph:
         """Return the graph of a -symbol.json. Raises ValueError, KeyError or TypeError if the text is none."""
         return cls(json.loads(text))
 
+    @property
+    def arguments(self) -> list[int]:
+        """The numbers of the variables, as the text gave them."""
+        return self._document['arg_nodes']
+
     def with_nodes(self, nodes: list[dict[str, Any]], heads: list[list[int]]) -> SymbolGraph:
         """Return a graph of other nodes and heads, with the attributes of this one."""
         rest = {key: value for key, value in self._document.items() if key != 'node_row_ptr'}

@@ -74,7 +74,7 @@ class BatchNorm2d(nn.HybridBlock):
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var, iters=None):
         here, states = tracing.use_of(F, x), [running_mean, running_var] + ([] if iters is None else [iters])
         if here.training is False:
-            statistics = [state.read(F, array) for array in states[:2]]
+            statistics = [state.read_state(F, array) for array in states[:2]]
             return F.BatchNorm(x, gamma, beta, *statistics, fix_gamma=False, use_global_stats=True, eps=self._eps)
         if self.frozen:
             scale = gamma * F.rsqrt(F.BlockGrad(running_var) + self._eps)

@@ -109,7 +109,7 @@ class MABN2d(nn.HybridBlock):
     def hybrid_forward(self, F, x, gamma, beta, running_var, iters, **buffers):
         here, states = tracing.use_of(F, x), [running_var, iters, *buffers.values()]
         if here.training is False:
-            factor = F.rsqrt(F.reshape(state.read(F, running_var), shape=(-1,)) + self._eps)
+            factor = F.rsqrt(F.reshape(state.read_state(F, running_var), shape=(-1,)) + self._eps)
             return tracing.affine(F, x, gamma * factor, beta, self._channels)
         fixed = gamma * F.rsqrt(F.BlockGrad(F.reshape(running_var, shape=(-1,))) + self._eps)
         if self.frozen:

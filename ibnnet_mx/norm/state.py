@@ -61,6 +61,6 @@ def is_state(param):
     return isinstance(param, State) or param.name.endswith(STATISTICS)
 
 
-def read(F, array):
+def read_state(F, array):
     """A State's value in a pass that must not move it. Graphs are handed such values by whoever runs them."""
     return array if F is mx.sym else array.detach()

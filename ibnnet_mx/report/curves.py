@@ -52,7 +52,7 @@ def best(metric: str, validation: dict) -> str:
     return f': {METRICS[metric][1].format(finite[epoch])} in epoch {epoch}'
 
 
-def draw(runs: list[tuple[str, dict, dict]], metric: str, title: str):
+def draw_curves(runs: list[tuple[str, dict, dict]], metric: str, title: str):
     """A figure of (name, training, validation): a colour a run, training dashed, axes fitted to the data."""
     try:
         from matplotlib.figure import Figure  # not pyplot, which looks for a display

@@ -28,7 +28,7 @@ def overlay(crop, heat):
     return np.rint(crop + STRONGEST * share * (colours - crop)).astype(np.uint8)
 
 
-def draw(option, path, results, seen=False, heat=False, shift=None):
+def draw_predictions(option, path, results, seen=False, heat=False, shift=None):
     """Draw the first MOST pictures. results: (picture file, [predictor.Result of each network]).
 
     seen: draw the pixels that the first network saw instead of the file. heat: draw the overlay of each network too.

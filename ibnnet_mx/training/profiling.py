@@ -244,12 +244,12 @@ def write_profile(profile, path):
         if path.suffix.lower() == '.json':
             path.write_text(json.dumps(profile.to_dict(), indent=1) + '\n', encoding='utf-8')
         else:
-            draw(profile).savefig(path, dpi=150)
+            draw_profile(profile).savefig(path, dpi=150)
     except OSError as error:
         raise OptionError('profile', str(path), f'cannot be written: {error.strerror}; name another file') from error
 
 
-def draw(profile):
+def draw_profile(profile):
     """A figure: a bar for each stage, its kinds one after another."""
     from matplotlib.figure import Figure  # not pyplot, which looks for a display
 

@@ -34,7 +34,9 @@ def log(tmp_path):
 def axes_of(paths, metric='accuracy', title=''):
     runs = [logs.read_log(path) for path in paths]
     pairs = [curves.curves_of(run, metric) for run in runs]
-    figure = curves.draw([(name, *pair) for name, pair in zip(curves.names_of(paths, runs), pairs)], metric, title)
+    figure = curves.draw_curves(
+        [(name, *pair) for name, pair in zip(curves.names_of(paths, runs), pairs)], metric, title
+    )
     return figure.axes[0]
 
 

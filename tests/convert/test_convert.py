@@ -196,7 +196,7 @@ def test_gluons_own_files_of_a_network(tmp_path):
 
 def test_a_head_of_another_class_count():
     arrays = torch_arrays('cifar_resnet8', 7)
-    with pytest.raises(ValueError, match=r'fc.weight has shape \(7, 64\).*7 classes, not 10: --new-head starts'):
+    with pytest.raises(ValueError, match=r'fc.weight has shape \(7, 64\).*7 classes, not 10: `new_head` starts'):
         loaded('cifar_resnet8', arrays)
     mx.random.seed(1)
     fresh = get_model('cifar_resnet8')
@@ -227,7 +227,7 @@ def test_features_pass_over_what_they_lack():
 )
 def test_an_ibn_network_starts_from_a_plain_one(model, plain):
     arrays = torch_arrays(plain)
-    with pytest.raises(ValueError, match='they are those of the plain network: --init-from-plain starts from it'):
+    with pytest.raises(ValueError, match='they are those of the plain network: `init_from_plain` starts from it'):
         loaded(model, arrays)
     net, notes = loaded(model, arrays, from_plain=True)
     assert 'from the plain network' in notes[0]

@@ -73,7 +73,7 @@ def official(name):
 @pytest.mark.parametrize('name', ['resnet18_ibn_b', 'se_resnet50_ibn_a', 'densenet121_ibn_a', 'cifar_resnet8_v2_ibn_a'])
 def test_torch_to_ours_to_torch(name, suffix, tmp_path):
     arrays = official(name)
-    torch_file.write(tmp_path / 'first.pth', arrays)
+    torch_file.write_torch(tmp_path / 'first.pth', arrays)
     net = get_model(name)
     assert convert.load_torch(net, tmp_path / 'first.pth') == []
     convert.to_torch(net, tmp_path / f'second{suffix}')
@@ -216,7 +216,7 @@ def test_embedding_beside_the_logits():
 @pytest.fixture(scope='module')
 def pth(tmp_path_factory):
     path = tmp_path_factory.mktemp('pth') / 'weights.pth'
-    torch_file.write(path, {f'module.{k}': a for k, a in official('cifar_resnet20_v1a').items()})
+    torch_file.write_torch(path, {f'module.{k}': a for k, a in official('cifar_resnet20_v1a').items()})
     return path
 
 
@@ -244,7 +244,7 @@ def test_command(pth, dst, words, tmp_path, capsys):
         facts = json.loads((tmp_path / 'net-0003.json').read_text())
         assert (facts['model'], facts['pixels']['mean']) == ('cifar_resnet20_v1a', list(models.IMAGENET.mean))
         assert run(tmp_path / dst, tmp_path / 'back.pth') == 0
-        again, first = torch_file.read(tmp_path / 'back.pth'), torch_file.read(pth)
+        again, first = torch_file.read_torch(tmp_path / 'back.pth'), torch_file.read_torch(pth)
         assert equal(again, {k[len('module.') :]: a for k, a in first.items()})
 
 

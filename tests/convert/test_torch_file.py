@@ -115,16 +115,16 @@ def test_protocol_4_is_read(read):
 
 
 def test_what_is_written_is_read(tmp_path):
-    torch_file.write(tmp_path / 'a.pth', every_kind())
-    same(torch_file.read(tmp_path / 'a.pth', use_torch=False), every_kind())
-    torch_file.write(tmp_path / 'a.pth', {'w': np.arange(3, dtype='>f4')})
-    same(torch_file.read(tmp_path / 'a.pth', use_torch=False), {'w': np.arange(3, dtype=np.float32)})
+    torch_file.write_torch(tmp_path / 'a.pth', every_kind())
+    same(torch_file.read_torch(tmp_path / 'a.pth', use_torch=False), every_kind())
+    torch_file.write_torch(tmp_path / 'a.pth', {'w': np.arange(3, dtype='>f4')})
+    same(torch_file.read_torch(tmp_path / 'a.pth', use_torch=False), {'w': np.arange(3, dtype=np.float32)})
 
 
 def test_the_same_weights_are_the_same_bytes_and_records_lie_as_torch_has_them(tmp_path, monkeypatch):
-    torch_file.write(tmp_path / 'a.pth', every_kind())
+    torch_file.write_torch(tmp_path / 'a.pth', every_kind())
     monkeypatch.setattr(time, 'time', lambda: 2e9)
-    torch_file.write(tmp_path / 'b.pth', every_kind())
+    torch_file.write_torch(tmp_path / 'b.pth', every_kind())
     data = (tmp_path / 'a.pth').read_bytes()
     assert data == (tmp_path / 'b.pth').read_bytes()
     assert sorted(os.listdir(tmp_path)) == ['a.pth', 'b.pth']
@@ -140,7 +140,7 @@ def test_the_same_weights_are_the_same_bytes_and_records_lie_as_torch_has_them(t
 
 def test_what_torch_has_no_type_for_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'a.pth: w is uint16, of which torch has no storage: use float32 or int64'):
-        torch_file.write(tmp_path / 'a.pth', {'w': np.zeros(1, np.uint16)})
+        torch_file.write_torch(tmp_path / 'a.pth', {'w': np.zeros(1, np.uint16)})
     assert not os.listdir(tmp_path)
 
 
@@ -149,14 +149,14 @@ def test_what_torch_has_no_type_for_is_refused(tmp_path):
 
 def test_torch_reads_what_is_written(tmp_path):
     torch = pytest.importorskip('torch')
-    torch_file.write(tmp_path / 'a.pth', every_kind())
+    torch_file.write_torch(tmp_path / 'a.pth', every_kind())
     for options in ({'weights_only': True}, {'weights_only': False}, {'weights_only': True, 'mmap': True}):
         found = torch.load(tmp_path / 'a.pth', **options)
         assert type(found) is OrderedDict
         same({name: np.array(value.numpy()) for name, value in found.items()}, every_kind())
 
 
-def torch_file(torch, legacy):
+def made_by_torch(torch, legacy):
     torch.manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 2, dtype=torch.bfloat16)
@@ -188,7 +188,7 @@ def torch_file(torch, legacy):
 def test_what_torch_writes_is_read_on_both_paths_alike(read, legacy, protocol, scalar):
     """weights_only refuses numpy's scalar and protocol 4; then the restricted reader has the word."""
     torch = pytest.importorskip('torch')
-    content, file, options = torch_file(torch, legacy)
+    content, file, options = made_by_torch(torch, legacy)
     if scalar:
         content.update(best=np.float64(91.2), means=np.ones(3))
     torch.save(content, file, pickle_protocol=protocol, **options)
@@ -225,10 +225,10 @@ def test_torch_before_weights_only_was_mended_is_not_used(monkeypatch, version):
 
 @pytest.mark.parametrize(('name', 'count'), [('resnet20', 0.27), ('resnet56', 0.85)])
 def test_published_weights_are_read(shared, name, count):
-    found = torch_file.read(shared / 'data' / 'weights' / f'{name}.th', use_torch=False)
+    found = torch_file.read_torch(shared / 'data' / 'weights' / f'{name}.th', use_torch=False)
     assert all(key.startswith('module.') for key in found)
     learnt = [array for key, array in found.items() if 'running' not in key and 'num_batches' not in key]
     assert sum(array.size for array in learnt) / 1e6 == pytest.approx(count, abs=0.01)
     assert found['module.conv1.weight'].shape == (16, 3, 3, 3)
     assert all(np.isfinite(array).all() for array in found.values())
-    same(torch_file.read(shared / 'data' / 'weights' / f'{name}.th'), found)
+    same(torch_file.read_torch(shared / 'data' / 'weights' / f'{name}.th'), found)

@@ -34,9 +34,9 @@ def read(tmp_path):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r'none.pth cannot be read: No such file or directory$'):
-        torch_file.read(tmp_path / 'none.pth')
+        torch_file.read_torch(tmp_path / 'none.pth')
     with pytest.raises(ValueError, match=r'cannot be read: Is a directory$'):
-        torch_file.read(tmp_path)
+        torch_file.read_torch(tmp_path)
 
 
 def plain(value):

@@ -55,8 +55,8 @@ READERS = {
     'list': lists.read_list,
     'log': logs.read_log,
     'params': params_file.read_params,
-    'pth': lambda path: torch_file.read(path, use_torch=False),
-    'symbol': symbol_file.read,
+    'pth': lambda path: torch_file.read_torch(path, use_torch=False),
+    'symbol': symbol_file.read_symbol,
 }
 HEADS = (b'', b'\x12\x01' + bytes(14), b'\x80\x02', b'PK\x03\x04', b'{"nodes": [', b'0\t0\n', b'Epoch[0] Train-ce=')
 ANY = st.binary(max_size=200) | st.text(max_size=60).map(lambda text: text.encode('utf-8', 'surrogatepass'))

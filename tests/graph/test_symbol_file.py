@@ -49,11 +49,11 @@ def changed(change):
 )
 def test_a_graph_that_is_none_is_refused(tmp_path, change):
     with pytest.raises(ValueError, match='a-symbol.json is damaged: not the symbol of a network'):
-        symbol_file.read(written(tmp_path / 'a-symbol.json', changed(change)))
+        symbol_file.read_symbol(written(tmp_path / 'a-symbol.json', changed(change)))
 
 
 def test_a_network_is_read_up_to_its_logits(tmp_path):
-    symbol = symbol_file.read(written(tmp_path / 'a-symbol.json', GRAPH))
+    symbol = symbol_file.read_symbol(written(tmp_path / 'a-symbol.json', GRAPH))
     assert symbol.list_outputs() == ['fc1_fwd_output']
 
 

@@ -74,13 +74,13 @@ def run(folder, monkeypatch, tmp_path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What explanations.draw() is asked for: {option: (results, seen, heat)}."""
+    """What explanations.draw_predictions() is asked for: {option: (results, seen, heat)}."""
     found = {}
 
     def draw(option, path, results, seen, heat, shift):
         found[option], found['shift'] = (results, seen, heat), shift
 
-    monkeypatch.setattr(explanations, 'draw', draw)
+    monkeypatch.setattr(explanations, 'draw_predictions', draw)
     return found
 
 

@@ -198,7 +198,7 @@ def test_views_of_another_size_are_refused(width, height):
 
 
 def told(payload):
-    return native.check(native.Decoder(), payload)[0]
+    return native.check_jpeg(native.Decoder(), payload)[0]
 
 
 def patched(payload, marker, at, new):

@@ -174,7 +174,7 @@ def look(jpeg: bytes) -> Look:
     return Look(source, failures(why).get(0, ''), data)
 
 
-def check(decoder: Decoder, jpeg: bytes) -> tuple[str, int, int]:
+def check_jpeg(decoder: Decoder, jpeg: bytes) -> tuple[str, int, int]:
     """Decode all of a JPEG. Return what is wrong with it, '' if nothing is, its width and its height."""
     seen = look(jpeg)
     (width,), (height,) = seen.source['width'], seen.source['height']

@@ -129,7 +129,7 @@ class _Checker:
     def _jpeg(self, payload: bytes) -> tuple[int, int]:
         if not hasattr(self._local, 'decoder'):
             self._local.decoder = native.Decoder()
-        wrong, width, height = native.check(self._local.decoder, payload)
+        wrong, width, height = native.check_jpeg(self._local.decoder, payload)
         if wrong:
             raise PictureError(wrong)
         return width, height

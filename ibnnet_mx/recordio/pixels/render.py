@@ -94,7 +94,7 @@ class Native:
 
     def is_sound(self, payload: bytes) -> bool:
         """Return True if a picture that OpenCV has decoded is whole: C decodes a JPEG again and tells."""
-        return payload[:2] != SOI or native.check(self._decoder(), payload)[0] == ''
+        return payload[:2] != SOI or native.check_jpeg(self._decoder(), payload)[0] == ''
 
     def _decoder(self) -> native.Decoder:
         if not hasattr(self._local, 'decoder'):
