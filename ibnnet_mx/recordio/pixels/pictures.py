@@ -50,9 +50,9 @@ class Complaints:
 def decode(payload: bytes, complaints: Complaints | None = None) -> np.ndarray:
     """Return 8-bit BGR of an encoded picture, as mxnet's im2rec sees it.
 
-    Grey, palette, CMYK and 16-bit pictures are converted by OpenCV, alpha is dropped, and an EXIF orientation is
-    ignored (im2rec of the OpenCV of its time knew none; the label does not change). Raises PictureError if the picture
-    is empty, cut off or damaged.
+    Grey, palette, CMYK and 16-bit pictures are converted by OpenCV, and alpha is dropped. An EXIF orientation is
+    ignored: im2rec of the OpenCV of its time knew none, and the label does not change. Raises PictureError if the
+    picture is empty, cut off or damaged.
     """
     if not payload:
         raise PictureError('is empty')

@@ -20,8 +20,8 @@ class Options(NamedTuple):
 
     max_bad: damaged records that are skipped, each told to `report`, before an error. label_width: labels of a record
     that are given, more than one as an array (n, width). native: True makes pictures in C, False by OpenCV, None in C
-    if it is built. The pictures are the same to less than half a unit of 255 on average (a unit if colours are
-    changed), and exactly so if nothing is resampled.
+    if it is built. Both are equal if nothing is resampled. Otherwise they differ by less than half a unit of 255 on
+    average, or a unit if colours are changed.
     """
 
     seed: int = 0
