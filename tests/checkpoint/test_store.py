@@ -15,7 +15,7 @@ from mxnet import gluon
 from ibnnet_mx import data, models, recipe
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.files import params_file
-from ibnnet_mx.recordio.reading.reader import Options
+from ibnnet_mx.recordio.reading.options import Options
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
 NAG = replace(PLAN, optimizer='nag', epochs=4)

@@ -15,7 +15,8 @@ from ibnnet_mx.recordio.pixels import augment, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 from ibnnet_mx.recordio.pixels.region import Decoded
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.fuzz import corpus
 
 LEVELS = {name: Augment(**AUGMENT[name]) for name in (1, 2, 3, 'rrc', 'cifar')}

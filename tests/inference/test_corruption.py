@@ -15,7 +15,7 @@ from ibnnet_mx.cli import evaluate
 from ibnnet_mx.inference import corruption, domains, evaluation
 from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio.inspection import sheet
-from ibnnet_mx.recordio.reading.reader import Options
+from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.report import confusion, sheets
 from tests.record_sets import png, write
 

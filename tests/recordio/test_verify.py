@@ -16,7 +16,8 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordFile, write_index
 from ibnnet_mx.recordio.inspection import sheet, verify
 from ibnnet_mx.recordio.pixels.augment import Augment
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.record_sets import jpeg, marked, png, ramp, scene, write
 
 built = pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
