@@ -179,27 +179,6 @@ def test_clearing_minds_neither_missing_files_nor_those_of_others(tmp_path, run)
     assert 'net-0001.params' not in names(store)
 
 
-def test_epochs_of_a_prefix_are_its_own(tmp_path):
-    for name in [
-        'a-0001',
-        'a-0012',
-        'a-12345',
-        'a-b-0003',
-        'a-0004-0005',
-        'a-00006',
-        'a-7',
-        'a-000²',
-        'ab-0008',
-        'a-symbol',
-        'a',
-    ]:
-        (tmp_path / f'{name}.json').write_text('{}')
-    assert Store(tmp_path / 'a').epochs() == [1, 12, 12345]
-    assert Store(tmp_path / 'a-b').epochs() == [3]
-    assert Store(tmp_path / 'a-0004').epochs() == [5]
-    assert Store(tmp_path / 'none' / 'a').epochs() == []
-
-
 @pytest.mark.parametrize('kind', ['params', 'states', 'json'])
 @pytest.mark.parametrize('how', ['flip', 'cut', 'empty', 'missing'])
 def test_a_damaged_checkpoint_is_passed_over_and_said_to_be(store, kind, how):
