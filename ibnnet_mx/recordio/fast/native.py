@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ _FUNCTIONS = {
     'fast_new': (_POINTER, []),
     'fast_free': (None, [_POINTER]),
     'fast_level': (_INT, []),
+    'fast_interface': (ctypes.c_char_p, []),
     'fast_heads': (None, [_POINTER, _INT, _POINTER]),
     'fast_render': (None, [_POINTER, ctypes.POINTER(Task)]),
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
@@ -72,10 +74,22 @@ def _load(path: str) -> Any:
             file=sys.stderr,
         )
         return None
+    if not hasattr(library, 'fast_interface'):
+        return _refuse(path)
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    return library
+    interface = hashlib.sha256((HERE / 'fast.h').read_bytes()).hexdigest()  # build.py, which runs alone, hashes it too
+    return library if interface == library.fast_interface().decode() else _refuse(path)
+
+
+def _refuse(path: str) -> None:
+    """Say that a library is of another version. Its structures may be laid out in another way, so it is not called."""
+    print(
+        f'{path} was built from other sources, so pictures are decoded by OpenCV; build it anew: '
+        'python -m ibnnet_mx.recordio.fast.build',
+        file=sys.stderr,
+    )
 
 
 def about() -> str:

@@ -37,6 +37,9 @@ static const Kernels* kernels_of(Level limit) {
 /* Return the level of the kernels that this processor runs. */
 EXPORT int fast_level(void) { return best_level(LEVEL_AVX512); }
 
+/* Which fast.h this library was built from; build.py defines it, native.py compares it. */
+EXPORT const char* fast_interface(void) { return INTERFACE; }
+
 /* Set first..last-1 to the pixels that positions low..high read, within 0..limit-1; at least one. */
 static void reach(double low, double high, int limit, int* first, int* last) {
   *first = (int)fmin(fmax(floor(low) - 1, 0), limit - 1);
