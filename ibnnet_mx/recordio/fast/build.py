@@ -25,7 +25,7 @@ SOURCES = (
     'header.c',
     'segments.c',
     'jpeg.c',
-    'source.c',
+    'payload.c',
     'sample.c',
     'straight.c',
     'slanted.c',
