@@ -192,7 +192,7 @@ def test_files_of_no_kind_are_refused(tmp_path):
     with pytest.raises(ValueError, match='x.params is no .params file of mxnet'):
         convert.read_weights(tmp_path / 'x.params')
     (tmp_path / 'x.onnx').write_bytes(b'no such thing at all')
-    with pytest.raises(ValueError, match='x.onnx is no network that onnxruntime can run'):
+    with pytest.raises(ValueError, match="x.onnx' is no network that onnxruntime can run"):
         engines.OnnxEngine(tmp_path / 'x.onnx')
     with pytest.raises(ValueError, match='x.bin: a name that ends in .pth or .safetensors is needed'):
         convert.to_torch(get_model('cifar_resnet8'), tmp_path / 'x.bin')
@@ -266,7 +266,9 @@ def test_onnx_files_from_elsewhere(tmp_path):
         (['N', 3, 32, 32], kinds.DOUBLE),
         (['N', 3], kinds.FLOAT),
     ):
-        with pytest.raises(ValueError, match=r'a.onnx: one input of float32 \(N, 3, S, S\) is needed, it has x tensor'):
+        with pytest.raises(
+            ValueError, match=r"a.onnx': one input of float32 \(N, 3, S, S\) is needed, it has x tensor"
+        ):
             write(shape, kind)
     with pytest.raises(ValueError, match=r'logits \(N, classes\) are needed, it gives \(1, 3, 8, 8\)'):
         write(['N', 3, 'S', 'S'], operator='Relu').classes(8)
