@@ -113,7 +113,9 @@ def test_retrain_takes_the_newest_whole_checkpoint_and_the_options_of_the_first_
     (tmp_path / 'net-0002.params').write_bytes(b'')
     monkeypatch.setattr('tests.cli.test_train.TINY', ['--frequent', '1', '--threads', '1'])
     log = run('--retrain')
-    assert warnings(log) == [f'epoch 2 is passed over: net-0002.params has 0 bytes of {len_of(tmp_path)}']
+    assert warnings(log) == [
+        f'epoch 2 is passed over: net-0002.params has 0 bytes, not the {len_of(tmp_path)} that were saved'
+    ]
     assert same(saved(tmp_path, 3), whole)
     assert 'there is nothing to train' in run('--retrain')
     assert warnings(run('--retrain', '--model-load-epoch', '2', '--epochs', '3')) == []
