@@ -209,7 +209,7 @@ def test_embedding_beside_the_logits():
     logits, rows = convert.with_embedding(net)(mx.nd.array(pictures(32)))
     np.testing.assert_allclose(logits.asnumpy(), net(mx.nd.array(pictures(32))).asnumpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(net.output(rows).asnumpy(), logits.asnumpy(), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match='does not end in a dense layer'):
+    with pytest.raises(ValueError, match='the network has no embedding: it does not end in a dense layer'):
         convert.with_embedding(filled('cifar_resnet8', features=True))
 
 
@@ -250,7 +250,7 @@ def test_command(pth, dst, words, tmp_path, capsys):
 
 def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
     assert run(pth, tmp_path / 'net-0000.params', '--classes', 3, '--new-head') == 0
-    assert 'a new classifier of 3 classes in the place of that of 10' in capsys.readouterr().err
+    assert 'a new classifier of 3 classes replaces the one of 10' in capsys.readouterr().err
     words = [pth, tmp_path / 'ibn-0000.params', '--model', 'cifar_resnet20_v1a_ibn_a', '--init-from-plain', '--check']
     assert run(*words) == 0
     assert 'from the plain network' in capsys.readouterr().err
@@ -288,21 +288,21 @@ def test_mistakes_of_the_command_are_one_line(pth, words, text, tmp_path, capsys
 def test_the_state_of_an_optimiser_is_no_network(tmp_path):
     """Its arrays have the names and shapes of a network without running statistics."""
     (tmp_path / 'net-0001.states').write_bytes(params_file.encode_params({'fc1_bias': np.zeros(3, 'f')}))
-    with pytest.raises(ValueError, match='holds the state of an optimiser, no weights'):
+    with pytest.raises(ValueError, match='holds the state of an optimiser, not weights'):
         convert.read_weights(tmp_path / 'net-0001.states')
 
 
 def test_files_of_no_kind_are_refused(tmp_path):
     (tmp_path / 'x.safetensors').write_bytes(b'\xff' * 50)
     (tmp_path / 'x.params').write_bytes(b'no such thing at all')
-    with pytest.raises(ValueError, match='x.safetensors is no safetensors file, or damaged'):
+    with pytest.raises(ValueError, match='x.safetensors is not a safetensors file, or is damaged'):
         convert.read_weights(tmp_path / 'x.safetensors')
     with pytest.raises(ValueError, match='x.params is no .params file of mxnet'):
         convert.read_weights(tmp_path / 'x.params')
     (tmp_path / 'x.onnx').write_bytes(b'no such thing at all')
     with pytest.raises(ValueError, match='x.onnx is no network that onnxruntime can run'):
         engines.OnnxEngine(tmp_path / 'x.onnx')
-    with pytest.raises(ValueError, match='x.bin: a name that ends in .pth or .safetensors is needed'):
+    with pytest.raises(ValueError, match='x.bin: the name must end in .pth or .safetensors'):
         convert.to_torch(get_model('cifar_resnet8'), tmp_path / 'x.bin')
 
 
@@ -355,7 +355,7 @@ def test_a_symbol_that_is_no_network_of_the_registry_keeps_its_graph(tmp_path, c
     src = tmp_path / 'net-0000.params'
     for name in ('a.pth', 'a.safetensors'):
         assert run(src, tmp_path / name) == 2
-        assert 'would be taken for another network; write ONNX or a checkpoint' in capsys.readouterr().err
+        assert 'weights alone do not say which network this is; write ONNX or a checkpoint' in capsys.readouterr().err
     for name in ('a.onnx', 'copy-0000.params'):
         assert run(src, tmp_path / name, '--check', *(['--size', 32] if name.endswith('onnx') else [])) == 0
 
@@ -378,7 +378,7 @@ def test_symbols_with_several_results_are_refused(tmp_path):
     data = mx.sym.Flatten(mx.sym.var('data'))
     write_checkpoint(tmp_path, data, {})
     (tmp_path / 'net-symbol.json').write_text(mx.sym.Group([data, data * 2]).tojson())
-    with pytest.raises(ValueError, match='a network from the input data to one output is needed'):
+    with pytest.raises(ValueError, match='a network needs the input data and one output'):
         convert.load_symbol(tmp_path / 'net')
 
 
@@ -391,7 +391,7 @@ def test_bfloat16_in_safetensors(tmp_path):
         head = json.dumps({'a': {'dtype': kind, 'shape': [2, 2], 'data_offsets': [0, size]}}).encode()
         (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + raw[:size])
         if wanted is None:
-            with pytest.raises(ValueError, match='a.safetensors is no safetensors file, or damaged: .*F8_E4M3'):
+            with pytest.raises(ValueError, match='a.safetensors is not a safetensors file, or is damaged: .*F8_E4M3'):
                 convert.read_weights(tmp_path / 'a.safetensors')
         else:
             np.testing.assert_array_equal(convert.read_weights(tmp_path / 'a.safetensors')['a'], wanted)
