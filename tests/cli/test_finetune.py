@@ -86,16 +86,16 @@ def test_files_from_elsewhere_are_taken_too(run, source, tmp_path, ending):
         convert.save_safetensors(net, path)
     log = run('--init', path, '--epochs', '1', '--freeze', 'body')
     assert same([body(params(tmp_path, prefix='base'))], [body(params(tmp_path))])
-    expected = [f'--init {path}: no .json beside it says what it was trained with; taken for a cifar_resnet8 that is']
+    expected = [f'--init {path}: there is no .json beside it that describes it; it is taken for a cifar_resnet8 trained']
     assert [line[: len(expected[0])] for line in warnings(log)] == (expected if ending == 'params' else [])
 
 
 @pytest.mark.parametrize(
     ('classes', 'argv', 'line'),
     [
-        (4, ['--new-head'], 'a new classifier of 4 classes in the place of that of 4'),
-        (6, [], 'a new classifier of 6 classes in the place of that of 4'),
-        (6, ['--new-head'], 'a new classifier of 6 classes in the place of that of 4'),
+        (4, ['--new-head'], 'a new classifier of 4 classes replaces the one of 4'),
+        (6, [], 'a new classifier of 6 classes replaces the one of 4'),
+        (6, ['--new-head'], 'a new classifier of 6 classes replaces the one of 4'),
     ],
 )
 def test_a_new_head_is_the_one_that_the_seed_draws(run, source, tmp_path, classes, argv, line):
