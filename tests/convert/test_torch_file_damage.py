@@ -58,7 +58,7 @@ def foreign():
         'is not a PyTorch file: it begins with b.*{"w":': struct.pack('<Q', 60) + b'{"w":{"dtype":"F32"}}',
         'is not a PyTorch file, but another pickle': pickle.dumps({'w': [1, 2]}, 2),
         'is not a PyTorch file: a zip file without': archive([('w.npy', b'123')]),
-        'is a tar file \(of torch before 0.1.10, or packed later\): unpack it, or in PyTorch': bytes(tar),
+        r'is a tar file \(of torch before 0.1.10, or packed later\): unpack it, or in PyTorch': bytes(tar),
         'is a TorchScript archive, .* torch.jit.load': zip_bytes(value, {'constants.pkl': b''}),
         'is a TorchScript archive, which': zip_bytes(value, {'code/net.py': b''}),
         'was written by a big-endian machine': zip_bytes(value, {'byteorder': b'big'}),
@@ -69,7 +69,9 @@ def foreign():
         'is damaged: .*two entries of one name': archive([*plain(value), plain(value)[2]]),
         'is not a PyTorch file: a zip file without exactly one data.pkl': archive([*plain(value), ('b/data.pkl', b'')]),
         "is damaged or cut short: storage '0'": archive([r for r in plain(value) if r[0] != 'archive/data/0']),
-        "is damaged or cut short: storage '0' does not have": archive([(n, r[:-4] if '/0' in n else r) for n, r in plain(value)]),
+        "is damaged or cut short: storage '0' does not have": archive(
+            [(n, r[:-4] if '/0' in n else r) for n, r in plain(value)]
+        ),
         'is damaged or cut short: KeyError': b''.join([*pickles[:4], Pickler().pickle(['5'])]) + raw,
         'is damaged: 0 storages for 1': b''.join([*pickles[:4], Pickler().pickle([])]),
         'is damaged: storage .0. is announced in two ways': legacy_bytes({**value, 'x': tensor((1,), (1,))}),

@@ -184,7 +184,7 @@ def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
     assert (told['mCE'], told['relative_mCE']) == (None, None)
     lines = list(corruption.lines(told))
     assert (
-        '  mCE of these shifts alone not to be had: the baseline loses nothing by jpeg_compression (100 %: b)' in lines
+        '  mCE of these shifts only not defined: jpeg_compression costs the baseline no accuracy (100 %: b)' in lines
     )
     told = corruption.report_of(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
     assert told['why_not'] == 'none of the shifts is one of the 15 corruptions'
@@ -241,7 +241,7 @@ def test_domains_have_a_row_each_and_a_mean(records, tmp_path):
 
 @pytest.mark.parametrize('word', ['a', '=x', 'a=', 'a=1'])
 def test_a_domain_needs_a_name_and_data(word):
-    with pytest.raises(ValueError, match=f"domains='{word}': (write NAME=DATA|a is there twice)"):
+    with pytest.raises(ValueError, match=f"domains='{word}': (write NAME=DATA|a is given twice)"):
         domains.read_domains(['a=0', word])
 
 
@@ -408,7 +408,7 @@ def test_a_network_of_no_numbers_gives_valid_json(records, tmp_path, capsys):
     assert found['shift']['calibration_error'] is None
     assert found['shift']['mean'] == 1
     code, (out, _) = run(tmp_path / 'nan', capsys, records, '--crop-size', 32, '--shift', 'fog:1')
-    assert 'calibration error of the shifted not finite' in out
+    assert 'calibration error of shifted pictures not finite' in out
 
 
 def test_a_drawing_that_cannot_be_written_is_told_before_the_work(checkpoint, records, tmp_path, capsys):
@@ -425,7 +425,7 @@ def test_a_drawing_that_cannot_be_written_is_told_before_the_work(checkpoint, re
 def test_a_part_of_the_corruptions_is_no_whole_mce(checkpoint, records, capsys):
     words = ['--shift', 'fog:3', '--shift', 'noise:1,hue:1', '--baseline', checkpoint]
     text = run(checkpoint, capsys, records, *words)[1].out
-    assert '  mCE of these shifts alone 100.00 %' in text
+    assert '  mCE of these shifts only 100.00 %' in text
     found = json.loads(run(checkpoint, capsys, records, '--json', *words)[1].out)['shift']
     assert found['whole'] is False
     assert set(found['error']) == {'fog', 'gaussian_noise', 'shot_noise', 'impulse_noise', 'hue'}
@@ -463,7 +463,7 @@ def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
         ([records, '--shift', 'fog', '--baseline', other], 'the networks are for 4 classes of 32 pixels and 5 classes'),
         (['--domains', f'a={records}', '--per-class'], '--per-class is of one DATA'),
         (['--domains', f'mean={records}'], 'the last row is called mean'),
-        (['--domains', f'a={records}', f'--domains=a={records}'], 'a is there twice'),
+        (['--domains', f'a={records}', f'--domains=a={records}'], 'a is given twice'),
         (
             ['--domains', f'a={records}', '--baseline', other],
             'the networks are for 4 classes of 32 pixels and 5 classes',
