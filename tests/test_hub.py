@@ -178,7 +178,7 @@ def test_damaged_copies_are_fetched_anew(server, root, pth, wanted, damage, caps
     get_model(MODEL, pretrained=True)
     damage(root / f'{pth.stem}.params')
     np.testing.assert_array_equal(run(get_model(MODEL, pretrained=True)), wanted)
-    assert capsys.readouterr().err == f'{root / pth.stem}.params is damaged: it is fetched anew\n'
+    assert capsys.readouterr().err == f'{root / pth.stem}.params is damaged: it is downloaded again\n'
     get_model(MODEL, pretrained=True)
     assert len(server.asked) == 2
 

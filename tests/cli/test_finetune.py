@@ -86,7 +86,9 @@ def test_files_from_elsewhere_are_taken_too(run, source, tmp_path, ending):
         convert.save_safetensors(net, path)
     log = run('--init', path, '--epochs', '1', '--freeze', 'body')
     assert same([body(params(tmp_path, prefix='base'))], [body(params(tmp_path))])
-    expected = [f'--init {path}: there is no .json beside it that describes it; it is taken for a cifar_resnet8 trained']
+    expected = [
+        f'--init {path}: there is no .json beside it that describes it; it is taken for a cifar_resnet8 trained'
+    ]
     assert [line[: len(expected[0])] for line in warnings(log)] == (expected if ending == 'params' else [])
 
 

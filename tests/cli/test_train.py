@@ -131,7 +131,7 @@ def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
     log = run('--retrain', '--model-load-epoch', '1', '--lr', '0.3', '--lr-steps', '2', '--epochs', '4')
     assert rates(log) == [0.3, 0.03, 0.03]
     (warning,) = warnings(log)
-    assert warning.startswith('--lr 0.3 holds from epoch 1 on, where the schedule had 0.05')
+    assert warning.startswith('--lr 0.3 holds from epoch 1 on, instead of 0.05')
     facts = Store(tmp_path / 'net').facts(4)
     assert (facts.recipe['lr'], facts.recipe['lr_from']) == (0.05, [1, 0.3])
 
@@ -144,7 +144,7 @@ def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
         (['--recipe', 'digits'], '--recipe digits: the checkpoint was trained with cifar10; leave --recipe out'),
         (['--norm', 'in'], 'net-0002.params does not fit the network: '),
         (['--num-classes', '9'], 'net-0002.params does not fit the network: fc1_'),
-        (['--epochs', '1'], '--epochs 1: the checkpoint has 2 epochs behind it'),
+        (['--epochs', '1'], '--epochs 1: the checkpoint has finished 2 epochs already'),
         (['--model-load-epoch', '7'], '--model-load-epoch 7: net-0007.json cannot be read'),
     ],
 )

@@ -255,7 +255,10 @@ def test_weights_that_have_drifted_apart_are_those_of_worker_0_again():
     first, second = together(2, work)
     assert equal(values(first), values(second))
     assert equal(arrays(first.states()), arrays(second.states()))
-    assert first.report.lines[-1] == 'workers 1 came to differ from worker 0 in their weights: all go on from those of worker 0'
+    assert (
+        first.report.lines[-1]
+        == 'workers 1 came to differ from worker 0 in their weights: all go on from those of worker 0'
+    )
 
 
 def test_validation_counts_every_picture_once():
