@@ -143,7 +143,9 @@ def test_amx_is_opened_only_with_leave(monkeypatch):
     assert _env.report()[2] == 'AMX: on (DNNL_MAX_CPU_ISA=AVX512_CORE_AMX)'
 
 
-@pytest.mark.parametrize(('there', 'line'), [(True, 'AMX: off, refused by the kernel'), (False, 'AMX: this processor has none')])
+@pytest.mark.parametrize(
+    ('there', 'line'), [(True, 'AMX: off, refused by the kernel'), (False, 'AMX: this processor has none')]
+)
 def test_amx_without_leave_stays_closed(monkeypatch, there, line):
     amx(monkeypatch, there, granted=False)
     _env.prepare()

@@ -74,7 +74,7 @@ def _build_ids(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _gnu_build_ids(notes: bytes) -> Iterator[bytes]:
-    """Yield the build-ids among notes. A note: size of name, size of content, kind, name, content, padded to 4 bytes."""
+    """Yield the build-ids among notes. A note: size of name, size of content, kind, name, content, each padded."""
     position = 0
     while position + 12 <= len(notes):
         name_size, size, kind = struct.unpack_from('<III', notes, position)

@@ -416,7 +416,9 @@ def test_onnx_files_from_elsewhere(tmp_path):
         (['N', 3, 32, 32], kinds.DOUBLE),
         (['N', 3], kinds.FLOAT),
     ):
-        with pytest.raises(ValueError, match=r"a.onnx': it needs one input of float32 \(N, 3, S, S\), but has x tensor"):
+        with pytest.raises(
+            ValueError, match=r"a.onnx': it needs one input of float32 \(N, 3, S, S\), but has x tensor"
+        ):
             write(shape, kind)
     with pytest.raises(ValueError, match=r'must give logits \(N, classes\), but gives \(1, 3, 8, 8\)'):
         write(['N', 3, 'S', 'S'], operator='Relu').classes(8)

@@ -183,9 +183,7 @@ def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
     told = corruption.report_of(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
     assert (told['mCE'], told['relative_mCE']) == (None, None)
     lines = list(corruption.lines(told))
-    assert (
-        '  mCE of these shifts only not defined: jpeg_compression costs the baseline no accuracy (100 %: b)' in lines
-    )
+    assert '  mCE of these shifts only not defined: jpeg_compression costs the baseline no accuracy (100 %: b)' in lines
     told = corruption.report_of(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
     assert told['why_not'] == 'none of the shifts is one of the 15 corruptions'
 
