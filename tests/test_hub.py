@@ -229,7 +229,7 @@ def test_a_file_may_have_other_classes(root, tmp_path):
 def test_a_file_whose_name_holds_another_sum_is_refused(root, tmp_path, pth):
     path = tmp_path / 'run-20240131.pth'
     path.write_bytes(pth.read_bytes())
-    with pytest.raises(ValueError, match='SHA256 sum .*, not 20240131: it is damaged; .* is no sum, rename it'):
+    with pytest.raises(ValueError, match='SHA256 sum .*, not 20240131: it is damaged; .* are no checksum, rename it'):
         get_model(MODEL, pretrained=path)
     with pytest.raises(ValueError, match='cannot get .*none.pth .*No such file'):
         get_model(MODEL, pretrained=tmp_path / 'none.pth')

@@ -165,6 +165,11 @@ def test_the_page_of_the_architecture_names_every_room():
     assert sorted(named) == sorted(there | {path.name for path in ROOT.glob('*.py')})
 
 
+def test_files_of_tests_stay_short():
+    lines = {str(path): len(path.read_text().splitlines()) for path in (REPOSITORY / 'tests').rglob('*.py')}
+    assert [path for path, count in lines.items() if count > 300] == []
+
+
 @pytest.mark.parametrize('path', FILES, ids=name_of)
 def test_files_and_functions_stay_short(path):
     text = path.read_text()

@@ -22,7 +22,8 @@ LEVELS = {'training': 2, 'validation': None, 'cifar': 'cifar'}
 
 def reader_of(job):
     from ibnnet_mx.recordio.pixels.augment import Augment
-    from ibnnet_mx.recordio.reading.reader import RAW, Options, Reader
+    from ibnnet_mx.recordio.reading.options import Options
+    from ibnnet_mx.recordio.reading.reader import RAW, Reader
 
     level = LEVELS[job['task']]
     changes = None if level is None else Augment(**AUGMENT[level])

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from ibnnet_mx import _env, get_model, models  # noqa: E402
 from ibnnet_mx.recipe import AUGMENT  # noqa: E402
 from ibnnet_mx.recordio import Augment  # noqa: E402
-from ibnnet_mx.recordio.reading.reader import Options, Reader  # noqa: E402
+from ibnnet_mx.recordio.reading.options import Options  # noqa: E402
+from ibnnet_mx.recordio.reading.reader import Reader  # noqa: E402
 
 WARM_UP = 3  # steps
 

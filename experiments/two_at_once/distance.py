@@ -69,7 +69,7 @@ class Blocks:
 def raw(path: Any, every: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
     """(pictures, positions) of records or a folder of class folders, at 32 pixels."""
     from ibnnet_mx import data
-    from ibnnet_mx.recordio.reading.reader import Options
+    from ibnnet_mx.recordio.reading.options import Options
 
     iterator = data.evaluation_iter(
         path, data.Input(32, (0,) * 3, (1,) * 3), 100, None, 1, Options(every=every), raw=True

@@ -195,7 +195,7 @@ def evaluate(args):
     from ibnnet_mx import _env, shift
     from ibnnet_mx.distributed.cluster import connect
     from ibnnet_mx.inference import corruption, domains, evaluation
-    from ibnnet_mx.recordio.reading.reader import Options
+    from ibnnet_mx.recordio.reading.options import Options
     from ibnnet_mx.report import confusion, sheets
 
     # The options

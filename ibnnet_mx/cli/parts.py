@@ -56,7 +56,7 @@ def open_data(args, wanted, model, cluster, report):
     """Return (train, val, class count, class names). Raises ValueError for wrong options or data."""
     from ibnnet_mx import data
     from ibnnet_mx.recordio import lists
-    from ibnnet_mx.recordio.reading.reader import Options
+    from ibnnet_mx.recordio.reading.options import Options
 
     for option, value, least in (('--threads', args.threads, 1), ('--max-bad-records', args.max_bad_records, 0)):
         if value is not None and value < least:

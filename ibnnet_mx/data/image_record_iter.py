@@ -13,7 +13,8 @@ import numpy as np
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading import checks
-from ibnnet_mx.recordio.reading.reader import Batch, Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Batch, Reader
 
 # mxnet's options of its way of working; they do not change the batches.
 HINTS = ('verbose', 'prefetch_buffer', 'ctx', 'device_id', 'shuffle_chunk_size', 'shuffle_chunk_seed', 'round_batch')

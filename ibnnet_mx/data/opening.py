@@ -12,7 +12,8 @@ from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recipe import AUGMENT, Recipe, aug_at
 from ibnnet_mx.recordio.pixels import view
 from ibnnet_mx.recordio.pixels.augment import Augment
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from ibnnet_mx.recordio.sources import SourceError
 
 

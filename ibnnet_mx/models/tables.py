@@ -214,12 +214,16 @@ def has_original(family: str) -> bool:
 
 
 def placement(model: Model, row: dict[str, Any], ratio: float | None, stages: Any) -> dict[str, Any]:
-    """Return ibn_ratio and ibn_stages of a network: the given values, else those of the original."""
-    if ratio is not None and row.get('ibn') != 'a':
+    """Return ibn_ratio and ibn_stages of a network: the given values, else those of the original.
+
+    A plain network has None and (). create() takes these values back, because a checkpoint records them.
+    """
+    has_ratio = row.get('ibn') == 'a'
+    if ratio is not None and not has_ratio:
         raise OptionError('ibn_ratio', ratio, f': {model.name} has no IBN-a; leave this option out')
-    if stages is not None and not row.get('ibn'):
+    if stages and not row.get('ibn'):
         raise OptionError('ibn_stages', tuple(stages), f': {model.name} is not an IBN network; leave this option out')
     return {
-        'ibn_ratio': row.get('ibn_ratio', 0.5) if ratio is None else ratio,
+        'ibn_ratio': row.get('ibn_ratio', 0.5) if has_ratio and ratio is None else ratio,
         'ibn_stages': usual_ibn_stages(row.get('ibn'), len(model.shape.units)) if stages is None else stages,
     }

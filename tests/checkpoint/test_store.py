@@ -15,7 +15,7 @@ from mxnet import gluon
 from ibnnet_mx import data, models, recipe
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.files import params_file
-from ibnnet_mx.recordio.reading.reader import Options
+from ibnnet_mx.recordio.reading.options import Options
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
 NAG = replace(PLAN, optimizer='nag', epochs=4)
@@ -177,27 +177,6 @@ def test_clearing_minds_neither_missing_files_nor_those_of_others(tmp_path, run)
     assert store.epochs() == [2]
     assert {'net-0009.params', 'net-a-0001.json'} < set(names(store))
     assert 'net-0001.params' not in names(store)
-
-
-def test_epochs_of_a_prefix_are_its_own(tmp_path):
-    for name in [
-        'a-0001',
-        'a-0012',
-        'a-12345',
-        'a-b-0003',
-        'a-0004-0005',
-        'a-00006',
-        'a-7',
-        'a-000²',
-        'ab-0008',
-        'a-symbol',
-        'a',
-    ]:
-        (tmp_path / f'{name}.json').write_text('{}')
-    assert Store(tmp_path / 'a').epochs() == [1, 12, 12345]
-    assert Store(tmp_path / 'a-b').epochs() == [3]
-    assert Store(tmp_path / 'a-0004').epochs() == [5]
-    assert Store(tmp_path / 'none' / 'a').epochs() == []
 
 
 @pytest.mark.parametrize('kind', ['params', 'states', 'json'])

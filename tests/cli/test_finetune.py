@@ -213,7 +213,7 @@ def test_recomputing_and_devices_are_no_other_fine_tuning(run, source, tmp_path)
 
 def test_freezing_what_the_seed_drew_is_a_warning(run):
     (warning,) = warnings(run('--freeze', 'stem', '--epochs', '1'))
-    assert warning == '--freeze stem without --pretrained or --init: they stay as the seed drew them'
+    assert warning == '--freeze stem without --pretrained or --init: these parts stay as the seed drew them'
     assert warnings(run('--retrain')) == []
 
 
@@ -247,4 +247,4 @@ def test_a_dry_run_holds_the_file_against_the_network(run, source, tmp_path):
 
 
 def test_an_earlier_run_of_the_same_prefix_is_mentioned(run, source):
-    assert 'base-NNNN are there from an earlier run: this one writes over them' in run('--epochs', '1', prefix='base')
+    assert 'base-NNNN exist from an earlier run: this run overwrites them' in run('--epochs', '1', prefix='base')

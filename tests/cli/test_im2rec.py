@@ -220,7 +220,7 @@ def test_restart_markers_are_added_once_and_packing_again_is_not_needed(tmp_path
     assert im2rec.main(['--add-restart', str(path), '--jobs', '2']) == 0
     said, after = capsys.readouterr(), path.stat().st_size
     assert said.out == (
-        f'{path}: 32 records: 6 got restart markers, 1 no JPEG, 25 damaged and left as they were; '
+        f'{path}: 32 records: 6 got restart markers, 1 not JPEG, 25 damaged and left as they were; '
         f'{before} bytes, now {after} ({after / before - 1:+.1%})\n'
     )
     assert said.err.splitlines()[0] == f'left as it was: {path}: record 6 (id 6) is truncated'

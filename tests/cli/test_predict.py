@@ -128,7 +128,7 @@ def test_default_names_only_where_their_length_fits(folder, capsys):
         (['--img', 'a.png', '--epoch', '3'], '--epoch 3: .*small-0003.params does not exist'),
         (['--img', 'a.png', '--top', '0'], '--top 0 must be at least 1'),
         (['--img', 'a.png', '--plot', 'x.bmp'], '--plot x.bmp: the name must end in .png'),
-        (['--img', 'empty'], '--img .*empty holds no picture'),
+        (['--img', 'empty'], '--img .*empty has no pictures in it'),
     ],
 )
 def test_mistakes_are_one_line(folder, capsys, words, text):
@@ -218,7 +218,7 @@ def test_weights_and_onnx_predict_as_the_checkpoint(folder, tmp_path, capsys):
         (['--features', 'out.txt'], '--features out.txt: the name must end in .npz'),
         (['--features', '/proc/none/out.npz'], '--features /proc/none/out.npz cannot be written: '),
         (['--weights', 'x.pth'], '--prefix and --weights given: name one'),
-        (['--model', 'resnet18'], '--model resnet18 belongs to --weights: --prefix says what it is itself'),
+        (['--model', 'resnet18'], '--model resnet18 belongs to --weights: --prefix describes its network itself'),
     ],
 )
 def test_mistakes_about_the_network(folder, words, text, tmp_path, monkeypatch, capsys):

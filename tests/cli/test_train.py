@@ -139,8 +139,8 @@ def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
 @pytest.mark.parametrize(
     ('argv', 'text'),
     [
-        (['--depth', '14'], '--model cifar_resnet14_v2: the checkpoint holds a cifar_resnet8_v2'),
-        (['--model', 'resnet_ibn_a'], '--model cifar_resnet8_ibn_a: the checkpoint holds a cifar_resnet8_v2'),
+        (['--depth', '14'], '--model cifar_resnet14_v2: the checkpoint holds cifar_resnet8_v2'),
+        (['--model', 'resnet_ibn_a'], '--model cifar_resnet8_ibn_a: the checkpoint holds cifar_resnet8_v2'),
         (['--recipe', 'digits'], '--recipe digits: the checkpoint was trained with cifar10; leave --recipe out'),
         (['--norm', 'in'], 'net-0002.params does not fit the network: '),
         (['--num-classes', '9'], 'net-0002.params does not fit the network: fc1_'),

@@ -1,19 +1,17 @@
 """Networks through files of other kinds and back."""
 
 import json
-import subprocess
-import sys
 
 import mxnet as mx
 import numpy as np
 import pytest
 
 from ibnnet_mx import convert, get_model, models
-from ibnnet_mx.cli import convert as command
 from ibnnet_mx.convert import identify, names, torch_file
-from ibnnet_mx.files import atomic, params_file
+from ibnnet_mx.files import params_file
 from ibnnet_mx.inference import engines
 from ibnnet_mx.models import tables
+from tests.convert.networks import arrays_of, equal, filled, official, write_checkpoint
 from tests.goldens.generate import fill, pictures
 
 FAMILIES = [
@@ -39,34 +37,8 @@ OTHERS = sorted(
 )
 
 
-def filled(name, classes=None, **options):
-    net = get_model(name, classes, **options)
-    convert.load_mxnet(net, {n: fill(n, p.shape) for n, p in net.collect_params().items()})
-    return net
-
-
-def arrays_of(net):
-    return {n: p.data().asnumpy() for n, p in net.collect_params().items()}
-
-
-def equal(one, other):
-    return list(one) == list(other) and all(
-        one[k].dtype == other[k].dtype and np.array_equal(one[k], other[k]) for k in one
-    )
-
-
 def side(name):
     return 32 if name.startswith('cifar_') else 64
-
-
-def official(name):
-    """A state_dict as the original's code saves it, counters included."""
-    params, found = get_model(name).collect_params(), {}
-    for n, key in names.torch_keys(list(params)).items():
-        found[key] = fill(key, params[n].shape)
-        if key.endswith('running_var'):
-            found[key.replace('running_var', 'num_batches_tracked')] = np.zeros((), np.int64)
-    return found
 
 
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
@@ -172,14 +144,6 @@ def test_a_network_is_recognised_by_its_arrays(name):
     assert identify.model_of(arrays) is None
 
 
-def write_checkpoint(folder, symbol, arrays):
-    aux = symbol.list_auxiliary_states()
-    (folder / 'net-symbol.json').write_text(mx.sym.SoftmaxOutput(symbol, name='softmax').tojson())
-    named = {('aux:' if n in aux else 'arg:') + n: a for n, a in arrays.items()}
-    atomic.write_file(folder / 'net-0000.params', params_file.encode_params(named))
-    return folder / 'net'
-
-
 def test_a_symbol_of_the_registry_becomes_its_network_and_any_other_a_block(tmp_path):
     net = filled('cifar_resnet8_v2_ibn_a', 5)
     x = mx.nd.array(pictures(32))
@@ -211,78 +175,6 @@ def test_embedding_beside_the_logits():
     np.testing.assert_allclose(net.output(rows).asnumpy(), logits.asnumpy(), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match='the network has no embedding: it does not end in a dense layer'):
         convert.with_embedding(filled('cifar_resnet8', features=True))
-
-
-@pytest.fixture(scope='module')
-def pth(tmp_path_factory):
-    path = tmp_path_factory.mktemp('pth') / 'weights.pth'
-    torch_file.write_torch(path, {f'module.{k}': a for k, a in official('cifar_resnet20_v1a').items()})
-    return path
-
-
-def run(*words):
-    return command.main([str(word) for word in words])
-
-
-@pytest.mark.parametrize(
-    ('dst', 'words'),
-    [
-        ('net-0003.params', []),
-        ('net.pth', []),
-        ('net.safetensors', []),
-        ('net.safetensors', ['--own-names']),
-        ('net.onnx', ['--with-preprocess']),
-        ('net.onnx', ['--fixed-batch', '--size', '48']),
-    ],
-)
-def test_command(pth, dst, words, tmp_path, capsys):
-    assert run(pth, tmp_path / dst, '--check', *words) == 0
-    out = capsys.readouterr().out
-    assert f'{dst}: cifar_resnet20_v1a, 10 classes' in out
-    assert 'of the largest' in out
-    if dst.endswith('.params'):
-        facts = json.loads((tmp_path / 'net-0003.json').read_text())
-        assert (facts['model'], facts['pixels']['mean']) == ('cifar_resnet20_v1a', list(models.IMAGENET.mean))
-        assert run(tmp_path / dst, tmp_path / 'back.pth') == 0
-        again, first = torch_file.read_torch(tmp_path / 'back.pth'), torch_file.read_torch(pth)
-        assert equal(again, {k[len('module.') :]: a for k, a in first.items()})
-
-
-def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
-    assert run(pth, tmp_path / 'net-0000.params', '--classes', 3, '--new-head') == 0
-    assert 'a new classifier of 3 classes replaces the one of 10' in capsys.readouterr().err
-    words = [pth, tmp_path / 'ibn-0000.params', '--model', 'cifar_resnet20_v1a_ibn_a', '--init-from-plain', '--check']
-    assert run(*words) == 0
-    assert 'from the plain network' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ('words', 'text'),
-    [
-        (['{pth}', 'x.pkl'], 'DST x.pkl must end in .pth, .safetensors, .onnx or -0000.params'),
-        (['{pth}', 'x.params'], 'DST x.params must end in an epoch of four digits, such as x-0000.params'),
-        (['{pth}', 'x.pth', '--size', '64'], '--size is about .onnx files, DST is x.pth'),
-        (['{pth}', 'x.onnx', '--size', '100000'], '--size 100000 must be from 1 to 16000'),
-        (['{pth}', 'x.onnx', '--own-names'], '--own-names is about .safetensors files'),
-        (['{pth}', 'x.pth', '--pixels', 'raw'], '--pixels raw: a .pth file of weights does not say'),
-        (['{pth}', 'x.pth', '--new-head'], '--new-head needs --classes'),
-        (['{pth}', 'x.pth', '--classes', '5'], r'10 classes, not 5: --new-head'),
-        (
-            ['{pth}', 'x.pth', '--model', 'resnet18'],
-            'weights.pth fits cifar_resnet20_v1a, not resnet18: the weights do not fit the network, 131 faults',
-        ),
-        (['none.pth', 'x.pth'], 'none.pth cannot be read: No such file or directory'),
-        (['{pth}', 'none/x.pth'], 'none/x.pth'),
-        (['published', 'x.pth'], '--weights published needs --model'),
-    ],
-)
-def test_mistakes_of_the_command_are_one_line(pth, words, text, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run(*(word.format(pth=pth) for word in words)) == 2
-    err = capsys.readouterr().err
-    assert text in err
-    assert len(err.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_state_of_an_optimiser_is_no_network(tmp_path):
@@ -330,48 +222,6 @@ def test_the_ratio_of_ibn_is_told_by_the_shapes(name, ratio):
 @pytest.mark.parametrize('stages', [(1,), (2, 3), (1, 2, 3)])
 def test_the_stages_of_ibn_are_told_by_the_names(name, stages):
     check_told(name, 'ibn_stages', stages)
-
-
-def test_a_checkpoint_is_not_written_over(pth, tmp_path, capsys):
-    assert run(pth, tmp_path / 'net-0001.params') == 0
-    before = contents(tmp_path)
-    assert run(pth, tmp_path / 'net-0001.params') == 2
-    assert 'net-0001.params: this checkpoint is there already, name another prefix or epoch' in capsys.readouterr().err
-    assert run(pth, tmp_path / 'net-0002.params', '--classes', 3, '--new-head') == 2
-    assert 'net-symbol.json is that of another network, name another prefix' in capsys.readouterr().err
-    assert run(pth, pth) == 2
-    assert 'is SRC: name another file' in capsys.readouterr().err
-    assert contents(tmp_path) == before
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_a_symbol_that_is_no_network_of_the_registry_keeps_its_graph(tmp_path, capsys):
-    """Its weights alone would be taken for the network whose names and shapes they have."""
-    net = filled('cifar_resnet8', last_stride=1)
-    write_checkpoint(tmp_path, net(mx.sym.var('data')), arrays_of(net))
-    src = tmp_path / 'net-0000.params'
-    for name in ('a.pth', 'a.safetensors'):
-        assert run(src, tmp_path / name) == 2
-        assert 'weights alone do not say which network this is; write ONNX or a checkpoint' in capsys.readouterr().err
-    for name in ('a.onnx', 'copy-0000.params'):
-        assert run(src, tmp_path / name, '--check', *(['--size', 32] if name.endswith('onnx') else [])) == 0
-
-
-@pytest.mark.parametrize('layer', ['dense without bias', 'parameters of other names'])
-def test_symbols_from_elsewhere(layer, tmp_path, capsys):
-    data = mx.sym.Flatten(mx.sym.Pooling(mx.sym.var('data'), global_pool=True, pool_type='avg', kernel=(1, 1)))
-    if layer == 'dense without bias':
-        logits = mx.sym.FullyConnected(data, num_hidden=7, no_bias=True, name='last')
-        arrays = {'last_weight': np.ones((7, 3), np.float32)}
-    else:
-        logits = mx.sym.dot(data, mx.sym.var('W0'))
-        arrays = {'W0': np.ones((3, 7), np.float32)}
-    write_checkpoint(tmp_path, logits, arrays)
-    assert run(tmp_path / 'net-0000.params', tmp_path / 'net.onnx', '--check') == 0
-    assert '7 classes' in capsys.readouterr().out
 
 
 def test_symbols_with_several_results_are_refused(tmp_path):
@@ -429,11 +279,3 @@ def test_onnx_files_from_elsewhere(tmp_path):
     fixed = write([2, 3, 8, 8])
     assert fixed(np.ones((5, 3, 8, 8), np.float32)).shape == (5, 192)
     assert fixed(np.ones((0, 3, 8, 8), np.float32)).shape[0] == 0
-
-
-def test_the_module_is_the_command(pth, tmp_path):
-    words = [sys.executable, '-m', 'ibnnet_mx.cli', 'convert', str(pth), str(tmp_path / 'net.onnx'), '--check']
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert 'net.onnx: cifar_resnet20_v1a, 10 classes' in done.stdout
-    assert not done.stderr

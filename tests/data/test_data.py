@@ -13,7 +13,7 @@ from ibnnet_mx import data
 from ibnnet_mx.recipe import RECIPES, resolve
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import write_index
-from ibnnet_mx.recordio.reading.reader import Options
+from ibnnet_mx.recordio.reading.options import Options
 from tests.record_sets import marked, png, write
 
 RAW = data.Input(32, (0.0,) * 3, (1.0,) * 3)

@@ -11,7 +11,7 @@ import pytest
 
 from ibnnet_mx import data
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
-from ibnnet_mx.recordio.reading.reader import Options
+from ibnnet_mx.recordio.reading.options import Options
 from tests.record_sets import jpeg, png, scene, write
 
 RAW = data.Input(32, (0.0,) * 3, (1.0,) * 3)

@@ -15,7 +15,8 @@ from ibnnet_mx.recordio.pixels import augment, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 from ibnnet_mx.recordio.pixels.region import Decoded
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.fuzz import corpus
 
 LEVELS = {name: Augment(**AUGMENT[name]) for name in (1, 2, 3, 'rrc', 'cifar')}
@@ -42,7 +43,7 @@ class Held:
     def __init__(self, payload):
         self.bytes = np.empty(len(payload), np.uint8)  # bytes objects have one more behind them
         self.bytes[:] = np.frombuffer(payload, np.uint8) if payload else 0
-        self.source, self.why = np.zeros(1, native.SOURCE), np.zeros((1, native.WHY), np.uint8)
+        self.source, self.why = np.zeros(1, native.PAYLOAD), np.zeros((1, native.WHY), np.uint8)
         self.source['data'], self.source['length'] = native.address(self.bytes), len(payload)
         native.heads(self.source, self.why)
         self.size = np.array([[self.source['width'][0], self.source['height'][0]]], np.int64)
@@ -181,7 +182,7 @@ class Targets:
     def _read(self, random, records, index):
         """JPEGs in a file, at places that need not be records."""
         fd, count = os.open(self._write(records, index), os.O_RDONLY), random.randint(1, 9)
-        sources, why = np.zeros(count, native.SOURCE), np.zeros((count, native.WHY), np.uint8)
+        sources, why = np.zeros(count, native.PAYLOAD), np.zeros((count, native.WHY), np.uint8)
         ends = np.array([0, -1, -(2**63), 2**62, len(records), len(records) - 1])
         sources['offset'] = np.where(
             random.randint(0, 4, count) == 0, random.choice(ends, count), random.randint(0, len(records), count)
@@ -205,7 +206,7 @@ class Targets:
         """What a sanitizer must report; no case but a test of the fuzzer itself."""
         short = np.full(2000, 0xFF, np.uint8)
         short[1] = 0xD8
-        sources, why = np.zeros(1, native.SOURCE), np.zeros((1, native.WHY), np.uint8)
+        sources, why = np.zeros(1, native.PAYLOAD), np.zeros((1, native.WHY), np.uint8)
         sources['data'], sources['length'] = native.address(short), 4000
         native.heads(sources, why)
         return 'accepted'

@@ -10,7 +10,7 @@ import pytest
 
 from ibnnet_mx import data, models
 from ibnnet_mx.inference import evaluation
-from ibnnet_mx.recordio.reading.reader import Options
+from ibnnet_mx.recordio.reading.options import Options
 from tests.picture_sets import tree
 from tests.record_sets import marked, png, write
 

@@ -15,7 +15,8 @@ from ibnnet_mx.recordio.pixels import opencv, view
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode, to_short_side
 from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 from ibnnet_mx.recordio.pixels.view import View
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.picture_sets import NAMES, class_folders, run, tree
 from tests.record_sets import jpeg, png, ramp, scene, write
 

@@ -8,7 +8,7 @@ import pytest
 import ibnnet_mx
 from ibnnet_mx import models as registry
 from ibnnet_mx.cli import models
-from ibnnet_mx.models import nets, published
+from ibnnet_mx.models import create, nets, published
 from tests.refusals import refused
 
 COUNTS = {  # XingangPan/IBN-Net, torchvision, and tornadomeet/ResNet's symbols
@@ -188,3 +188,11 @@ def test_the_list_of_models_can_be_filtered():
         f'resnet{depth}_ibn_b' for depth in (18, 34, 50, 101)
     ]
     assert sorted(ibnnet_mx.list_models(pretrained=True)) == sorted(published.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    'name', ['cifar_resnet8', 'cifar_resnet8_ibn_a', 'cifar_resnet8_ibn_b', 'resnet18_v2', 'densenet121_ibn_a']
+)
+def test_a_network_is_created_again_from_its_options(name):
+    options = create(name).options
+    assert create(name, **{key: options[key] for key in ('ibn_ratio', 'ibn_stages', 'w_d')}).options == options

@@ -1,69 +1,16 @@
 """Every norm on networks: forms, prediction, recomputation, devices, checkpoints, refusals."""
 
-from dataclasses import replace
-
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import autograd
 
-from ibnnet_mx import convert, get_model, models, norm, operators, recipe
-from ibnnet_mx.checkpoint import Facts, Store
+from ibnnet_mx import convert, get_model, models, norm, operators
 from ibnnet_mx.cli import convert as cli
-from ibnnet_mx.inference import engines, opening
 from ibnnet_mx.models import nets
+from tests.norm.kits import KITS, ROWS, STATEFUL, build, near, options, pictures, plan_of, train
 from tests.refusals import refused
-from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
-
-RAMP = (('warmup_iters', 1), ('r_iters', 4), ('d_iters', 3))
-KITS = {  # what a recipe says
-    'bn': {},
-    'bn, 2': dict(norm_batch_size=2),
-    'in': {},
-    'ln': {},
-    'gn': {},
-    'brn': dict(norm_args=RAMP),
-    'brn, 2': dict(norm_args=RAMP, norm_batch_size=2),
-    'mabn': dict(norm_args=(('B', 2), ('real_B', 6), ('warmup_iters', 3))),
-    'mabn, 2': dict(norm_args=(('real_B', 8),), norm_batch_size=2),
-}
-STATEFUL = [kit for kit in KITS if kit.startswith(('brn', 'mabn')) or kit == 'bn, 2']
-ROWS = 8
-
-
-def options(kit):
-    given = KITS[kit]
-    return dict(given, norm=kit.partition(',')[0], norm_args=dict(given.get('norm_args', ())))
-
-
-def build(kit, model='cifar_resnet8_ibn_a', seed=3, hybrid=True, **more):
-    net = get_model(model, 4, **options(kit), **more)
-    mx.random.seed(seed)
-    net.initialize()
-    if hybrid:
-        net.hybridize(static_alloc=True, static_shape=True)
-    return net
-
-
-def plan_of(kit, **changes):
-    return replace(PLAN, norm=kit.partition(',')[0], **KITS[kit], **changes)
-
-
-def train(net, data, label):
-    """(logits, {name: gradient}) of a training pass."""
-    with autograd.record():
-        logits = net(data)
-        loss = -mx.nd.pick(mx.nd.log_softmax(logits), label).mean()
-    loss.backward()
-    return logits.asnumpy(), {n: p.grad().asnumpy() for n, p in net.collect_params().items() if p.grad_req != 'null'}
-
-
-def near(found, wanted, tolerance):
-    assert np.abs(found - wanted).max() <= tolerance * np.abs(wanted).max() + 1e-7
-
-
-def pictures(*sizes):
-    return [((data - 128) / 64, label) for data, label in batches(*sizes)]
+from tests.tiny_runs import arrays, batches, equal, make, values
 
 
 @pytest.mark.parametrize('native', [False, True])
@@ -172,62 +119,6 @@ def test_the_inference_form_predicts_the_same(kit):
     near(twin(data).asnumpy(), wanted, 1e-5)
 
 
-@pytest.mark.parametrize('kit', KITS)
-def test_checkpoints_hold_the_prediction_and_load_everywhere(tmp_path, kit):
-    run = make('cifar_resnet8_ibn_a', plan_of(kit))
-    for data, label in pictures(ROWS, ROWS):
-        run.step(data, label, 0.01)
-    store = Store(tmp_path / 'net')
-    store.save(run, 1, Facts('cifar_resnet8_ibn_a', {}, recipe.to_dict(plan_of(kit))))
-    data = pictures(3)[0][0]
-    wanted = run.net(data).asnumpy()
-    symbol, args, aux = mx.model.load_checkpoint(str(tmp_path / 'net'), 1)
-    assert not [n for n in {**args, **aux} if n.endswith(norm.PROGRESS)]
-    block = mx.gluon.SymbolBlock.imports(
-        f'{tmp_path}/net-symbol.json', ['data', 'softmax_label'], f'{tmp_path}/net-0001.params'
-    )
-    near(block(data, mx.nd.zeros(3)).asnumpy(), mx.nd.softmax(mx.nd.array(wanted)).asnumpy(), 1e-4)
-    module = mx.mod.Module(symbol)
-    module.bind([('data', (3, 3, 32, 32))], [('softmax_label', (3,))], for_training=False)
-    module.set_params(args, aux)
-    net = convert.load_symbol(tmp_path / 'net', 1)
-    near(net(data).asnumpy(), wanted, 1e-4)
-    near(opening.open_checkpoint(str(tmp_path / 'net'), 1).predict(data), wanted, 1e-4)  # by the facts alone
-    if ',' not in kit:
-        assert net.model.name == 'cifar_resnet8_ibn_a'
-        assert net.options['norm'] == ('bn' if kit == 'brn' else kit)  # whose predictions are the same
-
-
-@pytest.mark.parametrize('kit', KITS)
-def test_onnx(tmp_path, kit):
-    pytest.importorskip('onnxruntime')
-    net = build(kit, 'cifar_resnet8_ibn_a')
-    for data, label in pictures(ROWS, ROWS):
-        train(net, data, label)
-    convert.to_onnx(net, tmp_path / 'net.onnx')
-    data = pictures(3)[0][0]
-    near(engines.OnnxEngine(tmp_path / 'net.onnx')(data.asnumpy()), net(data).asnumpy(), 1e-5)
-
-
-@pytest.mark.parametrize('kit', ['brn', 'mabn', 'mabn, 2'])
-def test_pth_and_back(tmp_path, kit):
-    """All of it, the counters and moments too."""
-    net = build(kit)
-    for data, label in pictures(ROWS, ROWS):
-        train(net, data, label)
-    convert.to_torch(net, f'{tmp_path}/net.pth')
-    other = build(kit, seed=9)
-    assert convert.load_torch(other, f'{tmp_path}/net.pth') == []
-    for name, param in net.collect_params().items():
-        assert np.array_equal(other.collect_params()[name].data().asnumpy(), param.data().asnumpy())
-    kept = {k: a for k, a in convert.read_weights(f'{tmp_path}/net.pth').items() if not k.endswith(norm.PROGRESS)}
-    (note,) = convert.load_torch(build(kit, seed=9), kept)
-    assert note.endswith('counters and moments that only training needs start anew')
-    del kept['layer1.0.bn2.running_var']
-    with pytest.raises(ValueError, match='stage1_unit1_bn2_running_var is missing'):
-        convert.load_torch(build(kit, seed=9), kept)
-
-
 @pytest.mark.parametrize('kit', ['bn, 2', 'brn', 'mabn', 'mabn, 2', 'gn'])
 def test_an_ibn_network_starts_from_the_plain_one(kit):
     """The two norms of each IBN share what the one norm had."""
@@ -243,20 +134,6 @@ def test_an_ibn_network_starts_from_the_plain_one(kit):
         other = net.collect_params()[f'stage1_unit1_bn2_{word}'].data().asnumpy()
         assert np.array_equal(other, arrays[f'stage1_unit1_bn2_{word}'].asnumpy())
     assert all((p.data().asnumpy() == 0).all() for n, p in net.collect_params().items() if n.endswith('iters'))
-
-
-@pytest.mark.parametrize('kit', STATEFUL)
-def test_save_parameters_holds_the_state(tmp_path, kit):
-    """As Gluon's own users save a block."""
-    net, other = build(kit), build(kit, seed=8)
-    for data, label in pictures(ROWS, ROWS):
-        train(net, data, label)
-    net.save_parameters(f'{tmp_path}/net.params')
-    other.load_parameters(f'{tmp_path}/net.params')
-    data, label = pictures(ROWS)[0]
-    assert np.array_equal(train(net, data, label)[0], train(other, data, label)[0])
-    for name, param in net.collect_params().items():
-        assert np.array_equal(other.collect_params()[name].data().asnumpy(), param.data().asnumpy()), name
 
 
 def test_small_parts_are_normalised_apart():
@@ -299,22 +176,6 @@ def test_small_parts_are_normalised_apart():
 def test_what_a_norm_cannot_be_is_refused(changes, message):
     with refused(f'^{message}'):
         get_model('cifar_resnet8', **changes)
-
-
-@pytest.mark.parametrize(
-    ('kit', 'told'), [('gn', '--norm gn'), ('ln', '--norm ln'), ('mabn', ''), ('mabn, 2', ''), ('brn', '')]
-)
-def test_the_command_converts_both_ways(tmp_path, capsys, kit, told):
-    """A .pth does not tell in, ln and gn from each other, so that one of gn or ln is named where it is read."""
-    net = build(kit)
-    train(net, *pictures(ROWS)[0])
-    Store(tmp_path / 'net').write(net, Facts('cifar_resnet8_ibn_a', {}, {}))
-    source, middle, back = (f'{tmp_path}/{name}' for name in ('net-0000.params', 'net.pth', 'back-0000.params'))
-    assert cli.main([source, middle, '--check']) == 0
-    assert (f'does not tell its norm: name it where it is read, {told}' in capsys.readouterr().err) == bool(told)
-    assert cli.main([middle, back, '--check', *told.split()]) == 0
-    data = pictures(3)[0][0]
-    near(convert.load_symbol(tmp_path / 'back')(data).asnumpy(), net(data).asnumpy(), 1e-4)
 
 
 def test_published_weights_have_their_own_norm(capsys):

@@ -9,7 +9,8 @@ import pytest
 
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio.pixels.augment import Augment
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.record_sets import png, ramp, write
 
 mx = pytest.importorskip('mxnet')

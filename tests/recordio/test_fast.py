@@ -35,7 +35,7 @@ LEVEL = {name: Augment(**values) for name, values in AUGMENT.items()}
 def rendered(payloads, plan, size, level=2):
     """float32 (n, views, 3, size, size) by C."""
     held = [np.frombuffer(payload, np.uint8) for payload in payloads]
-    sources, why = np.zeros(len(held), native.SOURCE), np.zeros((len(held), native.WHY), np.uint8)
+    sources, why = np.zeros(len(held), native.PAYLOAD), np.zeros((len(held), native.WHY), np.uint8)
     sources['data'], sources['length'] = [native.address(h) for h in held], [len(h) for h in held]
     native.heads(sources, why)
     rows = plan(np.stack([sources['width'], sources['height']], axis=1).astype(np.int64))
@@ -157,7 +157,7 @@ def test_an_orientation_in_exif_is_ignored():
 def with_one_wrong_view(change):
     """Pixels and texts of two pictures with two views each, of which change(step) has made the last one wrong."""
     held = [np.frombuffer(jpeg(photograph(i, 40, 50)), np.uint8) for i in range(2)]
-    sources, why = np.zeros(2, native.SOURCE), np.zeros((2, native.WHY), np.uint8)
+    sources, why = np.zeros(2, native.PAYLOAD), np.zeros((2, native.WHY), np.uint8)
     sources['data'], sources['length'] = [native.address(one) for one in held], [len(one) for one in held]
     native.heads(sources, why)
     rows = np.zeros((2, 2), geometry.ROW)

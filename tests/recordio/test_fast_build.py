@@ -76,3 +76,23 @@ def test_a_damaged_library_is_named(monkeypatch, tmp_path, capsys):
     assert native.functions() is None
     assert 'build it anew: python -m ibnnet_mx.recordio.fast.build' in capsys.readouterr().err
     assert 'OpenCV, which takes three times as long' in native.about()
+
+
+@pytest.mark.skipif(not has_compiler(), reason='there is no C compiler')
+@pytest.mark.parametrize(
+    'sources', ['int fast_new(void) { return 0; }', 'const char* fast_interface(void) { return "old"; }']
+)
+def test_a_library_of_other_sources_is_not_called(sources, tmp_path, monkeypatch, capsys):
+    """A checkout that went on has the old library beside the new Python; its structures are laid out in another way."""
+    (tmp_path / 'old.c').write_text(sources)
+    names = [name for name in native._FUNCTIONS if name not in sources]
+    with open(tmp_path / 'old.c', 'a') as file:
+        file.writelines(f'\nvoid {name}(void) {{}}' for name in names if 'interface' in sources)
+    subprocess.run([build.compiler(), '-shared', '-fPIC', 'old.c', '-o', 'old.so'], cwd=tmp_path, check=True)
+    monkeypatch.setattr(native, 'LIBRARY', tmp_path / 'old.so')
+    monkeypatch.delenv('IBNNET_MX_NATIVE', raising=False)
+    assert native.functions() is None
+    assert (
+        'old.so was built from other sources, so pictures are decoded by OpenCV; build it anew'
+        in capsys.readouterr().err
+    )

@@ -11,7 +11,8 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.pixels import view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.reading import reader as reader_module
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.record_sets import jpeg, marked, photograph, png, scene, write
 
 pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')

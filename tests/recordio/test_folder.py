@@ -5,7 +5,8 @@ import pytest
 
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.reading.folder import FolderRecords, open_records
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from ibnnet_mx.recordio.sources import SourceError
 from tests.picture_sets import NAMES, class_folders, encoded, tree
 from tests.record_sets import marked, png, write

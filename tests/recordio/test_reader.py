@@ -18,7 +18,8 @@ from ibnnet_mx.recordio.pixels import opencv
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.reading import reader as reader_module
 from ibnnet_mx.recordio.reading import sampler
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.record_sets import jpeg, marked, png, scene, write
 
 PLAIN = Augment(mirror=False)

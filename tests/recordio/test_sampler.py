@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.recordio import Augment, Loader
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from ibnnet_mx.recordio.reading.sampler import EachOnce, cut_steps
 from tests.record_sets import jpeg, scene, write
 

@@ -16,7 +16,8 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordFile, write_index
 from ibnnet_mx.recordio.inspection import sheet, verify
 from ibnnet_mx.recordio.pixels.augment import Augment
-from ibnnet_mx.recordio.reading.reader import Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import Reader
 from tests.record_sets import jpeg, marked, png, ramp, scene, write
 
 built = pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
@@ -189,7 +190,7 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'level': ('{x}/a.rec --sheet {x}/s.png --augment 9', "--augment: invalid choice: '9'"),
     'size': ('{x}/a.rec --sheet {x}/s.png --size 4', '--size 4: a number from 8 to 2048'),
     'suffix': ('{x}/a.rec --sheet {x}/s.txt', '--sheet {x}/s.txt: the name must end in .png'),
-    'two files': ('{x}/a.rec {x}/a.rec --sheet {x}/s.png', 'a sheet is of one FILE.rec, 2 came'),
+    'two files': ('{x}/a.rec {x}/a.rec --sheet {x}/s.png', 'a sheet is for one FILE.rec, 2 given'),
     'json': ('{x}/a.rec --sheet {x}/s.png --json {x}/x', '--json has no meaning with --sheet'),
     'sheet folder': ('{x}/a.rec --sheet {x}/none/s.png', '{x}/none/s.png: No such file or directory'),
     'json folder': ('{x}/a.rec --json {x}/none/x', '{x}/none/x'),

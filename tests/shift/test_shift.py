@@ -1,44 +1,21 @@
 """Shifted pictures: what each name does, against its formula, and what holds for all of them."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 
 from ibnnet_mx import shift
-from ibnnet_mx.cli import shifts as command
 from ibnnet_mx.shift import blur, digital, noise, run, table, weather
 from tests.goldens import shifts as goldens
+from tests.shift.pictures import draws, pictures
 
 # Their published constants do not rise in every step, or what they do to a pixel does not: glass_blur at 32 pixels goes
 # from sigma 0.4 and one round to 0.25 and two, elastic_transform trades stretching for smaller waves, frost at 224 dims
 # the picture as it covers it.
 UNEVEN = ('glass_blur', 'elastic_transform', 'frost')
 FIXED = ('defocus_blur', 'zoom_blur', 'brightness', 'contrast', 'pixelate', 'jpeg_compression')  # nothing is drawn
-
-
-def pictures(count, side, seed=0):
-    """uint8 (count, side, side, 3) with large and small shapes in them, as photographs have."""
-    draw = np.random.default_rng(seed)
-    found = []
-    for _ in range(count):
-        layers = [
-            cv2.resize(draw.standard_normal((cells, cells, 3)), (side, side), interpolation=cv2.INTER_CUBIC)
-            / cells**0.7
-            for cells in (2, 4, 8, 16)
-        ]
-        one = sum(layers)
-        found.append(255 * (one - one.min()) / (one.max() - one.min()))
-    return np.stack(found).astype(np.uint8)
-
-
-def draws(count, seed=0):
-    return [np.random.default_rng([seed, number]) for number in range(count)]
 
 
 @pytest.mark.parametrize('name', shift.NAMES)
@@ -121,60 +98,6 @@ def test_a_picture_without_anything_in_it_stays_one_of_numbers(name, value):
 def test_any_side_of_at_least_eight_pixels(name):
     for side in (8, 31, 48, 49, 96):
         assert shift.apply(pictures(1, side), [0], name, 5).shape == (1, side, side, 3)
-
-
-def test_several_processes_give_what_one_gives():
-    batches = [(pictures(3, 32, seed=batch), range(3 * batch, 3 * batch + 3), batch) for batch in range(7)]
-    with shift.Workers(1) as one, shift.Workers(2) as two:
-        for name in ('frost', 'elastic_transform'):
-            alone, together = list(one.over(iter(batches), name, 4)), list(two.over(iter(batches), name, 4))
-            assert [batch for _, _, batch in together] == list(range(7))
-            assert all(np.array_equal(a, b) for (a, *_), (b, *_) in zip(alone, together))
-
-
-SCRIPT = """
-import sys, time, numpy
-from ibnnet_mx import shift
-if __name__ == '__main__':
-    with shift.Workers(2) as workers:
-        batches = ((numpy.zeros((2, 32, 32, 3), 'uint8'), range(2)) for _ in iter(int, 1))
-        for count, _ in enumerate(workers.over(batches, 'fog', 1)):
-            if count == 5:
-                print(*workers._pool._processes, flush=True)
-"""
-
-
-def _shifting(tmp_path):
-    """A process that shifts for ever, and the numbers of its two."""
-    (tmp_path / 'script.py').write_text(SCRIPT)
-    parent = subprocess.Popen(
-        [sys.executable, tmp_path / 'script.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    return parent, list(map(int, parent.stdout.readline().split()))
-
-
-def test_processes_end_with_who_started_them(tmp_path):
-    parent, children = _shifting(tmp_path)
-    assert len(children) == 2
-    parent.kill()
-    parent.communicate(timeout=20)  # whoever holds its output is waited for
-    assert not any(os.path.exists(f'/proc/{child}/cmdline') and _command(child) for child in children)
-
-
-def _command(process):
-    try:
-        with open(f'/proc/{process}/cmdline') as file:
-            return 'multiprocessing' in file.read()
-    except OSError:
-        return False
-
-
-def test_a_killed_process_is_told_of(tmp_path):
-    parent, children = _shifting(tmp_path)
-    os.kill(children[0], signal.SIGKILL)
-    _, err = parent.communicate(timeout=20)
-    assert 'OptionError: a process that shifts pictures was killed' in err
-    assert parent.returncode == 1
 
 
 def test_noise_has_the_strength_of_its_constants():
@@ -338,44 +261,6 @@ def test_arguments_that_cannot_be(change, told):
     given = dict(pictures=np.zeros((1, 32, 32, 3), np.uint8), positions=[0], name='fog', severity=1)
     with pytest.raises(ValueError, match=told):
         shift.apply(**{**given, **change})
-
-
-def test_the_command_draws_a_row_a_shift(tmp_path, capsys):
-    x = pictures(1, 96)[0]
-    cv2.imwrite(str(tmp_path / 'a.png'), x[:, :, ::-1])
-    words = [str(tmp_path / 'a.png'), str(tmp_path / 's.png'), '--size', '96', '--shift', 'hue:5,fog:1,fog:5']
-    assert command.main(words) == 0
-    paper = cv2.imread(str(tmp_path / 's.png'))[:, :, ::-1]
-    step, head = 96 + command.GAP, 2 * command.LINE  # the severities, then the name
-    fog, hue = (paper[head:][:96, left:] for left in (0, 2 * step + 2 * command.GAP))
-    assert np.array_equal(fog[:, :96], shift.apply(x[None], [0], 'fog', 1)[0])
-    assert (hue[:, :96] == 255).all()
-    assert np.array_equal(hue[:, step:][:, :96], shift.apply(x[None], [0], 'hue', 5)[0])
-    heads = [paper[: command.LINE, left:][:, :96] for left in (0, step, 2 * step + 2 * command.GAP)]
-    assert [bool((head < 128).any()) for head in heads] == [True] * 3
-    assert not np.array_equal(heads[0], heads[1])  # severity 1 and 5
-    assert np.array_equal(heads[0], heads[2])
-
-
-@pytest.mark.parametrize(
-    ('words', 'told'),
-    [
-        (['no.png', 's.png'], 'no.png cannot be read: No such file'),
-        (['{text}', 's.png'], 'is no picture that can be read'),
-        (['{text}', 's.txt'], 'SHEET s.txt: the name must end in .png'),
-        (['{text}', 's.png', '--size', '7'], '--size 7 must be from 8 to 1024'),
-        (['{text}', 's.png', '--seed', '-1'], '--seed -1 must not be below 0'),
-        (['{text}', 's.png', '--shift', 'mist'], "there is no 'mist'"),
-        (['{picture}', '{text}/s.png'], 'cannot be written'),
-        (['{picture}', '{picture}'], 'would replace what is read from'),
-    ],
-)
-def test_mistakes_of_the_command_are_one_line(words, told, tmp_path, capfd):
-    (tmp_path / 'text').write_text('no picture')
-    cv2.imwrite(str(tmp_path / 'a.png'), pictures(1, 32)[0])
-    names = dict(text=tmp_path / 'text', picture=tmp_path / 'a.png', folder=tmp_path)
-    assert command.main([word.format(**names) for word in words]) == 2
-    assert told in capfd.readouterr().err
 
 
 # In shares of the reference: how far the mean difference from the picture and the deviation within a picture may lie

@@ -151,7 +151,7 @@ def test_a_run_that_stands_still_is_ended_and_says_where():
         time.sleep(0.6)
     assert ended == [watchdog.CODE]
     assert told == [
-        '`stall_timeout` 0.2: nothing has happened for that many seconds, the run was waiting for: data. It ends; '
+        '`stall_timeout` 0.2: nothing has happened for that many seconds; the run was waiting for: data. It ends; '
         '`retrain` goes on from the last checkpoint'
     ]
 

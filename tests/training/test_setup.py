@@ -171,7 +171,7 @@ PARTS = 'the parts with weights are stem, stage1, stage2, stage3, head; body is 
         (dict(freeze=('body', 'head')), '--freeze body,head leaves no part that learns: freeze fewer parts'),
         (
             dict(freeze=('stem', 'stage1', 'stage2', 'stage3', 'head')),
-            '--freeze stem,stage1,stage2,stage3,head leaves nothing',
+            '--freeze stem,stage1,stage2,stage3,head leaves no part',
         ),
         (
             dict(freeze=('stage1',), lr_mult=(('body', 0.1), ('stage1', 0.5))),

@@ -11,7 +11,7 @@ from ibnnet_mx import data, models
 from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.metrics.classification import scores
 from ibnnet_mx.recipe import lr_at
-from ibnnet_mx.recordio.reading.reader import Options
+from ibnnet_mx.recordio.reading.options import Options
 from tests.metrics.test_classification import naive
 from tests.tiny_runs import CLASSES, PLAN, Feed, batches, equal, make, values
 

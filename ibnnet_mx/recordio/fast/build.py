@@ -25,7 +25,7 @@ SOURCES = (
     'header.c',
     'segments.c',
     'jpeg.c',
-    'source.c',
+    'payload.c',
     'sample.c',
     'straight.c',
     'slanted.c',
@@ -101,7 +101,9 @@ def _wheel(folder: Path) -> list[str]:
 
 def _objects(folder: Path) -> list[tuple[str, list[str], str]]:
     """Return (source, flags, object file) of everything that is compiled."""
-    files = [(name, FLAGS, name[:-2]) for name in SOURCES] + [('kernels.c', FLAGS + EXACT, 'kernels')]
+    interface = hashlib.sha256((HERE / 'fast.h').read_bytes()).hexdigest()  # native.py compares it
+    flags = [*FLAGS, f'-DINTERFACE="{interface}"']
+    files = [(name, flags, name[:-2]) for name in SOURCES] + [('kernels.c', FLAGS + EXACT, 'kernels')]
     if platform.machine() in ('x86_64', 'AMD64'):
         files += [('kernels.c', FLAGS + EXACT + ['-DAVX2', *flags], name) for name, flags in WIDER.items()]
     return [(str(HERE / source), flags, str(folder / f'{name}.o')) for source, flags, name in files]

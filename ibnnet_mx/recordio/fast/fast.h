@@ -32,7 +32,7 @@
 #define CHANGED "is not what it was when the file was opened"
 #define NO_MEMORY "needs more memory than there is"
 
-/* Kinds of a source. FOREIGN: not a JPEG; OpenCV decodes it. UNREAD: the header is longer than the bytes read so far.
+/* Kinds of a payload. FOREIGN: not a JPEG; OpenCV decodes it. UNREAD: the header is longer than the bytes read so far.
  */
 enum { JPEG = 0, FOREIGN = 1, BROKEN = 2, UNREAD = 3 };
 /* Kinds of a step, as in geometry.py. */
@@ -65,7 +65,7 @@ typedef struct {
   const uint8_t* data;
   int64_t length, offset;
   int32_t fd, start, width, height, stride, kind;
-} Source;
+} Payload;
 
 /* native.PIXELS: floats (value - shift) * factor, or bytes as they are. */
 typedef struct {
@@ -75,7 +75,7 @@ typedef struct {
 
 /* native.Task: all views of a slice of a batch. */
 typedef struct {
-  const Source* sources;               /* (count,) */
+  const Payload* payloads;             /* (count,) */
   const Row* rows;                     /* (count, views) */
   const Pixels* pixels;                /* one */
   uint8_t* out;                        /* (count, views, 3, height, width); NULL: decode, and give no pixels */
@@ -186,11 +186,11 @@ bool fail(Decoder* decoder, const char* why);
 HeaderState walk_header(const uint8_t* data, size_t length, Header* header);
 HeaderState read_header(const uint8_t* data, size_t length, Header* header);
 /* segments.c */
-size_t cut_segments(Decoder* decoder, const Source* source, const Header* header, Box box, Planes* planes);
+size_t cut_segments(Decoder* decoder, const Payload* payload, const Header* header, Box box, Planes* planes);
 /* jpeg.c */
-bool decode_part(Decoder* decoder, const Source* source, const Header* header, Box box, Planes* planes);
-/* source.c */
-bool open_part(Decoder* decoder, const Source* source, Box box, Planes* planes);
+bool decode_part(Decoder* decoder, const Payload* payload, const Header* header, Box box, Planes* planes);
+/* payload.c */
+bool open_part(Decoder* decoder, const Payload* payload, Box box, Planes* planes);
 /* sample.c */
 bool sample(Decoder* decoder, const Sampling* sampling, uint8_t* const out[3]);
 

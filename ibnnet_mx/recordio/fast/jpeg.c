@@ -138,18 +138,18 @@ static bool decode(Decoder* decoder, const uint8_t* data, size_t length, const H
 
 /* Decode at least `box`, which lies within the picture. Return false if the JPEG is damaged; decoder->trap.why tells
    how. */
-bool decode_part(Decoder* decoder, const Source* source, const Header* header, Box box, Planes* planes) {
+bool decode_part(Decoder* decoder, const Payload* payload, const Header* header, Box box, Planes* planes) {
   *planes = (Planes){
       .width = header->width,
       .height = header->height,
       .full_width = header->width,
       .full_height = header->height,
   };
-  size_t used = cut_segments(decoder, source, header, box, planes);
+  size_t used = cut_segments(decoder, payload, header, box, planes);
   if (used) {
     Rows all = {.from = 0, .to = planes->height};
     return decode(decoder, decoder->segments.at, used, header, all, planes);
   }
   Rows wanted = {.from = most(box.top - MARGIN, 0), .to = least(box.bottom + MARGIN, header->height)};
-  return decode(decoder, source->data, source->length, header, wanted, planes);
+  return decode(decoder, payload->data, payload->length, header, wanted, planes);
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ SLACK = 64  # bytes and one row behind decoded planes that C may read
 
 # A JPEG of `length` bytes, or (stride > 0) decoded RGB planes; fast.h says the same in C.
 # Without data the JPEG is in a file, `start` bytes behind the beginning of its record at `offset`.
-SOURCE = np.dtype(
+PAYLOAD = np.dtype(
     [('data', 'u8'), ('length', 'i8'), ('offset', 'i8')]
     + [(name, 'i4') for name in ('fd', 'start', 'width', 'height', 'stride', 'kind')]
 )
@@ -38,7 +39,7 @@ class Task(ctypes.Structure):
     """All views of a slice of a batch, for fast_render(); fast.h says the same in C."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ('sources', 'rows', 'pixels', 'out', 'why')),
+        *((name, ctypes.c_void_p) for name in ('payloads', 'rows', 'pixels', 'out', 'why')),
         *((name, ctypes.c_int32) for name in ('count', 'views', 'width', 'height', 'level', 'unused')),
     )
 
@@ -47,6 +48,7 @@ _FUNCTIONS = {
     'fast_new': (_POINTER, []),
     'fast_free': (None, [_POINTER]),
     'fast_level': (_INT, []),
+    'fast_interface': (ctypes.c_char_p, []),
     'fast_heads': (None, [_POINTER, _INT, _POINTER]),
     'fast_render': (None, [_POINTER, ctypes.POINTER(Task)]),
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
@@ -72,10 +74,22 @@ def _load(path: str) -> Any:
             file=sys.stderr,
         )
         return None
+    if not hasattr(library, 'fast_interface'):
+        return _refuse(path)
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    return library
+    interface = hashlib.sha256((HERE / 'fast.h').read_bytes()).hexdigest()  # build.py, which runs alone, hashes it too
+    return library if interface == library.fast_interface().decode() else _refuse(path)
+
+
+def _refuse(path: str) -> None:
+    """Say that a library is of another version. Its structures may be laid out in another way, so it is not called."""
+    print(
+        f'{path} was built from other sources, so pictures are decoded by OpenCV; build it anew: '
+        'python -m ibnnet_mx.recordio.fast.build',
+        file=sys.stderr,
+    )
 
 
 def about() -> str:
@@ -100,20 +114,20 @@ def _texts(why: np.ndarray) -> list[str]:
     return [bytes(row).split(b'\0', 1)[0].decode('utf-8', 'replace') for row in why]
 
 
-def pick(sources: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return a copy of sources[positions]. numpy itself would copy one field at a time, which is slower."""
-    words = sources.view(np.uint64).reshape(len(sources), -1)
-    return words[positions].view(SOURCE).reshape(-1)
+def pick(payloads: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return a copy of payloads[positions]. numpy itself would copy one field at a time, which is slower."""
+    words = payloads.view(np.uint64).reshape(len(payloads), -1)
+    return words[positions].view(PAYLOAD).reshape(-1)
 
 
-def payload(source: np.void) -> bytes:
+def read_payload(payload: np.void) -> bytes:
     """Return the bytes of a JPEG in memory."""
-    return ctypes.string_at(int(source['data']), int(source['length']))
+    return ctypes.string_at(int(payload['data']), int(payload['length']))
 
 
-def heads(sources: np.ndarray, why: np.ndarray) -> None:
-    """Set width, height and kind of SOURCE (n,), except BROKEN ones. why: uint8 (n, WHY); it tells of broken ones."""
-    functions().fast_heads(address(sources), len(sources), address(why))
+def heads(payloads: np.ndarray, why: np.ndarray) -> None:
+    """Set width, height and kind of PAYLOAD (n,), except BROKEN ones. why: uint8 (n, WHY); it tells of broken ones."""
+    functions().fast_heads(address(payloads), len(payloads), address(why))
 
 
 class Decoder:
@@ -131,12 +145,12 @@ class Decoder:
             self._free(self._at)
 
     def render(
-        self, sources: np.ndarray, rows: np.ndarray, pixels: np.ndarray, out: np.ndarray | None, why: np.ndarray
+        self, payloads: np.ndarray, rows: np.ndarray, pixels: np.ndarray, out: np.ndarray | None, why: np.ndarray
     ) -> None:
-        """Compute the views rows ROW (n, views) of sources (n,) into out (n, views, 3, height, width).
+        """Compute the views rows ROW (n, views) of payloads (n,) into out (n, views, 3, height, width).
 
-        pixels: PIXELS. why: (n, WHY), as heads() left it. It tells of sources that are damaged, and of those with a
-        view of another size than `out`, or outside of the picture. Nothing of these sources is written. Without `out`
+        pixels: PIXELS. why: (n, WHY), as heads() left it. It tells of payloads that are damaged, and of those with a
+        view of another size than `out`, or outside of the picture. Nothing of these payloads is written. Without `out`
         the part of the pictures that the rows need is decoded, and that is all.
         """
         count, views = rows.shape
@@ -144,23 +158,23 @@ class Decoder:
             return
         last = rows[0, 0]['last']
         height, width = (int(last['height']), int(last['width'])) if out is None else out.shape[-2:]
-        task = Task(address(sources), address(rows), address(pixels), None, address(why))
+        task = Task(address(payloads), address(rows), address(pixels), None, address(why))
         if out is not None:
             task.out = address(out)
         task.count, task.views, task.width, task.height, task.level = count, views, width, height, self._level
         functions().fast_render(self._at, ctypes.byref(task))
 
-    def check(self, source: np.ndarray) -> str:
-        """Decode all of the JPEG of source SOURCE (1,). Return what is wrong with it, '' if nothing is."""
+    def check(self, payload: np.ndarray) -> str:
+        """Decode all of the JPEG of payload PAYLOAD (1,). Return what is wrong with it, '' if nothing is."""
         why = np.zeros((1, WHY), np.uint8)
-        functions().fast_check(self._at, address(source), address(why))
+        functions().fast_check(self._at, address(payload), address(why))
         return _texts(why)[0]
 
 
 class Look(NamedTuple):
-    """A JPEG whose header was read: SOURCE (1,), what is wrong with it, and its bytes, to which the source points."""
+    """A JPEG whose header was read: PAYLOAD (1,), what is wrong with it, and its bytes, to which the payload points."""
 
-    source: np.ndarray
+    payload: np.ndarray
     why: str
     data: np.ndarray
 
@@ -168,17 +182,17 @@ class Look(NamedTuple):
 def look(jpeg: bytes) -> Look:
     """Read the header of a JPEG."""
     data = np.frombuffer(jpeg, np.uint8)
-    source, why = np.zeros(1, SOURCE), np.zeros((1, WHY), np.uint8)
-    source['data'], source['length'] = address(data), len(data)
-    heads(source, why)
-    return Look(source, failures(why).get(0, ''), data)
+    payload, why = np.zeros(1, PAYLOAD), np.zeros((1, WHY), np.uint8)
+    payload['data'], payload['length'] = address(data), len(data)
+    heads(payload, why)
+    return Look(payload, failures(why).get(0, ''), data)
 
 
 def check_jpeg(decoder: Decoder, jpeg: bytes) -> tuple[str, int, int]:
     """Decode all of a JPEG. Return what is wrong with it, '' if nothing is, its width and its height."""
     seen = look(jpeg)
-    (width,), (height,) = seen.source['width'], seen.source['height']
-    return seen.why or decoder.check(seen.source), int(width), int(height)
+    (width,), (height,) = seen.payload['width'], seen.payload['height']
+    return seen.why or decoder.check(seen.payload), int(width), int(height)
 
 
 def failures(why: np.ndarray) -> dict[int, str]:

@@ -37,6 +37,9 @@ static const Kernels* kernels_of(Level limit) {
 /* Return the level of the kernels that this processor runs. */
 EXPORT int fast_level(void) { return best_level(LEVEL_AVX512); }
 
+/* Which fast.h this library was built from; build.py defines it, native.py compares it. */
+EXPORT const char* fast_interface(void) { return INTERFACE; }
+
 /* Set first..last-1 to the pixels that positions low..high read, within 0..limit-1; at least one. */
 static void reach(double low, double high, int limit, int* first, int* last) {
   *first = (int)fmin(fmax(floor(low) - 1, 0), limit - 1);
@@ -78,12 +81,12 @@ static Box join(Box a, Box b) {
   };
 }
 
-/* Return the part of a source that its views read. */
-static Box touched_by_views(const Source* source, const Row* rows, int views) {
-  Box box = {.left = source->width, .top = source->height, .right = 0, .bottom = 0};
+/* Return the part of a payload that its views read. */
+static Box touched_by_views(const Payload* payload, const Row* rows, int views) {
+  Box box = {.left = payload->width, .top = payload->height, .right = 0, .bottom = 0};
   for (int v = 0; v < views; v++) {
     const Step* step = rows[v].first.kind == NONE ? &rows[v].last : &rows[v].first;
-    box = join(box, touched(step, source->width, source->height));
+    box = join(box, touched(step, payload->width, payload->height));
   }
   return box;
 }
@@ -104,8 +107,8 @@ static const char* wrong_step(const Step* step, int width, int height) {
 }
 
 /* Return what is wrong with a view, NULL if nothing is. */
-static const char* wrong_view(const Task* task, const Source* source, const Row* row) {
-  int width = source->width, height = source->height;
+static const char* wrong_view(const Task* task, const Payload* payload, const Row* row) {
+  int width = payload->width, height = payload->height;
   if (row->last.width != task->width || row->last.height != task->height) return "has views of different sizes";
   if (row->first.kind != NONE) {
     const char* wrong = wrong_step(&row->first, width, height);
@@ -116,14 +119,14 @@ static const char* wrong_view(const Task* task, const Source* source, const Row*
   return wrong_step(&row->last, width, height);
 }
 
-/* Check all views of all sources, and set the `why` of each source that has a wrong one. Such a source is not decoded.
-   BROKEN sources have their `why` already. */
+/* Check all views of all payloads, and set the `why` of each payload that has a wrong one. Such a payload is not decoded.
+   BROKEN payloads have their `why` already. */
 static void check_views(const Task* task) {
   for (int i = 0; i < task->count; i++) {
     const char* wrong = NULL;
-    if (task->sources[i].kind == BROKEN) continue;
+    if (task->payloads[i].kind == BROKEN) continue;
     for (int v = 0; !wrong && v < task->views; v++)
-      wrong = wrong_view(task, task->sources + i, task->rows + (size_t)i * task->views + v);
+      wrong = wrong_view(task, task->payloads + i, task->rows + (size_t)i * task->views + v);
     if (wrong) snprintf(task->why + (size_t)i * WHY, WHY, "%s", wrong);
   }
 }
@@ -208,12 +211,12 @@ static bool view(Decoder* decoder, const Planes* planes, const Row* row, const P
   return true;
 }
 
-/* Compute all views of source i. Return false with decoder->trap.why if that cannot be done. */
-static bool render_source(Decoder* decoder, const Task* task, int i) {
+/* Compute all views of payload i. Return false with decoder->trap.why if that cannot be done. */
+static bool render_payload(Decoder* decoder, const Task* task, int i) {
   const Row* rows = task->rows + (size_t)i * task->views;
   size_t bytes = 3 * (size_t)task->width * task->height * (task->pixels->floats ? sizeof(float) : 1);
   Planes planes;
-  if (!open_part(decoder, task->sources + i, touched_by_views(task->sources + i, rows, task->views), &planes))
+  if (!open_part(decoder, task->payloads + i, touched_by_views(task->payloads + i, rows, task->views), &planes))
     return false;
   for (int v = 0; task->out && v < task->views; v++)
     if (!view(decoder, &planes, rows + v, task->pixels, task->out + ((size_t)i * task->views + v) * bytes))
@@ -221,24 +224,24 @@ static bool render_source(Decoder* decoder, const Task* task, int i) {
   return true;
 }
 
-/* Compute the views of a task. Sources that have a `why` before, or a view that cannot be, are passed over. */
+/* Compute the views of a task. Payloads that have a `why` before, or a view that cannot be, are passed over. */
 EXPORT void fast_render(Decoder* decoder, const Task* task) {
   decoder->kernels = kernels_of(task->level);
   check_views(task);
   for (int i = 0; i < task->count; i++) {
     char* why = task->why + (size_t)i * WHY;
-    if (task->sources[i].kind == BROKEN || why[0]) continue;
-    if (!render_source(decoder, task, i)) memcpy(why, decoder->trap.why, WHY);
+    if (task->payloads[i].kind == BROKEN || why[0]) continue;
+    if (!render_payload(decoder, task, i)) memcpy(why, decoder->trap.why, WHY);
     trim(decoder, LONG_LIVED);
   }
 }
 
 /* Decode all of a JPEG. `why` is empty if it is without fault. */
-EXPORT void fast_check(Decoder* decoder, const Source* source, char* why) {
+EXPORT void fast_check(Decoder* decoder, const Payload* payload, char* why) {
   Planes planes;
-  Box all = {.left = 0, .top = 0, .right = source->width, .bottom = source->height};
+  Box all = {.left = 0, .top = 0, .right = payload->width, .bottom = payload->height};
   decoder->kernels = kernels_of(LEVEL_AVX512);
-  bool done = source->kind == JPEG ? open_part(decoder, source, all, &planes) : fail(decoder, "is no JPEG");
+  bool done = payload->kind == JPEG ? open_part(decoder, payload, all, &planes) : fail(decoder, "is no JPEG");
   snprintf(why, WHY, "%s", done ? "" : decoder->trap.why);
   trim(decoder, LONG_LIVED);
 }

@@ -39,27 +39,27 @@ static Cut touched_segments(const Header* header, Box box, int segment_width, in
 }
 
 /* Find the markers that end the first `count` segments. Return false if a marker is missing or has a wrong number. */
-static bool find_ends(Decoder* decoder, const Source* source, const Header* header, int count) {
+static bool find_ends(Decoder* decoder, const Payload* payload, const Header* header, int count) {
   int all = header->segments * divide_up(header->height, 8 * header->sub_y);
-  const uint8_t* data = source->data + header->scan_at;
+  const uint8_t* data = payload->data + header->scan_at;
   uint32_t* ends = (uint32_t*)decoder->marks.at;
-  if (decoder->kernels->markers(data, source->length - header->scan_at, count, ends) < count) return false;
+  if (decoder->kernels->markers(data, payload->length - header->scan_at, count, ends) < count) return false;
   for (int n = 0; n < count; n++)
     if (data[ends[n] + 1] != (n == all - 1 ? 0xd9 : 0xd0 + (n & 7))) return false;
   return true;
 }
 
 /* Write the JPEG of a cut into decoder->segments. Return its bytes; 0 if the markers are wrong. */
-static size_t write_cut(Decoder* decoder, const Source* source, const Header* header, const Cut* cut) {
+static size_t write_cut(Decoder* decoder, const Payload* payload, const Header* header, const Cut* cut) {
   int count = (cut->bottom - 1) * header->segments + cut->right, written = 0;
-  if (!reserve(&decoder->segments, source->length + SLACK)) return 0;
+  if (!reserve(&decoder->segments, payload->length + SLACK)) return 0;
   if (!reserve(&decoder->marks, count * sizeof(uint32_t))) return 0;
-  if (!find_ends(decoder, source, header, count)) return 0;
-  const uint8_t* data = source->data + header->scan_at;
+  if (!find_ends(decoder, payload, header, count)) return 0;
+  const uint8_t* data = payload->data + header->scan_at;
   const uint32_t* ends = (const uint32_t*)decoder->marks.at; /* bytes from the scan's beginning to each marker */
   uint8_t* out = decoder->segments.at;
   size_t used = header->scan_at;
-  memcpy(out, source->data, used);
+  memcpy(out, payload->data, used);
   out[header->size_at] = cut->height >> 8;
   out[header->size_at + 1] = cut->height;
   out[header->size_at + 2] = cut->width >> 8;
@@ -77,11 +77,11 @@ static size_t write_cut(Decoder* decoder, const Source* source, const Header* he
 
 /* Write the segments that `box` touches as a JPEG into decoder->segments, and its place and size into `planes`.
    Return its bytes; 0: the JPEG cannot be cut. */
-size_t cut_segments(Decoder* decoder, const Source* source, const Header* header, Box box, Planes* planes) {
+size_t cut_segments(Decoder* decoder, const Payload* payload, const Header* header, Box box, Planes* planes) {
   if (!header->segments) return 0;
   int segment_width = 8 * header->sub_x * header->interval, row_height = 8 * header->sub_y;
   Cut cut = touched_segments(header, box, segment_width, row_height);
-  size_t used = write_cut(decoder, source, header, &cut);
+  size_t used = write_cut(decoder, payload, header, &cut);
   if (!used) return 0;
   planes->x = cut.left * segment_width;
   planes->y = cut.top * row_height;

@@ -74,23 +74,23 @@ class Native:
             mean, std = normalisation
             self._pixels['shift'], self._pixels['factor'] = mean, 1 / np.array(std, np.float64)
             self._pixels['floats'] = 1
-        self._sources = np.zeros(len(records), native.SOURCE)
-        self._sources['kind'] = UNREAD
+        self._payloads = np.zeros(len(records), native.PAYLOAD)
+        self._payloads['kind'] = UNREAD
         spans = records.spans()
         if spans is not None:
             for name, part in zip(('fd', 'offset', 'start', 'length'), spans):
-                self._sources[name] = part
-            self._sources['kind'][self._sources['start'] > 0] = JPEG
+                self._payloads[name] = part
+            self._payloads['kind'][self._payloads['start'] > 0] = JPEG
         self._cached: list[np.ndarray] = []
         self._local = threading.local()
 
     def cache(self, position: int, picture: np.ndarray) -> None:
         """Keep a decoded picture, BGR, so that it is not read again."""
-        self._cached.append(_place(self._sources, position, picture))
+        self._cached.append(_place(self._payloads, position, picture))
 
     def cached(self) -> list[int]:
         """Return the positions of these pictures."""
-        return np.flatnonzero(self._sources['stride']).tolist()
+        return np.flatnonzero(self._payloads['stride']).tolist()
 
     def is_sound(self, payload: bytes) -> bool:
         """Return True if a picture that OpenCV has decoded is whole: C decodes a JPEG again and tells."""
@@ -103,44 +103,44 @@ class Native:
 
     def render(self, positions: np.ndarray, rows_of: RowsOf, out: np.ndarray) -> dict[int, str]:
         """Fill out (n, views, 3, size, size). Return {number: why} of the pictures that cannot be read."""
-        sources, why = native.pick(self._sources, positions), np.zeros((len(positions), native.WHY), np.uint8)
+        payloads, why = native.pick(self._payloads, positions), np.zeros((len(positions), native.WHY), np.uint8)
         alive: list[np.ndarray] = []
         bad: dict[int, str] = {}
-        if not sources['stride'].all():
-            alive, bad = self._read_foreign(positions, sources, why)
-        sizes = np.stack([sources['width'], sources['height']], axis=1).astype(np.int64)
+        if not payloads['stride'].all():
+            alive, bad = self._read_foreign(positions, payloads, why)
+        sizes = np.stack([payloads['width'], payloads['height']], axis=1).astype(np.int64)
         rows = np.ascontiguousarray(rows_of(np.arange(len(positions)), np.maximum(sizes, 1)))
-        self._decoder().render(sources, rows, self._pixels, out, why)
+        self._decoder().render(payloads, rows, self._pixels, out, why)
         for number, text in native.failures(why).items():
             position = int(positions[number])
             bad[number] = self._changed(position) if text == CHANGED else f'{self._records.describe(position)} {text}'
         return bad
 
     def _read_foreign(
-        self, positions: np.ndarray, sources: np.ndarray, why: np.ndarray
+        self, positions: np.ndarray, payloads: np.ndarray, why: np.ndarray
     ) -> tuple[list[np.ndarray], Any]:
         """Fill in the sizes of all, and pixels or payloads of those that C does not read.
 
-        Return the arrays that hold these, which must live as long as the sources, and {number: why} of damaged ones.
+        Return the arrays that hold these, which must live as long as the payloads, and {number: why} of damaged ones.
         """
         alive: list[np.ndarray] = []
         bad: dict[int, str] = {}
-        native.heads(sources, why)
-        for number in np.flatnonzero((sources['kind'] == FOREIGN) | (sources['kind'] == UNREAD)):
+        native.heads(payloads, why)
+        for number in np.flatnonzero((payloads['kind'] == FOREIGN) | (payloads['kind'] == UNREAD)):
             try:
                 payload = self._records.read(int(positions[number])).payload
                 if payload[:2] == SOI:
                     alive.append(np.frombuffer(payload, np.uint8))
-                    one = sources[number : number + 1]
+                    one = payloads[number : number + 1]
                     one['data'], one['length'], one['kind'] = native.address(alive[-1]), len(payload), JPEG
                     native.heads(one, why[number : number + 1])
                 else:
-                    alive.append(_place(sources, number, decode(payload)))
+                    alive.append(_place(payloads, number, decode(payload)))
             except RecordError as error:
                 bad[int(number)] = str(error)
-                sources['kind'][number] = BROKEN
+                payloads['kind'][number] = BROKEN
             except PictureError as error:
-                _break(sources, number, why, str(error))
+                _break(payloads, number, why, str(error))
         return alive, bad
 
     def _changed(self, position: int) -> str:
@@ -152,18 +152,18 @@ class Native:
         return f'{self._records.describe(position)} {CHANGED}'
 
 
-def _place(sources: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray:
-    """Make a source one of decoded pixels: BGR uint8 (height, width, 3). The caller must hold the returned array."""
+def _place(payloads: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray:
+    """Make a payload one of decoded pixels: BGR uint8 (height, width, 3). The caller must hold the returned array."""
     height, width = picture.shape[:2]
     memory = np.empty(3 * height * width + width + native.SLACK, np.uint8)
     for number_of_plane, plane in enumerate(memory[: 3 * height * width].reshape(3, height, width)):
         cv2.extractChannel(picture, 2 - number_of_plane, plane)
-    sources[number] = native.address(memory), 0, 0, 0, 0, width, height, width, JPEG
+    payloads[number] = native.address(memory), 0, 0, 0, 0, width, height, width, JPEG
     return memory
 
 
-def _break(sources: np.ndarray, number: int, why: np.ndarray, text: str) -> None:
-    sources['kind'][number] = BROKEN
+def _break(payloads: np.ndarray, number: int, why: np.ndarray, text: str) -> None:
+    payloads['kind'][number] = BROKEN
     message = text.encode()[: native.WHY - 1]
     why[number] = 0
     why[number, : len(message)] = np.frombuffer(message, np.uint8)

@@ -13,7 +13,8 @@ from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 from ibnnet_mx.recordio.pixels.view import View, choose_view
 from ibnnet_mx.recordio.reading import checks
-from ibnnet_mx.recordio.reading.reader import RAW, Batch, Options, Reader
+from ibnnet_mx.recordio.reading.options import Options
+from ibnnet_mx.recordio.reading.reader import RAW, Batch, Reader
 
 
 class Place(NamedTuple):
