@@ -151,9 +151,9 @@ def test_packing_imports_no_mxnet(tmp_path):
 
 
 MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
-    'nothing': ('', 'SOURCE DATA_DIR: two paths are needed, 0 came: none'),
-    'one path': ('digits', 'two paths are needed, 1 came: digits'),
-    'three paths': ('a b c', 'two paths are needed, 3 came: a b c'),
+    'nothing': ('', 'SOURCE DATA_DIR: two paths are needed, 0 given: none'),
+    'one path': ('digits', 'two paths are needed, 1 given: digits'),
+    'three paths': ('a b c', 'two paths are needed, 3 given: a b c'),
     'no source': ('{x}/none {x}/out', 'SOURCE {x}/none is not there'),
     'no pictures': ('{x}/empty {x}/out', '{x}/empty: no pictures in class folders'),
     'no tar': ('{x}/file {x}/out', 'SOURCE {x}/file is no list, folder or tar'),

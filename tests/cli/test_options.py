@@ -143,13 +143,13 @@ BEFORE_DATA = [
     ),
     (
         ['--dry-run', '--accumulate', '2', '--cpus', '3'],
-        '--accumulate 2 must divide a device's share of a batch: --batch-size 258',
+        "--accumulate 2 must divide a device's share of a batch: --batch-size 258",
     ),
     (
         ['--dry-run', '--accumulate', '4', '--norm-batch-size', '3'],
         '--norm-batch-size 3 must divide the 64 pictures of a chunk, with --accumulate 4',
     ),
-    (['--dry-run', '--norm', 'syncbn'], '--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet would hang'),
+    (['--dry-run', '--norm', 'syncbn'], '--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU'),
     (
         ['--dry-run', '--model', 'resnet', '--norm', 'mabn', '--bn-mom', '0.5'],
         '--bn-mom 0.5: resnet50 with --norm mabn has no BatchNorm; use --norm-args momentum=',

@@ -89,7 +89,7 @@ def test_an_ndarray_is_not_written_to_while_it_lives(photographs):
         (dict(batch_size=0), 'batch_size 0: a whole number'),
         (dict(data_shape=48), r'data_shape=\(48,\) must be'),
         (dict(num_parts=2, part_index=2), 'part_index 2: a whole number from 0 to 1'),
-        (dict(scale=0), 'scale=0 leaves no part'),
+        (dict(scale=0), 'scale=0 leaves nothing'),
         (dict(path_imgidx='elsewhere.idx'), "path_imgidx='elsewhere.idx': only the index beside"),
         (dict(pad=-3, rand_crop=True), r'Augment\.pad -3'),
     ],

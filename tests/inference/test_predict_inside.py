@@ -195,8 +195,11 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
     capsys.readouterr()
     words = ['--img', str(folder / '0.png'), '--explain', 'e.png']
     assert predict.main([*words, '--onnx', 'net.onnx']) == 2
-    text = 'predict: --explain: --onnx net.onnx gives no gradients, which Grad-CAM needs; open the checkpoint or weights that '
-    assert capsys.readouterr() == ('', text + 'it was made from, by --prefix or --weights\n')
+    text = 'predict: --explain: --onnx net.onnx gives no gradients, which Grad-CAM needs; '
+    assert capsys.readouterr() == (
+        '',
+        text + 'open the checkpoint or weights that it was made from, by --prefix or --weights\n',
+    )
     assert run('flat', *words) == 2
     text = f'predict: --explain: --prefix {folder / "flat"} --epoch 0: no maps of several pixels lie between a '
     assert capsys.readouterr() == ('', text + 'convolution and its logits at 224x224\n')

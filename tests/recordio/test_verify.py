@@ -181,7 +181,7 @@ def test_json_holds_all_of_it(tmp_path, capsys):
 
 MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'nothing': ('', 'the following arguments are required: FILE.rec'),
-    'no file': ('{x}/none.rec', '{x}/none.rec is not there'),
+    'no file': ('{x}/none.rec', '{x}/none.rec does not exist'),
     'folder': ('{x}', '{x} is a folder: name the .rec files in it'),
     'threads': ('{x}/a.rec --threads 0', '--threads 0: a number from 1 to 256'),
     'count alone': ('{x}/a.rec --count 3', '--count 3 has no meaning without --sheet FILE.png'),
