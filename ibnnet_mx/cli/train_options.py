@@ -144,7 +144,7 @@ def _optimisation(add: Callable[..., Any]) -> None:
     add(
         '--schedule',
         choices=SCHEDULES,
-        help='of the learning rate: step (a tenth at each of --lr-steps), cosine or linear (down to 0)',
+        help='schedule of the learning rate: step (a tenth at each of --lr-steps), cosine or linear (down to 0)',
     )
     add('--lr-steps', type=_numbers, help='epochs at which the rate falls to a tenth, such as 30,60,90')
     add('--warmup-epochs', type=float, help='epochs in which the rate rises linearly from 0')
