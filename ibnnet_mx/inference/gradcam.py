@@ -46,8 +46,8 @@ class GradCam:
     def __call__(self, x, classes):
         """Return numpy float32 (n, h, w), >= 0, of an NDArray (n, 3, S, S) and a class number for each picture.
 
-        h, w: size of the maps. Values are in units of the logit; divided by h * w, their sum is the share of the
-        pixels that speak for the class.
+        h, w: size of the maps. If the logit is linear in the mean of the maps, the sum of the values is the part of the
+        logit that comes from pixels which speak for the class.
         """
         maps = self._body(dict(self._arrays, data=x)).detach()
         maps.attach_grad()

@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What an executor says about one choice. cost, work: of the nodes that run again (graph.Node)."""
+    """The figures of one choice of kept nodes. cost, work: of the nodes that run again (graph.Node)."""
 
     megabytes: int
     bytes_held: int
