@@ -59,7 +59,7 @@ def test_mistakes_are_one_line(checkpoint, tiny_data, tmp_path, capsys):
         (tiny_data, ['--model', 'resnet18'], '--model resnet18 belongs to --weights'),
         (tiny_data, ['--norm', 'gn'], '--norm gn belongs to --weights'),
         (tiny_data, ['--norm-args', 'groups=8'], '--norm-args groups=8 needs --norm: add it'),
-        (tiny_data, [str(tiny_data)], f'DATA: name one place of pictures, {tiny_data} and {tiny_data} given'),
+        (tiny_data, [str(tiny_data)], f'DATA: name one place of pictures; {tiny_data} and {tiny_data} given'),
         (tiny_data, ['--crops', '3'], '--crops 3'),
         (tiny_data, ['--batch-size', '0'], '--batch-size 0 must be at least 1'),
         (tiny_data, ['--gpu', '0'], '--gpu 0: this machine'),

@@ -211,7 +211,7 @@ def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
         ),
         ([records, '--shift', 'fog', '--seed', '-1'], '--seed -1 must be at least 0'),
         ([records, '--every', '0'], '--every 0 must be at least 1'),
-        ([records, '--domains', f'a={records}'], f'DATA: name one place of pictures, {records} and --domains given'),
+        ([records, '--domains', f'a={records}'], f'DATA: name one place of pictures; {records} and --domains given'),
         (['--domains', 'a'], '--domains a: write NAME=DATA'),
         (['--domains', f'a={records}', '--shift', 'fog'], '--shift is for one DATA'),
         (['--domains', f'a={tmp_path}'], str(tmp_path)),

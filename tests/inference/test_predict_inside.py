@@ -254,4 +254,4 @@ def test_a_drawing_replaces_no_picture(run, folder, capsys, option):
 def test_names_that_fit_neither_network(run, capsys, tmp_path):
     (tmp_path / 'five.txt').write_text('1\n2\n3\n4\n5\n')
     assert run('a', '--img', '0.png', '--compare', 'b', '--synset', 'five.txt') == 1
-    assert '--synset five.txt has 5 names, the networks 3 and 4 classes' in capsys.readouterr().err
+    assert '--synset five.txt has 5 names and the networks 3 and 4 classes' in capsys.readouterr().err
