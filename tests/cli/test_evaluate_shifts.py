@@ -189,7 +189,7 @@ def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
         ([records, '--baseline', checkpoint], 'needs --shift or --domains'),
         ([records, '--baseline-epoch', '3'], '--baseline-epoch 3 needs --baseline: add --baseline PREFIX'),
         ([records, '--shift', 'fog', '--baseline', tmp_path / 'no'], f'--baseline {tmp_path}/no --baseline-epoch 1'),
-        ([records, '--shift', 'fog', '--baseline', checkpoint, '--baseline-epoch', '7'], 'use --baseline-epoch'),
+        ([records, '--shift', 'fog', '--baseline', checkpoint, '--baseline-epoch', '7'], 'by --baseline-epoch'),
         ([records, '--sheet', 'a.txt'], '--sheet a.txt: the name must end in .png'),
         ([records, '--confusion', 'a.jpg'], '--confusion a.jpg: the name must end in .png, .svg, .pdf'),
         ([records, '--sheet', tmp_path / 'dir.png'], 'dir.png is a folder: name a file'),

@@ -179,9 +179,9 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'restart and pack': ('{x}/one {x}/out --add-restart {x}/file', 'SOURCE DATA_DIR ({x}/one {x}/out) has no meaning'),
     'restart and quality': (
         '--quality 90 --add-restart {x}/file',
-        'records that exist, --quality has no meaning with it',
+        'existing records, so --quality has no meaning',
     ),
-    'restart and list': ('--add-restart {x}/file --list', '--list has no meaning with it: leave it out'),
+    'restart and list': ('--add-restart {x}/file --list', '--list has no meaning: leave it out'),
     'restart and jobs': ('--add-restart {x}/file --jobs 0', '--jobs 0 must be from 1'),
     'restart of nothing': ('--add-restart', 'argument --add-restart: expected at least one argument'),
     'restart of no file': ('--add-restart {x}/file {x}/none.rec', '--add-restart {x}/none.rec: there is no such file'),
