@@ -1,8 +1,8 @@
 """Process settings that must be made before mxnet is imported: threads, AMX, CUDA libraries, numpy's missing alias.
 
-IBNNET_MX_TUNE=0 leaves threads and AMX alone. Variables that the environment already sets are respected. Child
-processes inherit the variables set here, but exec drops the kernel's permission for AMX: a child must import ibnnet_mx
-before mxnet too.
+IBNNET_MX_TUNE=0 leaves threads and AMX unchanged. Variables that are set already keep their values. Child processes
+inherit the variables set here, but exec drops the kernel's permission for AMX. So a child must import ibnnet_mx before
+mxnet too.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ CUDA_LIBRARIES = """
     cublas/lib/libcublasLt.so.11  cublas/lib/libcublas.so.11  cusparse/lib/libcusparse.so.11
     cusolver/lib/libcusolver.so.11  cufft/lib/libcufft.so.10  curand/lib/libcurand.so.10
     cudnn/lib/libcudnn.so.8  nccl/lib/libnccl.so.2
-"""  # in the order of their dependence, in the wheels of the extra 'gpu'
-MXNET = "pip install -e '.[cpu]', or '.[gpu]'"  # the way out if mxnet is missing
-_lines: list[str] = []  # the choices of prepare()
-BEFORE = dict(os.environ)  # for processes on whose settings nothing shall be handed down
+"""  # from the wheels of the extra 'gpu'; each depends only on earlier ones
+MXNET = "pip install -e '.[cpu]', or '.[gpu]'"  # the advice if mxnet is missing
+_lines: list[str] = []  # what prepare() has set, for the log
+BEFORE = dict(os.environ)  # for child processes that must not inherit the settings made here
 
 
 def prepare() -> None:
-    """Check Python, numpy and DMLC_ROLE, then make the settings; the second call does nothing."""
+    """Check Python, numpy and DMLC_ROLE, then make the settings. Further calls do nothing."""
     if _lines:
         return
     _check_python()
     _check_role()
     lines = _settings()
-    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')  # else each graph that memonger tries is a line of its own
+    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')  # else mxnet prints a line for each graph that memonger tries
     _mend_numpy()
     _lines.extend(lines)
 
 
 def describe_error(error: Exception) -> str:
-    """Return the text of an error, and the way out if mxnet is missing."""
+    """Return the text of an error, with advice if mxnet is missing."""
     return f'{error}: {MXNET}' if getattr(error, 'name', None) == 'mxnet' else str(error)
 
 
@@ -52,7 +52,7 @@ def terse() -> Iterator[None]:
     try:
         yield
     except (ImportError, ValueError) as error:
-        name = Path(sys.argv[0]).name if sys.argv else ''  # of `python -m`, which is looking for the module, it is -m
+        name = Path(sys.argv[0]).name if sys.argv else ''  # it is -m while `python -m` looks for the module
         if name not in ('-m', 'ibnnet') and not name.startswith('ibnnet-'):
             raise
         print(f'ibnnet_mx: {describe_error(error)}', file=sys.stderr)
@@ -66,9 +66,7 @@ def report() -> list[str]:
 
 
 def usable_cores() -> int:
-    """Return the cores of this process's affinity mask, or the CPU quota of its cgroup (rounded down) if that is
-    lower.
-    """
+    """Return the count of cores in this process's affinity mask, or its cgroup's CPU quota, rounded down, if lower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return int(max(1, min(cores, _cpu_quota())))
 
@@ -88,9 +86,7 @@ def _check_python() -> None:
 
 
 def _check_role() -> None:
-    """Raise ValueError for a wrong DMLC_ROLE: with any but 'worker', `import mxnet` serves or waits and does not
-    return.
-    """
+    """Raise ValueError for an unknown DMLC_ROLE, with which `import mxnet` would wait for ever."""
     role = os.environ.get('DMLC_ROLE', 'worker')
     if role not in ('worker', 'server', 'scheduler'):
         raise ValueError(f'DMLC_ROLE={role!r} makes mxnet wait for ever: use worker, server or scheduler, or unset it')
@@ -105,8 +101,9 @@ def _numpy_version() -> str | None:
 
 
 def _mend_numpy() -> None:
-    """Give numpy the alias numpy.bool, which mxnet 1.9.1 reads. numpy 1.20 to 1.23 warn, 1.24 to 1.26 lack it, 2 lacks
-    more.
+    """Give numpy the alias numpy.bool, which mxnet 1.9.1 needs.
+
+    numpy 1.20 to 1.23 warn about it, and 1.24 to 1.26 do not have it. numpy 2 lacks more and is refused.
     """
     version = _numpy_version()
     if version is None or int(version.split('.')[0]) >= 2:
@@ -128,29 +125,28 @@ def _mxnet_wheel() -> str:
 
 def _settings() -> list[str]:
     if 'mxnet' in sys.modules:
-        return ['threads, AMX: as they were, for mxnet was imported before ibnnet_mx; import ibnnet_mx first']
+        return ['threads, AMX: unchanged, because mxnet was imported before ibnnet_mx; import ibnnet_mx first']
     lines = _load_cuda() if _mxnet_wheel().startswith('mxnet-cu') else []
     if os.environ.get('IBNNET_MX_TUNE') == '0':
-        return ['threads, AMX: not touched (IBNNET_MX_TUNE=0)', *lines]
+        return ['threads, AMX: unchanged (IBNNET_MX_TUNE=0)', *lines]
     return [_set_threads(), _set_amx(), *lines]
 
 
 def _set_threads() -> str:
-    """Set the threads. mxnet takes half of an x86 machine's cores; all of them gave 1.84 times the speed on two
-    (measured).
+    """Set the count of threads. mxnet's default is half of an x86 machine's cores; all cores are faster.
+
+    On two cores the speed was 1.84 times as high (measured).
     """
     threads = os.environ.get('OMP_NUM_THREADS')
     if threads:
-        return f'threads: {threads}, as OMP_NUM_THREADS said'
+        return f'threads: {threads}, as OMP_NUM_THREADS says'
     os.environ['OMP_NUM_THREADS'] = str(own_cores())
     cores = 'the usable cores' if own_cores() == usable_cores() else "this worker's share of the usable cores"
     return f'threads: {os.environ["OMP_NUM_THREADS"]}, {cores} (OMP_NUM_THREADS was not set)'
 
 
 def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/self/cgroup')) -> float:
-    """Return the lowest CPU limit of the process's cgroup and those above it (v2 cpu.max, v1 cpu.cfs_*); inf without
-    one.
-    """
+    """Return the lowest CPU limit of the process's cgroup and its parents (v2 cpu.max, v1 cpu.cfs_*); inf if none."""
     limits = [float('inf')]
     for line in _read_text(groups).splitlines():
         controllers, path = line.split(':', 2)[1:]
@@ -159,8 +155,8 @@ def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/s
         base = root / 'cpu' if controllers else root
         names = ('cpu.cfs_quota_us', 'cpu.cfs_period_us') if controllers else ('cpu.max',)
         folder = base / path.lstrip('/')
-        for place in [folder, *folder.parents][: len(folder.parts) - len(base.parts) + 1]:
-            numbers = ' '.join(_read_text(place / name) for name in names).split()
+        for level in [folder, *folder.parents][: len(folder.parts) - len(base.parts) + 1]:
+            numbers = ' '.join(_read_text(level / name) for name in names).split()
             if len(numbers) == 2 and numbers[0] not in ('max', '-1'):
                 limits.append(int(numbers[0]) / int(numbers[1]))
     return min(limits)
@@ -176,13 +172,13 @@ def _read_text(path: Path) -> str:
 def _set_amx() -> str:
     """Let oneDNN use AMX, which made bfloat16 training 2.0 times as fast (measured).
 
-    The variable without the kernel's permission kills the process (SIGILL), so it never stays set without it.
+    If the variable were set without the kernel's permission, the process would die of SIGILL. So it is then removed.
     """
     isa = os.environ.get('DNNL_MAX_CPU_ISA', '')
     if isa and 'AMX' not in isa.upper() and isa.upper() != 'ALL':
-        return f'AMX: off, as DNNL_MAX_CPU_ISA={isa} said'
+        return f'AMX: off, as DNNL_MAX_CPU_ISA={isa} says'
     if not isa and not _has_amx():
-        return 'AMX: not there'
+        return 'AMX: this processor has none'
     if _ask_for_amx():
         os.environ['DNNL_MAX_CPU_ISA'] = isa or 'AVX512_CORE_AMX'
         return f'AMX: on (DNNL_MAX_CPU_ISA={os.environ["DNNL_MAX_CPU_ISA"]})'
@@ -197,7 +193,7 @@ def _has_amx() -> bool:
 def bfloat16() -> str:
     """Return how this processor computes in bfloat16: 'fast', 'slow' (by float32 instructions) or 'no'.
 
-    oneDNN needs AVX-512 for it; AMX and AVX512-BF16 multiply in it.
+    oneDNN needs AVX-512 for it. It is fast with instructions that multiply bfloat16: AMX or AVX512-BF16.
     """
     flags = set(_read_text(Path('/proc/cpuinfo')).split())
     if not {'avx512f', 'avx512bw', 'avx512vl', 'avx512dq'} <= flags:
@@ -206,14 +202,14 @@ def bfloat16() -> str:
 
 
 def _ask_for_amx() -> bool:
-    """Ask for the tile registers. A kernel before 5.16, or a processor without them, says no."""
+    """Ask the kernel for the tile registers. Kernels before 5.16 and processors without them refuse."""
     if sys.platform != 'linux' or platform.machine() != 'x86_64':
         return False
     return ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0
 
 
 def _load_cuda() -> list[str]:
-    """Load NVIDIA's wheels so that libmxnet.so finds them. The system's own search may find those that are missing."""
+    """Load the CUDA libraries of NVIDIA's wheels, so that libmxnet.so finds them. Missing ones may be on the system."""
     spec = importlib.util.find_spec('nvidia')
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
     missing = []

@@ -1,4 +1,4 @@
-"""Every hyper-parameter of the project: all that a run needs beside the network and the data. Pure Python."""
+"""Every hyper-parameter of the project: the settings of a run besides its network and data. Pure Python."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ AUGMENT: dict[Level, dict[str, Any]] = {
     'cifar': dict(pad=4),
     'digits': dict(pad=2, mirror=False),
 }
-PLAIN = (1, 'cifar', 'digits')  # levels that only crop and mirror, so that no_aug_epochs has nothing to turn off
+PLAIN = (1, 'cifar', 'digits')  # levels that at most crop and mirror: no_aug_epochs would change nothing
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train. batch_size is global (all devices together); epochs count from 0; rates are per step.
+    """The hyper-parameters of a run. batch_size counts the rows of all devices together; epochs count from 0.
 
-    no_decay: endings of the names that weight decay spares. MXNet's optimizer of 2016 spared betas and biases,
-    XingangPan/IBN-Net decays everything; ('gamma', 'beta', 'bias') is the usual no-decay-on-norms-and-biases. lr_from:
-    (epoch, rate) sets the rate from that epoch on, and the schedule goes on from there; a resumed run with a new lr has
-    it.
+    no_decay: parameters whose names end so get no weight decay. MXNet's optimizer of 2016 left out betas and biases;
+    XingangPan/IBN-Net decays everything; today ('gamma', 'beta', 'bias') are usually left out. lr_from: (epoch, rate)
+    sets the rate from that epoch on, and the schedule goes on from there; a resumed run with a new lr has it.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Recipe:
     depth: int = 50
     norm: str = 'bn'
     norm_args: tuple[tuple[str, Any], ...] = ()  # (argument of the norm, value); norm/table.py
-    norm_batch_size: int | None = None  # pictures that are normalised together; None: all of a batch
+    norm_batch_size: int | None = None  # pictures that are normalised together; None: the whole batch
     optimizer: str = 'nag'
     lr: float = 0.1
     mom: float = 0.9
@@ -48,9 +47,9 @@ class Recipe:
     dtype: str = 'float32'  # 'bfloat16': convolutions and dense layers of the training step; weights stay float32
     batch_size: int = 256
     accumulate: int = 1  # chunks of a device's share, computed one after another for less memory
-    lr_batch: int | None = None  # the batch size that lr is for, arXiv:1706.02677; None: any, no scaling
+    lr_batch: int | None = None  # batch size that lr is meant for, arXiv:1706.02677; None: lr is not scaled
     epochs: int = 120
-    schedule: str = 'step'  # 'step': a tenth at each milestone; 'cosine' and 'linear': down to 0 at the last epoch
+    schedule: str = 'step'  # 'step': a tenth at each milestone; 'cosine' and 'linear': down to 0 at the end
     lr_steps: tuple[float, ...] = (30, 60, 90)
     warmup_epochs: float = 0  # a linear rise from 0
     lr_from: tuple[float, float] | None = None
@@ -64,8 +63,8 @@ class Recipe:
     ibn_ratio: float | None = None  # InstanceNorm's share in IBN-a; None: the original's
     ibn_stages: tuple[int, ...] | None = None  # stages that have IBN, from 1; None: the original's
     no_decay: tuple[str, ...] = ('beta', 'bias')
-    freeze: tuple[str, ...] = ()  # parts of the network that stay as they start, their running statistics too
-    lr_mult: tuple[tuple[str, float], ...] = ()  # (part, factor of the rate), a later one wins
+    freeze: tuple[str, ...] = ()  # parts of the network that do not change, their running statistics included
+    lr_mult: tuple[tuple[str, float], ...] = ()  # (part, factor of the rate); for one part, the last pair counts
     seed: int = 0
 
 
@@ -78,7 +77,7 @@ RECIPES: dict[str, Recipe] = {
     'cifar10': Recipe(
         'cifar10', 'cifar10', depth=164, batch_size=128, epochs=200, lr_steps=(120, 160), aug_level='cifar'
     ),
-    # a CIFAR-10 result in a quarter of an hour: a linear rise to 0.2 and fall to 0
+    # CIFAR-10 in a quarter of an hour: the rate rises linearly to 0.2 and falls to 0
     'cifar10_fast': Recipe(
         'cifar10_fast',
         'cifar10',
@@ -112,7 +111,7 @@ SCHEDULES = ('step', 'cosine', 'linear')
 
 
 def _fall(recipe: Recipe, epoch: float) -> float:
-    """Return the schedule's factor without warm-up: 1 at its start."""
+    """Return the schedule's factor, without warm-up: 1 at first, then falling."""
     if recipe.schedule == 'step':
         return 0.1 ** sum(epoch >= milestone for milestone in recipe.lr_steps)
     begin = recipe.warmup_epochs
@@ -121,12 +120,12 @@ def _fall(recipe: Recipe, epoch: float) -> float:
 
 
 def _scaled(recipe: Recipe, rate: float) -> float:
-    """Return a rate for batches of batch_size."""
+    """Return a rate scaled to batches of batch_size."""
     return rate * recipe.batch_size / recipe.lr_batch if recipe.lr_batch else rate
 
 
 def lr_at(recipe: Recipe, epoch: float) -> float:
-    """Return the learning rate at an epoch, which may be a fraction: warm-up, cosine and linear fall step by step."""
+    """Return the learning rate at an epoch, which may be a fraction, so that the rate can change at each step."""
     return _scaled(recipe, _planned(recipe, epoch))
 
 
@@ -141,15 +140,15 @@ def _planned(recipe: Recipe, epoch: float) -> float:
 
 
 def aug_at(recipe: Recipe, epoch: int) -> Level:
-    """Return the augmentation level of an epoch: crop and mirror only in the last no_aug_epochs."""
+    """Return the augmentation level of an epoch. The last no_aug_epochs only crop and mirror."""
     return 1 if epoch >= recipe.epochs - recipe.no_aug_epochs else recipe.aug_level
 
 
 def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = None) -> Recipe:
-    """Return base with the given options laid on top (None: not given), checked. Raises OptionError.
+    """Return base changed by the given options (None: not given). Raises OptionError for a wrong value.
 
-    resumed_at: the epoch that a resumed run goes on from; a new lr then holds from there on. An lr that base has
-    already is no new one, so that a killed run can be started again by the same command.
+    resumed_at: the epoch that a resumed run goes on from; a new lr holds from there on. The lr of base does not count
+    as new, so that a killed run can be started again by the same command.
     """
     changes = {k: v for k, v in given.items() if v is not None and k in {f.name for f in fields(Recipe)}}
     if resumed_at is not None and 'lr' in changes:
@@ -159,12 +158,12 @@ def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = Non
             changes['lr_from'] = (resumed_at, rate)
     recipe = replace(base, **changes)
     if recipe.data_type == 'cifar10' and recipe.aug_level in (1, 2):
-        recipe = replace(recipe, aug_level='cifar')  # the seed's levels 1 and 2 are the same at 32 pixels
+        recipe = replace(recipe, aug_level='cifar')  # in tornadomeet/ResNet levels 1 and 2 are the same at 32 pixels
     _check_values(recipe)
     if changes.get('lr_steps') and recipe.schedule != 'step':
         raise OptionError('lr_steps', recipe.lr_steps, f': the schedule is {recipe.schedule}; add `schedule` step')
     if resumed_at is not None and recipe.epochs < resumed_at:
-        raise OptionError('epochs', recipe.epochs, f': the checkpoint has {resumed_at} epochs behind it')
+        raise OptionError('epochs', recipe.epochs, f': the checkpoint has finished {resumed_at} epochs already')
     return recipe
 
 
@@ -200,7 +199,7 @@ def _check_values(recipe: Recipe) -> None:
         raise OptionError(
             'no_aug_epochs',
             recipe.no_aug_epochs,
-            f': augmentation {recipe.aug_level} only crops and mirrors, there is nothing to turn off; use it with '
+            f': augmentation {recipe.aug_level} only crops and mirrors, so there is nothing to turn off; use it with '
             '`aug_level` 2 or 3',
         )
     if recipe.no_aug_epochs > recipe.epochs:
@@ -215,32 +214,36 @@ def _check_values(recipe: Recipe) -> None:
             raise OptionError('no_decay', ending, ': names of parameters end in weight, gamma, beta or bias')
     steps = recipe.lr_steps
     if not all(step >= 0 for step in steps) or list(steps) != sorted(set(steps)):
-        raise OptionError('lr_steps', steps, 'must rise and not be below 0')
+        raise OptionError('lr_steps', steps, 'must rise and must not be below 0')
 
 
 def unreached(recipe: Recipe) -> tuple[float, ...]:
-    """Return the milestones that come after the last epoch. They are legal, but worth a warning."""
+    """Return the milestones after the last epoch. They are allowed, but have no effect."""
     if recipe.schedule != 'step':
         return ()
     return tuple(step for step in recipe.lr_steps if step >= recipe.epochs)
 
 
 def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
-    """Return a line for everything that is legal, but may surprise in a run from epoch `begin` on.
+    """Return a line about each setting that is allowed but may surprise, in a run from epoch `begin` on.
 
-    Options stand in backticks in these lines, as errors.dashed() takes them.
+    The lines have options in backticks, for errors.dashed().
     """
     lines, late = [], unreached(recipe)
     if begin >= recipe.epochs:
-        lines.append(f'`epochs` {recipe.epochs} are done already: there is nothing to train')
+        lines.append(f'`epochs` {recipe.epochs} are finished already: there is nothing to train')
     if late:
         lines.append(f'`lr_steps` {_listed(late)} come after the last epoch ({recipe.epochs}) and change nothing')
     if 0 < recipe.epochs <= recipe.warmup_epochs:
-        lines.append(f'`epochs` {recipe.epochs}: the rate only rises, for `warmup_epochs` is {recipe.warmup_epochs:g}')
+        lines.append(
+            f'`epochs` {recipe.epochs}: the rate only rises, because `warmup_epochs` is {recipe.warmup_epochs:g}'
+        )
     if recipe.lr_from is not None:
         start, rate = recipe.lr_from
-        usual = _planned(replace(recipe, lr_from=None), start)
-        lines.append(f'`lr` {rate:g} holds from epoch {start} on, where the schedule had {usual:g}; later steps apply')
+        scheduled = _planned(replace(recipe, lr_from=None), start)
+        lines.append(
+            f'`lr` {rate:g} holds from epoch {start} on, instead of {scheduled:g}; later steps of the schedule apply'
+        )
     rate = recipe.lr_from[1] if recipe.lr_from else recipe.lr
     if recipe.lr_batch not in (None, recipe.batch_size):
         becomes = f'with {recipe.batch_size} it becomes {_scaled(recipe, rate):g}'
@@ -254,7 +257,7 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """Return JSON's lists as the tuples that they were, lists within lists too."""
+    """Return a JSON value with its lists as tuples, nested lists included."""
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
@@ -268,7 +271,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def _is(kind: str, value: Any) -> bool:
-    """Return True if a value is of the type that a field of Recipe is declared with."""
+    """Return True if a value has the declared type `kind` of a field of Recipe."""
     if kind.endswith(' | None'):
         return value is None or _is(kind[: -len(' | None')], value)
     if kind.startswith('tuple['):

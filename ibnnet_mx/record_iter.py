@@ -1,4 +1,4 @@
-"""The name under which scripts written for mxnet import its ImageRecordIter: they change this import, nothing else."""
+"""ImageRecordIter for scripts that were written for mxnet's. They only change this import."""
 
 from ibnnet_mx.data.image_record_iter import ImageRecordIter
 

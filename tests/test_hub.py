@@ -122,7 +122,7 @@ def test_another_number_of_classes_is_refused_before_any_download(server, root, 
 
 def test_a_model_without_published_weights_is_refused_before_it_is_built(server, root, monkeypatch):
     monkeypatch.setattr(models, 'create', None)
-    with pytest.raises(ValueError, match=f'no weights of cifar_resnet20 are published: there are those of {MODEL}'):
+    with pytest.raises(ValueError, match=f'no weights of cifar_resnet20 are published, only those of {MODEL}'):
         get_model('cifar_resnet20', pretrained=True)
     assert server.asked == []
 
@@ -180,7 +180,7 @@ def test_damaged_copies_are_fetched_anew(server, root, pth, wanted, damage, caps
     get_model(MODEL, pretrained=True)
     damage(root / f'{pth.stem}.params')
     np.testing.assert_array_equal(run(get_model(MODEL, pretrained=True)), wanted)
-    assert capsys.readouterr().err == f'{root / pth.stem}.params is damaged: it is fetched anew\n'
+    assert capsys.readouterr().err == f'{root / pth.stem}.params is damaged: it is downloaded again\n'
     get_model(MODEL, pretrained=True)
     assert len(server.asked) == 2
 
@@ -231,7 +231,7 @@ def test_a_file_may_have_other_classes(root, tmp_path):
 def test_a_file_whose_name_holds_another_sum_is_refused(root, tmp_path, pth):
     path = tmp_path / 'run-20240131.pth'
     path.write_bytes(pth.read_bytes())
-    with pytest.raises(ValueError, match='SHA256 sum .*, not 20240131: it is damaged; .* is no sum, rename it'):
+    with pytest.raises(ValueError, match='SHA256 sum .*, not 20240131: it is damaged; .* are no checksum, rename it'):
         get_model(MODEL, pretrained=path)
     with pytest.raises(ValueError, match='cannot get .*none.pth .*No such file'):
         get_model(MODEL, pretrained=tmp_path / 'none.pth')

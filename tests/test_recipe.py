@@ -95,7 +95,7 @@ def test_a_scaled_rate_is_a_remark():
     assert remarks(recipe) == ['`lr` 0.1 is for batches of 256: with 1024 it becomes 0.4']
     assert remarks(replace(recipe, batch_size=256)) == []
     first, second = remarks(resolve(recipe, dict(lr=0.5), resumed_at=4), begin=4)
-    assert first.startswith('`lr` 0.5 holds from epoch 4 on, where the schedule had 0.01')
+    assert first.startswith('`lr` 0.5 holds from epoch 4 on, instead of 0.01')
     assert second == '`lr` 0.5 is for batches of 256: with 1024 it becomes 2'
 
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_is_refused_by_name_and_value(given, text):
 def test_a_retrained_run_is_held_to_the_same_rules():
     with pytest.raises(ValueError, match='lr=-1 must be above 0'):
         resolve(STEP, dict(lr=-1), resumed_at=4)
-    with pytest.raises(ValueError, match='epochs=3: the checkpoint has 4 epochs behind it'):
+    with pytest.raises(ValueError, match='epochs=3: the checkpoint has finished 4 epochs already'):
         resolve(STEP, dict(epochs=3), resumed_at=4)
     assert resolve(STEP, dict(epochs=4), resumed_at=4).epochs == 4
 
@@ -188,9 +188,9 @@ def test_milestones_after_the_end_are_one_remark():
 
 def test_a_new_rate_and_an_end_that_was_reached_are_remarks():
     (line,) = remarks(replace(STEP, lr_from=(4, 0.5)), begin=4)
-    assert line.startswith('`lr` 0.5 holds from epoch 4 on, where the schedule had 0.02')
+    assert line.startswith('`lr` 0.5 holds from epoch 4 on, instead of 0.02')
     assert remarks(STEP, begin=9) == []
-    assert remarks(STEP, begin=10) == ['`epochs` 10 are done already: there is nothing to train']
+    assert remarks(STEP, begin=10) == ['`epochs` 10 are finished already: there is nothing to train']
 
 
 @pytest.mark.parametrize('recipe', [*RECIPES.values(), replace(STEP, lr_from=(4, 0.5), no_decay=('gamma',))])

@@ -1,4 +1,4 @@
-"""The files that a run leaves behind under one prefix, and their opening: verified and parsed once."""
+"""Write the checkpoints of a run under one prefix, and open them: each file is read, verified and parsed once."""
 
 from ibnnet_mx.checkpoint.facts import Facts, Inside, Place
 from ibnnet_mx.checkpoint.store import Opened, Store, put_params, restore

@@ -1,4 +1,4 @@
-"""The facts of a checkpoint: what its .json says, written once, read once and used for what it says. No mxnet."""
+"""The facts of a checkpoint: the contents of its .json, and the rules that each fact must keep. No mxnet."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Union
 
-DEEPEST = 20  # levels of lists and objects that a .json may have; ours have five
-SIDE = 4096  # pixels
-COUNTS = 1 << 31
+DEEPEST = 20  # nested levels that a .json may have; ours have five
+SIDE = 4096  # largest size, in pixels
+COUNTS = 1 << 31  # largest count
 
 
 class Inside(NamedTuple):
@@ -35,7 +35,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _are_planes(value: Any, least: float) -> bool:
-    """Return True for three numbers, one of each RGB plane."""
+    """Return True for three numbers above `least`, one for each RGB plane."""
     return (
         isinstance(value, (list, tuple)) and len(value) == 3 and all(_is_number(v) and least < v < 1e6 for v in value)
     )
@@ -54,7 +54,7 @@ def _are_numbers(value: Any) -> bool:
 
 
 def _are_shares(value: Any) -> bool:
-    """Return True for a table of sums of each worker, which says how many pictures they are of."""
+    """Return True for one table of sums for each worker, with the count of its pictures as 'samples'."""
     return (
         isinstance(value, list)
         and bool(value)
@@ -76,15 +76,15 @@ def _are_files(value: Any) -> bool:
 
 
 def _fact(fits: Callable[[Any], bool], default: Any = None, optional: bool = True) -> Any:
-    """Return the field of a fact. fits: value -> bool; optional: None stands for a fact that is not known."""
+    """Return the dataclass field of a fact. fits: function value -> bool. optional: None (not known) is allowed."""
     return field(default=default, metadata={'fits': fits, 'optional': optional})
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of a checkpoint. None stands for a fact that is not known, or that this kind of checkpoint has not.
+    """The facts of a checkpoint. None: not known, or this kind of checkpoint has no such fact.
 
-    model: full name of the network. recipe: of the run, {} for converted weights. files: {name: {bytes, sha256}}.
+    model: full name of the network. recipe: that of the run, {} for converted weights. files: {name: {bytes, sha256}}.
     network: options of models.create() that converted weights were built with. pixels: {order, mean, std}.
     classes, class_names, size (pixels): of the network. init: where a run's first weights came from.
     workers: how many trained. metrics: {'train' or 'validation': {metric: mean}}. left_out: [epoch, batch] pairs.
@@ -114,7 +114,7 @@ class Facts:
 
     @property
     def place(self) -> Place:
-        """The place that the checkpoint is of."""
+        """The place at which the checkpoint was saved."""
         return self.epoch if self.batch is None else Inside(self.epoch, self.batch)
 
     @property
@@ -123,7 +123,7 @@ class Facts:
         return self.batch is not None or 'validation' in self.metrics
 
     def at(self, place: Place, **changes: Any) -> Facts:
-        """Return the facts of another place. changes: other facts that are known there."""
+        """Return these facts for another place. changes: facts that differ there."""
         epoch, batch = place if isinstance(place, Inside) else (place, None)
         return replace(self, epoch=epoch, batch=batch, **changes)
 

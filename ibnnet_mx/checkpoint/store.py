@@ -24,10 +24,10 @@ from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 
 class Opened(NamedTuple):
-    """A checkpoint whose files were read once: what was verified is what is used.
+    """A checkpoint whose files were read once, so that the verified bytes are the bytes in use.
 
     params: {name: array} without 'arg:' and 'aux:'. states: the optimiser's {name: array}, None if it was not asked
-    for or never written. params_path, states_path: files for messages.
+    for or never written. params_path, states_path: the files, for messages.
     """
 
     place: Place
@@ -109,7 +109,7 @@ class Store:
         return Path(f'{self.prefix}-symbol.json')
 
     def prepare(self) -> None:
-        """Make the prefix's folder, and remove what killed saves have left in it.
+        """Make the prefix's folder, and remove unfinished files of killed saves.
 
         Raises OptionError for model_prefix if that cannot be done.
         """
@@ -130,7 +130,8 @@ class Store:
     def save(self, run: Any, place: Place, facts: Facts) -> None:
         """Write the run's state after `place`. All workers call it, and worker 0 writes.
 
-        OSError leaves older checkpoints whole. Of those within epochs only the newest stays, until its epoch is saved.
+        Only the newest checkpoint within an epoch stays, until its epoch is saved. An OSError leaves older checkpoints
+        whole.
         """
         states = {name: array.asnumpy() for name, array in run.states().items()}
         if not run.cluster.is_main:
@@ -143,7 +144,7 @@ class Store:
             self._clear(place)
 
     def differs(self, net: Any) -> bool:
-        """Return True if there is a symbol already, which other epochs need, and it is not the network's."""
+        """Return True if the symbol of another network exists. Its checkpoints would be useless without that symbol."""
         return self.symbol_path.exists() and self.symbol_path.read_bytes() != graph_of(net).stable_bytes()
 
     def write(self, net: Any, facts: Facts, context: Any = None, states: dict | None = None) -> None:
@@ -166,7 +167,7 @@ class Store:
         atomic.write_file(self.path(place, 'json'), facts.at(place, files=files).to_json())
 
     def _clear(self, newest: int) -> None:
-        """Delete what keep does not ask for, the .json first, so that no .json speaks of files that are gone."""
+        """Delete the checkpoints beyond `keep`. Each .json goes first, so that none speaks of files that are gone."""
         if self.keep is None:
             return
         scores = {}
@@ -182,7 +183,7 @@ class Store:
                 self.path(epoch, kind).unlink(missing_ok=True)
 
     def sweep(self, before: Inside | None = None) -> None:
-        """Delete the files within epochs before a place (None: all), and what killed saves have left there."""
+        """Delete the checkpoints within epochs before a place (None: all), and unfinished files of killed saves."""
         files = [path for place, path in self._within() if before is None or place < before]
         for path in sorted(files, key=lambda path: path.suffix != '.json'):
             path.unlink(missing_ok=True)
@@ -190,7 +191,7 @@ class Store:
             self._inside.rmdir()
 
     def _within(self) -> Any:
-        """Yield (Inside, path) of each file of the folder."""
+        """Yield (Inside, path) for each file of a checkpoint within an epoch."""
         for path in self._inside.glob('*-*.*'):
             numbers = re.match(r'(\d+)-(\d+)\.', path.name)
             if numbers:
@@ -208,7 +209,7 @@ class Store:
         return sorted(number for number in numbers if self.path(number, 'json').name in names)
 
     def facts(self, place: Place) -> Facts:
-        """Return the facts of a checkpoint, whose file name says the place. Raises ValueError, which names the file."""
+        """Return the facts of a checkpoint, with the file name's place. Raises ValueError, which names the file."""
         path = self.path(place, 'json')
         try:
             data = path.read_bytes()
@@ -217,7 +218,7 @@ class Store:
         return parse_facts(data, path).at(place)
 
     def open(self, place: Place, states: bool = False) -> Opened:
-        """Return a checkpoint, every file read once, verified and parsed. states: the optimiser's state is needed too.
+        """Read, verify and parse a checkpoint's files, each once. states: read the optimiser's state too.
 
         Raises ValueError, which names the file and what is wrong with it.
         """
@@ -230,25 +231,25 @@ class Store:
     def _verified(self, facts: Facts, place: Place, kind: str) -> tuple[Path, bytes]:
         """Return a file's path and bytes. Raises ValueError if they are not what was saved."""
         path = self.path(place, kind)
-        # By their endings, so that a checkpoint may be renamed.
+        # Files are found by their endings, so that a checkpoint may be renamed.
         files = {name.rpartition('.')[2]: file for name, file in facts.files.items()}
         if kind == 'states' and kind not in files:
-            raise ValueError(f'{path} was never written: these are weights alone, start from them with `init`')
+            raise ValueError(f'{path} was never written: this checkpoint has weights only; start from them with `init`')
         size, digest = (files.get(kind, {}).get(key) for key in ('bytes', 'sha256'))
         if size is None or digest is None:
-            raise ValueError(f'{self.path(place, "json")} is damaged: it does not say what {path} is')
+            raise ValueError(f'{self.path(place, "json")} is damaged: it has no size and checksum of {path}')
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ValueError(f'{path}: {error.strerror}') from None
         if len(data) != size:
-            raise ValueError(f'{path} has {len(data)} bytes of {size}')
+            raise ValueError(f'{path} has {len(data)} bytes, not the {size} that were saved')
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError(f'{path} is not the file that was saved: its checksum is wrong')
         return path, data
 
     def verdict(self, place: Place, states: bool = True) -> Verdict:
-        """Return whether open() would succeed, and if not, why."""
+        """Return WHOLE if open() would succeed, else DAMAGED with the reason."""
         try:
             self.open(place, states)
         except ValueError as error:
@@ -256,7 +257,7 @@ class Store:
         return WHOLE
 
     def choose(self, epoch: int | None = None, warn: Any = print) -> Opened:
-        """Open the checkpoint to go on from: the given epoch, else the newest whole one, within an epoch or not.
+        """Open the checkpoint to go on from: the given epoch, else the newest undamaged place.
 
         Raises OptionError for model_load_epoch or retrain.
         """
@@ -274,9 +275,9 @@ class Store:
             try:
                 return self.open(place, states=True)
             except ValueError as error:
-                named = f'batch {place.batch} after epoch' if isinstance(place, Inside) else 'epoch'
-                warn(f'{named} {_as_inside(place).epoch} is passed over: {error}')
+                kind = f'batch {place.batch} after epoch' if isinstance(place, Inside) else 'epoch'
+                warn(f'{kind} {_as_inside(place).epoch} is passed over: {error}')
                 reasons += f'; {error}'
         raise OptionError(
-            'retrain', None, f': there is no whole checkpoint {self.prefix}-NNNN.params with its .json{reasons}'
+            'retrain', None, f': there is no undamaged checkpoint {self.prefix}-NNNN.params with its .json{reasons}'
         )

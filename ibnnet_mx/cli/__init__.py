@@ -1,1 +1,1 @@
-"""The commands; nobody imports this package."""
+"""The commands. No other room imports this one."""

@@ -1,4 +1,4 @@
-"""python -m ibnnet_mx.cli COMMAND ...: the program ibnnet where its script is not on the PATH."""
+"""python -m ibnnet_mx.cli COMMAND ...: the program ibnnet, for environments whose scripts are not on the PATH."""
 
 import sys
 

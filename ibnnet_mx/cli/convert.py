@@ -1,4 +1,4 @@
-"""ibnnet convert SRC DST: weights and networks from one format into another, told by the suffixes."""
+"""ibnnet convert SRC DST: convert weights and networks into another format, which the suffix of DST names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ibnnet_mx.cli import options, source
 from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 
 OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
-LARGEST = 1e-4  # difference of the logits, of the largest of them, that --check lets pass
+LARGEST = 1e-4  # difference of logits that --check allows, relative to the largest logit
 EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (of this project or the 2016 code), a .pth,
 .pt, .th, .safetensors or .params, or the word 'published'. DST: PREFIX-0000.params (a checkpoint for evaluate, predict
 and --init), .pth and .safetensors with the original's keys, or .onnx."""
@@ -23,22 +23,26 @@ def make_parser():
     add = parser.add_argument
     add('src', metavar='SRC')
     add('dst', metavar='DST')
-    add('--model', help='the network of SRC, such as resnet50_ibn_a; unset: what its arrays fit')
-    add('--classes', type=int, help='of the network; unset: as many as SRC has')
+    add('--model', help='the network of SRC, such as resnet50_ibn_a; unset: the one that its arrays fit')
+    add('--classes', type=int, help='count of classes; unset: as many as SRC has')
     source.add_norm(add)
-    add('--new-head', action='store_true', help='a fresh classifier, of --classes, in the place of that of SRC')
-    add('--init-from-plain', action='store_true', help='SRC is the plain network of the IBN one that --model names')
-    add('--pixels', choices=source.PIXELS, help="what the network is fed; unset: the checkpoint's or the model's own")
-    add('--size', type=int, help='side of the pictures of an .onnx file; unset: as the network was trained')
+    add('--new-head', action='store_true', help='replace the classifier by a new one with --classes classes')
+    add('--init-from-plain', action='store_true', help='SRC is the plain network, and --model names its IBN network')
+    add(
+        '--pixels',
+        choices=source.PIXELS,
+        help="normalisation of the network's input; unset: the checkpoint's or the model's",
+    )
+    add('--size', type=int, help='side of the pictures for an .onnx file; unset: as in training')
     add('--fixed-batch', action='store_true', help='the .onnx file takes one picture at a time')
     add('--with-preprocess', action='store_true', help='the .onnx file takes raw RGB of 0..255 and normalises itself')
-    add('--own-names', action='store_true', help='.safetensors with the names of this project')
+    add('--own-names', action='store_true', help='name the arrays in .safetensors as this project does')
     add('--check', action='store_true', help='run both sides on the same pictures and print the largest difference')
     return parser
 
 
 def _checkpoint_of(name):
-    """Return (prefix, epoch) of a PREFIX-0000.params, else None."""
+    """Return (prefix, epoch) of a name PREFIX-0000.params, else None."""
     parts = re.fullmatch(r'(.+)-(\d{4}|[1-9]\d{4,})\.params', str(name))
     return (parts[1], int(parts[2])) if parts else None
 
@@ -48,42 +52,44 @@ def _open(args):
     import mxnet as mx
 
     place = _checkpoint_of(args.src)
-    of_weights = (args.model, args.classes, args.norm, args.norm_args, args.new_head, args.init_from_plain)
-    whole = place and Path(f'{place[0]}-symbol.json').is_file() and not any(of_weights)  # else SRC is weights alone
-    given = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
-    if whole:
-        given.prefix, given.epoch = place
+    for_weights = (args.model, args.classes, args.norm, args.norm_args, args.new_head, args.init_from_plain)
+    is_checkpoint = place and Path(f'{place[0]}-symbol.json').is_file() and not any(for_weights)
+    source_args = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
+    if is_checkpoint:
+        source_args.prefix, source_args.epoch = place
     else:
-        given.weights = args.src
-    return source.open_source(given, mx.cpu())
+        source_args.weights = args.src
+    return source.open_source(source_args, mx.cpu())
 
 
 def _check_options(args):
-    """Raise ValueError for an option that would do nothing, and for a DST that cannot be."""
+    """Raise ValueError for an option without effect, and for an impossible DST."""
     kind = Path(args.dst).suffix
-    belongs = {'.onnx': ('size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
-    for suffix, keys in belongs.items():
+    options_of = {'.onnx': ('size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
+    for suffix, keys in options_of.items():
         for key in keys:
             if getattr(args, key) not in (None, False) and kind != suffix:
-                raise ValueError(f'--{key.replace("_", "-")} is about {suffix} files, DST is {args.dst}')
+                raise ValueError(f'--{key.replace("_", "-")} is for {suffix} files, but DST is {args.dst}')
     if args.pixels and kind not in ('.onnx', '.params'):
-        raise ValueError(f'--pixels {args.pixels}: a {kind} file of weights does not say what the network is fed')
+        raise ValueError(f'--pixels {args.pixels}: a {kind} file cannot hold the normalisation; leave the option out')
     if kind == '.params' and not _checkpoint_of(args.dst):
         raise ValueError(f'DST {args.dst} must end in an epoch of four digits, such as {args.dst[:-7]}-0000.params')
     if kind not in ('.pth', '.pt', '.safetensors', '.onnx', '.params'):
         raise ValueError(f'DST {args.dst} must end in .pth, .safetensors, .onnx or -0000.params')
     if args.new_head and args.classes is None:
-        raise ValueError('--new-head needs --classes: how many the new classifier has')
+        raise ValueError('--new-head needs --classes: the count of classes of the new classifier')
     if args.init_from_plain and (args.model is None or args.src == 'published'):
-        raise ValueError('--init-from-plain: SRC is a file of the plain network, and --model names the IBN network')
+        raise ValueError(
+            '--init-from-plain: SRC must be a file of the plain network, and --model must name the IBN network'
+        )
     if args.size is not None and not 1 <= args.size <= MAX_SIDE:
         raise ValueError(f'--size {args.size} must be from 1 to {MAX_SIDE}')
     if Path(args.src).exists() and Path(args.dst).exists() and Path(args.src).samefile(args.dst):
-        raise ValueError(f'DST {args.dst} is SRC: name another file')
+        raise ValueError(f'DST {args.dst} is the same file as SRC: name another file')
 
 
 def _facts(network, epoch):
-    """Return the checkpoint.Facts of a network that was converted, not trained."""
+    """Return the checkpoint.Facts of a converted network."""
     from ibnnet_mx.checkpoint import Facts
 
     model, built = getattr(network.net, 'model', None), getattr(network.net, 'options', {})
@@ -115,9 +121,9 @@ def _write(args, network):
         prefix, epoch = _checkpoint_of(args.dst)
         store = checkpoint.Store(prefix)
         if any(store.path(epoch, kind).exists() for kind in ('params', 'states', 'json')):
-            raise ValueError(f'DST {args.dst}: this checkpoint is there already, name another prefix or epoch')
+            raise ValueError(f'DST {args.dst}: this checkpoint exists already; name another prefix or epoch')
         if store.differs(network.net):
-            raise ValueError(f'DST {args.dst}: {store.symbol_path} is that of another network, name another prefix')
+            raise ValueError(f'DST {args.dst}: {store.symbol_path} belongs to another network; name another prefix')
         store.prepare()
         store.write(network.net, _facts(network, epoch))
     elif args.own_names:
@@ -127,7 +133,7 @@ def _write(args, network):
 
 
 def _read_back(args, network):
-    """Return a function: numpy pictures as the network is fed them -> logits of what was written."""
+    """Return a function: normalised pictures as numpy -> logits by the file DST."""
     import mxnet as mx
     import numpy as np
 
@@ -140,13 +146,12 @@ def _read_back(args, network):
     if args.dst.endswith('.params'):
         written = opening.open_checkpoint(*_checkpoint_of(args.dst))
     else:
-        given = Namespace(**vars(args), prefix=None, epoch=None, onnx=None, weights=args.dst)
-        written = source.open_source(given)
+        written = source.open_source(Namespace(**vars(args), prefix=None, epoch=None, onnx=None, weights=args.dst))
     return lambda x: written.predict(mx.nd.array(x))
 
 
 def _difference(args, network):
-    """Return the largest difference of the logits of both sides, as a share of the largest logit."""
+    """Return the largest difference between the logits of SRC and DST, relative to the largest logit."""
     import mxnet as mx
     import numpy as np
 
@@ -168,15 +173,15 @@ def convert(args):
     built = getattr(network.net, 'norm_options', {})
     if built.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
         print(
-            f'convert: {args.dst} does not tell its norm: name it where it is read, --norm {built["norm"]}',
+            f'convert: {args.dst} does not say its norm; add --norm {built["norm"]} wherever you read it',
             file=sys.stderr,
         )
-    print(f'{args.dst}: {network.model or "a network that is none of the registry"}, {network.classes} classes')
+    print(f'{args.dst}: {network.model or "a network that is not in the tables"}, {network.classes} classes')
     if args.check:
         args.new_head = args.init_from_plain = False
         args.norm, args.norm_args = built.get('norm'), tuple((built.get('norm_args') or {}).items())
         largest = _difference(args, network)
-        print(f'check: the logits of {args.src} and {args.dst} differ by {largest:.1e} of the largest')
+        print(f'check: the logits of {args.src} and {args.dst} differ by {largest:.1e} of the largest logit')
         return int(not largest <= LARGEST)
     return 0
 

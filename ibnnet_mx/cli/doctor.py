@@ -1,4 +1,4 @@
-"""ibnnet doctor: what this machine offers to ibnnet_mx, what is wrong with it, and the way out."""
+"""ibnnet doctor: tell what this machine offers to ibnnet_mx, what is wrong with it, and how to fix that."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ibnnet_mx.errors import dashed
 
 def make_parser() -> options.Parser:
     parser = options.Parser(prog='ibnnet doctor', description=(__doc__ or '').partition(': ')[2])
-    parser.add_argument('--folder', default='.', help='where checkpoints will be written (here)')
+    parser.add_argument('--folder', default='.', help='folder for checkpoints (the current one)')
     return parser
 
 
 def command(args: argparse.Namespace) -> int:
-    """Print every finding; return 1 if training cannot work with one of them."""
+    """Print every finding. Return 1 if one of them makes training impossible."""
     stopping = 0
     for finding in doctor.findings(args.folder):
         stopping += finding.stops

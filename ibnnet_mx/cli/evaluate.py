@@ -1,6 +1,6 @@
 """evaluate.py DATA --prefix P --epoch N: top-1, top-5, cross entropy, calibration and the classes' accuracies.
 
-Of a network on the pictures as they are, on shifted ones, or on several domains.
+The network is measured on the pictures as they are, on shifted pictures, or on several domains.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
 
 EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
-with val/ or test/ above them). A crop larger than the pictures of a .rec enlarges them: add --resize to a folder of
-the pictures themselves instead. SHIFTS: all (the 15 corruptions of arXiv:1903.12261), groups or names, separated by
-commas, each with or without a severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
+with val/ or test/ above them). Pictures of a .rec that are smaller than the crop are enlarged: name a folder of the
+original pictures and add --resize instead. SHIFTS: all (the 15 corruptions of arXiv:1903.12261), groups or names,
+separated by commas, each with or without a severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
     f'{group}: {", ".join(names)}.' for group, names in table.GROUPS.items()
 )
 
 
-MOST_THREADS = 1024  # of the reader
+MOST_THREADS = 1024
 
 
 def make_parser():
@@ -32,41 +32,47 @@ def make_parser():
     add = parser.add_argument_group('network').add_argument
     source.add_options(add)
     add = parser.add_argument_group('pictures').add_argument
-    add('--data-dir', help='another way to name DATA')
+    add('--data-dir', help='the same as DATA')
     add(
         '--domains',
         nargs='+',
         action='extend',
         metavar='NAME=DATA',
-        help='several in the place of DATA: a row each, mean and worst; without --shift and drawings',
+        help='several sets in place of DATA: a row for each, their mean and the worst; without --shift and drawings',
     )
-    add('--crop-size', type=int, help='side of what the network sees, such as 224 or 320; unset: as it was trained')
-    add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, records as they are')
+    add(
+        '--crop-size',
+        type=int,
+        help='side of the crop that the network sees, such as 224 or 320; unset: as in training',
+    )
+    add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, for records no change')
     add(
         '--crops',
         type=int,
         default=1,
         help='1: the centre; 10: corners, centre and their mirrors, probabilities averaged',
     )
-    add('--batch-size', type=int, default=100, help='changes the speed alone, and what sums are rounded to')
-    add('--threads', type=int, help='of the reader, and processes that shift pictures; unset: one for each core')
-    add('--max-bad-records', type=int, default=0, help='damaged pictures that are skipped')
-    add('--every', type=int, default=1, metavar='K', help='each K-th picture alone, for a faster answer')
+    add('--batch-size', type=int, default=100, help='pictures at a time; changes only the speed, and rounding')
+    add(
+        '--threads', type=int, help='threads of the reader, and processes that shift pictures; unset: one for each core'
+    )
+    add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures')
+    add('--every', type=int, default=1, metavar='K', help='use only each K-th picture, for a faster answer')
     add = parser.add_argument_group('shifted pictures').add_argument
-    add('--shift', metavar='SHIFTS', action='append', help='errors on corrupted pictures too, and their mean')
-    add('--seed', type=int, help='of what the shifts draw; unset: 0')
+    add('--shift', metavar='SHIFTS', action='append', help='also measure errors on shifted pictures, and their mean')
+    add('--seed', type=int, help='seed of the random numbers of --shift; unset: 0')
     add('--baseline', metavar='PREFIX', help='a checkpoint to compare with: mCE and relative mCE, or domain by domain')
-    add('--baseline-epoch', type=int, help='of --baseline; unset: that of --epoch')
+    add('--baseline-epoch', type=int, help='epoch of --baseline; unset: the value of --epoch')
     add = parser.add_argument_group('run').add_argument
-    add('--gpu', type=int, help='number of the GPU; the CPU where it is not given')
-    add('--per-class', action='store_true', help='every class, not the best and worst alone')
+    add('--gpu', type=int, help='number of the GPU; unset: the CPU')
+    add('--per-class', action='store_true', help='list every class, not only the best and worst')
     add('--confusion', metavar='FILE', help='draw which class is taken for which: .png, .svg or .pdf')
     add(
         '--sheet',
         metavar='FILE',
-        help='draw pictures as the network sees them; with --shift, the first one: .png, .jpg',
+        help='draw pictures as the network sees them, with --shift only the first one: .png, .jpg',
     )
-    add('--json', action='store_true', help='one JSON object')
+    add('--json', action='store_true', help='print one JSON object')
     return parser
 
 
@@ -75,7 +81,7 @@ def warn(text):
 
 
 def check_options(args):
-    """Raise ValueError if an option has a value that cannot be, or does not go with another option."""
+    """Raise ValueError if an option has an impossible value, or contradicts another option."""
     for option, value, least in (
         ('--batch-size', args.batch_size, 1),
         ('--threads', args.threads, 1),
@@ -90,18 +96,18 @@ def check_options(args):
     if args.domains:
         for option in ('shift', 'sheet', 'confusion', 'per_class'):
             if getattr(args, option):
-                raise ValueError(f'{options.option_name(option)} is of one DATA: run it for each of --domains')
+                raise ValueError(f'{options.option_name(option)} is for one DATA: run it for each of --domains')
     if args.seed is not None and args.shift is None:
-        raise ValueError(f'--seed {args.seed} is of what --shift draws: name shifts by that')
+        raise ValueError(f'--seed {args.seed} is the seed of --shift: add --shift')
     if args.shift is not None and args.crops != 1:
-        raise ValueError(f'--crops {args.crops}: --shift is of the centre, leave --crops out')
+        raise ValueError(f'--crops {args.crops}: --shift uses the centre only; leave --crops out')
     if args.baseline is not None and args.shift is None and not args.domains:
         raise ValueError(f'--baseline {args.baseline} needs --shift or --domains')
     check_files(args)
 
 
 def check_files(args):
-    """Raise ValueError if a file to be drawn cannot be written, is of an unknown kind, or is one that is read."""
+    """Raise ValueError if a drawing cannot be written, has an unknown suffix, or would overwrite an input."""
     from ibnnet_mx.recordio.inspection import sheet
     from ibnnet_mx.report import figures
 
@@ -112,16 +118,16 @@ def check_files(args):
     if args.confusion is not None:
         figures.check_figure('confusion', args.confusion)
         if args.sheet is not None and os.path.abspath(args.sheet) == os.path.abspath(args.confusion):
-            raise ValueError(f'--sheet {args.sheet} is the file of --confusion: name another')
+            raise ValueError(f'--sheet {args.sheet} is the file of --confusion too: name another')
     given = [path for path in (args.data, args.data_dir) if path is not None]
     outputs.spare_inputs(given, {'sheet': args.sheet, 'confusion': args.confusion})
 
 
 def place_of(args):
-    """Return DATA. Raises ValueError if none or two places came."""
+    """Return DATA. Raises ValueError unless exactly one place of pictures was given."""
     given = [path for path in (args.data, args.data_dir) if path is not None] + ['--domains'] * bool(args.domains)
     if len(given) != 1:
-        raise ValueError(f'DATA: name one place of pictures, {" and ".join(given) or "none"} came')
+        raise ValueError(f'DATA: name one place of pictures; {" and ".join(given) or "none"} given')
     return given[0]
 
 
@@ -134,31 +140,31 @@ def open_networks(args, context):
     for network in networks:
         if network.fixed and args.crop_size not in (None, network.size):
             raise ValueError(
-                f'--crop-size {args.crop_size}: {network.label} takes pictures of {network.size}x{network.size} alone'
+                f'--crop-size {args.crop_size}: {network.label} takes only pictures of {network.size}x{network.size}'
             )
         if args.crop_size is not None:
             network.size = args.crop_size
         if args.shift is not None and network.size < LEAST:
-            raise ValueError(f'--shift {args.shift}: {network.size} pixels came, {LEAST} at least can be shifted')
+            raise ValueError(
+                f'--shift {args.shift}: pictures need at least {LEAST} pixels to be shifted; these have {network.size}'
+            )
     shifted = args.shift is not None
     if len({(network.classes, network.size if shifted else 0) for network in networks}) > 1:
         both = ' and '.join(f'{network.classes} classes of {network.size} pixels' for network in networks)
-        raise ValueError(f'--baseline {args.baseline}: the networks are for {both}, so that they cannot be compared')
+        raise ValueError(f'--baseline {args.baseline}: the networks are for {both} and cannot be compared')
     ours, theirs = (one.names if shifted else sorted(one.names) for one in (networks[0], networks[-1]))
     if ours and theirs and ours != theirs:
         one, other = next((pair for pair in zip(ours, theirs) if pair[0] != pair[1]), (ours[-1], theirs[-1]))
-        raise ValueError(
-            f'--baseline {args.baseline}: its classes are others, such as {other!r} in the place of {one!r}'
-        )
+        raise ValueError(f'--baseline {args.baseline}: its classes differ, such as {other!r} instead of {one!r}')
     return networks
 
 
 def open_raw(args, network, path, reading):
-    """Return the data.Evaluation of the same pictures, to be changed before the network sees them."""
+    """Return a context with the data.Evaluation of the same pictures as raw pixels, so that they can be shifted."""
     from ibnnet_mx.inference import evaluation
     from ibnnet_mx.recordio.reading.options import unsaid
 
-    quiet = reading._replace(report=unsaid)  # what is skipped has been told
+    quiet = reading._replace(report=unsaid)  # skipped pictures were reported before
     pictures, _ = evaluation.open_pictures(
         network, path, network.input, args.batch_size, args.resize, 1, quiet, raw=True
     )
@@ -166,20 +172,20 @@ def open_raw(args, network, path, reading):
 
 
 def as_typed(report):
-    """Return a report whose remarks name options as they are typed here."""
+    """Change a report's remarks so that they name options as a user types them, and return it."""
     report['remarks'] = [dashed(line, options.option_name) for line in report['remarks']]
     return report
 
 
 def over_domains(networks, named, rest):
-    """Return the report of --domains, its text and the remarks."""
+    """Return the report of --domains, its text and its remarks."""
     from ibnnet_mx.inference import domains, evaluation
 
     reports, remarks = [], []
     for network in networks:
         reports.append({key: as_typed(evaluation.report_of(network, data, *rest)) for key, data in named.items()})
-        whose = 'the baseline on ' if len(reports) > 1 else ''
-        remarks += [f'{whose}{key}: {line}' for key, one in reports[-1].items() for line in one['remarks']]
+        prefix = 'the baseline on ' if len(reports) > 1 else ''
+        remarks += [f'{prefix}{key}: {line}' for key, one in reports[-1].items() for line in one['remarks']]
     report = domains.report_of(*reports)
     return report, list(domains.lines(report)), list(dict.fromkeys(remarks))
 
@@ -192,7 +198,7 @@ def evaluate(args):
     from ibnnet_mx.recordio.reading.options import Options
     from ibnnet_mx.report import confusion, sheets
 
-    # What is asked for
+    # The options
     args.shift = ','.join(args.shift) if args.shift is not None else None
     check_options(args)
     path, wanted = place_of(args), shift.chosen(args.shift) if args.shift is not None else []

@@ -1,4 +1,4 @@
-"""im2rec_wrapper SOURCE DATA_DIR: pictures -> record files for training and validation."""
+"""im2rec_wrapper SOURCE DATA_DIR: pack pictures into record files for training and validation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or
 (id<tab>label<tab>path), or a folder with train.lst and val.lst; CIFAR-10's archive (python or binary version), packed
 or unpacked; or the word digits (scikit-learn's handwritten digits). Without a validation side one is split off.
 Writes train_480_q90, train_256_q90, val_256_q90, or cifar10_train, cifar10_val: .rec, .idx and .lst, and synset.txt.
-What is finished already is left alone.
-With --add-restart, records that exist get restart markers: reading crops of them is faster then."""
-NAMED = 20  # damaged pictures of a file that --add-restart names
+Finished files are not made again.
+With --add-restart, existing records get restart markers, with which crops of them are read faster."""
+NAMED = 20  # --add-restart names at most so many damaged pictures of a file
 
 
 def parser() -> Parser:
@@ -38,18 +38,29 @@ def parser() -> Parser:
     )
     parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help='(with --download, DATA_DIR is enough)')
     add = parser.add_argument
-    add('--data-type', choices=('imagenet', 'cifar10'), help='unset: cifar10 where the pictures are 32x32')
-    add('--root', help='the folder that the paths of a .lst start from; unset: the folder of the .lst')
+    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of pictures; unset: cifar10 if they are 32x32')
+    add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
     add('--resize', type=int, default=480, help='short side of the large training records (480)')
     add('--quality', type=int, default=90, help='JPEG quality (90)')
-    add('--train-ratio', type=float, default=0.8, help='part that is for training where SOURCE has no val/ (0.8)')
-    add('--seed', type=int, default=0, help='of the shuffle and the split (0)')
-    add('--max-bad', type=int, default=100, help='pictures that may be skipped because they cannot be read (100)')
-    add('--jobs', '--threads', type=int, default=usable_cores(), metavar='N', help='processes (one a usable core)')
+    add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/ (0.8)')
+    add('--seed', type=int, default=0, help='seed of the shuffle and the split (0)')
+    add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read (100)')
+    add(
+        '--jobs',
+        '--threads',
+        type=int,
+        default=usable_cores(),
+        metavar='N',
+        help='processes (one for each usable core)',
+    )
     rec: dict[str, Any] = dict(nargs='+', metavar='FILE.rec')
     add('--add-restart', **rec, help='add restart markers to the JPEGs of records, in place and without loss')
-    add('--download', action='store_true', help='get the CIFAR-10 archive first, into the folder SOURCE (or DATA_DIR)')
+    add(
+        '--download',
+        action='store_true',
+        help='first download the CIFAR-10 archive into the folder SOURCE (or DATA_DIR)',
+    )
     return parser
 
 
@@ -58,17 +69,19 @@ def check_numbers(parser: Parser, args: argparse.Namespace) -> None:
     for name, (low, high) in bounds.items():
         value = getattr(args, name)
         if value < low or high is not None and value > high:
-            span = f'from {low} to {high}' if high is not None else f'of at least {low}'
-            parser.error(f'--{name.replace("_", "-")} {value}: a number {span} is needed')
+            span = f'from {low} to {high}' if high is not None else f'at least {low}'
+            parser.error(f'--{name.replace("_", "-")} {value} must be {span}')
 
 
 def check_options(parser: Parser, args: argparse.Namespace) -> None:
-    """Every mistake that can be seen before the pictures are: one line with the option and its value."""
+    """Exit with one line about the first wrong option, before any picture is read."""
     check_numbers(parser, args)
     if len(args.paths) != 2 and not (args.download and len(args.paths) == 1):
-        parser.error(f'SOURCE DATA_DIR: two paths are needed, {len(args.paths)} came: {" ".join(args.paths) or "none"}')
+        parser.error(
+            f'SOURCE DATA_DIR: two paths are needed, {len(args.paths)} given: {" ".join(args.paths) or "none"}'
+        )
     if not 0 < args.train_ratio < 1:
-        parser.error(f'--train-ratio {args.train_ratio:g}: a number between 0 and 1 is needed (0.8)')
+        parser.error(f'--train-ratio {args.train_ratio:g} must be between 0 and 1, such as 0.8')
     if args.root is not None and not os.path.isdir(args.root):
         parser.error(f'--root {args.root}: there is no such folder')
     if os.path.exists(args.paths[-1]) and not os.path.isdir(args.paths[-1]):
@@ -76,7 +89,7 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
 
 
 def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[Sample]]:
-    """Training side shuffled, validation side in the order of the source."""
+    """Return the training side, shuffled, and the validation side in the order of the source."""
     if source.val:
         return sources.shuffle(source.train, args.seed), source.val
     return sources.split(source.train, args.train_ratio, args.seed)
@@ -122,13 +135,13 @@ def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Samp
 
 
 def check_restart(parser: Parser, args: argparse.Namespace, argv: list[str] | None) -> None:
-    """Exit with one line if an option beside --add-restart has no meaning: --jobs is the only one that has."""
+    """Exit with one line if an option other than --jobs is given with --add-restart."""
     check_numbers(parser, args)
     given = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args))))
     for name, value in vars(given).items():
         if name not in ('add_restart', 'jobs') and value is not None and value != []:
             option = f'SOURCE DATA_DIR ({" ".join(value)})' if name == 'paths' else f'--{name.replace("_", "-")}'
-            parser.error(f'--add-restart changes records that exist, {option} has no meaning with it: leave it out')
+            parser.error(f'--add-restart changes existing records, so {option} has no meaning: leave it out')
     for path in args.add_restart:
         if not os.path.isfile(path):
             parser.error(f'--add-restart {path}: there is no such file')
@@ -152,11 +165,11 @@ def add_restart(args: argparse.Namespace) -> None:
 
 
 def told(counts: Counter[int]) -> str:
-    """Return a line about the records of a file. counts: {restart.ADDED and so on: records}."""
+    """Return a line about the records of a file. counts: {restart.ADDED and the like: count of records}."""
     added, progressive = counts[restart.ADDED] + counts[restart.SEQUENTIAL], counts[restart.SEQUENTIAL]
     texts = {
         restart.MARKED: 'had them before',
-        restart.FOREIGN: 'no JPEG',
+        restart.FOREIGN: 'not JPEG',
         restart.UNCUTTABLE: 'of a kind that cannot be read in pieces (4:1:1, CMYK)',
         restart.DAMAGED: 'damaged and left as they were',
     }
@@ -168,7 +181,7 @@ def told(counts: Counter[int]) -> str:
 
 
 def note(path: str, before: int, after: int) -> None:
-    """Tell packed.json the new size, so that packing the same pictures again still finds the file finished."""
+    """Write the new size into packed.json, so that packing the same pictures again finds the file finished."""
     folder, name = os.path.split(os.path.splitext(path)[0])
     manifest = Manifest(folder)
     entry = manifest.entries.get(name)
@@ -187,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
             check_options(options, args)
             write_records(args)
 
-    return run(command, options, argv, 'interrupted; what is finished stays, the same command continues')
+    return run(command, options, argv, 'interrupted; finished files stay, and the same command continues')
 
 
 if __name__ == '__main__':

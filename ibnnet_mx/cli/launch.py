@@ -1,4 +1,4 @@
-"""ibnnet-launch: the processes of a distributed run, started together, ended together, started again."""
+"""ibnnet-launch: start the processes of a distributed run together, end them together, and restart them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 from ibnnet_mx.cli import options
 
-FINAL = 0, 2, 127, 130, 143  # exit codes that another try would not change: done, a mistake, asked to end
+FINAL = 0, 2, 127, 130, 143  # exit codes after which no restart helps: success, a mistake, a signal to end
 
 
 def parser():
@@ -20,30 +20,30 @@ def parser():
         epilog='Example: ibnnet-launch -n 2 -s 1 -- ibnnet-train --kv-store dist_sync --depth 50 --data-dir DATA',
     )
     made.add_argument('-n', '--workers', type=int, required=True, help='processes that train')
-    made.add_argument('-s', '--servers', type=int, default=1, help='processes that add gradients up (1)')
+    made.add_argument('-s', '--servers', type=int, default=1, help='processes that sum gradients (1)')
     made.add_argument(
         '-H',
         '--hostfile',
         metavar='FILE',
-        help='names of machines, one a line, that ssh reaches without a password and that have the same folders',
+        help='names of machines, one a line, with the same folders; ssh must reach them without a password',
     )
-    made.add_argument('--port', type=int, help='of the scheduler; unset: a free one here, 9091 with -H')
+    made.add_argument('--port', type=int, help='port of the scheduler; unset: a free one, or 9091 with -H')
     made.add_argument(
         '--max-restarts',
         type=int,
         default=0,
         metavar='K',
-        help='start all again so often after a failure; COMMAND needs --retrain auto',
+        help='restart all processes up to K times after a failure; COMMAND needs --retrain auto',
     )
-    made.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND', help='of a worker, behind --')
+    made.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND', help='command of a worker, after --')
     return made
 
 
 def checked(args):
-    """The command of the workers. ValueError names the option that cannot be."""
+    """Return the command of the workers. Raises ValueError for a wrong option."""
     command = args.command[1:] if args.command[:1] == ['--'] else args.command
     if not command:
-        raise ValueError('nothing to start: end with -- ibnnet-train --kv-store dist_sync ...')
+        raise ValueError('COMMAND is missing: end with -- ibnnet-train --kv-store dist_sync ...')
     for name, value, least in (
         ('-n', args.workers, 1),
         ('-s', args.servers, 1),
@@ -55,14 +55,14 @@ def checked(args):
         raise ValueError(f'--port {args.port} must be from 1 to 65535')
     if args.max_restarts and '--retrain' not in command:
         raise ValueError(
-            f'--max-restarts {args.max_restarts}: COMMAND would begin anew each time; add --retrain auto to it, '
-            'which goes on from the last checkpoint where there is one'
+            f'--max-restarts {args.max_restarts}: COMMAND would start anew each time; add --retrain auto to it, '
+            'which goes on from the last checkpoint if there is one'
         )
     return command
 
 
 class Asked:
-    """A context that notes the signals which ask the launcher to end; a second one is not waited for."""
+    """A context that notes a signal to end: name is 'INT' or 'TERM', and after a second signal 'KILL'."""
 
     def __enter__(self):
         self.name, self._times = '', 0

@@ -1,4 +1,4 @@
-"""ibnnet COMMAND ...: one program for the commands that have no script of the original's."""
+"""ibnnet COMMAND ...: one program for the commands that have no script of their own."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from ibnnet_mx.cli import options
 
 
 class Command(NamedTuple):
-    """A sub-command: the module whose main(argv) carries it out, and a line for the list."""
+    """A sub-command: the module whose main(argv) runs it, and its line in the list of commands."""
 
     module: str
     line: str
 
 
 COMMANDS = {
-    'records': Command('ibnnet_mx.cli.records', 'look at record files: is all of it sound, what does it look like'),
-    'shifts': Command('ibnnet_mx.cli.shifts', 'draw a picture as corruptions and changes of appearance leave it'),
-    'convert': Command('ibnnet_mx.cli.convert', 'weights and networks from one format into another'),
+    'records': Command('ibnnet_mx.cli.records', 'check record files for damage, and draw their pictures'),
+    'shifts': Command('ibnnet_mx.cli.shifts', 'draw a picture under corruptions and changes of appearance'),
+    'convert': Command('ibnnet_mx.cli.convert', 'convert weights and networks into another format'),
     'models': Command(
         'ibnnet_mx.cli.models', 'list the networks with parameters, multiplications and published errors'
     ),
-    'doctor': Command('ibnnet_mx.cli.doctor', 'what this machine offers, what is wrong with it, and the way out'),
+    'doctor': Command(
+        'ibnnet_mx.cli.doctor', 'tell what this machine offers, what is wrong with it, and how to fix that'
+    ),
     'launch': Command('ibnnet_mx.cli.launch', 'start the processes of a distributed run'),
 }
 
@@ -43,7 +45,7 @@ def make_parser() -> options.Parser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Hand the words behind COMMAND to its main(); without any print the list of commands."""
+    """Call the main() of COMMAND with the words after it. Without COMMAND, print the list of commands."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = make_parser()
     name = parser.parse_args(words[:1]).command

@@ -1,4 +1,4 @@
-"""The networks that there are, measured: parameters, multiplications, norms, published errors and weights."""
+"""List the networks with parameters, multiplications, norms, published errors and weights."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def command(args):
 def main(argv=None):
     parser = options.Parser(prog='models', description=__doc__)
     parser.add_argument('names', nargs='*', help='only models with one of these in their name')
-    parser.add_argument('--json', action='store_true', help='one JSON line a model')
+    parser.add_argument('--json', action='store_true', help='print one JSON line for each model')
     return options.run(command, parser, argv)

@@ -1,4 +1,4 @@
-"""The part that all commands share: reading options, and telling a user's mistake in one line."""
+"""Shared by all commands: read options, and report a user's mistake in one line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ibnnet_mx.errors import OptionError, Stopped, dashed
 
 
 class RawText(argparse.RawDescriptionHelpFormatter):
-    """Help whose description keeps its line ends."""
+    """A formatter of help texts that keeps the line ends of the description."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Options by their whole names; a mistake is one line, without the usage text, and exit code 2."""
+    """A parser that takes only whole names of options. A mistake gives one line and exit code 2."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{'allow_abbrev': False, **settings})
@@ -35,22 +35,24 @@ class Parser(argparse.ArgumentParser):
 
 
 def one_line(text: str) -> str:
-    """A text in which names of files or words of libraries may end lines."""
+    """Return a text as one line; file names and messages of libraries may hold line ends."""
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())
 
 
 def option_name(option: str) -> str:
-    """Return an option as it is typed: '--zero-gamma' of 'zero_gamma'."""
-    return option if option.isupper() else f'--{option.replace("_", "-")}'  # SHEET is an argument's place
+    """Return an option as it is typed: '--zero-gamma' for 'zero_gamma'."""
+    return (
+        option if option.isupper() else f'--{option.replace("_", "-")}'
+    )  # capitals, such as SHEET, name a positional argument
 
 
 def named(names: dict[str, str] | None) -> Callable[[str], str]:
-    """Return option_name() with the exceptions that stand in names."""
+    """Return a function like option_name(), with exceptions {option: name}."""
     return lambda option: (names or {}).get(option) or option_name(option)
 
 
 class _Terminated(KeyboardInterrupt):
-    """An exception for SIGTERM that ends a command as Ctrl-C does: no handler of errors catches it."""
+    """Raised for SIGTERM, so that the command ends as with Ctrl-C and no handler of errors catches it."""
 
 
 def _terminated(*_: Any) -> NoReturn:
@@ -64,15 +66,16 @@ def run(
     interrupted: str = 'interrupted',
     names: dict[str, str] | None = None,
 ) -> int:
-    """Return the exit code of `command(options)`. A mistake, a file's trouble or a missing package is one line and 2.
+    """Return the exit code of `command(options)`. A wrong option, a file error or a missing package gives a line and 2.
 
-    interrupted: the line after Ctrl-C. names: what the library's options are called here, if not by option_name().
+    interrupted: the line after Ctrl-C. names: {option of the library: its name here}, unless option_name() is right.
     """
     name_of = named(names)
     streams.whole()
     options = parser.parse_args(argv)
-    alone = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # which would leave processes that a command has begun
-    if alone and threading.current_thread() is threading.main_thread():
+    # Python's default for SIGTERM would leave child processes behind.
+    is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if is_default and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
     try:
         code = command(options) or 0
@@ -80,7 +83,7 @@ def run(
         return code
     except BrokenPipeError as error:
         if streams.reader_gone():
-            return 128 + signal.SIGPIPE  # as a shell says it of a program in C
+            return 128 + signal.SIGPIPE  # the code that a shell gives for a program in C
         code, text = 2, str(error)
     except KeyboardInterrupt as error:
         code, text = (128 + signal.SIGTERM if isinstance(error, _Terminated) else 130), interrupted
@@ -111,6 +114,7 @@ def _value(text: str) -> int | float | str:
 
 
 def arguments(text: str) -> tuple[tuple[str, int | float | str], ...]:
+    """Return ((name, value), ...) of 'B=2,real_B=32'."""
     pairs = [part.split('=') for part in text.split(',') if part]
     if any(len(pair) != 2 for pair in pairs):
         raise argparse.ArgumentTypeError(f'{text!r} must be names and values, such as B=2,real_B=32')

@@ -1,4 +1,4 @@
-"""The parts of a training run between its options and its epochs."""
+"""The steps of a training command between its options and its epochs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ibnnet_mx.recordio.fast import native
 
 
 def check_options(args):
-    """Raise ValueError if an option has a value that cannot be, or lacks another option."""
+    """Raise ValueError if an option has an impossible value, or needs another option."""
     if args.model_load_epoch is not None and args.retrain != 'yes':
         raise ValueError(f'--model-load-epoch {args.model_load_epoch} needs --retrain')
     if args.checkpoint_batches is not None and args.checkpoint_batches < 1:
@@ -31,14 +31,14 @@ def check_options(args):
 
 
 def open_resumed(args, store, warn):
-    """Return the checkpoint.Opened to go on from; None: the run begins."""
+    """Return the checkpoint.Opened that the run goes on from; None if it begins anew."""
     if not args.retrain or args.retrain == 'auto' and not (store.epochs() or store.unfinished()):
         return None
     return store.choose(args.model_load_epoch, warn)
 
 
 def show(wanted, model, net, begin):
-    """Print the recipe and the network, as --dry-run asks for."""
+    """Print the recipe and the network, for --dry-run."""
     from ibnnet_mx.models import nets
     from ibnnet_mx.training import setup
 
@@ -53,7 +53,7 @@ def show(wanted, model, net, begin):
 
 
 def open_data(args, wanted, model, cluster, report):
-    """Return (train, val, class count, class names), checked before the first batch."""
+    """Return (train, val, class count, class names). Raises ValueError for wrong options or data."""
     from ibnnet_mx import data
     from ibnnet_mx.recordio import lists
     from ibnnet_mx.recordio.reading.options import Options
@@ -77,7 +77,7 @@ def open_data(args, wanted, model, cluster, report):
 
 
 def opening_lines(run, wanted, model, begin, opened):
-    """Yield (level, line) of what a run's log starts with. Remarks are warnings of worker 0 alone, so said once."""
+    """Yield (level, line) for the start of a run's log. Only worker 0 gives remarks as warnings, so they come once."""
     for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
         yield 'info', line
     level = 'warn' if run.cluster.is_main else 'info'
@@ -86,7 +86,7 @@ def opening_lines(run, wanted, model, begin, opened):
 
 
 def check_place(facts, run, train_data):
-    """Raise ValueError if the batches of an epoch changed, so that the run cannot go on within it."""
+    """Raise ValueError if the run cannot go on within an epoch because its batches have changed."""
     if facts.batch is None:
         return
     now = dict(batch_size=run.recipe.batch_size, steps=train_data.steps(run.epoch), seed=run.recipe.seed)
@@ -95,13 +95,13 @@ def check_place(facts, run, train_data):
     changed = [f'{key} {before[key]} is now {now[key]}' for key in now if before[key] != now[key]]
     if changed:
         raise ValueError(
-            f'--retrain: the checkpoint is of batch {facts.batch} within epoch {facts.epoch}, and '
-            f'{", ".join(changed)}; leave that as it was, or name an epoch by --model-load-epoch'
+            f'--retrain: the checkpoint was saved at batch {facts.batch} of epoch {facts.epoch}, and '
+            f'{", ".join(changed)}; undo that, or name an epoch by --model-load-epoch'
         )
 
 
 def profile(run, train_data, path, report):
-    """Measure a few steps in place of the training."""
+    """Measure a few steps instead of training."""
     from ibnnet_mx.training import profiling
 
     measured = run.profile(train_data)

@@ -1,4 +1,4 @@
-"""Curves of runs through their logs, this project's and those of 2016."""
+"""Draw curves of runs from their logs, this project's or those of the 2016 code."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def make_parser() -> options.Parser:
         action='extend',
         required=True,
         metavar='A.log,B.log.gz',
-        help='separated by commas or spaces',
+        help='logs, separated by commas or spaces',
     )
-    add('--out', metavar='FILE', help='.png, .svg or .pdf; unset: a .png beside the first log, named after it')
+    add('--out', metavar='FILE', help='drawing, .png, .svg or .pdf; unset: a .png beside the first log, named after it')
     add('--metric', choices=curves.METRICS, default='accuracy', help='accuracy (default) and top5 are drawn as errors')
     add('--title', default='', help='text above the curves')
     return parser

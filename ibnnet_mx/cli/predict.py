@@ -1,4 +1,4 @@
-"""predict.py --img FILE... --prefix P --epoch N: the classes of pictures, by a checkpoint or other weights, and why."""
+"""predict.py --img FILE... --prefix P --epoch N: classify pictures by a checkpoint or weights, and explain why."""
 
 from __future__ import annotations
 
@@ -19,34 +19,42 @@ def make_parser():
     add = parser.add_argument
     add('--img', nargs='+', action='extend', required=True, metavar='FILE', help='pictures, or folders of pictures')
     source.add_options(add)
-    add('--gpu', type=int, help='number of the GPU; the CPU where it is not given or there is none')
-    add('--synset', metavar='FILE', help='class names, one a line; unset: those of the checkpoint')
-    add('--top', type=int, default=5, help='classes that are named (5)')
-    add('--json', action='store_true', help='one JSON line a picture')
-    add('--crop', choices=('center', 'resize'), help='centre of the picture, or all of it; unset: as in training')
+    add('--gpu', type=int, help='number of the GPU; unset, or without GPUs: the CPU')
+    add('--synset', metavar='FILE', help='class names, one a line; unset: those in the checkpoint')
+    add('--top', type=int, default=5, help='count of most probable classes to print (5)')
+    add('--json', action='store_true', help='print one JSON line for each picture')
+    add(
+        '--crop',
+        choices=('center', 'resize'),
+        help='use the centre of the picture, or all of it; unset: as in training',
+    )
     add(
         '--features',
         metavar='FILE',
-        help='write what the classifier is fed, a row a picture, into this .npz (not of --compare)',
+        help='write the input of the classifier, a row for each picture, into this .npz (not for --compare)',
     )
     add('--plot', metavar='FILE', help='draw the pictures and their probabilities, 12 at most: .png, .svg or .pdf')
-    add('--explain', metavar='FILE', help='draw what speaks for the top class too (Grad-CAM): .png, .svg or .pdf')
+    add(
+        '--explain',
+        metavar='FILE',
+        help='draw also which pixels speak for the top class (Grad-CAM): .png, .svg or .pdf',
+    )
     add('--explain-class', metavar='CLASS', help='name or number of the class to explain; unset: the most probable')
-    add('--compare', metavar='PREFIX', help='another checkpoint, side by side with the network')
-    add('--compare-epoch', type=int, help='of the checkpoint of --compare; unset: that of --epoch')
-    add('--shift', metavar='NAME:SEVERITY', help='change what the network sees first, as evaluate.py does: fog:3')
-    add('--seed', type=int, help='of what --shift draws; unset: 0')
+    add('--compare', metavar='PREFIX', help='another checkpoint, whose answers appear beside the first')
+    add('--compare-epoch', type=int, help='epoch of --compare; unset: the value of --epoch')
+    add('--shift', metavar='NAME:SEVERITY', help='first change the pictures as evaluate.py does, such as fog:3')
+    add('--seed', type=int, help='seed of the random numbers of --shift; unset: 0')
     return parser
 
 
 def files_of(names):
-    """Picture files of names and folders. ValueError for a folder without any."""
+    """Return the picture files of names and folders. Raises ValueError for a folder without any."""
     files = []
     for name in names:
         if os.path.isdir(name):
             pictures = sorted(str(p) for p in Path(name).iterdir() if p.suffix.lower() in SUFFIXES)
             if not pictures:
-                raise ValueError(f'--img {name} holds no picture')
+                raise ValueError(f'--img {name} has no pictures in it')
             files += pictures
         else:
             files.append(name)
@@ -56,37 +64,41 @@ def files_of(names):
 def class_names(given, networks, default, complain):
     """Return the names of each network's classes, each list as long as the network has classes.
 
-    They are those of --synset, else the network's own, else the default file's, whichever first has as many.
+    The first list of the right length is taken: of --synset, of the network, of the default file.
     """
     lines = None if given is None else _lines(given, complain)
     counts = sorted({network.classes for network in networks})
     if lines is not None and len(lines) not in counts:
         kinds = f'network {counts[0]}' if len(counts) == 1 else f'networks {" and ".join(map(str, counts))}'
-        complain(f'--synset {given} has {len(lines)} names, the {kinds} classes: its own names, or numbers, are used')
-    usual = _lines(default, None) if default and os.path.isfile(default) else None
+        complain(
+            f'--synset {given} has {len(lines)} names and the {kinds} classes: its own names, or numbers, are used'
+        )
+    default_names = _lines(default, None) if default and os.path.isfile(default) else None
     chosen = []
     for network in networks:
         fitting = [
-            names for names in (lines, network.names, usual) if names is not None and len(names) == network.classes
+            names
+            for names in (lines, network.names, default_names)
+            if names is not None and len(names) == network.classes
         ]
         chosen.append(fitting[0] if fitting else [f'class {i}' for i in range(network.classes)])
     return chosen
 
 
 def _lines(path, complain):
-    """The lines of a file; None where it cannot be read. Only what ends a line in a text editor does."""
+    """Return the lines of a file, or None if it cannot be read. Only a newline ends a line."""
     try:
         text = Path(path).read_text(encoding='utf-8-sig')
         return text[: -1 if text.endswith('\n') else None].split('\n') if text else []
     except (OSError, UnicodeDecodeError) as error:
         if complain:
-            why = getattr(error, 'strerror', None) or 'it is no text'
+            why = getattr(error, 'strerror', None) or 'it is not text'
             complain(f"--synset {path} cannot be read: {why}; the network's own names, or numbers, are used")
         return None
 
 
 def tell(path, views, as_json, shift):
-    """One picture's result on stdout. views: predictor.Result of each network. shift: as it was asked for, or None."""
+    """Print one picture's results. views: predictor.Result of each network. shift: the value of --shift."""
     if as_json:
         line = {'image': path, **({'shift': shift} if shift else {}), 'top': _rows(views[0].top)}
         for view in views[1:]:
@@ -120,12 +132,12 @@ def _device(gpu):
 
 
 def shifts(text, seed):
-    """Return a function: crops (n, S, S, 3), positions -> crops as --shift changes them. ValueError: not one shift."""
+    """Return the function of --shift: crops (n, S, S, 3), positions -> crops. Raises ValueError for several shifts."""
     from ibnnet_mx import shift
 
     if text is None:
         if seed is not None:
-            raise ValueError(f'--seed {seed} is of what --shift draws: name a shift by that')
+            raise ValueError(f'--seed {seed} is the seed of --shift: add --shift')
         return lambda crops, positions: crops
     chosen = shift.chosen(text)
     if len(chosen) != 1:
@@ -136,7 +148,7 @@ def shifts(text, seed):
 
 
 def crops_of(models, files, first, complain):
-    """The next pictures that can be read: their positions among the files, and what each network sees of them."""
+    """Return the positions of the next readable files, and for each network the crops of them."""
     positions, crops = [], []
     for position, path in enumerate(files[first : first + BATCH], first):
         try:
@@ -148,7 +160,7 @@ def crops_of(models, files, first, complain):
 
 
 def open_all(args, default_names, complain):
-    """Return the network's Predictor, that of --compare after it, ready for all that the options ask for."""
+    """Return the Predictor of the network, and the one of --compare if it is given, prepared as the options say."""
     from ibnnet_mx.inference.predictor import Features, Predictor
 
     context = _device(args.gpu)
@@ -165,7 +177,7 @@ def open_all(args, default_names, complain):
 
 
 def predict(args, default_names=None):
-    """Classifies every picture that can be read; 1 where something could not be."""
+    """Classify every picture that can be read. Return 1 if there was any complaint."""
     import numpy as np
 
     from ibnnet_mx.report import explanations, figures
@@ -176,9 +188,9 @@ def predict(args, default_names=None):
     for drawing in drawings:
         figures.check_figure(*drawing)
     if args.explain and args.plot and os.path.abspath(args.explain) == os.path.abspath(args.plot):
-        raise ValueError(f'--explain {args.explain} is the file of --plot: name another')
+        raise ValueError(f'--explain {args.explain} is the file of --plot too: name another')
     if args.explain_class is not None and not args.explain:
-        raise ValueError(f'--explain-class {args.explain_class} belongs to --explain: name a file by that')
+        raise ValueError(f'--explain-class {args.explain_class} needs --explain: add --explain FILE')
     shifted, complaints = shifts(args.shift, args.seed), []
 
     def complain(text):
@@ -200,8 +212,8 @@ def predict(args, default_names=None):
         for path, *seen in zip(paths, *views):
             for view in seen:
                 if any(p != p for _, _, p in view.top):
-                    whose = 'the network' if len(seen) == 1 else view.network
-                    complain(f'--img {path}: {whose} gives no numbers (NaN): its weights are damaged or diverged')
+                    name = 'the network' if len(seen) == 1 else view.network
+                    complain(f'--img {path}: {name} gives no numbers (NaN): its weights are damaged or diverged')
             tell(path, seen, args.json, args.shift)
             if drawings and len(drawn) < explanations.MOST:
                 drawn.append((path, seen))

@@ -1,4 +1,4 @@
-"""ibnnet records FILE.rec ...: is all of it sound, and what does it look like?"""
+"""ibnnet records FILE.rec ...: check record files for damage, or draw their pictures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ibnnet_mx.recordio.inspection import sheet, verify
 from ibnnet_mx.recordio.inspection.verify import Report, Span
 from ibnnet_mx.recordio.pixels.augment import Augment
 
-NAMED = 10  # bad records of a file that are named
+NAMED = 10  # so many faults of a file are listed
 ABOUT = """Reads FILE.rec and decodes every picture in it: index, lengths, labels, damage, sizes, formats, classes.
-Exit code 0: all is sound, 1: something is wrong, 2: the command is. With --sheet only a contact sheet is drawn."""
+Exit code 0: all is sound, 1: a file is damaged, 2: the command is wrong. With --sheet only a contact sheet is drawn."""
 SHEET = {'count': (1, 2000), 'size': (8, 2048), 'draws': (1, 32)}
 
 
@@ -31,27 +31,31 @@ def parser() -> Parser:
     parser = Parser(prog='ibnnet records', usage=usage, description=ABOUT)
     parser.add_argument('files', nargs='+', metavar='FILE.rec')
     add = parser.add_argument
-    add('--all', action='store_true', help=f'name all that is wrong, not the first {NAMED} of each file')
-    add('--json', metavar='FILE', help='write the report for programs, too')
-    add('--threads', type=int, default=usable_cores(), help='unset: one for each core')
+    add('--all', action='store_true', help=f'list all faults, not only the first {NAMED} of each file')
+    add('--json', metavar='FILE', help='also write the report as JSON')
+    add('--threads', type=int, default=usable_cores(), help='threads; unset: one for each core')
     add('--sheet', metavar='FILE.png', help='draw records of FILE.rec, evenly spread, with their labels')
     add('--count', type=int, help='records on the sheet (32)')
-    add('--size', type=int, help='side of a picture, with --augment of the crop (224; of small pictures their own)')
-    add('--augment', choices=[str(level) for level in AUGMENT], help='also what training at that level makes of each')
-    add('--draws', type=int, help='how many of these, as in the first epochs of a run with --seed 0 (3)')
+    add('--size', type=int, help='side of a picture, or with --augment of the crop (224; small pictures keep theirs)')
+    add(
+        '--augment',
+        choices=[str(level) for level in AUGMENT],
+        help='also draw each picture as training at that level changes it',
+    )
+    add('--draws', type=int, help='so many changed pictures, as in the first epochs of a run with --seed 0 (3)')
     return parser
 
 
 def check_options(parser: Parser, args: argparse.Namespace) -> None:
-    """One line with the option and its value, for every mistake that can be seen before a file is read."""
+    """Exit with one line about the first wrong option, before any file is read."""
     for path in args.files:
         if not os.path.isfile(path):
-            wrong = 'is a folder: name the .rec files in it' if os.path.isdir(path) else 'is not there'
+            wrong = 'is a folder: name the .rec files in it' if os.path.isdir(path) else 'does not exist'
             parser.error(f'{path} {wrong}')
     for name, (low, high) in {'threads': (1, 256), **SHEET}.items():
         value = getattr(args, name)
         if value is not None and not low <= value <= high:
-            parser.error(f'--{name} {value}: a number from {low} to {high} is needed')
+            parser.error(f'--{name} {value} must be from {low} to {high}')
     if args.draws is not None and args.augment is None:
         parser.error(
             f'--draws {args.draws} has no meaning without --augment LEVEL: add it ({", ".join(map(str, AUGMENT))})'
@@ -63,7 +67,7 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
         return
     if len(args.files) > 1:
         parser.error(
-            f'--sheet {args.sheet}: a sheet is of one FILE.rec, {len(args.files)} came: draw one after the other'
+            f'--sheet {args.sheet}: a sheet is for one FILE.rec, {len(args.files)} given: draw one after the other'
         )
     if args.all or args.json:
         parser.error(
@@ -82,7 +86,7 @@ def draw(args: argparse.Namespace) -> int:
         picture = sheet.draw_sheet(records, args.count or 32, side, lists.read_synset(os.path.dirname(path)), draws)
     done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], picture)
     if not done:
-        raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many, use .png')
+        raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many; use .png')
     with open(args.sheet, 'wb') as file:
         file.write(encoded.tobytes())
     print(f'{args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels')
@@ -101,7 +105,7 @@ def _verified(path: str, threads: int) -> Report:
 
 
 def look(args: argparse.Namespace) -> int:
-    """Verifies each file and says what it found; 1 where something is wrong."""
+    """Check each file and print what was found. Return 1 if something is wrong."""
     reports = []
     for path in args.files:
         reports.append(_verified(path, args.threads))
@@ -117,7 +121,7 @@ def _plain(report: Report) -> dict[str, Any]:
 
 
 def lines(report: Report, names: list[str], named: int | None) -> list[str]:
-    """The report for people; `named`: how many of the things that are wrong are told, None: all of them."""
+    """Return the lines of a report. named: how many faults are listed; None: all."""
     index = 'with an index that fits' if report.indexed else 'found by a scan, without an index'
     rows = [('records', f'{report.records} in {report.bytes / 1e6:.1f} MB, {index}')] if report.records else []
     rows += (
@@ -159,7 +163,7 @@ def _classes(report: Report, names: list[str]) -> list[tuple[str, str]]:
 
 
 def _pieces(report: Report) -> list[tuple[str, str]]:
-    """Return the row that says how many JPEGs are read in pieces, and the way to make it all of them."""
+    """Return rows that say how many JPEGs can be read in pieces, and how to make it all of them."""
     jpegs = sum(count for name, count in report.formats.items() if name.startswith('JPEG'))
     if not jpegs:
         return []

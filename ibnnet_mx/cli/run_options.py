@@ -1,4 +1,4 @@
-"""From the options of a training command to its recipe and network, and to the facts of its checkpoints."""
+"""Make the recipe, the network and the facts of checkpoints from the options of a training command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from dataclasses import replace
 from ibnnet_mx import __version__, _env, models, recipe
 from ibnnet_mx.models import tables
 
-NETWORK = ('norm', 'norm_batch_size', 'dtype', 'bn_mom', 'zero_gamma', 'w_d', 'ibn_ratio', 'ibn_stages')  # of a recipe
+NETWORK = (
+    'norm',
+    'norm_batch_size',
+    'dtype',
+    'bn_mom',
+    'zero_gamma',
+    'w_d',
+    'ibn_ratio',
+    'ibn_stages',
+)  # options of models.create() in a recipe
 
 
 def _given(args):
@@ -21,7 +30,7 @@ def _given(args):
 
 
 def resolve(args, facts=None):
-    """Return (recipe, models.Model) of a command line. facts: of the checkpoint that a --retrain goes on from."""
+    """Return (recipe, models.Model) of a command line. facts: those of the checkpoint that --retrain goes on from."""
     if facts is None:
         base = recipe.RECIPES[args.recipe or ('cifar10' if args.data_type == 'cifar10' else 'imagenet')]
     else:
@@ -29,7 +38,7 @@ def resolve(args, facts=None):
         if args.recipe not in (None, base.name):
             raise ValueError(f'--recipe {args.recipe}: the checkpoint was trained with {base.name}; leave --recipe out')
     if facts is not None and args.zero_gamma and not base.zero_gamma:
-        raise ValueError('--zero-gamma is about the first epoch: a --retrain has its weights already, leave it out')
+        raise ValueError('--zero-gamma sets the first weights, and --retrain has its weights already: leave it out')
     wanted = recipe.resolve(base, _given(args), None if facts is None else facts.epoch)
     family, depth = models.split_name(wanted.model)
     if wanted.data_type == 'cifar10' and args.pretrained:
@@ -42,9 +51,9 @@ def resolve(args, facts=None):
     if depth not in (None, model.depth):
         raise ValueError(f'--depth {args.depth} contradicts --model {wanted.model}: give one of them')
     if args.pretrained not in (None, model.name):
-        raise ValueError(f'--pretrained {args.pretrained} contradicts --model and --depth, which name a {model.name}')
+        raise ValueError(f'--pretrained {args.pretrained} contradicts --model and --depth, which name {model.name}')
     if facts is not None and model.name != facts.model:
-        raise ValueError(f'--model {model.name}: the checkpoint holds a {facts.model}')
+        raise ValueError(f'--model {model.name}: the checkpoint holds {facts.model}')
     usual = models.usual_ibn_stages(models.MODELS[model.family][1].get('ibn'), len(model.shape.units))
     stages = None if wanted.ibn_stages == usual else wanted.ibn_stages
     if facts is not None and stages != base.ibn_stages:
@@ -58,7 +67,7 @@ def check_dtype(args, wanted):
     if wanted.dtype == 'float32':
         return []
     if args.gpus:
-        raise ValueError(f'--dtype {wanted.dtype} is for the CPU: mxnet 1.9.1 has none on GPUs, leave it out')
+        raise ValueError(f'--dtype {wanted.dtype} is for the CPU, mxnet 1.9.1 does not have it on GPUs: leave it out')
     kind = _env.bfloat16()
     if kind == 'no':
         raise ValueError(
@@ -66,13 +75,13 @@ def check_dtype(args, wanted):
         )
     if kind == 'slow':
         return [
-            f'--dtype {wanted.dtype}: this processor has neither AMX nor AVX512-BF16, it will be slower than float32'
+            f'--dtype {wanted.dtype}: this processor has neither AMX nor AVX512-BF16, so it will be slower than float32'
         ]
     return []
 
 
 def rows_at_once(wanted, devices):
-    """Return the pictures of a full batch that a device computes at once.
+    """Return how many pictures of a full batch a device computes at once.
 
     Raises ValueError if --accumulate cannot cut a device's share evenly.
     """
@@ -83,34 +92,34 @@ def rows_at_once(wanted, devices):
     near = [n for n in fit if n < count][-1:] + [n for n in fit if n > count][:1]
     ways = [f'use {" or ".join(map(str, near))}'] if near else []
     ways.append(f'--batch-size {-(-wanted.batch_size // (devices * count)) * devices * count}')
-    rest = f'the {share} pictures of a device' if wanted.batch_size % devices == 0 else 'what a device has of a batch'
+    rest = f'the {share} pictures of a device' if wanted.batch_size % devices == 0 else "a device's share of a batch"
     raise ValueError(f'--accumulate {count} must divide {rest}: {", or ".join(ways)}')
 
 
 def create_network(args, wanted, model, classes, cluster):
-    """Return the network of a recipe for a cluster's devices. Raises ValueError for options that it cannot have."""
+    """Return the network of a recipe for a cluster's devices. Raises ValueError for options that do not fit it."""
     norm_args, size = dict(wanted.norm_args), wanted.norm_batch_size
     rows, share = rows_at_once(wanted, cluster.devices), -(-wanted.batch_size // cluster.devices)
     if size and rows % max(size, 1):
-        whose = 'a device' if wanted.accumulate == 1 else f'a part, with --accumulate {wanted.accumulate}'
-        raise ValueError(f'--norm-batch-size {size} must divide the {rows} pictures of {whose}')
+        owner = 'a device' if wanted.accumulate == 1 else f'a chunk, with --accumulate {wanted.accumulate}'
+        raise ValueError(f'--norm-batch-size {size} must divide the {rows} pictures of {owner}')
     preact = tables.MODELS[model.family][1].get('preact')
     if args.bn_mom is not None and wanted.norm not in ('bn', 'syncbn') and not preact:
         hint = '; use --norm-args momentum=' if 'momentum' in models.NORMS[wanted.norm] else ', leave it out'
         raise ValueError(f'--bn-mom {args.bn_mom}: {model.name} with --norm {wanted.norm} has no BatchNorm{hint}')
     if wanted.norm == 'mabn' and size:
-        # The window is one batch, as in its ImageNet code: of all parts, so that --accumulate leaves it as it is.
+        # As in MABN's ImageNet code, the window is a batch: all its chunks, so that --accumulate does not change it.
         norm_args.setdefault('real_B', share)
     if wanted.norm == 'syncbn':
         if not args.gpus:
-            raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet hangs in it, use bn')
+            raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet would hang: use bn')
         norm_args.setdefault('devices', len(cluster.contexts))
     options = {key: getattr(wanted, key) for key in NETWORK}
     return models.create(model.name, classes, workspace=args.workspace, norm_args=norm_args, **options)
 
 
 def facts_of(wanted, model, classes, names, origin, workers):
-    """Return the checkpoint.Facts of a run, which each save completes. origin: of the first weights."""
+    """Return the checkpoint.Facts of a run; each save adds its place and metrics. origin: of the first weights."""
     from ibnnet_mx.checkpoint import Facts
 
     return Facts(

@@ -1,4 +1,4 @@
-"""ibnnet shifts PICTURE SHEET: what shifts make of a picture, a row a shift and a column a severity."""
+"""ibnnet shifts PICTURE SHEET: draw a picture under shifts, a row for each shift and a column for each severity."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ibnnet_mx.files.outputs import check_writable, spare_inputs
 from ibnnet_mx.shift import NAMES, apply, chosen
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
-BESIDE = 3  # rows' names stand in so many columns
-LEAST = 96  # pixels; smaller tiles are enlarged
-LINE, GAP = 18, 4  # pixels of a text, and between tiles
+BESIDE = 3  # columns of rows on a sheet
+LEAST = 96  # pixels; smaller pictures are enlarged
+LINE, GAP = 18, 4  # pixels: height of a line of text, gap between tiles
 
 
 def make_parser() -> Parser:
@@ -26,13 +26,18 @@ def make_parser() -> Parser:
     add('picture', metavar='PICTURE')
     add('sheet', metavar='SHEET', help=', '.join(SUFFIXES))
     add('--shift', metavar='SHIFTS', help='such as fog:3,noise; unset: all at severities 1, 3 and 5')
-    add('--size', type=int, default=224, help='side of the central square (224); up to 48 it is as for CIFAR-10')
+    add(
+        '--size',
+        type=int,
+        default=224,
+        help='side of the central square (224); up to 48, shifts are as strong as for CIFAR-10',
+    )
     add('--seed', type=int, default=0)
     return parser
 
 
 def square(path: str, size: int) -> np.ndarray:
-    """uint8 (size, size, 3), RGB: the middle of a picture file. ValueError names it."""
+    """Return the central square of a picture file, uint8 (size, size, 3), RGB. Raises ValueError naming the file."""
     try:
         with open(path, 'rb') as file:
             picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
@@ -41,7 +46,7 @@ def square(path: str, size: int) -> np.ndarray:
     except cv2.error:
         picture = None
     if picture is None:
-        raise ValueError(f'{path} is no picture that can be read')
+        raise ValueError(f'{path} is not a picture that can be read')
     height, width = picture.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -56,9 +61,9 @@ def _write(paper: np.ndarray, text: str, left: int, top: int) -> None:
 
 
 def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.ndarray:
-    """uint8 (H, W, 3), RGB: for each name a row of the picture at its severities, names in BESIDE columns.
+    """Return the sheet, uint8 (H, W, 3), RGB: for each name a row with the picture at its severities.
 
-    The severity of each column of pictures stands at its top.
+    The rows are laid in BESIDE columns. The severity is written above each column of pictures.
     """
     size, times = len(picture), -(-LEAST // len(picture))
     names, levels = list(dict.fromkeys(name for name, _ in wanted)), sorted({level for _, level in wanted})
@@ -68,12 +73,12 @@ def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.n
     for number, name in enumerate(names):
         top, left = LINE + number % down * high, number // down * wide
         _write(paper, name, left, top)
-        for place, level in enumerate(levels):
+        for column, level in enumerate(levels):
             if top == LINE:
-                _write(paper, f'severity {level}', left + place * step, 0)
+                _write(paper, f'severity {level}', left + column * step, 0)
             if (name, level) in wanted:
                 tile = apply(picture[None], [0], name, level, seed)[0].repeat(times, axis=0).repeat(times, axis=1)
-                start = left + place * step
+                start = left + column * step
                 paper[top + LINE : top + LINE + len(tile), start : start + len(tile)] = tile
     return paper
 
@@ -87,8 +92,8 @@ def draw(args: argparse.Namespace) -> None:
         raise ValueError(f'--seed {args.seed} must not be below 0')
     spare_inputs([args.picture], {'SHEET': args.sheet})
     check_writable('SHEET', args.sheet)
-    usual = [(name, level) for name in NAMES for level in (1, 3, 5)]
-    wanted = usual if args.shift is None else chosen(args.shift)
+    default = [(name, level) for name in NAMES for level in (1, 3, 5)]
+    wanted = default if args.shift is None else chosen(args.shift)
     paper = drawn(square(args.picture, args.size), wanted, args.seed)
     if not cv2.imwrite(args.sheet, paper[:, :, ::-1]):
         raise ValueError(f'SHEET {args.sheet} cannot be written: name another file')

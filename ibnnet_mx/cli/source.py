@@ -6,43 +6,47 @@ from ibnnet_mx.cli import options
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.models import NORMS
 
-PIXELS = ('raw', 'imagenet')  # inference.opening.PIXELS, which comes with mxnet
+PIXELS = ('raw', 'imagenet')  # keys of inference.opening.PIXELS, whose import needs mxnet
 OPTIONS = {'prefix': '--prefix', 'weights': '--weights', 'onnx': '--onnx'}
 
 
 def add_norm(add):
-    add('--norm', choices=NORMS, help='of weights that do not tell it: the arrays of in, ln and gn are the same')
-    add('--norm-args', type=options.arguments, metavar='NAME=VALUE', help='of --norm, such as groups=8')
+    add('--norm', choices=NORMS, help='norm of weights that do not say it: the arrays of in, ln and gn are the same')
+    add('--norm-args', type=options.arguments, metavar='NAME=VALUE', help='arguments of --norm, such as groups=8')
 
 
 def add_options(add):
     add('--prefix', help='a checkpoint: PREFIX-symbol.json, PREFIX-0000.params')
-    add('--epoch', type=int, help='of the checkpoint; unset: 0')
+    add('--epoch', type=int, help='epoch of --prefix; unset: 0')
     add('--weights', metavar='FILE', help="weights of --model: .pth, .safetensors, .params; or the word 'published'")
-    add('--model', metavar='NAME', help='the network of --weights, such as resnet50_ibn_a; unset: what the file fits')
-    add('--classes', type=int, help='of --model; unset: as many as the weights have')
+    add(
+        '--model',
+        metavar='NAME',
+        help='the network of --weights, such as resnet50_ibn_a; unset: the one that the file fits',
+    )
+    add('--classes', type=int, help='count of classes; unset: as many as the weights have')
     add_norm(add)
     add('--onnx', metavar='FILE', help='an .onnx file, run by onnxruntime')
     add('--pixels', choices=PIXELS, help="normalisation of the network's input; unset: the checkpoint's or the model's")
 
 
 def check_source(args):
-    """Return the option that names the network. Raises ValueError if none or two of them came, or others in vain."""
+    """Return the option that names the network. Raises ValueError unless it is exactly one, and for useless options."""
     given = [option for key, option in OPTIONS.items() if getattr(args, key) is not None]
     if len(given) != 1:
-        came = ' and '.join(given) or 'no network'
-        raise ValueError(f'{came} given: name one, by --prefix and --epoch, by --model and --weights, or by --onnx')
+        listed = ' and '.join(given) or 'no network'
+        raise ValueError(f'{listed} given: name one, by --prefix and --epoch, by --model and --weights, or by --onnx')
     if args.epoch is not None and args.prefix is None:
         raise ValueError(f'--epoch {args.epoch} belongs to --prefix: {given[0]} has no epochs')
     if args.weights is None:
         for option, value in (('--model', args.model), ('--classes', args.classes), ('--norm', args.norm)):
             if value is not None:
-                raise ValueError(f'{option} {value} belongs to --weights: {given[0]} says what it is itself')
+                raise ValueError(f'{option} {value} belongs to --weights: {given[0]} describes its network itself')
     if args.norm_args and args.norm is None:
         listed = ','.join(f'{key}={value}' for key, value in args.norm_args)
-        raise ValueError(f'--norm-args {listed} belongs to --norm: name that too')
+        raise ValueError(f'--norm-args {listed} needs --norm: add it')
     if args.norm is not None and args.weights == 'published':
-        raise ValueError(f'--norm {args.norm}: the published networks have their own, leave it out')
+        raise ValueError(f'--norm {args.norm}: published networks have their own norm; leave it out')
     return given[0]
 
 
@@ -77,14 +81,14 @@ def open_source(args, context=None):
 def open_other(args, context, name):
     """Return the checkpoint of --NAME and --NAME-epoch ('compare', 'baseline'); None if it is not given.
 
-    Its normalisation is its own, whatever --pixels says. Raises ValueError, which names the option.
+    It keeps its normalisation, whatever --pixels says. Raises ValueError, which names the option.
     """
     from ibnnet_mx.inference import opening
 
     prefix, epoch, option = getattr(args, name), getattr(args, f'{name}_epoch'), f'--{name}'
     if prefix is None:
         if epoch is not None:
-            raise ValueError(f'{option}-epoch {epoch} belongs to {option}: name a checkpoint by that')
+            raise ValueError(f'{option}-epoch {epoch} needs {option}: add {option} PREFIX')
         return None
     epoch = args.epoch or 0 if epoch is None else epoch
     try:

@@ -1,34 +1,34 @@
-"""The weights that a training run starts from, by its options: the seed's, --pretrained or --init."""
+"""Choose the weights that a training run starts from: drawn by the seed, of --pretrained or of --init."""
 
 from __future__ import annotations
 
 from ibnnet_mx.models import published
 
-ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain')  # options that a run which goes on has no use for
+ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain')  # options that --retrain cannot use
 
 
 def check_start(args):
     """Raise ValueError if --pretrained, --init or their options contradict each other, --retrain or --zero-gamma."""
     given = [f'--{key.replace("_", "-")}' for key in ABOUT if getattr(args, key)]
     if given and args.retrain:
-        raise ValueError(f'{given[0]} is about the first epoch: a --retrain has its weights already, leave it out')
+        raise ValueError(f'{given[0]} sets the first weights, and --retrain has its weights already: leave it out')
     if args.pretrained and args.init:
         raise ValueError(f'--pretrained {args.pretrained} contradicts --init {args.init}: give one of them')
     if args.pretrained and args.pretrained not in published.WEIGHTS:
         names = ', '.join(published.WEIGHTS)
-        raise ValueError(f'--pretrained {args.pretrained}: published are {names}; a file is for --init')
+        raise ValueError(f'--pretrained {args.pretrained}: published weights are {names}; use --init for a file')
     if args.init_from_plain and args.pretrained:
         raise ValueError(f'--init-from-plain: {args.pretrained} is an IBN network itself; use it with --init FILE')
     if given and not (args.pretrained or args.init):
-        raise ValueError(f'{given[0]} is about weights to start from: add --pretrained NAME or --init FILE')
+        raise ValueError(f'{given[0]} needs weights to start from: add --pretrained NAME or --init FILE')
     if given and args.zero_gamma:
-        raise ValueError(f'--zero-gamma: the weights of {given[0]} would take its place, leave one of them out')
+        raise ValueError(f'--zero-gamma: the weights of {given[0]} would replace its zeros; leave one of them out')
 
 
 def open_start(args, model, wanted):
-    """Return the weights that the options ask for, None if the seed draws them all.
+    """Return the weights that the options name; None if the seed draws them all.
 
-    Raises OptionError if they cannot be those of `model`.
+    Raises OptionError if they cannot be weights of `model`.
     """
     if not (args.pretrained or args.init):
         return None
@@ -40,15 +40,15 @@ def open_start(args, model, wanted):
 
 
 def origin_of(start, opened):
-    """Return what the facts say about the first weights. opened: the checkpoint that the run goes on from."""
+    """Return the fact `init`, the origin of the first weights. opened: the checkpoint that the run goes on from."""
     return start.origin if start else opened.facts.init if opened else None
 
 
 def remarks_on(start, opened, wanted):
-    """Return lines about the first weights that may surprise."""
+    """Return lines about surprising first weights."""
     if start:
         return start.warnings
     if wanted.freeze and not opened:
         parts = ','.join(wanted.freeze)
-        return [f'--freeze {parts} without --pretrained or --init: they stay as the seed drew them']
+        return [f'--freeze {parts} without --pretrained or --init: these parts stay as the seed drew them']
     return []

@@ -1,4 +1,4 @@
-"""The standard streams of a command, which who started it may have closed, leave early, or give too few letters."""
+"""Prepare a command for standard streams that are closed, lose their reader, or cannot encode all letters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 
 
 def whole() -> None:
-    """Opens on nothing what is closed of the three, lest a file or the words of a library take its number.
+    """Open closed standard streams on /dev/null, so that no file gets their numbers and a library's output.
 
-    What the encoding of the output lacks (a file's name may hold anything) is written as \\xe9, as stderr does it.
+    Letters that stdout cannot encode, for example in file names, are written as \\xe9, as stderr does.
     """
     for number, name in enumerate(('stdin', 'stdout', 'stderr')):
         try:
@@ -26,12 +26,12 @@ def whole() -> None:
 
 def reader_gone() -> bool:
     """Return True if the reader of stdout has gone (`command | head`). The remaining output is discarded."""
-    paper = select.poll()
+    poll = select.poll()
     try:
-        paper.register(sys.stdout.fileno(), select.POLLOUT)
-    except (OSError, ValueError):  # a stream in memory, which nobody can leave
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):  # a stream in memory has no reader that can go
         return False
-    gone = any(event & select.POLLERR for _, event in paper.poll(0))
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
     if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return gone

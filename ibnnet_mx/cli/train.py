@@ -1,4 +1,4 @@
-"""train_resnet.py: options -> recipe -> net, data, trainer -> epochs."""
+"""train_resnet.py: options -> recipe -> network, data, trainer -> epochs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from ibnnet_mx.cli import options, parts, run_options, start, train_options
 from ibnnet_mx.distributed import job, serve
 
-# What the options of the library are called here.
+# {option of the library: its name in this command}, unless they differ only in dashes.
 NAMES = {'limit': '--num-examples', 'max_bad': '--max-bad-records'}
 
 
@@ -21,7 +21,7 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     net = run_options.create_network(args, wanted, model, classes, cluster)
     task = objective.of_classifier(net, wanted)
     run = trainer.Trainer(net, wanted, cluster, report, args.memonger, begin, args.nan, task)
-    # The state of a run that goes on
+    # The state of a resumed run
     if opened:
         checkpoint.restore(run, opened)
         opened.release()
@@ -31,7 +31,7 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     if not args.profile and cluster.is_main:
         store.prepare()
         if not opened and (store.epochs() or store.unfinished()):
-            report.warn(f'{store.prefix}-NNNN are there from an earlier run: this one writes over them')
+            report.warn(f'{store.prefix}-NNNN exist from an earlier run: this run overwrites them')
             store.sweep()
     for level, line in parts.opening_lines(run, wanted, model, begin, opened):
         getattr(report, level)(line)
@@ -80,7 +80,7 @@ def command(args):
 
 
 def main(argv=None):
-    """Train, or serve if DMLC_ROLE says so: a job may start the same command for every role."""
+    """Train, or serve if DMLC_ROLE says so, because a job may start the same command for every role."""
     if os.environ.get('DMLC_ROLE') in ('server', 'scheduler'):
         return serve.main()
     code = 1

@@ -1,7 +1,7 @@
-"""Weights and networks in and out: PyTorch, the 2016 MXNet code, GluonCV, safetensors, ONNX. A stable interface.
+"""Load and save weights and networks of PyTorch, the 2016 MXNet code, GluonCV, safetensors, ONNX. A stable interface.
 
-A loader takes a path or a mapping {key: array}. It fills the whole network or leaves it untouched, and lists in one
-ValueError the names that are left over on either side. No code in a file from elsewhere is ever run.
+A loader takes a path or a mapping {key: array}. It fills the whole network or leaves it untouched. In the second case
+one ValueError lists the names without a partner on either side. No code in a file from elsewhere is ever run.
 """
 
 from ibnnet_mx.convert.onnx_file import to_onnx

@@ -1,4 +1,4 @@
-"""Identification: the network of the tables that arrays belong to, by their names and shapes."""
+"""Guess which network of the tables arrays belong to, from their names and shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ibnnet_mx.convert import fill
 
 PLACES = (r'stage(\d+)_unit(\d+)_', r'layer(\d+)\.(\d+)\.', r'denseblock(\d+)\.denselayer(\d+)\.')
 HEAD = r'(^|[.:])(fc1_|(fc|classifier|linear|last_linear)\.)weight$'
-SIGNS = {  # what the names of the arrays have where a network has it
+SIGNS = {  # feature of a network: pattern of the names that only networks with this feature have
     'preact': r'bn_data_|bn_data\.',
     'se': r'se_fc1|se\.fc\.0',
     'a': r'_in1_|norm1\.IN|bn1\.IN',
@@ -19,7 +19,7 @@ SIGNS = {  # what the names of the arrays have where a network has it
 
 
 def model_of(arrays):
-    """(models.Model, options of get_model) whose parameters are exactly these, or None.
+    """Return (models.Model, options of get_model) with exactly these parameters, or None.
 
     arrays: {key: array} under any names that convert.load takes.
     """
@@ -38,7 +38,7 @@ def model_of(arrays):
 
 
 def _units(arrays):
-    """Units of each stage."""
+    """Return how many units each stage has."""
     for place in PLACES:
         places = {(int(m[1]), int(m[2])) for m in (re.search(place, key) for key in arrays) if m}
         if places:
@@ -51,30 +51,30 @@ def _candidates(units):
     if len(units) == 3 and len(set(units)) == 1:
         families = [family for family in models.MODELS if family.startswith('cifar_')]
         depths = [layers * units[0] + 2 for layers in (6, 9)]
-        wanted = [d for d in depths if d >= 8 and (d >= 164) == (d == depths[1])]
-        names = names + [models.full_name(family, depth) for family in families for depth in wanted]
+        valid = [d for d in depths if d >= 8 and (d >= 164) == (d == depths[1])]
+        names = names + [models.full_name(family, depth) for family in families for depth in valid]
     return dict.fromkeys(names)
 
 
 def options(arrays):
-    """Options of get_model that the names and shapes tell."""
-    named = {}
+    """Return the options of get_model that follow from names and shapes."""
+    options_found = {}
     ratio = _ratio(arrays)
     if ratio is not None:
-        named['ibn_ratio'] = ratio
+        options_found['ibn_ratio'] = ratio
     stages = _stages(arrays)
     if stages is not None:
-        named['ibn_stages'] = stages
+        options_found['ibn_stages'] = stages
     for key, array in arrays.items():
         if re.search(HEAD, key) and array.ndim:
-            named['classes'] = len(array)
-    named['w_d'] = any('conv01' in key for key in arrays)
-    named.update(_norm(arrays))
-    return named
+            options_found['classes'] = len(array)
+    options_found['w_d'] = any('conv01' in key for key in arrays)
+    options_found.update(_norm(arrays))
+    return options_found
 
 
 def _norm(arrays):
-    """Return norm and norm_args. 'in' stands for every kit without statistics ('ln' and 'gn' have the same arrays)."""
+    """Return norm and norm_args. 'in' also stands for 'ln' and 'gn', because their arrays are the same."""
     keys = [key for key in arrays if 'bn_data' not in key]
     has = {word: any(key.endswith(word) for key in keys) for word in ('_mean', '_var', 'iters')}
     for key in keys:
@@ -90,28 +90,28 @@ def _norm(arrays):
 
 
 def _stages(arrays):
-    """Stages that have IBN, None where those are the usual ones, or none."""
-    every = len(_units(arrays))
+    """Return the stages that have IBN; None if there are none, or the usual ones."""
+    count = len(_units(arrays))
     for kind in 'ab':
         stages = set()
         for key in arrays:
             place = next((m for m in (re.search(pattern, key) for pattern in PLACES) if m), None)
             if place and re.search(SIGNS[kind], key):
                 stages.add(int(place[1]))
-        if stages and tuple(sorted(stages)) != models.usual_ibn_stages(kind, every):
+        if stages and tuple(sorted(stages)) != models.usual_ibn_stages(kind, count):
             return tuple(sorted(stages))
     return None
 
 
 def _ratio(arrays):
-    """The shortest IBN ratio that makes these halves; None for a plain network, or where the usual one does."""
-    halves = []  # (channels, those of the half that comes first)
+    """Return the IBN ratio with the fewest digits that gives these halves; None if it is the usual one, or no IBN."""
+    halves = []  # (all channels of an IBN, channels of its first half)
     dense = any(re.search(r'transition|denseblock', key) for key in arrays)
     for key, array in arrays.items():
         place = re.fullmatch(r'(.*_)in1_gamma|(.*\.(?:bn|norm)1\.)IN\.weight', key)
-        other = place and (f'{place[1]}bn1_gamma' if place[1] else f'{place[2]}BN.weight')
-        if place and other in arrays and array.ndim == arrays[other].ndim == 1:
-            halves.append((len(array) + len(arrays[other]), len(arrays[other] if dense else array)))
+        partner = place and (f'{place[1]}bn1_gamma' if place[1] else f'{place[2]}BN.weight')
+        if place and partner in arrays and array.ndim == arrays[partner].ndim == 1:
+            halves.append((len(array) + len(arrays[partner]), len(arrays[partner] if dense else array)))
     if not halves:
         return None
     low, high = max(first / c for c, first in halves), min((first + 1) / c for c, first in halves)

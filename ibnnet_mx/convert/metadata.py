@@ -6,7 +6,7 @@ import json
 
 
 def describe(net):
-    """Return {key: text} of a network: its model, size and pixel normalisation; {} if it is none of the tables."""
+    """Return {key: text}: model, size and normalisation of a network; {} if the network is not from the tables."""
     model = getattr(net, 'model', None)
     if model is None:
         return {}

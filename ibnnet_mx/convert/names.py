@@ -1,4 +1,4 @@
-"""The names of a network's parameters elsewhere: {our name: their key} for each layout that weights come in.
+"""Translate parameter names: {our name: key elsewhere} for each layout that weights come in.
 
 Our own names are those of tornadomeet/ResNet and bruinxiong/IBN-Net.mxnet (stage1_unit1_conv1_weight).
 """
@@ -10,7 +10,7 @@ import re
 from ibnnet_mx.norm import PROGRESS, STATISTICS
 
 # our name without its last word -> module of the original; applied top to bottom
-RESNET = [  # XingangPan/IBN-Net, torchvision; norm is that before the head of a v2 net, which has no original there
+RESNET = [  # XingangPan/IBN-Net, torchvision; neither has v2 networks, so 'norm.' before the head is our choice
     (r'^stage(\d+)_unit(\d+)_', lambda m: f'layer{m[1]}.{int(m[2]) - 1}.'),
     (r'^conv0_', 'conv1.'),
     (r'^bn0_', 'bn1.'),
@@ -34,7 +34,7 @@ DENSENET = [
     (r'\bbn(\d)_', r'norm\1.'),
 ]
 TO_TORCH = {'gamma': 'weight', 'beta': 'bias'}
-SAME = [  # spellings of a source that mean the same key
+SAME = [  # other spellings of a key -> the usual one
     (r'^(arg|aux):', ''),
     (r'_moving_(mean|var)$', r'_running_\1'),
     (r'\.(norm|conv)\.(\d)\.', r'.\1\2.'),  # DenseNets of torchvision before 0.2
@@ -56,7 +56,7 @@ def _modules(names):
     words = '|'.join(('weight', 'bias', 'gamma', 'beta', *STATISTICS, *PROGRESS))
     for name in names:
         parts = re.fullmatch(rf'(.*?_)({words})', name)
-        if parts is None:  # of a symbol from elsewhere
+        if parts is None:  # a name in a symbol from elsewhere
             modules[name] = '', name
             continue
         stem, word = parts.groups()
@@ -68,17 +68,17 @@ def _modules(names):
 
 
 def torch_keys(names):
-    """Keys of the original's state_dict; without the counters num_batches_tracked."""
+    """Return {our name: key of PyTorch's state_dict}, without the counters num_batches_tracked."""
     return {name: module + TO_TORCH.get(word, word) for name, (module, word) in _modules(names).items()}
 
 
 def gluon_keys(names):
-    """Keys of save_parameters() of GluonCV's networks, whose modules are called as torchvision's."""
+    """Return {our name: key of GluonCV's save_parameters()}. GluonCV names modules as torchvision does."""
     return {name: module + word for name, (module, word) in _modules(names).items()}
 
 
 def layouts(net, names):
-    """The layouts that a source may have, {our name: key}: our own, torch's, GluonCV's, Gluon's for this very net."""
+    """Return the layouts {our name: key} that a source may have: ours, torch's, GluonCV's, and Gluon's for this net."""
     params = net.collect_params()
     structured = {param.name: key for key, param in net._collect_params_with_prefix().items()}
     ours = {name: name for name in names}
@@ -86,7 +86,7 @@ def layouts(net, names):
 
 
 def plain(names):
-    """Names of the plain network that an IBN network was made from."""
+    """Return the names of the plain network that an IBN network was made from."""
     plain_names = [n for n in names if '_in1_' not in n and '_ibn1_' not in n]
     normed = any(n.endswith('running_mean') and not n.startswith('bn_data') for n in plain_names)
     if normed and any('_ibn1_' in n for n in names):  # the stem of IBN-b has InstanceNorms

@@ -1,4 +1,4 @@
-"""Networks written as ONNX, opset 13."""
+"""Write networks as ONNX, opset 13."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ NEEDS = "needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 
 
 
 def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=None):
-    """Writes a graph from 'data' (N, 3, size, size) to logits.
+    """Write a graph from 'data' (N, 3, size, size) to logits.
 
-    arrays: {name: NDArray}. facts: {key: text} of the file's metadata. preprocess: (mean, std) of the RGB planes: the
-    graph then takes raw values of 0..255. dynamic_batch False: N is 1. ValueError: a path that cannot be written, a
-    graph that cannot be exported.
+    arrays: {name: NDArray}. facts: {key: text}, the file's metadata. preprocess: (mean, std) of the RGB planes; the
+    graph then takes raw values of 0..255. dynamic_batch False: N is 1.
+    Raises ValueError if the graph cannot be exported or the path cannot be written.
     """
     onnx = _need_onnx()
     with tempfile.TemporaryDirectory() as folder, _opset(onnx), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # the exporter's own use of numpy
+        warnings.simplefilter('ignore')  # the exporter uses deprecated names of numpy
         part = os.path.join(folder, 'net.onnx')
         shapes = [(1, 3, size, size)]
         names = [('N', 3, size, size)] if dynamic_batch else shapes
@@ -45,7 +45,7 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
     graph = model.graph
     model.ir_version, model.opset_import[0].version = IR, OPSET
     weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]  # a weight among them is not folded
+    inputs = [value for value in graph.input if value.name not in weights]  # runtimes do not fold weights in it
     del graph.input[:]
     graph.input.extend(inputs)
     batch = graph.output[0].type.tensor_type.shape.dim[0]
@@ -63,7 +63,7 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
 
 @contextmanager
 def _opset(onnx):
-    """The exporter writes operators of opset 13 and has them checked as the newest: let the checker know."""
+    """Make the checker use opset 13. The exporter writes that opset, but has its nodes checked as the newest one."""
     context = onnx.checker.DEFAULT_CONTEXT
     before = context.opset_imports
     context.opset_imports = {'': OPSET}
@@ -74,7 +74,7 @@ def _opset(onnx):
 
 
 def _ones(symbol, arrays):
-    """Return the arrays with gamma 1 where the graph fixes it: the exporter writes what is stored."""
+    """Return the arrays with gamma 1 where the graph fixes it, because the exporter would write the stored values."""
     arrays = dict(arrays)
     nodes = SymbolGraph.of_symbol(symbol).nodes
     for node in nodes:
@@ -109,11 +109,12 @@ def _need_onnx():
 
 
 def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pixels=None, class_names=()):
-    """Writes net as ONNX, opset 13: 'data' (N, 3, size, size) float32 -> logits; N any, or 1 without dynamic_batch.
+    """Write net as ONNX, opset 13: 'data' (N, 3, size, size) float32 -> logits; any N, or 1 without dynamic_batch.
 
-    size: unset, the model's own (224, 32 for CIFAR nets). The metadata say model, size and pixel convention (pixels:
-    models.Pixels; unset: the model's own, raw 0..255 for a SymbolBlock). with_preprocess: the graph takes raw RGB of
-    0..255. class_names go into the metadata. ValueError: onnx is not installed, or the network cannot be written.
+    size: if not given, the model's (224, or 32 for CIFAR networks). pixels: the normalisation as models.Pixels; if not
+    given, the model's, or raw 0..255 for a SymbolBlock. with_preprocess: the graph takes raw RGB of 0..255.
+    The metadata hold model, size, normalisation and class_names.
+    Raises ValueError if onnx is not installed or the network cannot be written.
     """
     model = getattr(net, 'model', None)
     pixels = pixels or (model.pixels if model else models.RAW)

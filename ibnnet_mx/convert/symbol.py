@@ -1,4 +1,4 @@
-"""Networks that come as a symbol and its arrays, and networks as symbols."""
+"""Load networks from a symbol and its arrays, and turn networks into symbols."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ibnnet_mx.graph import symbol_file
 
 
 def prediction(net):
-    """Return the symbol from 'data' to logits that a network predicts with, and {name: NDArray} of its other inputs.
+    """Return a network's prediction: the symbol from 'data' to logits, and {name: NDArray} of its other inputs.
 
-    Of the registry's networks that is their inference form, of a SymbolBlock what it is.
+    A network of the tables is taken in its inference form, a SymbolBlock as it is.
     """
     if hasattr(net, 'inference_form'):
         net = net.inference_form()
@@ -26,12 +26,12 @@ def prediction(net):
 
 
 def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
-    """Return the network of PREFIX-symbol.json and PREFIX-0000.params. A SoftmaxOutput is cut off: it gives logits.
+    """Return the network of PREFIX-symbol.json and PREFIX-0000.params. A SoftmaxOutput is cut off, so it gives logits.
 
-    Takes this project's checkpoints and those of the 2016 code, the old encodings of both files included. One that
-    computes what a network of the registry does is returned as that (net.model); any other as a SymbolBlock.
-    arrays: those of the .params, if they were read before.
-    ValueError names the file, and the names that are left over on either side.
+    Takes this project's checkpoints and those of the 2016 code, old encodings included. If a network of the tables
+    computes the same, that network is returned (with net.model), else a SymbolBlock.
+    arrays: the contents of the .params, if they were read before.
+    Raises ValueError with the file, and the names without a partner on either side.
     """
     store = Store(prefix)
     if arrays is None:
@@ -50,13 +50,13 @@ def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
     try:
         block = _symbol_block(symbol, arrays, ctx or mx.cpu())
         return _of_registry(block, arrays, ctx or mx.cpu()) or block
-    except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+    except mx.base.MXNetError:  # its text has many lines about mxnet's sources
         raise ValueError(f'{store.symbol_path} is damaged: mxnet cannot compute it') from None
 
 
 def _symbol_block(symbol, arrays, ctx):
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # it guesses types without the shapes that come right after, and says so
+        warnings.simplefilter('ignore')  # it warns that types are guessed; the shapes follow below
         net = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
     for name, param in net.collect_params().items():
         param.shape = arrays[name].shape
@@ -69,13 +69,13 @@ def with_embedding(net):
     """Return a SymbolBlock that gives [logits (N, classes), embedding (N, C)]. Raises ValueError if there is none."""
     logits, arrays = prediction(net)
     if isinstance(logits, list) or logits.attr('num_hidden') is None:
-        raise ValueError('the network does not end in a dense layer: there is no embedding before it')
+        raise ValueError('the network has no embedding: it does not end in a dense layer')
     both = mx.sym.Group([logits, mx.sym.Flatten(logits.get_children()[0])])
     return _symbol_block(both, arrays, next(iter(arrays.values())).context)
 
 
 def _of_registry(block, arrays, ctx):
-    """The registry's network with these arrays where it computes what the block does, else None."""
+    """Return the network of the tables with these arrays if it computes the same as the block, else None."""
     identified = identify.model_of(arrays)
     if identified is None:
         return None
@@ -83,7 +83,7 @@ def _of_registry(block, arrays, ctx):
     x = mx.nd.array(np.random.RandomState(0).uniform(-2, 2, (2, 3, 64, 64)) * model.pixels.std[0], ctx=ctx)
     theirs = block(x).asnumpy()
     kits = ('in', 'gn', 'ln') if options.get('norm') == 'in' else (options.get('norm', 'bn'),)
-    for kit in kits:  # those three have the same arrays
+    for kit in kits:  # in, gn and ln have the same arrays
         net = models.create(model.name, **{**options, 'norm': kit})
         net.initialize(ctx=ctx)
         fill.load(net, arrays)

@@ -1,8 +1,8 @@
-"""PyTorch's files of weights, both formats, read without running anything they hold, and written without torch.
+"""Read PyTorch's files of weights in both formats without running any code in them, and write them without torch.
 
-zip (torch >= 1.6): NAME/data.pkl, the object with its storages as persistent ids, and NAME/data/KEY, their raw bytes.
-legacy: the pickles of a magic number, a protocol, sys_info, the object and the list of storage keys, then of each
-storage int64 count and raw bytes. Both after torch/serialization.py of torch 2.13.
+zip (torch >= 1.6): NAME/data.pkl is the object, with storages as persistent ids; NAME/data/KEY has a storage's bytes.
+legacy: pickles of a magic number, a protocol, sys_info, the object and the list of storage keys. Then each storage
+follows as an int64 count and raw bytes. Both follow torch/serialization.py of torch 2.13.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ibnnet_mx.files import atomic
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'weights', 'state_dict_ema')
-MOST_SHARING = 16  # so many times the file's size may tensors of one storage take
-ALIGNMENT = 64  # of a storage in the file, as torch has it for mmap=True
+MOST_SHARING = 16  # all tensors may take so many times the file's size, because they may share a storage
+ALIGNMENT = 64  # bytes, of a storage in the file; torch needs it for mmap=True
 
 
 def read_torch(path, use_torch=None) -> dict[str, np.ndarray]:
-    """Return {key: array} of a .pth file, or of the state_dict in {'state_dict': {...}, 'epoch': 3} and the like.
+    """Return {key: array} of a .pth file, or of the state_dict inside one such as {'state_dict': {...}, 'epoch': 3}.
 
-    Keys are as in the file, arrays are contiguous copies, bfloat16 comes as float32. What is no tensor is passed over.
-    use_torch: whether torch fetches the numbers, once the file is checked; None: where there is torch >= 2.6. Before
-    that weights_only ran code (CVE-2025-32434), and 2.6 still reads beyond a storage that a pickle calls too large:
-    so every file is checked here first, and where torch refuses one that is sound here, it is read here.
-    ValueError: starts with the path and says what is wrong.
+    Keys are as in the file, arrays are contiguous copies, bfloat16 becomes float32. Values other than tensors are
+    ignored. use_torch: torch reads the checked file; None: if torch >= 2.6 is installed, because weights_only ran code
+    before (CVE-2025-32434). Even 2.6 reads beyond a storage whose size in the pickle is too large, so every file is
+    checked here first. A sound file that torch refuses is read here.
+    Raises ValueError, which starts with the path and says what is wrong.
     """
     try:
         data = Path(path).read_bytes()
@@ -55,20 +55,20 @@ def read_torch(path, use_torch=None) -> dict[str, np.ndarray]:
         return {name: _array(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
     except Fault as fault:
         raise ValueError(f'{path} {fault}') from None
-    except Exception as error:  # pickletools, zipfile and the machine have many words for bytes that make no sense
+    except Exception as error:  # pickletools, zipfile and _Machine raise many kinds for damaged bytes
         raise ValueError(f'{path} is damaged or cut short: {type(error).__name__} {str(error)[:200]}') from error
 
 
 def _weights(content, kind):
     """Return {key: tensor}. kind: the class of a tensor."""
     if not isinstance(content, dict):
-        raise Fault(f'holds a {type(content).__name__}, no state_dict: {WAY_OUT}')
-    once = _wrapped([content])
+        raise Fault(f'holds a {type(content).__name__}, not a state_dict: {WAY_OUT}')
+    inner = _wrapped([content])
     candidates = [
         {key: value for key, value in mapping.items() if type(key) is str and isinstance(value, kind)}
-        for mapping in (*once, *_wrapped(once), content)
+        for mapping in (*inner, *_wrapped(inner), content)
     ]
-    most = max(candidates, key=len)  # of equal ones the first: beside a state_dict there may be the tensor best_acc1
+    most = max(candidates, key=len)  # the first of equal ones: a tensor best_acc1 may lie beside a state_dict
     if most:
         return most
     keys = ', '.join(repr(key[:60]) for key in itertools.islice(content, 5) if type(key) is str)
@@ -76,11 +76,12 @@ def _weights(content, kind):
 
 
 def _wrapped(outer):
+    """Return the dicts that the given dicts hold under one of WRAPPERS."""
     return [inner for mapping in outer for inner in map(mapping.get, WRAPPERS) if isinstance(inner, dict)]
 
 
 def _open_zip(data):
-    """The object, and function(key) -> the bytes of a storage."""
+    """Return the object, and a function(key) -> bytes of a storage."""
     archive = zipfile.ZipFile(io.BytesIO(data))
     members = {info.filename: info for info in archive.infolist()}
     if len(members) != len(archive.infolist()):
@@ -88,28 +89,28 @@ def _open_zip(data):
     if any(info.compress_type or info.flag_bits & 1 for info in members.values()):
         raise Fault('is a zip file whose entries are compressed, which torch never writes: unpack it, or save it again')
     if sum(info.file_size for info in members.values()) > len(data):
-        raise Fault('is damaged: a zip file that announces more than it has')
+        raise Fault('is damaged: a zip file that announces more bytes than it has')
     roots = [name[: -len('data.pkl')] for name in members if name.endswith('/data.pkl')]
     if len(roots) != 1:
-        raise Fault('is no PyTorch file: a zip file without one data.pkl')
+        raise Fault('is not a PyTorch file: a zip file without exactly one data.pkl')
     root = roots[0]
     if any(name == f'{root}constants.pkl' or name.startswith(f'{root}code/') for name in members):
         raise Fault(f'is a TorchScript archive, which is a program: in PyTorch load it with torch.jit.load, {WAY_OUT}')
     if f'{root}byteorder' in members and archive.read(f'{root}byteorder') != b'little':
-        raise Fault('is written by a big-endian machine: save it again on another')
+        raise Fault('was written by a big-endian machine: save it again on a little-endian one')
     seen: dict[str, Storage] = {}
 
     def persistent(identity):
         storage = _storage(seen, *identity)
         entry = members.get(f'{root}data/{storage.key}')
         if entry is None or entry.file_size != storage.numbers * storage.itemsize:
-            raise Fault(f'is damaged or cut short: storage {storage.key[:60]!r} has not the size announced')
+            raise Fault(f'is damaged or cut short: storage {storage.key[:60]!r} does not have the announced size')
         return storage
 
     def fetch(key):
         stored = archive.read(f'{root}data/{key}')
         if len(stored) != members[f'{root}data/{key}'].file_size:
-            raise Fault(f'is damaged or cut short: storage {key[:60]!r} has not the size announced')
+            raise Fault(f'is damaged or cut short: storage {key[:60]!r} does not have the announced size')
         return stored
 
     content = torch_pickle.load(io.BytesIO(archive.read(f'{root}data.pkl')), persistent)
@@ -117,30 +118,30 @@ def _open_zip(data):
 
 
 def _open_legacy(data):
-    """Return the object and a function as _open_zip() does, of a legacy file."""
+    """Return the object of a legacy file, and a function(key) -> bytes of a storage."""
     if data[:1] != b'\x80':
         if data[257:262] == b'ustar':
-            raise Fault(f'is a tar file, of torch before 0.1.10 or packed later: unpack it, or in PyTorch {WAY_OUT}')
-        raise Fault(f'is no PyTorch file: it begins with {data[:16]!r}')
+            raise Fault(f'is a tar file (of torch before 0.1.10, or packed later): unpack it, or in PyTorch {WAY_OUT}')
+        raise Fault(f'is not a PyTorch file: it begins with {data[:16]!r}')
     stream = io.BytesIO(data)
     magic = torch_pickle.load(stream)
     if type(magic) is not int or magic != MAGIC:
-        raise Fault('is no PyTorch file, but another pickle')
+        raise Fault('is not a PyTorch file, but another pickle')
     protocol, system = torch_pickle.load(stream), torch_pickle.load(stream)
     if type(protocol) is not int or protocol != PROTOCOL or type(system) is not dict:
-        raise Fault('is of an unknown protocol of PyTorch')
+        raise Fault('has an unknown protocol of PyTorch')
     if system.get('little_endian') is False:
-        raise Fault('is written by a big-endian machine: save it again on another')
+        raise Fault('was written by a big-endian machine: save it again on a little-endian one')
     seen: dict[str, Storage] = {}
     content = torch_pickle.load(stream, lambda identity: _view(seen, *identity))
     runs, keys = {}, torch_pickle.load(stream)
-    if type(keys) is not list or any(type(key) is not str for key in keys):  # see torch_pickle for tuples
+    if type(keys) is not list or any(type(key) is not str for key in keys):  # no tuples: torch_pickle._pairs()
         raise Fault('is damaged: its storages have no names')
     for key in keys:
         (count,) = struct.unpack('<q', stream.read(8))
         start, size = stream.tell(), count * seen[key].itemsize
         if count != seen[key].numbers or size > len(data) - start or key in runs:
-            raise Fault(f'is damaged or cut short: storage {key[:60]!r} has not the size announced')
+            raise Fault(f'is damaged or cut short: storage {key[:60]!r} does not have the announced size')
         runs[key] = memoryview(data)[start : start + size]
         stream.seek(size, io.SEEK_CUR)
     if len(runs) != len(seen) or stream.tell() != len(data):
@@ -149,9 +150,9 @@ def _open_legacy(data):
 
 
 def _storage(seen, tag, kind, key, device, count):
-    """Return the storage of a persistent id. A key has one storage, always of the same type and size."""
+    """Return the storage of a persistent id. A key must always name the same type and size."""
     if tag != 'storage' or type(kind) is not torch_pickle.Global or type(key) is not str:
-        raise Fault('is damaged: a persistent id that is no storage')
+        raise Fault('is damaged: a persistent id that is not a storage')
     whole(count)
     storage = Storage(key, kind.name.split(' ')[-1], count)
     if storage.kind not in TYPES or seen.setdefault(key, storage) != storage:
@@ -172,7 +173,7 @@ def _view(seen, tag, kind, key, device, count, view=None):
 
 
 def _numbers(data, kind):
-    """The bytes of a storage -> its numbers in a type that numpy has."""
+    """Return the bytes of a storage as numbers of a type that numpy has."""
     numbers = np.frombuffer(data, TYPES[kind])
     if kind == 'BFloat16Storage':
         return (numbers.astype('<u4') << 16).view('<f4')
@@ -183,7 +184,7 @@ def _array(tensor, numbers):
     if not math.prod(tensor.size):
         return np.zeros(tensor.size, numbers.dtype)
     start = tensor.storage.start + tensor.offset
-    # a stride along a single step is of no account, and may be too large for numpy
+    # the stride of an axis of length 1 is never used, and may be too large for numpy
     strides = [step * numbers.itemsize if n > 1 else 0 for n, step in zip(tensor.size, tensor.stride)]
     return np.array(np.lib.stride_tricks.as_strided(numbers[start:], tensor.size, strides), order='C')
 
@@ -205,21 +206,22 @@ def _by_torch(data):
         tensors = {name: tensor.detach() for name, tensor in _weights(content, torch.Tensor).items()}
         plain = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
         return {name: np.array(tensor.numpy(), order='C') for name, tensor in plain.items()}
-    except Exception:  # it refuses numpy's scalars, and a few things more that are harmless here
+    except Exception:  # it refuses numpy's scalars and other objects that are harmless here
         return None
 
 
 def write_torch(path, arrays) -> None:
     """Write {key: array} as torch.save() of torch >= 1.6 writes a state_dict. Every call writes the same bytes.
 
-    ValueError: a type that a storage of torch has not. OSError: as atomic.write_file(), the old file is left.
+    Raises ValueError for a type that torch has no storage of. Raises OSError as atomic.write_file() does; an old file
+    then stays.
     """
     kinds = {np.dtype(layout): kind for kind, layout in TYPES.items() if kind != 'BFloat16Storage'}
     plain = {name: np.asarray(array) for name, array in arrays.items()}
     plain = {name: np.array(a, a.dtype.newbyteorder('<'), order='C') for name, a in plain.items()}
     for name, array in plain.items():
         if array.dtype not in kinds:
-            raise ValueError(f'{path}: {name} is {array.dtype}, of which torch has no storage: use float32 or int64')
+            raise ValueError(f'{path}: {name} is {array.dtype}, and torch has no storage of it: use float32 or int64')
     records = {'data.pkl': _pickle({name: (kinds[array.dtype], array) for name, array in plain.items()})}
     records.update({'.format_version': b'1', '.storage_alignment': b'%d' % ALIGNMENT, 'byteorder': b'little'})
     records.update((f'data/{n}', array.tobytes()) for n, array in enumerate(plain.values()))
@@ -227,8 +229,8 @@ def write_torch(path, arrays) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, 'w') as archive:
         for name, record in records.items():
-            entry = zipfile.ZipInfo(f'archive/{name}')  # of 1980: the time would make each file another
-            # a record begins behind 30 bytes of header, its name and the padding, which has a header of 4
+            entry = zipfile.ZipInfo(f'archive/{name}')  # dated 1980: a real time would make the bytes differ
+            # before a record lie a header of 30 bytes, its name, and the padding with a header of 4 bytes
             pad = -(file.tell() + 30 + len(entry.filename) + 4) % ALIGNMENT
             entry.extra = struct.pack('<2sH', b'FB', pad) + b'Z' * pad
             archive.writestr(entry, record)
@@ -236,7 +238,7 @@ def write_torch(path, arrays) -> None:
 
 
 def _pickle(typed):
-    """Return the data.pkl of {key: (storage type, array)}: protocol 2, a storage for each tensor, called 0, 1, ..."""
+    """Return data.pkl for {key: (storage type, array)}: protocol 2, one storage for each tensor, named 0, 1, ..."""
     parts = [b'\x80\2ccollections\nOrderedDict\n)R(']
     for number, (name, (kind, array)) in enumerate(typed.items()):
         strides = [step // array.itemsize for step in array.strides]

@@ -1,7 +1,7 @@
-"""The pickles in a PyTorch file, read by a machine that can run nothing. No pickle module, no mxnet, no torch.
+"""Read the pickles in a PyTorch file without running any code. No pickle module, no mxnet, no torch.
 
-pickle.load() calls what a file names. Here a name is only ever looked up in a table of our own, and only the opcodes
-that torch.save() writes (protocols 2 to 4, Python 2 included) are known. Layout: Lib/pickletools.py of CPython.
+pickle.load() calls any function that a file names. Here a name is only looked up in the table NAMES. Only the opcodes
+that torch.save() writes are known (protocols 2 to 4, Python 2 included). Layout: Lib/pickletools.py of CPython.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ TYPES = {
     'ComplexDoubleStorage': '<c16',
 }
 DTYPES = 'float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool complex64 complex128'.split()  # noqa: SIM905
-MOST_DIMENSIONS = 32  # numpy's
-VALUES = {  # opcodes whose argument, as pickletools decodes it, is the value
+MOST_DIMENSIONS = 32  # of an array of numpy
+VALUES = {  # opcodes that push their argument as pickletools decodes it
     'NONE',
     'BININT',
     'BININT1',
@@ -56,11 +56,11 @@ WAY_OUT = 'save the weights alone with torch.save(model.state_dict(), ...)'
 
 
 class Fault(ValueError):
-    """A fault of a file. The caller puts the file's path in front."""
+    """A fault in a file. Its text follows the file's path, which the caller adds."""
 
 
 class Global:
-    """A name in a file, of a class or a function: 'module name'."""
+    """A class or a function that a file names, as 'module name'."""
 
     __slots__ = ('name',)
 
@@ -69,7 +69,7 @@ class Global:
 
 
 class Storage(NamedTuple):
-    """A run of numbers in the file: so many of them from start on in the storage called key."""
+    """A part of a storage: `numbers` numbers from `start` on in the storage with this key."""
 
     key: str
     kind: str  # a key of TYPES
@@ -95,13 +95,13 @@ class Tensor(NamedTuple):
 
 
 def whole(*numbers):
-    """Fault where one is none that a size, stride or offset may be."""
+    """Raise Fault unless all are whole numbers that a size, stride or offset can be."""
     if any(type(n) is not int or not 0 <= n < 2**63 for n in numbers):
-        raise Fault('is damaged: a size, stride or offset is no whole number from 0 on')
+        raise Fault('is damaged: a size, stride or offset is not a whole number from 0 on')
 
 
 def _tensor(storage, offset, size, stride, *_):
-    """Return the Tensor of torch._utils._rebuild_tensor_v2. Nothing may lie outside of its storage."""
+    """Return the Tensor that torch._utils._rebuild_tensor_v2 would build. It must lie within its storage."""
     if type(storage) is not Storage or len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
         raise Fault('is damaged: a tensor without storage, or of sizes and strides that do not fit')
     whole(offset, *size, *stride)
@@ -112,12 +112,12 @@ def _tensor(storage, offset, size, stride, *_):
 
 
 def _pairs(pairs):
-    """No weight is called by a tuple, and hash() of one that is nested 100000 deep ends the process."""
+    """Return a dict without tuples as keys: hash() of one that is nested 100000 deep would end the process."""
     return {key: value for key, value in pairs if type(key) in KEYS}
 
 
 def _mapping(items=()):
-    """Return the mapping of a dict, or of Python 2's list of pairs. A copy for each call could fill the memory."""
+    """Return the dict of a dict, or of Python 2's list of pairs. No copy is made, because copies could fill memory."""
     if type(items) is dict:
         return items
     made = _pairs(items)
@@ -127,12 +127,12 @@ def _mapping(items=()):
 
 
 def _inert(*_):
-    """Return None for an object that occurs beside weights and is none."""
+    """Return None in place of an object that is not a weight but occurs beside weights."""
 
 
 NAMES: dict[str, Callable[..., Any]] = {
     'collections OrderedDict': _mapping,
-    'collections Counter': _mapping,  # milestones in the state of a MultiStepLR
+    'collections Counter': _mapping,  # holds the milestones of a MultiStepLR
     'torch._utils _rebuild_tensor': _tensor,
     'torch._utils _rebuild_tensor_v2': _tensor,
     'torch._utils _rebuild_parameter': lambda data, *_: data,
@@ -149,22 +149,24 @@ NAMES.update((f'torch {kind}', _inert) for kind in DTYPES)
 
 
 def load(stream, persistent=None):
-    """The object of the pickle at the stream's position, which is then behind it.
+    """Return the object of the pickle at the stream's position, and leave the stream behind it.
 
-    persistent: function(id) -> Storage. Tensors come as Tensor, what is no weight as None or without its state.
-    Fault: names the first global or opcode that is not admitted. Damage is any other Exception.
+    persistent: function(id) -> Storage. A tensor becomes a Tensor, any other object None or an object without state.
+    Raises Fault for the first global or opcode that is not allowed, and other exceptions for damaged bytes.
     """
     return _Machine(persistent).run(stream)
 
 
 class _Machine:
+    """A pickle machine whose methods are the allowed opcodes."""
+
     def __init__(self, persistent):
         self.persistent = persistent
-        self.stack, self.outer = [], []  # since the last MARK, and before it
-        self.memo = {}  # a dict, since an index is the file's choice and a list would have to reach it
+        self.stack, self.outer = [], []  # values since the last MARK; lists of values before it
+        self.memo = {}  # a dict: the file chooses indices, and a huge one would need a huge list
 
     def run(self, stream):
-        for opcode, value, at in pickletools.genops(stream):
+        for opcode, value, position in pickletools.genops(stream):
             name = opcode.name
             if name == 'STOP':
                 return self.stack.pop()
@@ -177,7 +179,7 @@ class _Machine:
             else:
                 step = self.STEPS.get(name)
                 if step is None:
-                    raise Fault(f'has the pickle opcode {name} at byte {at}, which no tensor needs: {WAY_OUT}')
+                    raise Fault(f'has the pickle opcode {name} at byte {position}, which no tensor needs: {WAY_OUT}')
                 step(self, value)
         return None  # genops ends at STOP or raises
 
@@ -188,7 +190,7 @@ class _Machine:
     def top(self, count):
         items = tuple(self.stack[-count:])
         if len(items) != count:
-            raise IndexError('more is taken off the stack than there is')
+            raise IndexError('more values are taken off the stack than it has')
         del self.stack[-count:]
         return items
 
@@ -208,7 +210,7 @@ class _Machine:
 
     def extend(self, items):
         if type(self.stack[-1]) is not list:
-            raise TypeError('append to what is no list')
+            raise TypeError('append to an object that is not a list')
         self.stack[-1].extend(items)
 
     def setitem(self, _):
@@ -219,7 +221,7 @@ class _Machine:
 
     def update(self, items):
         if type(self.stack[-1]) is not dict or len(items) % 2:
-            raise TypeError('items for what is no dict')
+            raise TypeError('items for an object that is not a dict')
         self.stack[-1].update(_pairs(zip(items[::2], items[1::2])))
 
     def put(self, index):
@@ -231,12 +233,12 @@ class _Machine:
     def named(self, name):
         if name not in NAMES:
             shown = ascii(name.replace(' ', '.')[:200])[1:-1]
-            raise Fault(f'holds {shown}, which is no tensor, and no code of a file is run here: {WAY_OUT}')
+            raise Fault(f'holds {shown}, which is not a tensor; code in a file is never run here: {WAY_OUT}')
         self.stack.append(Global(name))
 
     def stack_global(self, _):
         module, name = self.top(2)
-        if type(module) is not str or type(name) is not str:  # the repr() of another might not end
+        if type(module) is not str or type(name) is not str:  # the text of another object may be endless
             raise TypeError('a global without a name')
         self.named(f'{module} {name}')
 
@@ -247,7 +249,7 @@ class _Machine:
     def reduce(self, _):
         made, arguments = self.top(2)
         if type(arguments) is not tuple or type(made) is not Global:
-            raise TypeError('a call of what is no name')
+            raise TypeError('a call of an object that is not a name')
         self.stack.append(NAMES[made.name](*arguments))
 
     def persistent_id(self, _):

@@ -1,4 +1,4 @@
-"""Files of weights: read whatever they are, put into a network, and written for PyTorch and safetensors."""
+"""Read files of weights in all formats, put them into a network, and write them for PyTorch and safetensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ibnnet_mx.errors import OptionError, markup
 from ibnnet_mx.files import atomic, params_file
 
 TORCH = ('.pth', '.pt')
-SAFETENSORS = {  # what its types are to numpy
+SAFETENSORS = {  # type in a file: type of numpy
     **{f'F{8 * n}': f'<f{n}' for n in (2, 4, 8)},
     **{f'{kind}{8 * n}': f'<{kind.lower()}{n}' for kind in 'IU' for n in (1, 2, 4, 8)},
     'BF16': '<u2',
@@ -24,7 +24,7 @@ NEEDS_SAFETENSORS = 'safetensors files need the package: pip install safetensors
 
 
 def read_weights(path):
-    """Return {key: array} of a file: .params, .safetensors or PyTorch's, told apart by their first bytes.
+    """Return {key: array} of a file: .params, .safetensors or PyTorch's, recognised by its first bytes.
 
     Raises ValueError, which names the file.
     """
@@ -38,22 +38,22 @@ def read_weights(path):
             None, None, f'{path} cannot be read back into a network; evaluate.py and predict.py run it with `onnx`'
         )
     if str(path).endswith('.states'):
-        raise ValueError(f'{path} holds the state of an optimiser, no weights: name the .params beside it')
+        raise ValueError(f'{path} holds the state of an optimiser, not weights: give the .params beside it')
     if head[:8] == params_file.LIST.to_bytes(8, 'little'):
         return params_file.read_params(path)
     if head[8:] == b'{' or str(path).endswith('.safetensors'):
         return _read_safetensors(path)
     if str(path).endswith('.params'):
-        return params_file.read_params(path)  # which says what is wrong with it
+        return params_file.read_params(path)  # its error says what is wrong with the file
     return torch_file.read_torch(path)
 
 
 def load(net, source, new_head=False, from_plain=False):
-    """Put the weights of a file or a mapping into net, under whatever names. Return lines about what was not copied.
+    """Put the weights of a file or a mapping into net, in any known layout. Return lines about what was not copied.
 
-    A prefix that all keys share ('module.', 'backbone.') is found. new_head: the classifier stays as it was drawn.
-    from_plain: the weights are those of the plain network of an IBN one; its norms are split between the halves.
-    ValueError: does not fit.
+    A prefix that all keys share ('module.', 'backbone.') is found. new_head: the classifier keeps its initial values.
+    from_plain: the weights are a plain network's and net is its IBN network; norms are split between the halves of IBN.
+    Raises ValueError if the weights do not fit.
     """
     if isinstance(source, (str, os.PathLike)):
         arrays = read_weights(source)
@@ -95,12 +95,12 @@ def _read_safetensors(path):
     try:
         for name, entry in deserialize(Path(path).read_bytes()):
             if entry['dtype'] not in SAFETENSORS:
-                raise ValueError(f'{name} is of type {entry["dtype"]}: there are {", ".join(SAFETENSORS)}')
+                raise ValueError(f'{name} has type {entry["dtype"]}; known are {", ".join(SAFETENSORS)}')
             array = np.frombuffer(entry['data'], SAFETENSORS[entry['dtype']]).reshape(entry['shape'])
             widened = array.astype(np.uint32) << 16  # bfloat16 is the upper half of a float32
             arrays[name] = widened.view(np.float32) if entry['dtype'] == 'BF16' else array
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f'{path} is no safetensors file, or damaged: {error}') from None
+        raise ValueError(f'{path} is not a safetensors file, or is damaged: {error}') from None
     return arrays
 
 
@@ -116,21 +116,21 @@ def _write_file(path, data):
 
 
 def save_safetensors(net, path):
-    """Writes net's arrays under our names, with model and pixel convention in the metadata; whole or not at all."""
+    """Write net's arrays under our names, with model and normalisation in the metadata; whole or not at all."""
     _write_file(path, _need_safetensors().save(_arrays(net), describe(net)))
 
 
 def to_torch(net, path):
-    """Writes .pth (read by torch 1.6 and newer) or .safetensors with the original's keys, order and shapes.
+    """Write .pth (for torch 1.6 and newer) or .safetensors with the original's keys, order and shapes.
 
-    The official PyTorch code loads it strictly: num_batches_tracked is there, 0. Networks that have no original in
-    PyTorch (v2, own designs) get keys of the same kind. Needs no torch.
+    The official PyTorch code loads it strictly, because num_batches_tracked is included, as 0. Networks without an
+    original in PyTorch (v2, our own) get keys of the same kind. Needs no torch.
     """
     kind = os.path.splitext(path)[1]
     if kind not in (*TORCH, '.safetensors'):
-        raise ValueError(f'{path}: a name that ends in .pth or .safetensors is needed')
+        raise ValueError(f'{path}: the name must end in .pth or .safetensors')
     if isinstance(net, mx.gluon.SymbolBlock):
-        raise ValueError(f'{path}: the weights alone would be taken for another network; write ONNX or a checkpoint')
+        raise ValueError(f'{path}: weights alone do not say which network this is; write ONNX or a checkpoint')
     arrays, named = _arrays(net), {}
     for name, key in names.torch_keys(list(arrays)).items():
         named[key] = arrays[name]

@@ -1,4 +1,4 @@
-"""Rewrites of a traced graph that leave its parameters and results as they are."""
+"""Passes that rewrite a traced graph. They change neither its parameters nor, except for rounding, its results."""
 
 from ibnnet_mx.graph.fuse import fused
 from ibnnet_mx.graph.precision import mixed

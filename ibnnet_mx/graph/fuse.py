@@ -1,4 +1,4 @@
-"""Graphs for training on the CPU: a norm, the sum with a shortcut and the ReLU that follow it become one operator."""
+"""A pass for training on the CPU: a norm and the sum and ReLU after it become one operator."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ OPERATORS = ('ibnnet_norm', 'ibnnet_excite')
 
 
 def fused(symbol):
-    """Return the graph with ReLUs and sums taken into the ibnnet_norm before them (operators/cpp/norm.cc)."""
+    """Return the graph in which an ibnnet_norm also computes the sum and ReLU after it (operators/cpp/norm.cc)."""
     graph = SymbolGraph.of_symbol(symbol)
     nodes, uses = graph.nodes, graph.uses()
     gone = set()
     for node in nodes:
-        at = _norm_before(node, nodes, uses)
-        if at is None:
+        position = _norm_before(node, nodes, uses)
+        if position is None:
             continue
-        norm = nodes[node['inputs'][at][0]]
-        rest = [given for i, given in enumerate(node['inputs']) if i != at]
-        gone.add(node['inputs'][at][0])
-        # The later node becomes the norm, for what it adds may come after the norm.
+        norm = nodes[node['inputs'][position][0]]
+        rest = [edge for i, edge in enumerate(node['inputs']) if i != position]
+        gone.add(node['inputs'][position][0])
+        # The sum or ReLU becomes the norm, because the other summand may be computed after the norm.
         sign = {'add': '1'} if rest else {'relu': '1'}
         node.update(
             op=norm['op'], name=norm['name'], attrs={**norm.get('attrs', {}), **sign}, inputs=norm['inputs'] + rest
@@ -28,14 +28,14 @@ def fused(symbol):
 
 
 def _norm_before(node, nodes, uses):
-    """The place among a node's inputs of a norm that it can be taken into, None where there is none."""
+    """Return which input of a sum or ReLU is a norm that can compute it too, or None."""
     relu = node['op'] == 'Activation' and node['attrs']['act_type'] == 'relu'
     if not relu and node['op'] != 'elemwise_add':
         return None
-    for place, (i, output, *_) in enumerate(node['inputs']):
+    for position, (i, output, *_) in enumerate(node['inputs']):
         norm = nodes[i]
-        done = norm.get('attrs', {})
-        alone = norm['op'] in OPERATORS and output == 0 and uses[i, 0] == 1
-        if alone and 'relu' not in done and (relu or 'add' not in done):
-            return place
+        attrs = norm.get('attrs', {})
+        only_reader = norm['op'] in OPERATORS and output == 0 and uses[i, 0] == 1
+        if only_reader and 'relu' not in attrs and (relu or 'add' not in attrs):
+            return position
     return None

@@ -1,4 +1,4 @@
-"""Mixed precision: a training graph's convolutions and dense layers in bfloat16, what is summed in float32."""
+"""Mixed precision for training: convolutions and dense layers compute in bfloat16, statistics in float32."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 HALF, WHOLE = 'bfloat16', 'float32'
 HALVED = ('Convolution', 'FullyConnected')  # every input in bfloat16
-PASSED = ('Activation', 'elemwise_add', 'Concat', 'Pooling', 'Dropout', 'Flatten')  # as their inputs are
-NORMS = ('ibnnet_norm', 'ibnnet_excite', 'BatchNorm')  # the pictures as they are, parameters and statistics in float32
+PASSED = ('Activation', 'elemwise_add', 'Concat', 'Pooling', 'Dropout', 'Flatten')  # the type of their inputs
+NORMS = ('ibnnet_norm', 'ibnnet_excite', 'BatchNorm')  # maps in either type, the other inputs in float32
 
 
 def mixed(symbol):
-    """The graph with casts between the two; parameters, statistics and the result stay float32.
+    """Return the graph with casts between bfloat16 and float32. Parameters, statistics and logits stay float32.
 
-    An operator that is not known to compute in bfloat16 is given float32.
+    An operator that is not in the lists above gets float32.
     """
     graph = SymbolGraph.of_symbol(symbol)
     made = _Casting(graph.nodes)
@@ -24,17 +24,17 @@ def mixed(symbol):
 
 
 class _Casting:
-    """The nodes of a graph that is being written: the old nodes in their order, with casts between them."""
+    """The nodes of the new graph: the old nodes in their order, with casts between them."""
 
     def __init__(self, old):
         self.nodes = []
-        self._places, self._kinds, self._casts = [], [], {}  # of old nodes: their new places and what they give
+        self._positions, self._kinds, self._casts = [], [], {}  # new position and type of each old node
         self._old = old
 
     def add(self, node):
         kind = self._kind(node)
-        inputs = [self.entry(given, self._wanted(node, place, kind)) for place, given in enumerate(node['inputs'])]
-        self._places.append(len(self.nodes))
+        inputs = [self.entry(edge, self._needed(node, i, kind)) for i, edge in enumerate(node['inputs'])]
+        self._positions.append(len(self.nodes))
         self._kinds.append(kind)
         self.nodes.append({**node, 'inputs': inputs})
 
@@ -42,33 +42,34 @@ class _Casting:
         """Return the type that a node computes in."""
         if node['op'] in HALVED:
             return HALF
-        given = [self._given(entry) for entry in node['inputs']]
+        kinds = [self._output(edge) for edge in node['inputs']]
         if node['op'] in NORMS:
-            return given[0]
-        return HALF if node['op'] in PASSED and HALF in given else WHOLE
+            return kinds[0]
+        return HALF if node['op'] in PASSED and HALF in kinds else WHOLE
 
-    def _given(self, entry):
+    def _output(self, edge):
         """Return the type of an old node's output. All outputs of a norm but the first are statistics."""
-        return self._kinds[entry[0]] if entry[1] == 0 else WHOLE
+        return self._kinds[edge[0]] if edge[1] == 0 else WHOLE
 
-    def _wanted(self, node, place, kind):
-        if node['op'] in NORMS and place and place != _skip(node):
+    def _needed(self, node, position, kind):
+        """Return the type that a node needs as input number `position`. kind: the type that it computes in."""
+        if node['op'] in NORMS and position and position != _skip(node):
             return WHOLE
         return kind
 
-    def entry(self, old, wanted):
-        """An old node's output in `wanted`, a cast where it is not."""
-        new = [self._places[old[0]], *old[1:]]
-        if self._given(old) == wanted:
+    def entry(self, old, kind):
+        """Return the new edge for an old one, through a cast if its output is not of type `kind`."""
+        new = [self._positions[old[0]], *old[1:]]
+        if self._output(old) == kind:
             return new
-        key = old[0], old[1], wanted
+        key = old[0], old[1], kind
         if key not in self._casts:
             self._casts[key] = len(self.nodes)
-            name = f'{self._old[old[0]]["name"]}_{wanted}'
-            self.nodes.append({'op': 'amp_cast', 'name': name, 'attrs': {'dtype': wanted}, 'inputs': [new]})
+            name = f'{self._old[old[0]]["name"]}_{kind}'
+            self.nodes.append({'op': 'amp_cast', 'name': name, 'attrs': {'dtype': kind}, 'inputs': [new]})
         return [self._casts[key], 0, 0]
 
 
 def _skip(node):
-    """The place of what an ibnnet_norm adds."""
+    """Return which input an ibnnet_norm adds to its result, or None."""
     return len(node['inputs']) - 1 if node.get('attrs', {}).get('add') == '1' else None

@@ -1,4 +1,4 @@
-"""A traced graph as data: its nodes are read, edited and written back here and nowhere else.
+"""A traced graph as data. Only this module knows how its nodes are stored.
 
 mxnet writes a symbol as JSON: "nodes" in the order of computation, each with "op" ('null': a variable), "name",
 "attrs" and "inputs"; an edge is [node, output, version]. "heads" are the edges of the results. "arg_nodes" and
@@ -30,7 +30,7 @@ class SymbolGraph:
 
     @classmethod
     def parse(cls, text: str) -> SymbolGraph:
-        """Return the graph of a -symbol.json. Raises ValueError, KeyError or TypeError if the text is none."""
+        """Return the graph of a -symbol.json. Raises ValueError, KeyError or TypeError if the text is not a graph."""
         return cls(json.loads(text))
 
     @property
@@ -53,8 +53,8 @@ class SymbolGraph:
     def stable_bytes(self) -> bytes:
         """Return the JSON that a checkpoint keeps, byte for byte the same for the same network.
 
-        mxnet counts in the third number of an edge how often a variable of running statistics was used before. Loading
-        ignores that number, so it is set to 0.
+        The third number of an edge counts how often a variable of running statistics was used before. Loading ignores
+        it, so it is set to 0.
         """
         for node in self.nodes:
             node['inputs'] = [[source, output, 0] for source, output, _ in node['inputs']]
@@ -82,12 +82,12 @@ class SymbolGraph:
         return counts
 
     def without(self, removed: set[int]) -> SymbolGraph:
-        """Return the graph without some nodes, which no edge may read any more."""
+        """Return the graph without some nodes. No edge may read them any more."""
         staying = [number for number in range(len(self.nodes)) if number not in removed]
-        places = {old: new for new, old in enumerate(staying)}
+        positions = {old: new for new, old in enumerate(staying)}
 
         def moved(edges: list[list[int]]) -> list[list[int]]:
-            return [[places[source], *rest] for source, *rest in edges]
+            return [[positions[source], *rest] for source, *rest in edges]
 
         nodes = [{**self.nodes[number], 'inputs': moved(self.nodes[number]['inputs'])} for number in staying]
         return self.with_nodes(nodes, moved(self.heads))
@@ -101,9 +101,9 @@ class SymbolGraph:
         return reached
 
     def cuts(self, name: str = 'data') -> list[int]:
-        """Return the numbers of the operators whose results alone connect a variable with what is computed after them.
+        """Return the numbers of the operators that alone connect a variable with the nodes after them.
 
-        All that comes later of the variable's values passes through such a node.
+        Nothing after such a node reads a value that was computed from the variable before it.
         """
         live: set[int] = set()
         reached, numbers = self.downstream(name), []
@@ -115,9 +115,9 @@ class SymbolGraph:
         return numbers
 
     def from_node(self, number: int, name: str) -> Any:
-        """Return the symbol from a variable `name`, which takes a node's place, to the heads."""
+        """Return the symbol in which a variable `name` replaces a node, as input of all that follows."""
         variable = {'op': VARIABLE, 'name': name, 'inputs': []}
-        nodes = [variable if place == number else node for place, node in enumerate(self.nodes)]
+        nodes = [variable if i == number else node for i, node in enumerate(self.nodes)]
         return self.with_nodes(nodes, self.heads).symbol()
 
 

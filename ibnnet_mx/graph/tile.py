@@ -1,4 +1,4 @@
-"""Graphs for training on the CPU: 3x3 convolutions that are fastest in tiles (arXiv:1509.09308)."""
+"""A pass for training on the CPU: 3x3 convolutions are computed in tiles (arXiv:1509.09308), which is faster."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
-MULTIPLE = 32  # of which both channel counts must be: operators/cpp/winograd.h
-WANTED = {  # what a Convolution must be: value, and what it is where nothing is said
+MULTIPLE = 32  # both channel counts must be multiples of it: operators/cpp/winograd.h
+NEEDED = {  # attribute of a Convolution: (the value it must have, mxnet's default)
     'kernel': ((3, 3), None),
     'stride': ((1, 1), (1, 1)),
     'pad': ((1, 1), (0, 0)),
@@ -19,7 +19,7 @@ WANTED = {  # what a Convolution must be: value, and what it is where nothing is
 
 
 def tiled(symbol):
-    """Return the graph with ibnnet_winograd (operators/cpp/winograd.cc) in place of the convolutions that it can do.
+    """Return the graph with ibnnet_winograd (operators/cpp/winograd.cc) in place of each convolution that it supports.
 
     The sums are made in another order, so the last bits of the results differ.
     """
@@ -31,18 +31,18 @@ def tiled(symbol):
 
 
 def _fits(attrs, weight, graph):
-    if any(_value(attrs.get(key), usual) != wanted for key, (wanted, usual) in WANTED.items()):
+    if any(_value(attrs.get(key), default) != needed for key, (needed, default) in NEEDED.items()):
         return False
-    while weight['op'] == 'ibnnet_centre':  # of MABN: its result has its input's shape
+    while weight['op'] == 'ibnnet_centre':  # MABN centres the weight, which keeps its shape
         weight = graph.nodes[weight['inputs'][0][0]]
     shape = _value(weight.get('attrs', {}).get('__shape__'), ())
     return len(shape) == 4 and shape[0] % MULTIPLE == shape[1] % MULTIPLE == 0 < min(shape[:2])
 
 
-def _value(text, usual):
-    """Return the value of an attribute. A layout is a word, and 'None' is an attribute that is not given."""
+def _value(text, default):
+    """Return the value of an attribute. A layout is a plain word; 'None' means that the attribute is not given."""
     if text is None or text == 'None':
-        return usual
+        return default
     if text.isalpha():
         return {'True': True, 'False': False}.get(text, text)
     numbers = tuple(int(number) for number in re.findall(r'-?\d+', text))

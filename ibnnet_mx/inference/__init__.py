@@ -1,1 +1,1 @@
-"""From a network and pictures to answers: engines, the Predictor, evaluation, domains, corruptions, Grad-CAM."""
+"""Use trained networks: engines, the Predictor, evaluation, domains, corruptions, Grad-CAM."""

@@ -1,4 +1,4 @@
-"""A network on shifted pictures: errors by shift and severity, as a dict for --json and as text."""
+"""Evaluate networks on shifted pictures: errors by shift and severity, as a dict for --json and as text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CLEAN = ('clean', 0)
 
 
 def measure(models, pictures, wanted, workers, seed=0):
-    """Return {(name, severity): [Result of each model]}. CLEAN is the key of the pictures as they are.
+    """Return {(name, severity): [Result of each model]}. CLEAN is the key of the unchanged pictures.
 
-    models: with predict and input as evaluation.report() has them, all of one size. pictures: data.Evaluation of raw
-    pixels. wanted: (name, severity) pairs. workers: shift.Workers. Every model sees the same pictures.
+    models: as in evaluation.measure(), all with the same picture size. pictures: data.Evaluation of raw pixels.
+    wanted: (name, severity) pairs. workers: shift.Workers. Every model sees the same pictures.
     """
     results = {}
     with tqdm(total=(1 + len(wanted)) * pictures.steps, unit=' batches', disable=None) as bar:
@@ -35,7 +35,7 @@ def measure(models, pictures, wanted, workers, seed=0):
 
 
 def _by_name(measured, number, of):
-    """{name: {severity: of(Result)}} of one model."""
+    """Return {name: {severity: of(Result)}} of one model."""
     values: dict[str, dict] = {}
     for (name, severity), results in measured.items():
         values.setdefault(name, {})[str(severity)] = of(results[number])
@@ -43,7 +43,7 @@ def _by_name(measured, number, of):
 
 
 def _of_model(measured, number):
-    """One model's part of the report: fractions of the pictures; means are over names of means over severities."""
+    """Return one model's part of the report, as fractions. A mean over names takes each name's mean over severities."""
     errors = _by_name(measured, number, lambda result: 1 - result.top1)
     gaps = _by_name(measured, number, lambda result: result.calibration_error())
     (clean,) = errors.pop('clean').values()
@@ -62,21 +62,25 @@ def _of_model(measured, number):
 
 
 def _ratio(ours, theirs, less=(0.0, 0.0)):
-    """Return the mean ratio over the corruptions of sums over severities, less clean errors; or None and why not."""
+    """Return (mean over corruptions of the ratio ours / theirs of errors summed over severities, reason if it is None).
+
+    less: clean errors (ours, theirs) that are subtracted first.
+    """
     ratios = []
     for name in filter(shift.CORRUPTIONS.__contains__, ours):
         below = sum(value - less[1] for value in theirs[name].values())
         if below <= 0:
-            return None, f'the baseline loses nothing by {name}'
+            return None, f'{name} costs the baseline no accuracy'
         ratios.append(sum(value - less[0] for value in ours[name].values()) / below)
     return (mean(ratios), None) if ratios else (None, 'none of the shifts is one of the 15 corruptions')
 
 
 def report_of(measured, labels, seed):
-    """Return what --json prints under 'shift'. measured: measure()'s results of the model, and of a baseline.
+    """Return the dict that --json prints under 'shift'. measured: the result of measure().
 
-    mean: over all names; with a baseline also mCE and relative_mCE of arXiv:1903.12261 over the corruptions among them,
-    as fractions of the baseline's, None with a reason in why_not. whole: whether they are all 15 at all severities.
+    labels: the model's, then the baseline's if there is one. mean: over all names. With a baseline there are also mCE
+    and relative_mCE of arXiv:1903.12261 over the corruptions, as fractions of the baseline's; if None, why_not has the
+    reason. whole: True if all 15 corruptions at all severities were measured.
     """
     ours, *others = [_of_model(measured, number) for number in range(len(labels))]
     ours['seed'] = seed
@@ -92,7 +96,7 @@ def report_of(measured, labels, seed):
 
 
 def lines(report):
-    """The text of a report: a row a shift, a column a severity, errors in percent."""
+    """Yield the text of a report: a row for each shift, a column for each severity, errors in percent."""
     severities = sorted({severity for errors in report['error'].values() for severity in errors})
     theirs = report.get('baseline')
     head = ' ' + ''.join(f'{severity:>7}' for severity in severities) + '   mean' + (' baseline' if theirs else '')
@@ -105,16 +109,16 @@ def lines(report):
     for name, errors in report['error'].items():
         yield row(name, errors, mean(errors.values()), mean(theirs['error'][name].values()) if theirs else None)
     for group, value in report['groups'].items():
-        count, every = sum(name in report['error'] for name in shift.GROUPS[group]), len(shift.GROUPS[group])
-        if count > 1:  # else it is the row of the one
-            title = f'all of {group}' if count == every else f'{count} of {every} of {group}'
+        count, total = sum(name in report['error'] for name in shift.GROUPS[group]), len(shift.GROUPS[group])
+        if count > 1:  # one shift has its own row already
+            title = f'all of {group}' if count == total else f'{count} of {total} of {group}'
             yield row(title, {}, value, theirs['groups'][group] if theirs else None)
     yield row('not shifted', {}, report['clean'], theirs['clean'] if theirs else None)
     yield row('mean of the shifts', {}, report['mean'], theirs['mean'] if theirs else None)
     gap = report['calibration_error']
-    yield f'  calibration error of the shifted {"not finite" if gap is None else f"{100 * gap:.2f} %"}'
+    yield f'  calibration error of shifted pictures {"not finite" if gap is None else f"{100 * gap:.2f} %"}'
     if theirs:
-        of = '' if report['whole'] else ' of these shifts alone'
+        scope = '' if report['whole'] else ' of these shifts only'
         for key, shown in (('mCE', 'mCE'), ('relative_mCE', 'relative mCE')):
-            value = f'not to be had: {report["why_not"]}' if report[key] is None else f'{100 * report[key]:.2f} %'
-            yield f'  {shown}{of} {value} (100 %: {theirs["model"]})'
+            value = f'not defined: {report["why_not"]}' if report[key] is None else f'{100 * report[key]:.2f} %'
+            yield f'  {shown}{scope} {value} (100 %: {theirs["model"]})'

@@ -1,4 +1,4 @@
-"""A network on several data sets: a row each, their mean, and the worst."""
+"""Evaluate a network on several data sets (domains): a row for each, their mean, and the worst."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def read_domains(words):
         if not (name and equals and path):
             raise OptionError('domains', word, ': write NAME=DATA, such as photo=photo.rec')
         if name == 'mean':
-            raise OptionError('domains', word, ': the last row is called mean, give it another name')
+            raise OptionError('domains', word, ': the last row is called mean; choose another name')
         if name in domains:
-            raise OptionError('domains', word, f': {name} is there twice')
+            raise OptionError('domains', word, f': {name} is given twice')
         domains[name] = path
     return domains
 
@@ -41,14 +41,14 @@ def report_of(reports, theirs=None):
 
 
 def lines(report):
-    """The text of a report."""
+    """Yield the text of a report."""
     theirs, label = report.get('baseline'), next(iter(report['domains'].values()))['model']
-    wide = max(map(len, [*report['domains'], 'mean'])) + 2
+    width = max(map(len, [*report['domains'], 'mean'])) + 2
     heads = ''.join(f'{head:>15}' for _, head, _ in COLUMNS)
     yield label
     if theirs:
         yield f'  baseline: {next(iter(theirs["domains"].values()))["model"]}'
-    yield f'  {"domain":<{wide}}{"pictures":>10}{heads}' + ('  baseline, top-1' if theirs else '')
+    yield f'  {"domain":<{width}}{"pictures":>10}{heads}' + ('  baseline, top-1' if theirs else '')
     rows = [(name, one['count'], one) for name, one in report['domains'].items()]
     for name, count, one in [*rows, ('mean', '', report['mean'])]:
         cells = ''.join(
@@ -59,5 +59,5 @@ def lines(report):
         if theirs:
             other_row = theirs['mean'] if name == 'mean' else theirs['domains'][name]
             other = f'{100 * other_row["top1"]:17.2f}'
-        yield f'  {name:<{wide}}{count:>10}{cells}{other}'
+        yield f'  {name:<{width}}{count:>10}{cells}{other}'
     yield f'  worst: {report["worst"]}'

@@ -1,4 +1,4 @@
-"""Engines, which compute predictions, behind one Protocol. A new engine is a class here and a row in ENGINES."""
+"""The engines, which compute predictions. A new engine is a class here and a row in ENGINES."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ NEEDS = "needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 
 
 
 class Engine(Protocol):
-    """A network that is ready to compute: an NDArray (n, 3, S, S) float32 -> logits, numpy (n, classes)."""
+    """A network ready to compute: NDArray (n, 3, S, S) float32 -> logits, a numpy array (n, classes)."""
 
     net: Any  # the HybridBlock behind it, for gradients and embeddings; None if there is none
 
     def __call__(self, pictures: Any) -> np.ndarray:
-        """Return the logits of pictures as the network is fed them. Raises ValueError for a size it does not take."""
+        """Return the logits of normalised pictures. Raises ValueError for a size that the network cannot take."""
 
 
 class GluonEngine:
-    """A HybridBlock on a device, by the graph that mxnet traces of its inference form.
+    """A HybridBlock on a device, computed in its inference form.
 
     label: the user's name for the network, for messages.
     """
@@ -37,7 +37,7 @@ class GluonEngine:
     def __call__(self, pictures: Any) -> np.ndarray:
         try:
             return self._form(pictures.as_in_context(self.context)).asnumpy()
-        except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+        except mx.base.MXNetError:  # its text has many lines about mxnet's sources
             if not self._foreign:
                 raise
             shape = pictures.shape
@@ -47,8 +47,8 @@ class GluonEngine:
 class OnnxEngine:
     """An .onnx file on the CPU, by onnxruntime.
 
-    facts: its metadata {key: text}. shape: that of its input, numbers or names. threads: 0 for onnxruntime's choice.
-    Raises OptionError for onnx if the file is no network of pictures.
+    facts: its metadata {key: text}. shape: of its input, numbers or names. threads: 0 leaves the choice to onnxruntime.
+    Raises OptionError for onnx if the file is not a network for pictures.
     """
 
     net = None
@@ -64,15 +64,15 @@ class OnnxEngine:
             raise OptionError('onnx', self._path, 'cannot be read: no such file')
         try:
             self._session = onnxruntime.InferenceSession(self._path, options, providers=['CPUExecutionProvider'])
-        except Exception as error:  # its exceptions have no common class
-            raise OptionError('onnx', self._path, f'is no network that onnxruntime can run: {error}') from None
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise OptionError('onnx', self._path, f'cannot be run by onnxruntime: {error}') from None
         entries = self._session.get_inputs()
         self._name, self.shape = entries[0].name, entries[0].shape
         self.facts = dict(self._session.get_modelmeta().custom_metadata_map)
         listed = ', '.join(f'{entry.name} {entry.type} {entry.shape}' for entry in entries)
-        one = len(entries) == 1 and entries[0].type == 'tensor(float)' and len(self.shape) == 4
-        if not one or not self._takes_pictures():
-            raise OptionError('onnx', self._path, f': one input of float32 (N, 3, S, S) is needed, it has {listed}')
+        single = len(entries) == 1 and entries[0].type == 'tensor(float)' and len(self.shape) == 4
+        if not single or not self._takes_pictures():
+            raise OptionError('onnx', self._path, f': it needs one input of float32 (N, 3, S, S), but has {listed}')
 
     def _takes_pictures(self) -> bool:
         planes, height, width = self.shape[1:]
@@ -83,21 +83,21 @@ class OnnxEngine:
         """Return the number of logits for pictures of this size. Raises OptionError if there are none."""
         logits = self(np.zeros((1, 3, size, size), np.float32))
         if logits.ndim != 2:
-            raise OptionError('onnx', self._path, f': logits (N, classes) are needed, it gives {logits.shape}')
+            raise OptionError('onnx', self._path, f': it must give logits (N, classes), but gives {logits.shape}')
         return logits.shape[1]
 
     def __call__(self, pictures: Any) -> np.ndarray:
         """Return the logits of an NDArray or a numpy array. Raises OptionError for pictures of another size."""
         x = pictures.asnumpy() if isinstance(pictures, mx.nd.NDArray) else pictures
         rows = self.shape[0] if isinstance(self.shape[0], int) else max(len(x), 1)
-        count = max(-(-len(x) // rows), 1)  # batches; a fixed one is filled up with zeros
+        count = max(-(-len(x) // rows), 1)  # batches; for a fixed batch size the last is filled with zeros
         filled = np.concatenate([x, np.zeros((count * rows - len(x), *x.shape[1:]), x.dtype)])
         batches = np.split(filled, count)
         try:
             outputs = [self._session.run(None, {self._name: batch})[0] for batch in batches]
-        except Exception as error:  # its exceptions have no common class
-            fed = tuple(batches[0].shape)
-            raise OptionError('onnx', self._path, f'takes {self.shape}, it was fed {fed}: {error}') from None
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            shape = tuple(batches[0].shape)
+            raise OptionError('onnx', self._path, f'takes {self.shape} and got {shape}: {error}') from None
         return np.concatenate(outputs)[: len(x)]
 
 

@@ -1,4 +1,4 @@
-"""A network over labelled pictures: its numbers as a dict for --json, the same as text, and what looks wrong."""
+"""Evaluate a network on labelled pictures: a report as a dict for --json, its text, and remarks on likely mistakes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ibnnet_mx import data, models
 from ibnnet_mx.inference.opening import PIXELS as CONVENTIONS
 from ibnnet_mx.metrics import classification, diagnosis
 
-SAMPLE = 100  # pictures that are tried under other conventions where the network fails
-EXTREMES = 5  # best and worst classes in the text
+SAMPLE = 100  # pictures that are tried with other normalisations if the network fails
+EXTREMES = 5  # so many best and so many worst classes are in the text
 
 
 def convention(source):
-    """The name that --pixels has for mean and std of an Input, 'other' where it has none."""
+    """Return the name of an Input's normalisation in --pixels, or 'other'."""
     pixels = models.Pixels(tuple(source.mean), tuple(source.std))
     return next((name for name, known in CONVENTIONS.items() if known == pixels), 'other')
 
 
 class Sample:
-    """Some of the pictures that pass, evenly over all of them: data sorted by class begin with one class."""
+    """Keeps a sample of the pictures that pass, evenly spread, because data sorted by class begin with one class."""
 
     def __init__(self, pictures):
         self._each = -(-SAMPLE // max(pictures.steps, 1))
@@ -32,17 +32,18 @@ class Sample:
         self.data, self.labels, self.rows = [], [], 1
 
     def passing(self, batches):
+        """Yield the batches, and keep the sample."""
         for number, (pictures, label, real) in enumerate(batches):
             if real and number % self._every == 0:
                 rows = np.unique(np.linspace(0, real - 1, self._each).astype(int))
-                centre = 4 if self._crops > 1 else 0  # of the ten crops
+                centre = 4 if self._crops > 1 else 0  # the centre's number among the ten crops
                 self.data.append(pictures.asnumpy()[rows * self._crops + centre])
                 self.labels.append(label[rows])
                 self.rows = max(self.rows, pictures.shape[0])
             yield pictures, label, real
 
     def measure(self, model, source):
-        """Return a diagnosis.Measure: (convention, planes as BGR) -> right pictures, pictures."""
+        """Return a diagnosis.Measure: function (normalisation, planes are BGR) -> (count of right answers, count)."""
 
         def planes(values):
             return np.array(values, np.float32).reshape(1, 3, 1, 1)
@@ -52,19 +53,19 @@ class Sample:
             raw = np.concatenate(self.data) * planes(source.std) + planes(source.mean)
             seen = (raw[:, :: -1 if swapped else 1] - planes(pixels.mean)) / planes(pixels.std)
             parts = [seen[i : i + self.rows] for i in range(0, len(seen), self.rows)]
-            named = np.concatenate([classification.predictions(model.predict(mx.nd.array(part))) for part in parts])
-            return int((named == labels).sum()), len(labels)
+            answers = np.concatenate([classification.predictions(model.predict(mx.nd.array(part))) for part in parts])
+            return int((answers == labels).sum()), len(labels)
 
         return run
 
 
 def finite(value):
-    """None for what JSON has no number for."""
+    """Return the value, or None if it is infinite or NaN, for which JSON has no number."""
     return value if np.isfinite(value) else None
 
 
 def class_keys(count, names):
-    """A key for each class: its name, its number where it has none or others have the same."""
+    """Return a key for each class: its name, with its number if other classes have the same name or it has none."""
     counts = Counter(names)
     return [
         names[i] if i < len(names) and counts[names[i]] == 1 else ' '.join([str(i), *names[i : i + 1]])
@@ -73,7 +74,7 @@ def class_keys(count, names):
 
 
 def open_pictures(model, path, source, batch_size, resize=None, crops=1, options=None, raw=False):
-    """Return a data.Evaluation with labels as classes of the network, by their names if both have them, and remarks."""
+    """Return a data.Evaluation whose labels are classes of the network, and remarks. Names decide if both have them."""
     pictures = data.evaluation_iter(path, source, batch_size, resize, crops, options, raw)
     names = diagnosis.Names(pictures.names if pictures.classes == len(pictures.names) else (), model.names)
     try:
@@ -88,16 +89,16 @@ def open_pictures(model, path, source, batch_size, resize=None, crops=1, options
 
 
 def report_of(*args, **rest):
-    """Return what --json prints: measure() without the Result."""
+    """Return the report of measure() alone."""
     return measure(*args, **rest)[0]
 
 
 def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None):
     """Measure a network on the pictures of a path. Return the report (for --json), the Result and the class names.
 
-    model: predict(NDArray (n, 3, S, S)) -> logits (n, classes), input (data.Input), names (or []), classes, label (what
-    the user calls it). path: as in data.evaluation_iter. crop_size: model.input's if it is not given. options: the
-    reader's Options. Raises ValueError for an option, and for labels that the network has no class for.
+    model: has predict(NDArray (n, 3, S, S)) -> logits (n, classes), input (data.Input), names (or []), classes, and
+    label (the user's name for it). path: as in data.evaluation_iter. crop_size: model.input's if not given. options:
+    the reader's Options. Raises ValueError for an option, and for labels without a class of the network.
     """
     source = model.input if crop_size is None else model.input._replace(size=crop_size)
     pictures, remarks = open_pictures(model, path, source, batch_size, resize, crops, options)
@@ -108,12 +109,12 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         batches = tqdm(sample.passing(pictures.epoch()), total=pictures.steps, unit=' batches', disable=None)
         result = classification.evaluate(model.predict, batches, classification.Tally(), crops).result()
         names = diagnosis.Names(pictures.names, model.names)
-        measure, now = sample.measure(model, source), convention(source)
-        remarks += diagnosis.diagnose(result, pictures.classes, names, measure, now)
+        measure, used = sample.measure(model, source), convention(source)
+        remarks += diagnosis.diagnose(result, pictures.classes, names, measure, used)
     finally:
         pictures.close()
-    whole = len(pictures.names) == model.classes
-    keys = class_keys(model.classes, pictures.names if whole else model.names or pictures.names)
+    complete = len(pictures.names) == model.classes
+    keys = class_keys(model.classes, pictures.names if complete else model.names or pictures.names)
     report = dict(
         model=model.label,
         data=pictures.path,
@@ -126,7 +127,7 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         crop_size=source.size,
         resize=pictures.view.short,
         crops=crops,
-        pixels=now if now != 'other' else dict(mean=list(source.mean), std=list(source.std)),
+        pixels=used if used != 'other' else dict(mean=list(source.mean), std=list(source.std)),
         per_class={keys[label]: right / count for label, count, right in result.per_class()},
         remarks=remarks,
     )
@@ -134,10 +135,10 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
 
 
 def lines(report, per_class=False):
-    """The text of a report: a table, then the best and the worst classes, or all of them in the order of the labels."""
+    """Yield the text of a report: a table, then the best and worst classes, or all of them in the order of labels."""
     short = f', short side {report["resize"]}' if report['resize'] else ''
     yield f'{report["model"]} on {report["data"]}'
-    every = f', 1 of {report["every"]} alone' if report['every'] > 1 else ''
+    every = f', only 1 of {report["every"]}' if report['every'] > 1 else ''
     yield f'  {report["count"]} pictures{every}, crop {report["crop_size"]}{short}, crops {report["crops"]}'
     yield f'  top-1          {100 * report["top1"]:.2f} %'
     if report['top5'] is not None:

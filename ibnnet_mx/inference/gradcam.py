@@ -1,4 +1,4 @@
-"""Grad-CAM: the part of a picture that speaks for a class, for any network that convert.prediction() can trace."""
+"""Grad-CAM: find the part of a picture that speaks for a class. For any network that convert.prediction() can trace."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MAPS = 'gradcam_maps'
 class GradCam:
     """heat = relu(sum over k of w_k A_k), w_k = mean over (i, j) of d logit / d A_k[i, j].
 
-    A: the last maps of the network that have more than one pixel and through which alone its logits come from the
-    picture: of the registry's, what the global mean is fed, so behind the last ReLU (v2, DenseNet: that of the neck).
-    The logit is that of one class before any softmax. Selvaraju et al., arXiv:1610.02391, equations 1 and 2.
-    All is computed as a prediction; no parameter and no running statistic is moved.
-    size: the side of the pictures. ValueError: no such maps, or no gradient of what follows them.
+    A: the last maps with more than one pixel that alone connect the picture with the logits. For networks of the
+    tables these are the input of the global mean, behind the last ReLU. The logit is one class's, before softmax.
+    Selvaraju et al., arXiv:1610.02391, equations 1 and 2. Everything is computed as in prediction; no parameter and no
+    running statistic moves. size: side of the pictures.
+    Raises ValueError if there are no such maps, or the layers after them have no gradient.
     """
 
     def __init__(self, net, size):
         logits, self._arrays = convert.prediction(net)
         if isinstance(logits, list):
-            raise ValueError('logits alone can be explained: the network gives several results')
+            raise ValueError('only logits can be explained, and the network gives several results')
         graph = SymbolGraph.of_symbol(logits)
         shapes = {name: array.shape for name, array in self._arrays.items()}
         maps = _last_maps(logits, graph, dict(shapes, data=(1, 3, size, size)))
@@ -40,14 +40,14 @@ class GradCam:
         try:
             self._body, self._head = _Compiled(body), _Compiled(graph.from_node(number, MAPS))
             self(mx.nd.zeros((1, 3, size, size), ctx=context), [0])
-        except mx.base.MXNetError:  # of many lines, about mxnet's own sources
+        except mx.base.MXNetError:  # its text has many lines about mxnet's sources
             raise ValueError('mxnet has no gradient of a layer between its maps and its logits') from None
 
     def __call__(self, x, classes):
         """Return numpy float32 (n, h, w), >= 0, of an NDArray (n, 3, S, S) and a class number for each picture.
 
-        h, w: of the maps. A value is a part of the logit: their sum over a picture is the part of the maps that speak
-        for the class, times their pixels.
+        h, w: size of the maps. If the logit is linear in the mean of the maps, the sum of the values is the part of the
+        logit that comes from pixels which speak for the class.
         """
         maps = self._body(dict(self._arrays, data=x)).detach()
         maps.attach_grad()
@@ -60,7 +60,7 @@ class GradCam:
 
 
 class _Compiled:
-    """A compiled symbol: {input's name: NDArray} -> its result. Inputs other than MAPS are constants."""
+    """A compiled symbol: {name of an input: NDArray} -> its result. Inputs other than MAPS get no gradient."""
 
     def __init__(self, symbol):
         self._names, self._operator = symbol.list_inputs(), mx.nd.CachedOp(symbol)
@@ -70,10 +70,10 @@ class _Compiled:
 
 
 def _last_maps(logits, graph, shapes):
-    """Return the number and the symbol of the node whose maps explain; None if there is none."""
+    """Return (number, symbol) of the node whose maps are A; None if there is none."""
     internals = logits.get_internals()
-    outputs: dict[str, tuple] = {}  # of each node the first output
-    for entry, shape in zip(internals, internals.infer_shape(**shapes)[1] or ()):  # none where some stay unknown
+    outputs: dict[str, tuple] = {}  # node: its first output
+    for entry, shape in zip(internals, internals.infer_shape(**shapes)[1] or ()):  # None if some shapes stay unknown
         outputs.setdefault(entry.name, (entry, shape))
     for number in reversed(_cuts(graph)):
         entry, shape = outputs.get(graph.nodes[number]['name'], (None, ()))
@@ -83,7 +83,7 @@ def _last_maps(logits, graph, shapes):
 
 
 def _cuts(graph):
-    """Return the numbers of the nodes behind a convolution whose first output alone connects the data with the head."""
+    """Return the numbers of the cuts behind a convolution whose first output is the only one in use."""
     convolved: set[int] = set()
     for number in sorted(graph.downstream()):
         if graph.nodes[number]['op'] in CONVOLUTIONS or convolved.intersection(graph.inputs_of(number)):

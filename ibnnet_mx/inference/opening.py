@@ -1,4 +1,4 @@
-"""From a checkpoint, a file of weights or an .onnx file to a network that is ready to answer.
+"""Open a checkpoint, a file of weights or an .onnx file as a network that is ready to answer.
 
 A checkpoint's facts name its network. Arrays without facts are identified by their names and shapes.
 """
@@ -18,7 +18,7 @@ from ibnnet_mx.errors import OptionError, markup
 from ibnnet_mx.inference.engines import Engine, GluonEngine, OnnxEngine
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
 
-PIXELS = {'raw': models.RAW, 'imagenet': models.IMAGENET}  # normalisations that have a name
+PIXELS = {'raw': models.RAW, 'imagenet': models.IMAGENET}  # normalisations with a name
 NETWORK = (
     'norm',
     'norm_args',
@@ -27,15 +27,16 @@ NETWORK = (
     'ibn_ratio',
     'ibn_stages',
     'last_stride',
-)  # options that name a network
+)  # options of a network that a checkpoint's facts hold
 
 
 class Opening:
-    """A network that was opened, and what is known about it.
+    """An opened network with all that is known about it.
 
-    engine: what computes it. label: the user's name for it. model: its model's name. size: side of its pictures.
-    pixels: models.Pixels. names: of the classes, [] unknown. centred: True if pictures were cropped in training, False
-    if they were squeezed. fixed: True if it takes pictures of its size alone. notes: lines about what was not copied.
+    engine: an Engine. label: the user's name for the network. model: name of the model. size: side of its pictures.
+    pixels: models.Pixels. names: of the classes; [] if unknown. centred: True if pictures are cropped in the centre,
+    False if they are squeezed. fixed: True if it takes only pictures of its size. notes: lines about weights that were
+    not simply copied.
     """
 
     def __init__(self, engine: Engine, label: str, classes: int, context: Any = None) -> None:
@@ -52,7 +53,7 @@ class Opening:
 
     @property
     def input(self) -> data.Input:
-        """Size and normalisation of the pictures that the network is fed."""
+        """Size and normalisation of the network's pictures."""
         return data.Input(self.size, tuple(self.pixels.mean), tuple(self.pixels.std))
 
     def predict(self, pictures: Any) -> np.ndarray:
@@ -66,9 +67,9 @@ class Opening:
 
 
 def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str | None = None) -> Opening:
-    """Return the network of a checkpoint. label: its name in messages, `prefix` and `epoch` if it is not given.
+    """Return the network of a checkpoint. label: its name in messages; if not given, prefix and epoch.
 
-    Without a .json: RGB of 0..255, squeezed to 224 pixels, or to 32 if the stem is a CIFAR network's 3x3.
+    Without a .json, pictures are RGB of 0..255, squeezed to 224 pixels, or to 32 if the stem is a CIFAR network's 3x3.
     Raises ValueError, which begins with the label.
     """
     store, context = checkpoint.Store(prefix), context or mx.cpu()
@@ -76,7 +77,7 @@ def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str
     path = store.path(epoch, 'params')
     if not path.is_file():
         epochs = ', '.join(map(str, store.epochs()))
-        hint = f'; there are epochs {epochs}: use `epoch`' if epochs else ''
+        hint = f'; choose one of the epochs {epochs} by `epoch`' if epochs else ''
         raise OptionError(None, None, f'{label}: {path} does not exist{hint}')
     if not store.path(epoch, 'json').is_file():
         return _without_facts(prefix, epoch, context, label)
@@ -101,13 +102,13 @@ def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str
 
 
 def network_of(opened: checkpoint.Opened, context: Any) -> Any:
-    """Return the network that a checkpoint's facts name, with its weights; None if they name none of the tables.
+    """Return the network that a checkpoint's facts name, with its weights; None if it is not one of the tables.
 
-    Raises ValueError if the arrays are not those of the network that is named.
+    Raises ValueError if the arrays do not fit the network.
     """
     facts = opened.facts
     recorded = facts.network if facts.network is not None else facts.recipe
-    if 'norm' not in recorded:  # converted by a version that wrote no options
+    if 'norm' not in recorded:  # an older version converted it, and wrote no options
         return None
     try:
         model = models.find(facts.model)
@@ -127,7 +128,7 @@ def network_of(opened: checkpoint.Opened, context: Any) -> Any:
 
 
 def _without_facts(prefix: str, epoch: int, context: Any, label: str, opened: Any = None) -> Opening:
-    """Return the network of a symbol and its arrays, identified by these. opened: a checkpoint of a foreign network."""
+    """Return the network of a symbol, identified by its arrays. opened: the checkpoint if its arrays were read."""
     net = convert.load_symbol(prefix, epoch, context, opened.params if opened else None)
     model, params = getattr(net, 'model', None), net.collect_params()
     network = Opening(GluonEngine(net, context, label), label, 0, context)
@@ -142,14 +143,15 @@ def _without_facts(prefix: str, epoch: int, context: Any, label: str, opened: An
 
 
 def _classes(net: Any, size: int | None, label: str) -> int:
+    """Return how many logits a network gives. Raises ValueError if it gives other results."""
     shapes = {name: param.shape for name, param in net.collect_params().items()}
     size = size or 224
     try:
         shape = net(mx.sym.var('data')).infer_shape(data=(1, 3, size, size), **shapes)[1][0]
     except mx.base.MXNetError:
-        raise ValueError(f'{label}: the network does not take pictures of {size}x{size}') from None
+        raise ValueError(f'{label}: the network cannot take pictures of {size}x{size}') from None
     if len(shape) != 2:
-        raise ValueError(f'{label}: logits (N, classes) are needed, the network gives {shape}')
+        raise ValueError(f'{label}: the network must give logits (N, classes), but gives {shape}')
     return shape[1]
 
 
@@ -164,8 +166,8 @@ def open_weights(
 ) -> Opening:
     """Return a network with the weights of a file, or published ones if path is 'published'.
 
-    model: its name; None: the one that the arrays fit. options: those of models.create() that the arrays do not tell,
-    such as norm. new_head, from_plain: as in convert.load(). label: the weights' name in messages.
+    model: name of the network; None: the one that the arrays fit. options: those of models.create() that do not follow
+    from the arrays, such as norm. new_head, from_plain: as in convert.load(). label: name of the weights in messages.
     Raises OptionError for weights or model.
     """
     if path == 'published':
@@ -186,11 +188,11 @@ def open_weights(
 
 
 def _fill(path: str, model: str | None, given: dict, new_head: bool, from_plain: bool) -> tuple[Any, list]:
-    """Return a network with a file's arrays, and lines about what was not copied."""
+    """Return a network with a file's arrays, and lines about weights that were not simply copied."""
     arrays = convert.read_weights(path)
     fitting = identify.model_of(arrays)
     if model is None and fitting is None:
-        raise OptionError('weights', path, 'fits no network of the registry as it is: name one by `model`')
+        raise OptionError('weights', path, 'fits no network of the tables as it is: name one by `model`')
     name, options = (fitting[0].name, fitting[1]) if model is None else (model, identify.options(arrays))
     net = models.create(name, **{**options, **given})
     try:
@@ -201,7 +203,7 @@ def _fill(path: str, model: str | None, given: dict, new_head: bool, from_plain:
 
 
 def open_onnx(path: str, pixels: str | None = None, label: str | None = None) -> Opening:
-    """Return the network of an .onnx file. pixels: a key of PIXELS, needed if the file does not say it.
+    """Return the network of an .onnx file. pixels: a key of PIXELS, needed if the file has no normalisation.
 
     Raises OptionError for onnx, or ValueError, which begins with the label.
     """
@@ -223,11 +225,11 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
         shown = {key: engine.facts[key][:200] for key in ('pixels', 'class_names') if key in engine.facts}
-        raise ValueError(f'{label}: its metadata are not those that this project writes: {shown}') from None
+        raise ValueError(f'{label}: its metadata are damaged or of another program: {shown}') from None
     network.names = names
     if not normalisation and not pixels:
         raise OptionError(
-            None, None, f'{label} does not say what pixels it is fed: add `pixels` raw or `pixels` imagenet'
+            None, None, f'{label} does not say how pixels are normalised: add `pixels` raw or `pixels` imagenet'
         )
     if pixels:
         network.pixels = PIXELS[pixels]
@@ -235,6 +237,6 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
 
 
 def _planes(values: Any) -> tuple[float, float, float]:
-    """Return three numbers, one of each plane. Raises ValueError or TypeError for anything else."""
+    """Return three numbers, one for each plane. Raises ValueError or TypeError for other values."""
     red, green, blue = values
     return float(red), float(green), float(blue)

@@ -1,4 +1,4 @@
-"""A network that looks at pictures: the pixels it sees, its most probable classes, and where they lie."""
+"""The Predictor: load pictures, name their most probable classes, and explain these."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from ibnnet_mx.inference.opening import Opening
 class Result(NamedTuple):
     """The answer of one network about one picture.
 
-    network: the network's label. crop: uint8 (S, S, 3), RGB, the pixels it saw. top: rows of (label, name,
-    probability), the most probable first. heat: float32 (h, w) of the class `explained`, None if nothing was to be
-    explained.
+    network: the network's label. crop: the pixels that it saw, uint8 (S, S, 3), RGB. top: rows of (label, name,
+    probability), the most probable first. heat: heat map of the class `explained`, float32 (h, w), or None.
     """
 
     network: str
@@ -37,8 +36,8 @@ class Predictor:
         for result in predictor(['cat.jpg', 'dog.jpg'], top=3):
             print(result.top)
 
-    network: opening.Opening. crop: 'center', or 'resize' for all of the picture; None: as in training, 'resize' if that
-    is not known. names: of the classes, 'class 3' for a class without one.
+    network: opening.Opening. crop: 'center', or 'resize' to squeeze the whole picture; None: as in training if known,
+    else 'resize'. names: of the classes; 'class 3' if there are none.
     """
 
     def __init__(self, network: Opening, crop: str | None = None) -> None:
@@ -50,17 +49,17 @@ class Predictor:
 
     @classmethod
     def open(cls, prefix: str, epoch: int = 0, context: Any = None, crop: str | None = None) -> Predictor:
-        """Return the Predictor of a checkpoint. context: mxnet's device, the CPU if it is not given."""
+        """Return the Predictor of a checkpoint. context: mxnet's device; if not given, the CPU."""
         return cls(opening.open_checkpoint(prefix, epoch, context), crop)
 
     @classmethod
     def open_weights(cls, path: str, model: str | None = None, context: Any = None) -> Predictor:
-        """Return the Predictor of a file of weights. model: the network's name; None: what the arrays fit."""
+        """Return the Predictor of a file of weights. model: name of the network; None: the one that the arrays fit."""
         return cls(opening.open_weights(path, model, context=context))
 
     @classmethod
     def open_onnx(cls, path: str, pixels: str | None = None) -> Predictor:
-        """Return the Predictor of an .onnx file. pixels: 'raw' or 'imagenet', if the file does not say it."""
+        """Return the Predictor of an .onnx file. pixels: 'raw' or 'imagenet', if the file has no normalisation."""
         return cls(opening.open_onnx(path, pixels))
 
     def __call__(self, pictures: list, top: int = 5) -> list[Result]:
@@ -73,7 +72,7 @@ class Predictor:
         return self.look([str(picture) for picture in pictures], np.stack([self.load(p) for p in pictures]), top)
 
     def explain(self, wanted: str | None = None) -> None:
-        """From now on explain pictures for their top class, or for a wanted one.
+        """Make look() explain pictures, for their top class or for the wanted one.
 
         Raises OptionError for explain or explain_class if that cannot be done.
         """
@@ -82,8 +81,8 @@ class Predictor:
             raise OptionError(
                 'explain',
                 None,
-                f': {network.label} gives logits alone, and no gradients, which weigh the maps; use what it was '
-                'made from, by `prefix` or `weights`',
+                f': {network.label} gives no gradients, which Grad-CAM needs; open the checkpoint or weights that '
+                'it was made from, by `prefix` or `weights`',
             )
         self._label = None if wanted is None else number_of(wanted, self.names, network.label)
         try:
@@ -92,7 +91,7 @@ class Predictor:
             raise OptionError('explain', None, f': {network.label}: {error}') from None
 
     def load(self, picture: Any) -> np.ndarray:
-        """Return uint8 (S, S, 3), RGB: what the network sees of a picture file, or of pixels (H, W, 3) in RGB."""
+        """Return the pixels that the network sees, uint8 (S, S, 3) in RGB, of a file or of RGB pixels (H, W, 3)."""
         if isinstance(picture, np.ndarray):
             return data.crop_of(picture, self.network.size, self.crop)
         return data.load_crop(picture, self.network.size, self.crop)
@@ -122,13 +121,13 @@ class Predictor:
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Return the softmax of each row, float64 (n, classes)."""
     values = logits.astype(np.float64)
-    with np.errstate(invalid='ignore'):  # logits may be infinite; NaN is told later
+    with np.errstate(invalid='ignore'):  # logits may be infinite; the caller reports NaN
         values = np.exp(values - values.max(axis=1, keepdims=True))
         return values / values.sum(axis=1, keepdims=True)
 
 
 def number_of(text: str, names: list, network: str) -> int:
-    """Return the class that a text means: the only one with that name, else the one with that number.
+    """Return the number of the class that a text means: the only one with that name, else that number.
 
     Raises OptionError for explain_class.
     """
@@ -136,7 +135,7 @@ def number_of(text: str, names: list, network: str) -> int:
         return names.index(text)
     if text in names:
         count = names.count(text)
-        raise OptionError('explain_class', text, f': {count} classes of {network} have that name: give a number')
+        raise OptionError('explain_class', text, f': {count} classes of {network} have that name: give the number')
     if text in map(str, range(len(names))):
         return int(text)
     near = difflib.get_close_matches(text, names, 3)
@@ -145,7 +144,7 @@ def number_of(text: str, names: list, network: str) -> int:
 
 
 class Features:
-    """The embeddings that --features collects, one of every picture that could be read.
+    """Collects the embeddings for --features, one of every picture that could be read.
 
     path: an .npz file. network: opening.Opening. Raises OptionError for features.
     """
@@ -154,7 +153,7 @@ class Features:
         if not path.endswith('.npz'):
             raise OptionError('features', path, ': the name must end in .npz')
         if network.net is None:
-            raise OptionError('features', None, f': {network.label} gives logits alone; use `prefix` or `weights`')
+            raise OptionError('features', None, f': {network.label} gives only logits; use `prefix` or `weights`')
         outputs.check_writable('features', path)
         self._path, self._model, self._context = path, network.model, network.context
         self._net = convert.with_embedding(network.net)

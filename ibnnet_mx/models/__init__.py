@@ -1,6 +1,6 @@
 """The tables of networks, and models.create(), which builds one. No weights, no recipe, no data.
 
-The tables are read without mxnet, so that the commands answer --help at once; create() and the blocks bring it in.
+The tables need no mxnet, so that the commands answer --help at once. mxnet is imported with create() and the blocks.
 """
 
 from __future__ import annotations

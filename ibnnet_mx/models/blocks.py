@@ -1,4 +1,4 @@
-"""Blocks of the networks. A unit is written as rows of convolutions; variants are decided when it is built."""
+"""The blocks of the networks. A unit is written as rows of convolutions; its variant is decided when it is built."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Conv(NamedTuple):
 
 
 class Style(NamedTuple):
-    """The choices that all units of a network share. se: reduction of squeeze-and-excitation, 0: none.
+    """The choices that all units of a network share.
 
-    pad: option A shortcuts. ibn_stages: stages that have IBN, from 1.
+    ibn_stages: stages that have IBN, from 1. se: reduction of squeeze-and-excitation, 0: none. pad: the shortcuts are
+    PaddedIdentity instead of convolutions. The other fields are explained in tables.OPTIONS.
     """
 
     preact: bool = False
@@ -50,14 +51,14 @@ ROWS = {'basic': basic, 'bottleneck': bottleneck}
 
 
 def chain(*blocks):
-    """Blocks one after another; an empty chain is the identity."""
+    """Return a block that runs blocks one after another; an empty chain is the identity."""
     sequence = nn.HybridSequential(prefix='')
     sequence.add(*blocks)
     return sequence
 
 
 class GlobalMean(nn.HybridBlock):
-    """(N, C, H, W) -> (N, C), by the mean: the pooling operator's backward pass sends later norms to slow kernels."""
+    """The mean over H and W: (N, C, H, W) -> (N, C). After global pooling's backward pass, norms would run slowly."""
 
     def hybrid_forward(self, F, x):
         return F.mean(x, axis=(2, 3))
@@ -74,7 +75,7 @@ class SqueezeExcite(nn.HybridBlock):
                 ('fc1_', channels, channels // reduction, 'relu'),
                 ('fc2_', channels // reduction, channels, 'sigmoid'),
             ):
-                init = mx.init.Uniform(cin**-0.5)  # torch's Linear
+                init = mx.init.Uniform(cin**-0.5)  # as torch's Linear
                 self.gate.add(nn.Dense(cout, act, False, in_units=cin, weight_initializer=init, prefix=name))
 
     def hybrid_forward(self, F, x):
@@ -84,7 +85,7 @@ class SqueezeExcite(nn.HybridBlock):
 
 
 class PaddedIdentity(nn.HybridBlock):
-    """Option A of arXiv:1512.03385: every stride-th pixel, and zero channels on both sides up to cout."""
+    """The shortcut "option A" of arXiv:1512.03385: every stride-th pixel, padded with zero channels up to cout."""
 
     def __init__(self, cin, cout, stride, **kwargs):
         super().__init__(**kwargs)
@@ -92,20 +93,20 @@ class PaddedIdentity(nn.HybridBlock):
 
     def hybrid_forward(self, F, x):
         x = F.Pooling(x, kernel=(1, 1), stride=(self._stride, self._stride), pool_type='max')
-        planes = F.expand_dims(x, axis=1)  # mxnet pads neither of the first two axes
+        planes = F.expand_dims(x, axis=1)  # mxnet cannot pad the first two axes
         planes = F.Pad(planes, mode='constant', pad_width=(0, 0, 0, 0, self._before, self._after, 0, 0, 0, 0))
         return F.squeeze(planes, axis=1)
 
 
 class ResidualUnit(nn.HybridBlock):
-    """post(shortcut(y) + body(y)) with y = pre(x); without a shortcut x itself is added.
+    """Return post(shortcut(y) + body(y)) with y = pre(x); without a shortcut, x itself is added.
 
     (N, Cin, H, W) -> (N, Cout, H/stride, W/stride)
     v1, arXiv:1512.03385: pre is empty, post is the last ReLU.
     v2, arXiv:1603.05027: pre is norm + ReLU, post is empty.
     IBN, arXiv:1807.09441: 'a' makes the first norm an IBN, 'b' puts an InstanceNorm first in post.
-    rows: the body's convolutions; ibn: that of this unit; project: whether the shortcut has a convolution.
-    style.zero_gamma: the body's last norm starts at zero, which needs a norm at the body's end, so v1.
+    rows: the body's convolutions. ibn: this unit's IBN, 'a', 'b' or None. project: the shortcut changes the shape.
+    style.zero_gamma: the body's last norm starts at zero; only v1 has a norm there.
     """
 
     def __init__(self, rows, layers, style, ibn=None, project=False, **kwargs):
@@ -147,9 +148,9 @@ class ResidualUnit(nn.HybridBlock):
 
 
 class DenseUnit(nn.HybridBlock):
-    """Concat(x, conv3x3(relu(norm(conv1x1(relu(norm(x))))))), (N, C, H, W) -> (N, C + growth, H, W).
+    """Return concat(x, conv3x3(relu(norm(conv1x1(relu(norm(x))))))): (N, C, H, W) -> (N, C + growth, H, W).
 
-    arXiv:1608.06993; the 1x1 has four times as many channels as the 3x3. ibn: the first norm is an IBN.
+    arXiv:1608.06993. The 1x1 gives four times as many channels as the 3x3. ibn: the first norm is an IBN.
     """
 
     def __init__(self, cin, growth, layers, ibn=False, **kwargs):
@@ -170,7 +171,7 @@ class DenseUnit(nn.HybridBlock):
 
 
 def transition(cin, layers, prefix):
-    """norm + ReLU + 1x1 to half the channels + mean of 2x2, between two stages of a DenseNet."""
+    """Return norm + ReLU + 1x1 to half the channels + mean of 2x2, which lie between two stages of a DenseNet."""
     return chain(
         layers.norm(cin, prefix=f'{prefix}bn_'),
         nn.Activation('relu'),
@@ -180,11 +181,11 @@ def transition(cin, layers, prefix):
 
 
 def stem(kind, width, layers, style):
-    """The layers before the first unit: 7x7/2 and pooling for 'imagenet', one 3x3 for 'cifar'.
+    """Return the layers before the first unit: 7x7/2 and pooling for 'imagenet', one 3x3 for 'cifar'.
 
-    The pre-activation nets begin with a BatchNorm of the raw pixels, and their CIFAR stem has no norm of its own.
-    IBN-b makes the stem's norm, where there is one, an InstanceNorm. w_d: three 3x3 in the place of the convolution
-    (conv01, conv02, conv03 as in bruinxiong/IBN-Net.mxnet, where the first is not connected).
+    Pre-activation networks begin with a BatchNorm of the raw pixels, and their CIFAR stem has no norm after its
+    convolution. With IBN-b the stem's norm is an InstanceNorm. style.w_d: three 3x3 instead of the one convolution
+    (conv01, conv02, conv03 as in bruinxiong/IBN-Net.mxnet, whose graph leaves the first one out).
     """
     stride = 2 if kind == 'imagenet' else 1
     rows = [Conv(3, width, 7 if kind == 'imagenet' else 3, stride)]

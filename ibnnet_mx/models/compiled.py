@@ -20,12 +20,13 @@ class Graph:
         self._operator = mx.nd.CachedOp(symbol, [('data_indices', data), ('param_indices', rest), *flags])
 
     def __call__(self, x):
-        return self._operator(*(self._array(x, given) for given in self._inputs))
+        return self._operator(*(self._array(x, entry) for entry in self._inputs))
 
-    def _array(self, x, given):
-        if given is None:
+    def _array(self, x, entry):
+        """Return an input of the graph. entry: a Parameter, the NDArray of a constant, or None for the data x."""
+        if entry is None:
             return x
-        if not isinstance(given, mx.gluon.Parameter):
-            return given.as_in_context(x.context)
-        # Recorded for the gradient of the pictures, a prediction must not move a state.
-        return given.data() if self._training or not isinstance(given, norm.State) else given.data().detach()
+        if not isinstance(entry, mx.gluon.Parameter):
+            return entry.as_in_context(x.context)
+        # A prediction may be recorded for the gradient of the pictures; it must not move a state.
+        return entry.data() if self._training or not isinstance(entry, norm.State) else entry.data().detach()

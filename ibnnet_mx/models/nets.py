@@ -12,11 +12,12 @@ from ibnnet_mx.models.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, c
 from ibnnet_mx.models.network import Network
 from ibnnet_mx.models.tables import DROPOUT
 
-# of the classifier: what the builder of the v2 nets gives
+# initial weights of the classifier of v2 networks, as in tornadomeet/ResNet
 GAUSSIAN = dict(weight_initializer=mx.init.Xavier('gaussian', 'in', 2), bias_initializer='zeros')
 
 
 def torch_linear(channels):
+    """Return the initial weights of a classifier as torch's Linear draws them."""
     uniform = mx.init.Uniform(channels**-0.5)
     return dict(weight_initializer=uniform, bias_initializer=uniform)
 
@@ -24,9 +25,10 @@ def torch_linear(channels):
 class ResNet(Network):
     """ResNet v1 or v2, ResNeXt, SE-ResNet, plain or IBN: (N, 3, H, W) -> logits (N, classes).
 
-    shape: tables.Shape. IBN-a: every unit of all stages but the last; IBN-b: the stem's norm and the last unit of the
-    first two stages (arXiv:1807.09441, XingangPan/IBN-Net). v2 projects at every stage's start as tornadomeet/ResNet
-    does, v1 where the shape changes. Parameters carry the latter's names (stage1_unit1_conv1_weight).
+    shape: tables.Shape. IBN-a is in every unit of all stages but the last. IBN-b is the stem's norm, and in the last
+    unit of the first two stages (arXiv:1807.09441, XingangPan/IBN-Net). v2 has a convolution in the shortcut of each
+    stage's first unit, as tornadomeet/ResNet has, v1 only if the shape changes. Parameters are named as in
+    tornadomeet/ResNet (stage1_unit1_conv1_weight).
     """
 
     def __init__(self, shape, classes, layers, style, taps=()):
@@ -59,8 +61,8 @@ class ResNet(Network):
 class DenseNet(Network):
     """DenseNet, plain or IBN: (N, 3, H, W) -> logits (N, classes). arXiv:1608.06993.
 
-    IBN: the first norm of every third unit of all stages but the last (XingangPan/IBN-Net). A transition belongs to the
-    stage after it, so that 'stage1' is what the first dense block gives.
+    IBN is the first norm of every third unit in all stages but the last (XingangPan/IBN-Net). A transition belongs to
+    the stage after it, so 'stage1' is the result of the first dense block.
     """
 
     def __init__(self, shape, classes, layers, style, taps=()):
@@ -83,13 +85,13 @@ class DenseNet(Network):
 
 
 def count_parameters(net, learning=False):
-    """Trained values of a network; what training moves without an optimiser is not. learning: without the frozen."""
+    """Return how many values of a network are trained, without statistics and states. learning: without frozen ones."""
     params = [p for p in net.collect_params().values() if not norm.is_state(p)]
     return sum(math.prod(p.shape) for p in params if not learning or p.grad_req != 'null')
 
 
 def count_macs(net, size):
-    """Multiplications of the convolutions and dense layers for one picture (3, size, size)."""
+    """Return the multiplications of convolutions and dense layers for one picture (3, size, size)."""
     nodes = net.trace()[0].get_internals()
     weights, outputs, _ = nodes.infer_shape_partial(data=(1, 3, size, size))
     shapes = dict(zip(nodes.list_arguments(), weights))

@@ -1,4 +1,4 @@
-"""The block that all networks are: parts one after another, and one traced graph for each use."""
+"""The base class of all networks: it runs parts one after another, and keeps one traced graph for each use."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from ibnnet_mx.models.compiled import Graph
 
 
 class Network(nn.HybridBlock):
-    """A HybridBlock that keeps one graph for prediction and one for each training batch size once it is hybridized.
+    """A HybridBlock that, once hybridized, keeps one graph for prediction and one for each training batch size.
 
-    Gluon keeps a single graph for all uses, so that a form that is right in training only could not be used at all.
-    export() writes symbol(), the graph of a prediction. A Network inside another block is traced in a form that is
-    right in every mode.
+    Gluon keeps a single graph for all uses, which rules out forms that are right in training only. export() writes
+    symbol(), the graph of a prediction. A Network inside another block is traced in a form that is right in both modes.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._graphs = {}
         self.model = None  # tables.Model, if models.create() built it
-        self.dtype = 'float32'  # of convolutions and dense layers in training; graph.mixed
-        self.options = {}  # that build() made it from
+        self.dtype = 'float32'  # type of convolutions and dense layers in training, see graph.mixed
+        self.options = {}  # build() made the network from these
         self.rebuild = None  # function(options) -> a network of the same kind with other options; build() sets it
 
     def trace(self, rows=None, context=None):
         """Return the symbol from 'data' to logits, and {name: NDArray} of its constants.
 
-        rows: batch size of a training graph. context: where it will run; None: anywhere.
+        rows: batch size of a training graph; None traces a prediction. context: the device that will run it; None: any.
         """
-        here = rows is not None and context is not None and context.device_type == 'cpu'
-        native, fused = here and operators.loaded(), here and operators.fused()
+        on_cpu = rows is not None and context is not None and context.device_type == 'cpu'  # training on the CPU
+        native, fused = on_cpu and operators.loaded(), on_cpu and operators.fused()
         with norm.forms(rows, native, fused) as constants:
             symbol = self(mx.sym.var('data'))
         symbol = mx.sym.Group(symbol) if isinstance(symbol, list) else symbol
         symbol = graph.fused(symbol) if fused else symbol
         if rows is not None and self.dtype == 'bfloat16':
             symbol = graph.mixed(symbol)
-        elif here and operators.winograd():
+        elif on_cpu and operators.winograd():
             symbol = graph.tiled(symbol)
         return symbol, constants
 
     def symbol(self):
-        """The prediction from 'data' to logits in standard operators: for any batch size, for export."""
+        """Return the prediction from 'data' to logits in standard operators, for any batch size and for export."""
         with norm.standard():
             return self(mx.sym.var('data'))
 
     def inference_form(self):
-        """A network of plain convolutions and, in the place of MABN and the like, BatchNorms: the same predictions.
+        """Return a network with the same predictions at BatchNorm's cost.
 
-        It has the same names, without what only training needs, and predicts at BatchNorm's cost. A network without
-        such norms is returned as it is.
+        MABN and the norms that predict as BatchNorm does become BatchNorms, and convolutions become plain ones. The
+        parameters keep their names; those that only training needs are left out. A network without such norms is
+        returned as it is.
         """
         if self.rebuild is None:
             raise ValueError('inference_form() is for networks that models.create() has built')
@@ -72,12 +72,13 @@ class Network(nn.HybridBlock):
 
     def _build_cache(self, *args):
         with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', '.*not used by any computation')  # of a prediction: what training needs
+            # A prediction does not use the states that training needs.
+            warnings.filterwarnings('ignore', '.*not used by any computation')
             super()._build_cache(*args)
 
     @property
     def norm_options(self):
-        """The options norm and norm_args, as models.create() takes them; {} if build() did not make the network."""
+        """The options norm and norm_args of models.create(); {} if build() did not make the network."""
         return {key: self.options[key] for key in ('norm', 'norm_args') if key in self.options}
 
     def _get_graph(self, *args):
@@ -90,21 +91,21 @@ class Network(nn.HybridBlock):
 
     def _call_cached_op(self, x):
         if self._cached_op is None:
-            self._build_cache(x)  # what export() writes; it is never run
+            self._build_cache(x)  # export() writes this graph; it is never run
         rows = x.shape[0] if autograd.is_training() else None
         use = rows, x.context.device_type
         if use not in self._graphs:
-            # Planned memory is held for as long as the graph lives: the first training size only is worth it.
+            # A graph with planned memory holds it for life, so of training batch sizes only the first gets that.
             others = [n for n, _ in self._graphs if n is not None]
             flags = self._flags if rows is None or not others else []
             self._graphs[use] = Graph(self, rows, flags, x.context)
         return self._graphs[use](x)
 
     def _assemble(self, parts, taps, head):
-        """Set features, the parts up to the last that is wanted, and output, the classifier.
+        """Set features (the parts up to the last one in taps), output (the classifier) and left_out.
 
-        taps: names of the parts whose results are the network's, () for logits; head: (classes, channels, inits).
-        left_out: names of the parameters that the whole network has beside these.
+        taps: names of the parts whose results the network gives, () for logits. head: (classes, channels, inits).
+        left_out: names of parameters that only the whole network has.
         """
         names = list(parts)
         self._taps = taps
@@ -121,14 +122,15 @@ class Network(nn.HybridBlock):
             self.left_out += ['fc1_weight', 'fc1_bias']
 
     def parts(self):
-        """Return {name: block}: stem, stage1, ..., embedding, and 'head', the classifier, if there is one."""
+        """Return {name: block}: 'stem', 'stage1', ..., 'embedding', and 'head' for the classifier if there is one."""
         parts = dict(zip(self._parts, self.features))
         return parts if self._taps else dict(parts, head=self.output)
 
     def spread(self, plain):
-        """Return {name: array} of this IBN network from the plain network's: each IBN's two norms get their channels.
+        """Return {name: array} of this IBN network from {name: array} of the plain one.
 
-        The InstanceNorms that the plain network lacks start as the identity on normalised values (1 and 0).
+        The two norms of an IBN get the arrays of their channels. InstanceNorms that the plain network lacks get gamma 1
+        and beta 0.
         """
         arrays = dict(plain)
         blocks = [self]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 RELEASE = 'https://github.com/XingangPan/IBN-Net/releases/download/v1.0'
-WEIGHTS = {  # model: first eight hex digits of the file's SHA-256, which its name holds
+WEIGHTS = {  # model: first eight hex digits of the file's SHA-256, which are part of the file's name
     'resnet18_ibn_a': '2f571257',
     'resnet34_ibn_a': '94bc1577',
     'resnet50_ibn_a': 'd9d0bb7b',
@@ -46,7 +46,7 @@ ERRORS = {  # top-1 and top-5 in %, ImageNet validation, one centre crop of 224;
 
 
 def file_name(model: str) -> str:
-    """Return 'resnet50_ibn_a-d9d0bb7b.pth' of 'resnet50_ibn_a'. Raises ValueError if nothing is published."""
+    """Return 'resnet50_ibn_a-d9d0bb7b.pth' for 'resnet50_ibn_a'. Raises ValueError if no weights are published."""
     if model not in WEIGHTS:
-        raise ValueError(f'no weights of {model} are published: there are those of {", ".join(WEIGHTS)}')
+        raise ValueError(f'no weights of {model} are published, only those of {", ".join(WEIGHTS)}')
     return f'{model}-{WEIGHTS[model]}.pth'

@@ -1,6 +1,6 @@
-"""Normalisation and convolution. Blocks are handed a kit and name no concrete norm.
+"""Norms and convolutions. Blocks are given a kit, and name no concrete norm.
 
-The names below are resolved when they are first asked for, so that table.py is read without mxnet.
+The names below are imported on their first use, so that table.py can be read without mxnet.
 """
 
 from __future__ import annotations

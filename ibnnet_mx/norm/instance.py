@@ -1,4 +1,4 @@
-"""Norms whose statistics are of one picture: InstanceNorm, GroupNorm, LayerNorm; and IBN beside another norm."""
+"""Norms with statistics of single pictures: InstanceNorm, GroupNorm, LayerNorm; and IBN, which adds another norm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class GroupNorm(nn.HybridBlock):
     """gamma * (x - mean) / sqrt(var + eps) + beta, statistics over H, W and C/groups channels of each picture.
 
     (N, C, H, W) -> the same, gamma and beta (C,). arXiv:1803.08494; one group: arXiv:1607.06450; C groups:
-    arXiv:1607.08022. Three exact forms, chosen when a graph is traced (tracing.forms()): InstanceNorm, the operator,
-    over a view; in training BatchNorm over a view of N * groups rows, which runs at twice the operator's speed; in
-    prediction LayerNorm over a group.
-    ValueError: groups does not divide the channels.
+    arXiv:1607.08022. One of three exact forms is chosen when a graph is traced (tracing.forms()): mxnet's InstanceNorm
+    over a view; in training BatchNorm over a view of N * groups rows, which is twice as fast; in prediction LayerNorm
+    over a group.
+    Raises ValueError if groups does not divide the channels.
     """
 
     def __init__(self, channels, groups, eps=1e-5, **kwargs):
@@ -30,14 +30,14 @@ class GroupNorm(nn.HybridBlock):
             self.beta = self.params.get('beta', shape=(channels,), init='zeros')
 
     def hybrid_forward(self, F, x, gamma, beta):
-        here = tracing.use_of(F, x)
-        if here.fused:
+        use = tracing.use_of(F, x)
+        if use.fused:
             how = dict(begin=0, end=self._channels, groups=self._groups, statistics=0, eps=self._eps)
             return F.ibnnet_norm(x, gamma, beta, name='fwd', **how)
-        if not here.fast:
+        if not use.fast:
             return self._operator_form(F, x, gamma, beta)
-        if here.training:
-            return self._training_form(F, x, gamma, beta, here.rows)
+        if use.training:
+            return self._training_form(F, x, gamma, beta, use.rows)
         return self._prediction_form(F, x, gamma, beta)
 
     def _operator_form(self, F, x, gamma, beta):
@@ -50,14 +50,14 @@ class GroupNorm(nn.HybridBlock):
 
     def _training_form(self, F, x, gamma, beta, rows):
         width = rows * self._groups
-        per_channel = self._groups == self._channels  # then the affine map is of the same rows, and of the same kernel
+        per_channel = self._groups == self._channels  # then BatchNorm's own scale and shift are the affine map
         scale, shift = (F.tile(p, reps=(rows,)) if per_channel else None for p in (gamma, beta))
         if per_channel:
             y = tracing.batch_norm(F, F.reshape(x, shape=(-3, -2)), scale, shift, width, 0, self._eps)[0]
         else:
             zero, one = tracing.constant(width, 0.0), tracing.constant(width, 1.0)
             y = tracing.batch_norm(F, F.reshape(x, shape=(width, -1)), one, zero, width, 0, self._eps)[0]
-        # Sliced as a whole, that is copied: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output.
+        # The slice makes a copy, because oneDNN's ReLU and concat cannot read a reshaped view of BatchNorm's output.
         y = F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
         return y if per_channel else tracing.affine(F, y, gamma, beta, self._channels)
 
@@ -76,17 +76,17 @@ class InstanceNorm(GroupNorm):
 
 
 def usual_groups(channels):
-    """Return the usual count of groups: 32, or groups of 4 below 64 channels, or the largest divisor up to that."""
+    """Return the default count of groups: 32, or C / 4 below 64 channels, or the largest divisor of C up to that."""
     most = 32 if channels >= 64 else max(channels // 4, 1)
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
 class IBN(nn.HybridBlock):
-    """InstanceNorm of some channels beside the kit's norm of the others. arXiv:1807.09441, IBN-a.
+    """InstanceNorm of some channels, and the kit's norm of the others. arXiv:1807.09441, IBN-a.
 
-    (N, C, H, W) -> the same. ratio: share of InstanceNorm, which has the first int(C * ratio) channels; batch_first:
-    the norm has the first int(C * (1 - ratio)), as in the authors' DenseNets. The parameters are in1_* and bn1_*, as in
-    the MXNet community's IBN-Net.
+    (N, C, H, W) -> the same. ratio: share of InstanceNorm, which gets the first int(C * ratio) channels.
+    batch_first: the kit's norm gets the first int(C * (1 - ratio)), as in the authors' DenseNets. Parameters are named
+    in1_* and bn1_*, as in bruinxiong/IBN-Net.mxnet.
     """
 
     def __init__(self, channels, norm, instance, ratio=0.5, batch_first=False):
@@ -94,8 +94,8 @@ class IBN(nn.HybridBlock):
         share = round(1 - ratio, 9) if batch_first else ratio  # 1 - 0.4 is a little less than 0.6
         self._split = int(channels * share)
         if not 0 < self._split < channels:
-            raise OptionError('ibn_ratio', ratio, f'leaves one side of {channels} channels empty')
-        # oneDNN's concat divides by zero in its backward pass where it meets blocks of 8 beside blocks of 16 channels
+            raise OptionError('ibn_ratio', ratio, f'leaves one half of {channels} channels empty')
+        # oneDNN's concat divides by zero in its backward pass if inputs have blocks of 8 and of 16 channels
         self._flat = self._split % 16 != 0 or channels % 16 != 0
         with self.name_scope():
             parts = [(instance, 'in1_'), (norm, 'bn1_')]
@@ -106,7 +106,7 @@ class IBN(nn.HybridBlock):
         self._batch_first = batch_first
 
     def spread(self, arrays):
-        """Parts the arrays of one norm over all channels, under the names of bn1, between the two norms. In place."""
+        """Split the arrays of one norm over all channels, named bn1_*, between the two norms. Changes `arrays`."""
         plain = next(half.prefix for half in (self.first, self.second) if half.prefix.endswith('bn1_'))
         for word in ('gamma', 'beta', 'running_mean', 'running_var'):
             whole = arrays.pop(plain + word, None)
@@ -117,11 +117,11 @@ class IBN(nn.HybridBlock):
                     arrays[half.prefix + word] = part
 
     def _halves(self):
-        """The kit's norm and the InstanceNorm."""
+        """Return the kit's norm and the InstanceNorm."""
         return (self.first, self.second) if self._batch_first else (self.second, self.first)
 
     def _together(self, F, x):
-        """Both norms by one operator."""
+        """Compute both norms by one operator."""
         batch, instance = self._halves()
         begin, end = (0, self._split) if instance is self.first else (self._split, self._channels)
         gamma, beta = (

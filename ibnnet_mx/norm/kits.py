@@ -1,6 +1,6 @@
-"""Normalisation and convolution, handed to the blocks as a kit: Layers(conv, norm, instance, ibn, pixels).
+"""The kits of norms and convolutions that blocks are built with: Layers(conv, norm, instance, ibn, pixels).
 
-Nobody outside this folder names a concrete norm, so momentum, eps and workspace are bound here, once.
+No code outside this room names a concrete norm, so momentum, eps and workspace are set here, once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ibnnet_mx.norm.mabn import CenConv2d, MABN2d
 
 
 class Layers(NamedTuple):
-    """Makers of layers; blocks ask for conv(row, prefix) and norm(channels, prefix) and know no more."""
+    """Functions that make layers. Blocks call conv(row, prefix), norm(channels, prefix) and the like."""
 
     conv: Callable[..., Any]
     norm: Callable[..., Any]
@@ -28,9 +28,9 @@ class Layers(NamedTuple):
 
 
 def freeze_statistics(block):
-    """Its norms normalise with their running statistics in training too, and leave them as they are.
+    """Make a block's norms use their running statistics in training too, and not move them.
 
-    For graphs that are traced afterwards.
+    It affects graphs that are traced afterwards.
     """
 
     def freeze(layer):
@@ -43,7 +43,7 @@ def freeze_statistics(block):
 
 
 def folded(block):
-    """Return {name: NDArray} that give plain convolutions and BatchNorms of the same names the block's predictions."""
+    """Return {name: NDArray} with which plain convolutions and BatchNorms of the same names predict as the block."""
     arrays = {name: param.data(param.list_ctx()[0]) for name, param in block.collect_params().items()}
 
     def fold(layer):
@@ -59,7 +59,7 @@ def folded(block):
 
 
 FOLDED = ('mabn', 'brn')  # kits whose prediction is BatchNorm's
-INITS = {  # of convolutions: He's, arXiv:1502.01852, counting the outputs or the inputs; torch's default
+INITS = {  # initial weights of convolutions: He's by outputs or inputs (arXiv:1502.01852), or torch's default
     'fan_out': dict(rnd_type='gaussian', factor_type='out', magnitude=2),
     'fan_in': dict(rnd_type='gaussian', factor_type='in', magnitude=2),
     'torch': dict(rnd_type='uniform', factor_type='in', magnitude=1),
@@ -82,7 +82,7 @@ def _renorm(options):
 def _sync(options):
     devices = options['norm_args']['devices'] or mx.context.num_gpus()
     if not mx.context.num_gpus():
-        raise OptionError('norm', 'syncbn', 'is for GPUs, and there are none: on CPUs it hangs; use bn')
+        raise OptionError('norm', 'syncbn', 'needs GPUs and there are none; on CPUs it would hang: use bn')
     how = dict(momentum=options['bn_mom'], epsilon=options['eps'], num_devices=devices)
     return lambda channels, prefix: SyncBatchNorm(in_channels=channels, prefix=prefix, **how)
 
@@ -117,8 +117,10 @@ KITS = {  # --norm: options -> maker of a norm (channels, prefix)
 
 
 def kit(options):
-    """The layers of a network, from its options (tables.OPTIONS and its row): norm, norm_args, norm_batch_size,
-    bn_mom, eps, workspace, init, ibn_ratio, batch_first. table.NORMS says what norm and norm_args may be.
+    """Return the Layers of a network. options: tables.OPTIONS and the options of its row.
+
+    These are read: norm, norm_args (see table.NORMS), norm_batch_size, bn_mom, eps, workspace, init, ibn_ratio and
+    batch_first.
     """
     momentum, eps = options['bn_mom'], options['eps']
     init = mx.init.Xavier(**INITS[options['init']])
@@ -126,11 +128,11 @@ def kit(options):
 
     def conv(row, prefix):
         size = (row.cout, row.kernel, row.stride, row.kernel // 2)
-        same = dict(groups=row.groups, use_bias=False, weight_initializer=init, prefix=prefix)
+        common = dict(groups=row.groups, use_bias=False, weight_initializer=init, prefix=prefix)
         if options['norm'] == 'mabn':
-            return CenConv2d(row.cin, *size, workspace=options['workspace'], **same)
-        layer = nn.Conv2D(*size, in_channels=row.cin, **same)
-        layer._kwargs['workspace'] = options['workspace']  # Gluon's Conv2D has no argument for it, the operator has
+            return CenConv2d(row.cin, *size, workspace=options['workspace'], **common)
+        layer = nn.Conv2D(*size, in_channels=row.cin, **common)
+        layer._kwargs['workspace'] = options['workspace']  # Gluon's Conv2D has no argument for it
         return layer
 
     def norm(channels, prefix, gamma='ones'):
@@ -144,7 +146,7 @@ def kit(options):
         return layer
 
     def pixels():
-        """The seed's bn_data: a BatchNorm without scale on the raw picture, under every kit."""
+        """Return bn_data of tornadomeet/ResNet: a BatchNorm without scale on the raw pixels, in every kit."""
         return nn.BatchNorm(momentum=momentum, epsilon=eps, scale=False, in_channels=3, prefix='bn_data_')
 
     def ibn(channels):

@@ -1,4 +1,4 @@
-"""Moving Average Batch Normalization: its norm and its centred convolution. ICLR 2020, arXiv:2001.06838."""
+"""Moving Average Batch Normalization (MABN): the norm and the centred convolution. ICLR 2020, arXiv:2001.06838."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from mxnet.gluon import nn
 from ibnnet_mx.norm import state, table, tracing
 
 LONG = 1000  # calls of the formal variant before its running moment may be used
-CLIP = 5.0  # largest ratio, and smallest 1 / CLIP, between moments of the last calls and the running one
-USUAL, VARIANTS = table.NORMS['mabn'], table.MABN_VARIANTS
+CLIP = 5.0  # the ratio of the window's deviation to the running one is clipped to 1 / CLIP ... CLIP
+DEFAULTS, VARIANTS = table.NORMS['mabn'], table.MABN_VARIANTS
 
 
 class CenConv2d(nn.HybridBlock):
-    """Convolution with W - mean of W over (Cin/groups, k, k) in the place of W; the raw W is what is stored.
+    """A convolution by W - mean of W over (Cin/groups, k, k). The parameter is W itself.
 
     (N, Cin, H, W) -> (N, Cout, H', W'). megvii-model/MABN, MABN.py.
-    Arguments of gluon.nn.Conv2D, weight_initializer and prefix too, and workspace: MB on a GPU.
+    Takes arguments of gluon.nn.Conv2D, also weight_initializer and prefix, and workspace: MB on a GPU.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class CenConv2d(nn.HybridBlock):
         rows = F.reshape(weight, shape=(0, -1))
         ones = F.BlockGrad(F.ones_like(F.slice_axis(rows, axis=0, begin=0, end=1)))
         mean = F.broadcast_div(F.dot(rows, ones, transpose_b=True), F.dot(ones, ones, transpose_b=True))
-        return F.reshape_like(rows - F.dot(mean, ones), weight)  # products: F.mean and its gradient take twice as long
+        # By matrix products, because F.mean and its gradient take twice as long.
+        return F.reshape_like(rows - F.dot(mean, ones), weight)
 
     def hybrid_forward(self, F, x, weight, bias=None):
         centred = F.ibnnet_centre(weight) if tracing.use_of(F, x).native else self.centred(F, weight)
@@ -67,25 +68,26 @@ class MABN2d(nn.HybridBlock):
     """gamma * x / sqrt(moment + eps) + beta, with a moment E[x^2] of each channel over many small batches.
 
     (N, C, H, W) -> the same. megvii-model/MABN, MABN.py (variant 'formal') and cls/networks/MABN.py ('cls').
-    formal: each call is one batch; moments and their counterparts of the backward pass are averaged over the last
-    K = real_B // B calls. In the first max(K, warmup_iters - 1) calls the batch's own are taken; running_var, which is
-    a second moment, enters after max(1000, warmup_iters) calls, by a ratio between 1/5 and 5.
-    cls: a batch of real_B pictures is K batches of B, one after another, and the averages run over the last K of them;
-    running_var enters from call warmup_iters on. A batch of another size is cut into parts of the next divisor from B.
-    momentum: the running moment's own share. iters counts the calls; buffer_x2 and buffer_gz, in cls pre_x2 and pre_gz,
-    (K, C), hold the moments and their counterparts. These and running_var move with the backward pass, once.
-    ValueError: real_B is no multiple of B, or no such variant.
+    formal: each call is one batch. Moments, and their counterparts of the backward pass, are averaged over the last
+    K = real_B // B calls. The first max(K, warmup_iters - 1) calls take the batch's own. After max(1000, warmup_iters)
+    calls running_var, the running second moment, is used too: by a ratio between 1/5 and 5.
+    cls: a batch of real_B pictures is K small batches of B pictures, and averages run over the last K of these. From
+    call warmup_iters on running_var is used too. In a batch of another size a small batch has the smallest divisor
+    of that size that is at least B.
+    momentum: the share of the old value in running_var. iters counts the calls. buffer_x2 and buffer_gz (in cls pre_x2
+    and pre_gz), (K, C), hold the moments and their counterparts. Each backward pass moves them and running_var once.
+    Raises ValueError if real_B is not a multiple of B, or for an unknown variant.
     """
 
     def __init__(
         self,
         in_channels,
-        B=USUAL['B'],
-        real_B=USUAL['real_B'],
+        B=DEFAULTS['B'],
+        real_B=DEFAULTS['real_B'],
         eps=1e-5,
-        momentum=USUAL['momentum'],
-        warmup_iters=USUAL['warmup_iters'],
-        variant=USUAL['variant'],
+        momentum=DEFAULTS['momentum'],
+        warmup_iters=DEFAULTS['warmup_iters'],
+        variant=DEFAULTS['variant'],
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -95,7 +97,7 @@ class MABN2d(nn.HybridBlock):
             raise ValueError(f'real_B {real_B} must be a multiple of B {B}')
         self._channels, self._batch, self._whole, self._calls = in_channels, B, real_B, real_B // B
         self._eps, self._momentum, self._warmup, self._formal = eps, momentum, warmup_iters, variant == 'formal'
-        self.frozen = False  # whether training normalises with running_var and leaves the state as it is
+        self.frozen = False  # True: training normalises with running_var and does not move the states
         c, k = in_channels, self._calls
         with self.name_scope():
             self.gamma = self.params.get('gamma', shape=(c,), init='ones')
@@ -107,19 +109,19 @@ class MABN2d(nn.HybridBlock):
                 state.add_states(self, running_var=((c,), 1), iters=((1,), 0), pre_x2=((k, c), 1), pre_gz=((k, c), 0))
 
     def hybrid_forward(self, F, x, gamma, beta, running_var, iters, **buffers):
-        here, states = tracing.use_of(F, x), [running_var, iters, *buffers.values()]
-        if here.training is False:
+        use, states = tracing.use_of(F, x), [running_var, iters, *buffers.values()]
+        if use.training is False:
             factor = F.rsqrt(F.reshape(state.read_state(F, running_var), shape=(-1,)) + self._eps)
             return tracing.affine(F, x, gamma * factor, beta, self._channels)
         fixed = gamma * F.rsqrt(F.BlockGrad(F.reshape(running_var, shape=(-1,))) + self._eps)
         if self.frozen:
             beta = state.advance(F, beta, [(array, array) for array in states])
             return tracing.affine(F, x, fixed, beta, self._channels)
-        flag = None if here.training else tracing.is_training(F, iters)
-        rows = here.rows or self._whole
+        flag = None if use.training else tracing.is_training(F, iters)
+        rows = use.rows or self._whole
         size = part_size(rows, self._batch)
         parts = 1 if self._formal else rows // size
-        if here.native:
+        if use.native:
             return self._native(F, x, [gamma, beta, *states], parts)
         squares, count = self._squares(F, x, parts, pad=flag is not None)
         scale, after, past = self._step(F, gamma, (squares, count, parts), states)
@@ -135,7 +137,7 @@ class MABN2d(nn.HybridBlock):
             return self._in_both_modes(F, x, scale, fixed, beta, flag)
         scale, shift = F.reshape(scale, shape=(-1,)), F.tile(beta, reps=(rows,))
         y = tracing.affine(F, F.reshape(x, shape=(-3, -2)), scale, shift, rows * self._channels, axis=0)
-        # Copied as a whole: oneDNN's ReLU and concat do not take a reshaped view of BatchNorm's output.
+        # The slice makes a copy, because oneDNN's ReLU and concat cannot read a reshaped view of BatchNorm's output.
         return F.slice_axis(F.reshape_like(y, x), axis=0, begin=0, end=None)
 
     def _native(self, F, x, arrays, parts):
@@ -143,23 +145,24 @@ class MABN2d(nn.HybridBlock):
         return F.ibnnet_mabn(x, *arrays, eps=self._eps, momentum=self._momentum, clip=CLIP, **kind)[0]
 
     def _squares(self, F, x, parts, pad):
-        """Return the mean of x^2 over each part of the batch (parts, C), and how many values a mean is of (1, 1)."""
+        """Return the mean of x^2 of each part of the batch (parts, C), and the count of values in a mean (1, 1)."""
         rows = F.reshape(F.reshape(F.square(x), shape=(-3, -2)), shape=(0, -1))
         ones = F.BlockGrad(F.ones_like(F.slice_axis(rows, axis=0, begin=0, end=1)))
         sums = F.dot(rows, ones, transpose_b=True)  # (N * C, 1); F.sum takes four times as long
         count = F.broadcast_mul(*(F.cast(F.size_array(array), dtype='float32') for array in (sums, ones)))
         count = F.reshape(count / (self._channels * parts), shape=(1, 1))
         sums = F.reshape(sums, shape=(-1, self._channels))
-        if pad and not self._formal:  # so that a graph for training stands a prediction of any batch size
+        if pad and not self._formal:  # a graph for both modes must also run predictions of any batch size
             sums = F.concat(sums, F.zeros((self._whole, self._channels)), dim=0)
             sums = F.slice_axis(sums, axis=0, begin=0, end=self._whole)
         return F.broadcast_div(F.sum(F.reshape(sums, shape=(parts, -1, self._channels)), axis=1), count), count
 
     def _window(self, F, iters, parts):
-        """Return the weights of the window: now (parts, parts) of this call's moments, old (parts, K) of earlier ones.
+        """Return (now, old, place, keep, free), arrays that describe the window.
 
-        Then place (parts, K), the slots that this call's moments take; keep (K, K), the slots that earlier moments move
-        to; and free (1, 1), which is 1 once the ratio may differ from 1.
+        now (parts, parts), old (parts, K): weights of this call's moments and of earlier ones in the mean. place
+        (parts, K): slots for this call's moments. keep (K, K): slots that earlier moments move to. free (1, 1): 1 once
+        the ratio may differ from 1.
         """
         k, t = self._calls, F.reshape(iters + 1, shape=(1, 1))
         part, slot = tracing.arange(F, iters, parts), tracing.arange(F, iters, k)
@@ -181,11 +184,11 @@ class MABN2d(nn.HybridBlock):
         return now, F.broadcast_mul(old, 1 - warm), place, keep, free
 
     def _step(self, F, gamma, batch, states):
-        """Return factors of x (parts, C), the states' next values, and what past calls add to the squares' gradient.
+        """Return the factors of x (parts, C), the states' next values, and the past calls' part of squares' gradient.
 
         With z = x / sqrt(moment + eps), h = gradient * gamma * ratio and the slopes p = mean of h * z, the original has
-        dx = (h - z * psi) / sqrt(moment + eps), psi the mean of p over the window. h comes from x * factor. What this
-        call adds to psi comes from `surplus`, of value 0, whose gradient goes to squares; and p to its place.
+        dx = (h - z * psi) / sqrt(moment + eps), psi the mean of p over the window. The product of x and its factor
+        gives h. The value of `surplus` is 0; its gradient gives this call's part of psi to squares, and p to its slot.
         """
         squares, count, parts = batch
         running, iters, moments, slopes = states
@@ -202,14 +205,14 @@ class MABN2d(nn.HybridBlock):
         scale = F.broadcast_mul(F.expand_dims(gamma, axis=0), ratio / deviation) * (1 + surplus)
         before = F.broadcast_mul(share * F.dot(old, past), count)
         t, recent = iters + 1, F.mean(moment, axis=0, keepdims=True)
-        if not self._formal:  # that of the first call takes the place of the initial one
+        if not self._formal:  # the first call's moment replaces the initial one
             usual = state.either(F, F.reshape(t == 1, shape=(1, 1)), recent, usual)
         usual = F.reshape_like(self._momentum * usual + (1 - self._momentum) * recent, running)
         moments_after = F.dot(keep, F.BlockGrad(moments)) + F.dot(place, present, transpose_a=True)
         return scale, [usual, t, moments_after, F.dot(keep, past)], before
 
     def _in_both_modes(self, F, x, scale, fixed, beta, flag):
-        """Return x times scale (real_B, C) in training, times fixed (C,) in prediction, for any batch size there."""
+        """Return x * scale (real_B, C) + beta in training, and x * fixed (C,) + beta in predictions of any size."""
         of_rows = F.mean(x, axis=(2, 3))
         fixed = F.broadcast_mul(F.ones_like(of_rows), F.expand_dims(fixed, axis=0))
         scale = F.slice_like(F.concat(scale, fixed, dim=0), of_rows, axes=(0,))
@@ -218,6 +221,6 @@ class MABN2d(nn.HybridBlock):
         return F.broadcast_add(y, F.reshape(beta, shape=(1, -1, 1, 1)))
 
 
-def part_size(rows, wanted):
-    """Pictures that are normalised together: the smallest divisor of a batch of `rows` that is at least `wanted`."""
-    return next((size for size in range(wanted, rows) if rows % size == 0), rows)
+def part_size(rows, least):
+    """Return how many pictures are normalised together: the smallest divisor of `rows` that is at least `least`."""
+    return next((size for size in range(least, rows) if rows % size == 0), rows)

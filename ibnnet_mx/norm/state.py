@@ -1,20 +1,20 @@
-"""State of a layer that each training step moves on, inside of the graph: no Python runs in the step."""
+"""A layer's state that each training step moves. It moves inside the graph, so no Python runs in the step."""
 
 from __future__ import annotations
 
 import mxnet as mx
 from mxnet import autograd
 
-STATISTICS = ('running_mean', 'running_var')  # endings of the names of what prediction needs
-PROGRESS = ('iters', 'buffer_x2', 'buffer_gz', 'pre_x2', 'pre_gz')  # and of what only further training does
+STATISTICS = ('running_mean', 'running_var')  # endings of names of values that prediction needs
+PROGRESS = ('iters', 'buffer_x2', 'buffer_gz', 'pre_x2', 'pre_gz')  # and of values that only training needs
 
 
 class State(mx.gluon.Parameter):
-    """A parameter that the backward pass replaces by its next value. The optimiser sees one without a gradient.
+    """A parameter that the backward pass replaces by its next value. For the optimiser it has no gradient.
 
-    Its gradient array is its own memory, and advance() makes its next value its gradient. So it moves once for each
-    backward pass, however often the forward pass is computed, and stays where there is no backward pass; each context
-    has its own. Every recorded graph that reads it must advance it; elsewhere use read().
+    Its gradient array is its own memory, and advance() makes the next value its gradient. So it moves once for each
+    backward pass, however often the forward pass is computed, and never without one. Each device has its own value.
+    Every recorded graph that reads it must advance it; other code uses read_state().
     """
 
     def __init__(self, name, **kwargs):
@@ -25,22 +25,22 @@ class State(mx.gluon.Parameter):
         autograd.mark_variables(self._data, [array.detach() for array in self._data], 'write')
 
     def cast(self, dtype):
-        """Values as they are: moments in half precision would stand still."""
+        """Keep float32, because small changes of a moment would be lost in half precision."""
 
 
-def add_states(block, **given):
-    """Make a State of each name=(shape, initial value): block.name."""
-    for name, (shape, value) in given.items():
+def add_states(block, **states):
+    """Add a State to the block for each name=(shape, initial value)."""
+    for name, (shape, value) in states.items():
         param = State(block.params.prefix + name, shape=shape, init=mx.init.Constant(value))
         block.params.update({param.name: param})
         setattr(block, name, param)
 
 
 def advance(F, carrier, states, flag=None, extra=()):
-    """Return carrier. In the backward pass each State becomes its next value. states: [(State, next value)].
+    """Return carrier, to which a term of value 0 is added. Its backward pass moves each State to its next value.
 
-    flag: 0 in the place of 1 leaves them as they are. extra: (array, what is added to its gradient).
-    The gradients come from MakeLoss, which asks for none from above.
+    states: [(State, next value)]. flag: 1, or 0 to leave the states as they are. extra: (array, array that is added to
+    its gradient). The gradients come from MakeLoss, which ignores the gradient from above.
     """
     values, after = (F.concat(*(F.reshape(pair[i], shape=(-1,)) for pair in states), dim=0) for i in (0, 1))
     if flag is not None:
@@ -52,7 +52,7 @@ def advance(F, carrier, states, flag=None, extra=()):
 
 
 def either(F, flag, new, old):
-    """Return new if the flag, of as many axes, is 1, and old if it is 0; both exactly."""
+    """Return exactly `new` if the flag is 1, and exactly `old` if it is 0. flag: broadcasts to both."""
     return F.broadcast_add(F.broadcast_mul(new, flag), F.broadcast_mul(old, 1 - flag))
 
 
@@ -62,5 +62,5 @@ def is_state(param):
 
 
 def read_state(F, array):
-    """A State's value in a pass that must not move it. Graphs are handed such values by whoever runs them."""
+    """Return a State's value for a pass that must not move it. For a traced graph, compiled.Graph detaches it."""
     return array if F is mx.sym else array.detach()

@@ -1,4 +1,4 @@
-"""The table of norm kits and their arguments, which code, options and docs read. No mxnet."""
+"""The table of norm kits and their arguments, for code, options and docs. No mxnet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ NORMS: dict[str, dict[str, Any]] = {  # kit: its own arguments
     'bn': {},  # BatchNorm, arXiv:1502.03167
     'in': {},  # InstanceNorm everywhere, arXiv:1607.08022
     'ln': {},  # LayerNorm over all channels and pixels of a picture, arXiv:1607.06450
-    'gn': dict(groups=None),  # GroupNorm, arXiv:1803.08494; None: 32, less where there are few channels
-    'syncbn': dict(devices=None),  # BatchNorm over all GPUs together; None: all that there are
+    'gn': dict(groups=None),  # GroupNorm, arXiv:1803.08494; None: 32, or fewer for few channels
+    'syncbn': dict(devices=None),  # BatchNorm over all GPUs of a run together; None: every GPU of the machine
     'mabn': dict(B=2, real_B=32, momentum=0.98, warmup_iters=100, variant='formal'),  # arXiv:2001.06838
     # Batch Renormalization, arXiv:1702.03275
     'brn': dict(momentum=0.99, r_max=3.0, d_max=5.0, warmup_iters=5000, r_iters=40000, d_iters=25000),
@@ -48,18 +48,18 @@ def norm_args(norm: str, given: Mapping[str, Any] | None = None, size: int | Non
     return args
 
 
-def _checked(key: str, value: Any, usual: Any) -> Any:
-    """Return a value that is of the usual one's kind. Raises OptionError for another."""
-    kinds = (str,) if isinstance(usual, str) else (int, float) if isinstance(usual, float) else (int,)
+def _checked(key: str, value: Any, default: Any) -> Any:
+    """Return the value if its type is the default's. Raises OptionError if it is not."""
+    kinds = (str,) if isinstance(default, str) else (int, float) if isinstance(default, float) else (int,)
     if not isinstance(value, kinds) or (not isinstance(value, str) and value < 0):
         kind = 'a word' if kinds == (str,) else 'a number' if len(kinds) > 1 else 'a whole number'
-        raise OptionError('norm_args', {key: value}, f'must be {kind}, such as {8 if usual is None else usual}')
+        raise OptionError('norm_args', {key: value}, f'must be {kind}, such as {8 if default is None else default}')
     return value
 
 
 def _check_small(norm: str, args: dict[str, Any], size: int, given: Mapping[str, Any]) -> None:
     if norm not in SMALL:
-        raise OptionError('norm_batch_size', size, f': `norm` {norm} has none, {", ".join(SMALL)} have')
+        raise OptionError('norm_batch_size', size, f'cannot be used with `norm` {norm}, only with {", ".join(SMALL)}')
     if size < 1:
         raise OptionError('norm_batch_size', size, 'must be at least 1')
     if norm == 'mabn':

@@ -1,4 +1,4 @@
-"""The facts that a layer may know about the graph it is traced into: mode, batch size, operators, constants."""
+"""Tell a layer about the graph that it is traced into: mode, batch size, operators, constants."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import mxnet as mx
 from mxnet import autograd
 
-EPS = 2.0**-10  # of BatchNorms that only scale: a variance of 1 - EPS is exact in float32, and so is its sum with EPS
+EPS = 2.0**-10  # eps of BatchNorms that only scale: 1 - EPS and its sum with EPS are exact in float32
 
 
 class Use(NamedTuple):
     """The use that a graph is traced for. training: None if it serves both modes. rows: batch size, None: unknown.
 
-    fast: constants may be had. native: the operators of operators/cpp may be had. fused: ibnnet_norm too.
+    fast: forms with constants are allowed. native: the operators of operators/cpp are there. fused: so is ibnnet_norm.
     """
 
     training: Any = None
@@ -40,9 +40,9 @@ def _using(use):
 def forms(training_rows=None, native=False, fused=False):
     """Open a context in which layers may choose a form that is valid in one mode only.
 
-    training_rows: batch size of a training graph; None traces a prediction graph. native, fused: it will run on the
-    CPU, where these operators are. Yields {input name: NDArray} of the constants that the traced graph takes besides
-    data and parameters. Outside of the context layers take a form that is valid in both modes and for every batch size.
+    training_rows: batch size of a training graph; None traces a prediction graph. native, fused: the graph will run on
+    the CPU and these operators are loaded. Yields {input name: NDArray} of the constants that the traced graph takes
+    besides data and parameters. Outside of the context layers take a form for both modes and every batch size.
     """
     return _using(Use(training_rows is not None, training_rows, True, native, fused))
 
@@ -60,7 +60,7 @@ def use_of(F, x):
 
 
 def constant(channels, value, name='constant'):
-    """A symbol of (channels,) equal values; one of a name for all layers of a graph."""
+    """Return a symbol of `channels` equal values. All layers of a graph share it."""
     name = f'{name}_{value!r}_{channels}'
     if name not in _tracing.symbols:
         _tracing.constants[name], _tracing.symbols[name] = mx.nd.full((channels,), value), mx.sym.var(name)
@@ -68,8 +68,8 @@ def constant(channels, value, name='constant'):
 
 
 def batch_norm(F, x, scale, shift, channels, axis=1, eps=1e-5):
-    """Return BatchNorm in training mode: (y, mean (channels,), 1 / sqrt(var + eps)). No statistics are moved."""
-    if F is mx.sym:  # the operator multiplies what it moves by a momentum of 1, so that all layers may share it
+    """Return BatchNorm in training mode: (y, mean (channels,), 1 / sqrt(var + eps)). It moves no statistics."""
+    if F is mx.sym:  # with momentum 1 the operator leaves them as they are, so all layers can share them
         spare = [constant(channels, value, 'unmoved') for value in (0.0, 1.0)]
     else:
         spare = [F.zeros((channels,), ctx=x.context), F.ones((channels,), ctx=x.context)]
@@ -78,7 +78,7 @@ def batch_norm(F, x, scale, shift, channels, axis=1, eps=1e-5):
 
 
 def is_training(F, like):
-    """Return 1.0 in training mode, 0.0 in prediction, in the shape of `like`. It is decided when the graph runs."""
+    """Return 1.0 in training mode, 0.0 in prediction, in the shape of `like`. The graph decides when it runs."""
     return F.BlockGrad(F.Dropout(F.ones_like(like), p=0.5)) != 1  # 0 or 2 in training, 1 in prediction
 
 
@@ -88,7 +88,7 @@ def arange(F, x, count):
 
 
 def affine(F, x, scale, shift, channels, axis=1):
-    """Return x * scale + shift along an axis of `channels`, by the kernel of a BatchNorm if it may."""
+    """Return x * scale + shift along an axis of `channels`, by a BatchNorm if the form with constants is allowed."""
     if use_of(F, x).fast:
         mean, var = constant(channels, 0.0), constant(channels, 1.0 - EPS)
         return F.BatchNorm(x, scale, shift, mean, var, axis=axis, fix_gamma=False, use_global_stats=True, eps=EPS)

@@ -1,6 +1,6 @@
-"""The operators of cpp/, if build.py has built them for this mxnet.
+"""Load the C++ operators of cpp/, if build.py has built them for this mxnet.
 
-Without them the same steps run as graphs of mxnet's own operators. IBNNET_MX_NATIVE=0 leaves them out.
+Without them the same steps run as graphs of mxnet's own operators. IBNNET_MX_NATIVE=0 turns them off.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def loaded():
 
 
 def fused():
-    """Return True if ibnnet_norm is among them. It is left out if it does not work with this build of mxnet."""
+    """Return True if ibnnet_norm is loaded. It is left out of the library if this build of mxnet cannot run it."""
     return loaded() and hasattr(mx.sym, 'ibnnet_norm')
 
 
 def winograd():
-    """Return True if ibnnet_winograd is among them and IBNNET_MX_WINOGRAD is not 0. It is there if it is fast."""
+    """Return True if ibnnet_winograd is loaded and IBNNET_MX_WINOGRAD is not 0. It is there only if it is fast."""
     return fused() and hasattr(mx.sym, 'ibnnet_winograd') and os.environ.get('IBNNET_MX_WINOGRAD') != '0'

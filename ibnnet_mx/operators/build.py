@@ -1,8 +1,8 @@
-"""Compile the operators of cpp/ for the mxnet that is installed:  python -m ibnnet_mx.operators.build
+"""Compile the operators of cpp/ for the installed mxnet:  python -m ibnnet_mx.operators.build
 
-The operators with nodes.h talk to mxnet's insides, which another build of mxnet may have elsewhere; those with steps.h
-use its interface for libraries. So the library is tried in a process of its own before it takes its place. If the trial
-fails, the library is built without the operators of nodes.h. libmxnet.py records the libmxnet.so of the trial.
+The operators that include nodes.h use mxnet's internals, which differ between builds of mxnet. Those that include
+steps.h use its interface for libraries. So a new library is first tried in a separate process. If the trial fails, it
+is built again without the operators of nodes.h. libmxnet.py records the libmxnet.so of the trial.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import mxnet as mx
 from ibnnet_mx.operators import HERE, LIBRARY, libmxnet
 
 OPS = HERE / 'cpp'
-# GCC 4.8 made the wheels' libmxnet.so, whose strings are the old ones. arrays.h moves NDArrays, which alarms GCC 12.
+# libmxnet.so in the wheels has the old std::string of GCC 4.8. GCC 12 warns falsely about NDArrays moved in arrays.h.
 FLAGS = ['-std=c++17', '-O3', '-fopenmp', '-fPIC', '-D_GLIBCXX_USE_CXX11_ABI=0']
 FLAGS += ['-Wno-psabi', '-Wno-maybe-uninitialized']
-INSIDES = {  # as libmxnet.so was built; they decide how large its classes are
+INSIDES = {  # macros that libmxnet.so was built with; they decide the sizes of its classes
     'MXNET_USE_MKLDNN': 1,
     'MXNET_USE_CUDA': 0,
     'MXNET_USE_OPENCV': 0,
@@ -37,15 +37,15 @@ INSIDES = {  # as libmxnet.so was built; they decide how large its classes are
 }
 SETS = {'plain': [], 'avx2': ['-mavx2', '-mfma'], 'avx512': [f'-mavx512{x}' for x in ('f', 'bw', 'dq', 'vl')]}
 TRIAL = 'import sys; from ibnnet_mx.operators import trial; trial.run(sys.argv[1])'
-LIMIT = 120  # seconds of the trial
+LIMIT = 120  # seconds that a trial may take
 
 
 def build():
-    """Compile LIBRARY, whole or not at all. Return lines for the user about what is unusual.
+    """Compile LIBRARY, whole or not at all. Return lines for the user about anything unusual.
 
-    A library of the same sources that was built for another mxnet is tried first: if it works with this one too, it
-    stays, so that two environments can share a checkout.
-    Raises ValueError: there is no compiler, it fails, or the library does not work with this mxnet.
+    If LIBRARY has the same sources and was built for another mxnet, it is tried first. If it works with this one too,
+    it stays, so that two environments can share a checkout.
+    Raises ValueError if there is no compiler, compiling fails, or the library does not work with this mxnet.
     """
     record = libmxnet.Record(_hash_sources(), (libmxnet.identify(libmxnet.path()),))
     if _share(record):
@@ -56,7 +56,7 @@ def build():
     root = Path(mx.__file__).resolve().parent
     interface = root / 'src' / 'lib_api.cc'
     if not interface.is_file():
-        raise ValueError(f'{interface} is missing: this mxnet comes without the interface for operators')
+        raise ValueError(f'{interface} is missing: this mxnet comes without its interface for operators')
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         part = Path(folder) / LIBRARY.name
         basic: list[tuple] = [(OPS / f'{name}.cc', name, []) for name in ('mabn', 'renorm', 'library')]
@@ -67,7 +67,7 @@ def build():
             _try(part)
         except ValueError as error:
             notes.append(
-                f'the operators that talk to the insides of mxnet do not work with this one, left out: {error}'
+                f'the operators that use internals of mxnet do not work with this one and are left out: {error}'
             )
             _link(compiler, root, basic, part)
             _try(part)
@@ -77,13 +77,13 @@ def build():
 
 
 def _hash_sources():
-    """Return the SHA-256 of cpp/ and of this file, which together decide what is built."""
+    """Return the SHA-256 of cpp/ and this file, on which the built library depends."""
     paths = [*sorted(OPS.iterdir()), Path(__file__)]
     return hashlib.sha256(b''.join(path.name.encode() + path.read_bytes() for path in paths)).hexdigest()
 
 
 def _share(record):
-    """Try the present library if it has the same sources and was not tried with this mxnet. Return True if it works."""
+    """Try LIBRARY if it has the same sources and was never tried with this mxnet. Return True if it works."""
     present = libmxnet.read_record(LIBRARY) if LIBRARY.is_file() else None
     if present is None or present.sources != record.sources or set(record.tried_with) <= set(present.tried_with):
         return False
@@ -99,7 +99,7 @@ def _share(record):
 
 
 def _inside(root):
-    """Yield (source, name of its object, flags) of the operators that talk to mxnet's insides, and of their kernels."""
+    """Yield (source, name of its object file, flags) of the operators that use mxnet's internals and their kernels."""
     headers = [f'-I{OPS}', '-isystem', str(root / 'include'), '-isystem', str(root / 'include' / 'mkldnn')]
     defined = [f'-D{name}={value}' for name, value in INSIDES.items()]
     sets = SETS if platform.machine() == 'x86_64' else {'plain': []}
@@ -113,7 +113,7 @@ def _inside(root):
 
 
 def _link(compiler, root, files, target):
-    """Compile and link a library. files: (source, name of its object, flags)."""
+    """Compile and link a library. files: (source, name of its object file, flags)."""
 
     def compile_one(file):
         source, name, flags = file
@@ -129,14 +129,14 @@ def _link(compiler, root, files, target):
 
 
 def _run(words, product):
-    """Run a compiler. Raises ValueError with its words if it fails."""
+    """Run a compiler. Raises ValueError with its output if it fails."""
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(f'{words[0]} could not compile {product}:\n{done.stderr.strip()}')
 
 
 def _try(library):
-    """Run the trial of a library. Raises ValueError if its process ends otherwise, or its results are wrong."""
+    """Run the trial of a library. Raises ValueError if results are wrong, or its process dies or takes too long."""
     try:
         words = [sys.executable, '-c', TRIAL, str(library)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)

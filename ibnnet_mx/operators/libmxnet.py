@@ -1,9 +1,9 @@
-"""The record of the libmxnet.so's that a library of operators was tried with, and the comparison with it.
+"""Record with which builds of libmxnet.so a library of operators was tried, and check that before it is loaded.
 
-The operators talk to mxnet's insides, so that with another build of mxnet they may compute nonsense or end the process.
-Therefore build.py tries them and adds the identity of the libmxnet.so to the record, and loaded() compares it.
-The record is a line of JSON behind the end of the library's file, where the dynamic loader does not look. So a library
-and its record are always replaced together.
+The operators use mxnet's internals, so with another build of mxnet they may compute nonsense or kill the process.
+Therefore build.py tries them and adds the identity of the libmxnet.so to the record; loaded() checks it. The record is
+a line of JSON behind the end of the library's file, where the dynamic loader does not look. So a library and its record
+are always replaced together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WHEELS = {  # the identities of mxnet's own wheels for Linux on x86-64
     'build-id:472988f6268780302be9ee15d6c53d9a07b534f5': 'mxnet 1.9.1',
     'build-id:9523fbda21d9ef14722537c1896afda0cdd1778e': 'mxnet-cu112 1.9.1',
 }
-MARK = b'\nibnnet_mx '  # what the record begins with
+MARK = b'\nibnnet_mx '  # the record begins with this
 LONGEST = 1 << 16  # bytes of a record
 MEGABYTE = 1 << 20
 ELF64 = b'\x7fELF\x02\x01'  # 64 bits, little endian
@@ -28,7 +28,7 @@ PT_NOTE, NT_GNU_BUILD_ID = 4, 3
 
 
 class Record(NamedTuple):
-    """sources: the SHA-256 of what a library was built from. tried_with: the identities of libmxnet.so's, sorted."""
+    """sources: SHA-256 of a library's sources. tried_with: identities of the libmxnet.so's that it was tried with."""
 
     sources: str
     tried_with: tuple
@@ -42,8 +42,8 @@ def path() -> Path:
 def identify(library: Path) -> str:
     """Return 'build-id:...', the GNU build-id that the linker wrote into a library.
 
-    Without one: 'size-sha256:...' of the file's size, its first and its last megabyte. To hash all 150 MB of a
-    libmxnet.so would take longer than the rest of the import.
+    If there is none, return 'size-sha256:...' of the file's size and its first and last megabyte, because hashing all
+    150 MB of a libmxnet.so would take longer than the rest of the import.
     """
     with open(library, 'rb') as file:
         for build_id in _build_ids(file):
@@ -56,7 +56,7 @@ def identify(library: Path) -> str:
 
 
 def _build_ids(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the build-id of an ELF file, if it has one: a note named GNU in a segment of notes."""
+    """Yield the build-ids of an ELF file. A build-id is a note named GNU in a segment of notes."""
     header = file.read(64)
     if len(header) < 64 or header[:6] != ELF64:
         return
@@ -74,15 +74,15 @@ def _build_ids(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _gnu_build_ids(notes: bytes) -> Iterator[bytes]:
-    """Yield the build-ids among notes: sizes of name and content, kind, name and content, filled up to 4 bytes."""
-    at = 0
-    while at + 12 <= len(notes):
-        name_size, size, kind = struct.unpack_from('<III', notes, at)
-        name_at = at + 12
-        content_at = name_at + (name_size + 3) // 4 * 4
-        at = content_at + (size + 3) // 4 * 4
-        if kind == NT_GNU_BUILD_ID and notes[name_at : name_at + name_size] == b'GNU\0' and at <= len(notes):
-            yield notes[content_at : content_at + size]
+    """Yield the build-ids among notes. A note: size of name, size of content, kind, name, content, each padded."""
+    position = 0
+    while position + 12 <= len(notes):
+        name_size, size, kind = struct.unpack_from('<III', notes, position)
+        name = position + 12
+        content = name + (name_size + 3) // 4 * 4
+        position = content + (size + 3) // 4 * 4
+        if kind == NT_GNU_BUILD_ID and notes[name : name + name_size] == b'GNU\0' and position <= len(notes):
+            yield notes[content : content + size]
 
 
 def describe(identity: str) -> str:
@@ -91,7 +91,7 @@ def describe(identity: str) -> str:
 
 
 def read_record(library: Path) -> Record | None:
-    """Return a library's record, None if it has none that can be read."""
+    """Return a library's record; None if there is none, or it is damaged."""
     with open(library, 'rb') as file:
         file.seek(max(file.seek(0, 2) - LONGEST, 0))
         _, mark, line = file.read().rpartition(MARK)
@@ -103,14 +103,14 @@ def read_record(library: Path) -> Record | None:
 
 
 def add_record(library: Path, record: Record) -> None:
-    """Write a record behind the end of a library. The last record counts."""
+    """Append a record to a library. Only the last record counts."""
     fields = {'sources': record.sources, 'tried_with': sorted(set(record.tried_with))}
     with open(library, 'ab') as file:
         file.write(MARK + json.dumps(fields).encode() + b'\n')
 
 
 def refusal(library: Path) -> str | None:
-    """Return why a library must not be loaded into this process, None if it may be."""
+    """Return the reason why a library must not be loaded into this process, or None if it may be loaded."""
     record, present = read_record(library), path()
     if record is None:
         return 'it has no record of the libmxnet.so that it was tried with'

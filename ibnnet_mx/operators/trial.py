@@ -1,6 +1,6 @@
-"""A trial of a library: every operator that it registers, beside mxnet's own operators or a formula in numpy.
+"""Try a library: compare each of its operators with mxnet's own operators, or with a formula in numpy.
 
-build.py runs it in a process of its own, because operators that do not fit libmxnet.so may end the process.
+build.py runs this in a separate process, because operators that do not fit libmxnet.so may kill the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PREFIX = 'ibnnet_'
 def run(path):
     """Load a library and try all of its operators.
 
-    Raises ValueError if one computes something else than it should, or has no trial.
+    Raises ValueError if one computes a wrong result, or has no trial.
     """
     library.load(path, False)
     for name in sorted(registered()):
@@ -30,18 +30,18 @@ def run(path):
 
 
 def _compare(case, expected, computed):
-    """Compare two lists of arrays. Raises ValueError if they differ, or one has another length."""
+    """Compare two lists of arrays. Raises ValueError if they differ in length or values."""
     if len(expected) != len(computed):
         raise ValueError(f'{case} has {len(computed)} results instead of {len(expected)}')
     for number, arrays in enumerate(zip(expected, computed)):
         right, ours = (array if isinstance(array, np.ndarray) else array.asnumpy() for array in arrays)
         difference = np.abs(right - ours).max()
-        if not difference <= NEAR * max(np.abs(right).max(), 1):  # true for not-a-number too
+        if not difference <= NEAR * max(np.abs(right).max(), 1):  # also true for NaN
             raise ValueError(f'{case}, result {number} differs by {difference:.3g}')
 
 
 def registered():
-    """Return the names of the operators that mxnet has from a library of ours, without those of backward passes."""
+    """Return the names of our operators that mxnet has loaded, without those of backward passes."""
     count, names = ctypes.c_uint(), ctypes.POINTER(ctypes.c_char_p)()
     check_call(_LIB.MXListAllOpNames(ctypes.byref(count), ctypes.byref(names)))
     return {name for name in (names[i].decode() for i in range(count.value)) if name.startswith(PREFIX)}
@@ -66,7 +66,7 @@ def _step(layers, arrays, head, states=()):
 
 
 def _convolution(x, weight):
-    """Return a convolution, whose result has oneDNN's layout: blocks of channels where there are 32."""
+    """Return a convolution, whose result is in oneDNN's layout: in blocks of channels if it has 32."""
     side = weight.shape[-1]
     return mx.nd.Convolution(
         x, weight, kernel=(side, side), pad=(side // 2,) * 2, num_filter=weight.shape[0], no_bias=True
@@ -76,8 +76,8 @@ def _convolution(x, weight):
 def _norm(channels, norm, outside, options, full=True):
     """Return a case of ibnnet_norm.
 
-    norm: mxnet's own. outside: the number of channels that have running statistics. full: with the sum and the ReLU.
-    mxnet's norm of several parts has statistics of each part; our statistics are their means.
+    norm: the same by mxnet's operators. outside: count of channels with running statistics. full: add sum and ReLU.
+    With several parts, mxnet's norm keeps statistics of each part, and ours keeps their mean.
     """
     parts, size = options.get('parts', 1), (4, channels, 9, 7)
 
@@ -107,7 +107,7 @@ def _batch_norm(x, gamma, beta, mean, var):
 
 
 def _batch_norm_of_two_parts(x, gamma, beta, mean, var):
-    """Pictures 0 and 2 are a part, 1 and 3 the other: side by side they are one batch with twice the channels."""
+    """Return BatchNorm of two parts, pictures 0 and 2 and pictures 1 and 3, as one batch with twice the channels."""
     wide = x.reshape((2, -1, *x.shape[2:]))
     gamma, beta = (mx.nd.concat(array, array, dim=0) for array in (gamma, beta))
     return _batch_norm(wide, gamma, beta, mean, var).reshape(x.shape)
@@ -131,7 +131,7 @@ def _ibn(x, gamma, beta, mean, var):
 
 
 def _winograd():
-    """Return the results of a 3x3 convolution by oneDNN, and in tiles."""
+    """Return the results of a 3x3 convolution by oneDNN, and by ours in tiles."""
     size = (4, 64, 9, 7)
     x, weight, head = _draw(size, (64, 64, 3, 3), size)
     return (_step(layers, [x, weight], head) for layers in (_convolution, mx.nd.ibnnet_winograd))
@@ -158,7 +158,7 @@ def _update(nesterov):
     """Return a case: SGD with momentum of two weights, plain or Nesterov's."""
 
     def compute():
-        shapes = (3, 5), (70000,)  # the latter is more than a thread takes at a time
+        shapes = (3, 5), (70000,)  # the second is more than one thread takes at a time
         arrays = _draw(*shapes, *shapes, *shapes)
         weights, gradients, states = (arrays[i : i + 2] for i in (0, 2, 4))
         lrs, wds, rescale = (0.1, 0.2), (1e-3, 0.0), 0.5
@@ -177,7 +177,7 @@ def _update(nesterov):
 
 
 def _centre():
-    """Return the results of centred weights."""
+    """Return the results of centring weights."""
     weight, head = _draw((8, 5, 3, 3), (8, 5, 3, 3))
 
     def theirs(w):
@@ -198,7 +198,7 @@ def _windows(formal, t, old, new):
 
 
 def _mabn(formal, parts):
-    """Return a case: MABN in a call in which its windows are full and its ratio is free."""
+    """Return a case of MABN: a call whose windows are full and whose ratio may differ from 1."""
 
     def compute():
         calls, t, clip, (N, C, H, W) = 3, 9, 5.0, (4, 6, 5, 3)
@@ -214,7 +214,7 @@ def _mabn(formal, parts):
         computed = _step(ours, [x, gamma, beta, running, iters, moments, slopes], head)
 
         def spread(values):
-            """(parts, C) values for each picture and pixel."""
+            """Return (parts, C) values as (N, C, 1, 1)."""
             return np.repeat(values, N // parts, axis=0)[:, :, None, None]
 
         def over_parts(values):
@@ -237,7 +237,7 @@ def _mabn(formal, parts):
 
 
 def _renorm(ramp):
-    """Return a case: scale and shift of Batch Renormalization of two parts, with bounds of the ramp or with none."""
+    """Return a case of Batch Renormalization with two parts: scale and shift. ramp: 0 means r = 1 and d = 0."""
 
     def compute():
         parts, C = 2, 5
@@ -266,7 +266,7 @@ def _renorm(ramp):
     return compute
 
 
-# Operator: its cases. A case returns two lists of arrays: what mxnet or the formula gives, and what the operator gives.
+# Operator: its cases. A case returns two lists of arrays: the expected results and the operator's.
 # oneDNN lays out 32 channels in blocks, and 3 channels plainly.
 CASES = {
     'ibnnet_norm': [

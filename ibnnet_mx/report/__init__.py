@@ -1,1 +1,1 @@
-"""Pictures for people: curves, confusion, explanations, sheets."""
+"""Draw results as pictures: curves, confusion, explanations, sheets."""

@@ -1,4 +1,4 @@
-"""The confusion matrix of an evaluation."""
+"""Draw the confusion matrix of an evaluation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from ibnnet_mx.report.figures import save_figure
 
-NAMED = 40  # classes up to which the matrix has their names at its sides
-COUNTED = 15  # classes up to which it has the numbers in its cells
+NAMED = 40  # with more classes, the matrix has no names at its sides
+COUNTED = 15  # with more classes, the cells have no numbers
 
 
 def draw_confusion(path, result, keys):
-    """Draw which class is taken for which. Rows are the pictures' classes, coloured by shares of the class.
+    """Draw how often each class (a row) is taken for each other (a column), as shares of the row.
 
     result: classification.Result. keys: names of the classes. Raises OptionError for confusion.
     """

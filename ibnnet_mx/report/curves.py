@@ -1,4 +1,4 @@
-"""Curves of runs: errors, losses, rates and speeds by epoch."""
+"""Draw curves of runs: errors, losses, rates and speeds by epoch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ METRICS = {  # name: label of the axis, form of a value in the legend
 }
 TRAINING_ONLY = ('lr', 'speed')
 ERRORS = ('accuracy', 'top5')
-FEW = 15  # epochs up to which each is marked: one alone has no line
+FEW = 15  # up to so many epochs get markers, because a single epoch has no line
 
 
 def curves_of(run: logs.Run, metric: str) -> tuple[dict, dict]:
-    """Training and validation, {epoch: value in the metric's unit}; ValueError where the run tells neither."""
+    """Return the curves of training and validation, {epoch: value in the metric's unit}.
+
+    Raises OptionError if the run has neither.
+    """
     both = {**run.train, 'lr': run.lr, 'speed': run.speed}, run.validation
     train, validation = (series.get(metric, {}) for series in both)
     if not train and not validation:
@@ -37,14 +40,14 @@ def curves_of(run: logs.Run, metric: str) -> tuple[dict, dict]:
 
 
 def names_of(paths: list[str], runs: list[logs.Run]) -> list[str]:
-    """The file's name, with its folder before it where two have the same."""
+    """Return a name for each run: its file's name, after its folder if two files have the same name."""
     times = Counter(run.name for run in runs)
     folders = [Path(path).resolve().parent.name for path in paths]
     return [run.name if times[run.name] == 1 else f'{folder}/{run.name}' for folder, run in zip(folders, runs)]
 
 
 def best(metric: str, validation: dict) -> str:
-    """Return ': value in epoch n' of the lowest validation value, or ''."""
+    """Return ': VALUE in epoch N' for the lowest validation value, or ''."""
     finite = {epoch: value for epoch, value in validation.items() if math.isfinite(value)}
     if not finite:
         return ''
@@ -53,9 +56,9 @@ def best(metric: str, validation: dict) -> str:
 
 
 def draw_curves(runs: list[tuple[str, dict, dict]], metric: str, title: str):
-    """A figure of (name, training, validation): a colour a run, training dashed, axes fitted to the data."""
+    """Return a figure of runs (name, training, validation): a colour for each run, training dashed."""
     try:
-        from matplotlib.figure import Figure  # not pyplot, which looks for a display
+        from matplotlib.figure import Figure  # not pyplot, which needs a display
         from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:

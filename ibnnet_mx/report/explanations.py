@@ -1,4 +1,4 @@
-"""The pictures of predict.py --plot and --explain: each photograph beside what the networks make of it."""
+"""Draw predictions for predict.py --plot and --explain: each picture beside the networks' answers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from ibnnet_mx.inference import gradcam
 from ibnnet_mx.report.figures import save_figure
 
-MOST = 12  # pictures drawn; more would be too small to read
-RED = 0.88  # where 'turbo' is brightest red: the rest is darker than what is less hot
-STRONGEST = 0.65  # how much of the colour covers the picture where it is hottest
+MOST = 12  # pictures in a drawing; more would be too small to read
+RED = 0.88  # the place of the brightest red in 'turbo'; beyond it colours become darker
+STRONGEST = 0.65  # opacity of the colour at the hottest place
 
 
 def overlay(crop, heat):
-    """Return a crop, uint8 (S, S, 3), under the colours of its heat (h, w), which is enlarged to it.
+    """Return a crop, uint8 (S, S, 3), covered by the colours of its heat map (h, w), which is enlarged to it.
 
-    The hottest place is red. A place without heat, or with a heat that is no number, stays as it was.
+    The hottest place is red. A place with heat 0 or NaN stays as it was.
     """
     from matplotlib import colormaps
 
@@ -31,8 +31,8 @@ def overlay(crop, heat):
 def draw_predictions(option, path, results, seen=False, heat=False, shift=None):
     """Draw the first MOST pictures. results: (picture file, [predictor.Result of each network]).
 
-    seen: draw the pixels that the first network saw instead of the file. heat: draw the overlay of each network too.
-    shift: what was made of the pictures, written beside their names. option: the file's option, for errors.
+    seen: draw the pixels that the first network saw instead of the file's. heat: draw the overlay of each network too.
+    shift: the change of the pictures, written beside their names. option: the name of the option, for errors.
     Raises OptionError if the file cannot be written.
     """
     from matplotlib.figure import Figure
@@ -45,11 +45,11 @@ def draw_predictions(option, path, results, seen=False, heat=False, shift=None):
     for row, (file, views) in zip(figure.subplots(len(shown), len(widths), squeeze=False, width_ratios=widths), shown):
         title = ', '.join(filter(None, [os.path.basename(file), shift]))
         _picture(row[0], views[0].crop if seen else _photograph(file), title)
-        places = iter(row[1:])
+        cells = iter(row[1:])
         for view in views:
             if heat:
-                _picture(next(places), overlay(view.crop, view.heat), f'for {_short(view.explained, 30)}')
-            _bars(next(places), view.top, view.network if several else '')
+                _picture(next(cells), overlay(view.crop, view.heat), f'for {_short(view.explained, 30)}')
+            _bars(next(cells), view.top, view.network if several else '')
     save_figure(option, path, figure)
 
 

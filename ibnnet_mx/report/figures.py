@@ -1,4 +1,4 @@
-"""Files that figures are written to: which kinds there are, whether they can be written, and how."""
+"""Check and write the files of figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUFFIXES = ('.png', '.svg', '.pdf')
 
 
 def check_figure(option, path):
-    """Raise OptionError if a figure of this kind cannot be drawn or written, or matplotlib is missing."""
+    """Raise OptionError if the file cannot be written or has an unknown suffix, or if matplotlib is missing."""
     if os.path.splitext(path)[1].lower() not in SUFFIXES:
         raise OptionError(option, path, f': the name must end in {", ".join(SUFFIXES)}')
     outputs.check_writable(option, path)
@@ -27,7 +27,7 @@ def save_figure(option, path, figure):
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Glyph')  # names of classes in letters that the font has not
+            warnings.filterwarnings('ignore', 'Glyph')  # the font may lack letters of class names
             figure.savefig(path, dpi=110)
     except OSError as error:
         raise OptionError(option, path, f'cannot be written: {error.strerror}; name another file') from None

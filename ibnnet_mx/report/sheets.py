@@ -1,4 +1,4 @@
-"""Sheets of pictures as a network sees them, with their classes and what the network says."""
+"""Draw sheets of pictures as a network sees them, with their classes and the network's answers."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ from ibnnet_mx.errors import OptionError
 from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio.inspection import sheet
 
-MOST = 24  # pictures of a sheet
+MOST = 24  # pictures on a sheet
 
 
-def _taken(pictures, places):
-    """The pictures (n, S, S, 3) at some places of an Evaluation, their labels, and their positions in the file."""
-    chosen, labels, places_of, wanted, count = [], [], [], set(places), 0
-    for batch, positions, labels_of in pictures.raw():
-        for number in range(len(batch)):
-            if count + number in wanted:
-                chosen.append(batch[number])
-                labels.append(int(labels_of[number]))
-                places_of.append(int(positions[number]))
+def _pick(pictures, numbers):
+    """Return some pictures (n, S, S, 3) of an Evaluation by their numbers, their labels, and positions in the file."""
+    chosen, chosen_labels, chosen_positions, wanted, count = [], [], [], set(numbers), 0
+    for batch, positions, labels in pictures.raw():
+        for row in range(len(batch)):
+            if count + row in wanted:
+                chosen.append(batch[row])
+                chosen_labels.append(int(labels[row]))
+                chosen_positions.append(int(positions[row]))
         count += len(batch)
         if len(chosen) == len(wanted):
             break
-    return np.stack(chosen), labels, places_of
+    return np.stack(chosen), chosen_labels, chosen_positions
 
 
 def draw_sheet(path, pictures, model, keys, wanted, seed):
-    """Pictures as the network sees them, each with its class and what the network says; with shifts, the first one.
+    """Draw pictures with their classes and the network's answers. With shifts, draw the first picture for each.
 
-    pictures: data.Evaluation of raw pixels. keys: names of the classes. wanted: (name, severity) pairs, [] for none.
+    pictures: data.Evaluation of raw pixels. keys: names of the classes. wanted: (name, severity) pairs; [] for none.
+    seed: of the shifts. Raises OptionError for sheet.
     """
 
-    def said(seen):
+    def answers_to(seen):
         return classification.predictions(model.predict(data.normalise(seen, model.input))).tolist()
 
     def name(number):
         return 'NaN' if number < 0 else keys[number]
 
     if not wanted:
-        seen, labels, _ = _taken(pictures, sheet.spread(pictures.count, MOST).tolist())
+        seen, labels, _ = _pick(pictures, sheet.spread(pictures.count, MOST).tolist())
         cells = [
-            sheet.Cell([picture[..., ::-1]], name(label), f'says {name(answers)}')
-            for picture, label, answers in zip(seen, labels, said(seen))
+            sheet.Cell([picture[..., ::-1]], name(label), f'says {name(answer)}')
+            for picture, label, answer in zip(seen, labels, answers_to(seen))
         ]
     else:
-        seen, _, position = _taken(pictures, [0])
+        seen, _, position = _pick(pictures, [0])
         severities = sorted({severity for _, severity in wanted})
         empty, cells = np.full_like(seen[0], sheet.EMPTY), []
         for which in dict.fromkeys(one for one, _ in wanted):
             levels = [level for level in severities if (which, level) in wanted]
             changed = {level: shift.apply(seen, position, which, level, seed)[0] for level in levels}
-            answers = said(np.stack([seen[0], *changed.values()]))
+            answers = answers_to(np.stack([seen[0], *changed.values()]))
             words = ', '.join(f'{level}: {name(one)}' for level, one in zip(['clean', *levels], answers))
             tiles = [seen[0], *(changed.get(level, empty) for level in severities)]
             cells.append(sheet.Cell([tile[..., ::-1] for tile in tiles], which, words))

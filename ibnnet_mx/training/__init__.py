@@ -1,1 +1,1 @@
-"""Training: the step, the epoch, what is saved and when. A Trainer is handed its parts."""
+"""Train a network: steps, epochs and checkpoints. A Trainer is given its parts."""

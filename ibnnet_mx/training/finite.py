@@ -1,4 +1,4 @@
-"""A batch that training cannot use: its loss or its gradient is not finite."""
+"""The error for a batch that training cannot use, because its loss or gradient is not finite."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ibnnet_mx.errors import OptionError
 
 
 class NotFinite(OptionError):
-    """The loss or the gradient of a batch is not finite: a run that goes on from there is lost. place: epoch, batch."""
+    """The loss or gradient of a batch is not finite, so its update would ruin the weights. place: (epoch, batch)."""
 
     def __init__(self, epoch: int, batch: int) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The weights that a training run starts from: the seed's, published ones, or those of a file."""
+"""The weights that a training run starts from: random by its seed, published ones, or those of a file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ibnnet_mx import checkpoint, convert, hub, models
 from ibnnet_mx.convert import identify
 from ibnnet_mx.errors import OptionError, command_value, markup
 
-KEPT = ('w_d', 'ibn_ratio', 'ibn_stages', 'norm')  # what a checkpoint's recipe and this run's must agree on
+COMPARED = ('w_d', 'ibn_ratio', 'ibn_stages', 'norm')  # the recipes of a checkpoint and of this run must agree on these
 
 
 class Published:
-    """Published weights, put into a network that is called with: a Trainer's start.
+    """Published weights, as the argument `start` of a Trainer: calling it with a network puts them in.
 
-    origin: what the facts of a checkpoint say about it. warnings: lines that may surprise.
+    origin: the fact `init` of the run's checkpoints. warnings: lines for the log.
     """
 
     def __init__(self, model, new_head):
@@ -23,22 +23,22 @@ class Published:
         self._model, self._new_head = model, new_head
 
     def try_on(self, net):
-        """Do nothing: published weights are seen to fit once they are downloaded."""
+        """Do nothing, because published weights can be compared with the network only after the download."""
 
     def __call__(self, net):
         """Put the weights into an initialised network, and return lines for the log."""
-        anew = self._new_head or net.collect_params()['fc1_bias'].shape[0] != self._model.classes
+        new_head = self._new_head or net.collect_params()['fc1_bias'].shape[0] != self._model.classes
         try:
-            self.origin['notes'] = hub.load(net, self._model.name, new_head=anew)
+            self.origin['notes'] = hub.load(net, self._model.name, new_head=new_head)
         except ValueError as error:
             raise OptionError('pretrained', self._model.name, f': {markup(error)}') from None
         return [f'`pretrained`: starts from the published {self._model.name}', *self.origin['notes']]
 
 
 class File:
-    """The weights of a file, as Published. The facts beside a checkpoint's .params must not speak of another model.
+    """The weights of a file, used as Published is. If they come from a checkpoint, its facts must name this model.
 
-    The file is read once. from_plain: its weights are those of the plain network of an IBN network.
+    The file is read once. from_plain: it has the weights of the plain network, and the run trains the IBN network.
     Raises OptionError for init or init_from_plain.
     """
 
@@ -46,27 +46,27 @@ class File:
         self.origin, self.warnings = {'file': path}, []
         self._path, self._new_head, self._from_plain = path, new_head, from_plain
         if not os.path.isfile(path):
-            raise OptionError('init', path, 'is no file')
+            raise OptionError('init', path, 'is not a file')
         plain = plain_of(model)
         if from_plain and plain is None:
-            raise OptionError('init_from_plain', None, f': {model.name} is no IBN network, leave it out')
+            raise OptionError('init_from_plain', None, f': {model.name} is not an IBN network; leave this option out')
         opened = open_checkpoint(path) if path.endswith('.params') else None
         if opened is not None:
             self._compare(opened.facts, model, plain, recipe)
         elif path.endswith('.params'):
             self.warnings.append(
-                f'`init` {path}: no .json beside it says what it was trained with; taken for a '
-                f'{plain if from_plain else model.name} that is fed RGB, mean {model.pixels.mean}, std '
+                f'`init` {path}: there is no .json beside it that describes it; it is taken for a '
+                f'{plain if from_plain else model.name} trained on RGB with mean {model.pixels.mean}, std '
                 f'{model.pixels.std}'
             )
         self._arrays = convert.read_weights(path) if opened is None else opened.params
 
     def _compare(self, facts, model, plain, recipe):
-        wanted = plain if self._from_plain else model.name
-        if facts.model != wanted:
-            hint = '; add `init_from_plain`' if facts.model == plain else f'; use `model` {_named(facts.model)}'
-            raise OptionError('init', self._path, f'is a {facts.model}, not a {wanted}{hint}')
-        for key in KEPT:
+        expected = plain if self._from_plain else model.name
+        if facts.model != expected:
+            hint = '; add `init_from_plain`' if facts.model == plain else f'; use `model` {_option_of(facts.model)}'
+            raise OptionError('init', self._path, f'is a {facts.model}, not a {expected}{hint}')
+        for key in COMPARED:
             theirs, ours = facts.recipe.get(key, getattr(recipe, key)), getattr(recipe, key)
             theirs = tuple(theirs) if isinstance(theirs, list) else theirs  # JSON has no tuples
             if theirs != ours and key == 'ibn_stages' and not self._from_plain:
@@ -79,7 +79,7 @@ class File:
             self.warnings.append(f'`init` {self._path} was trained on pixels {theirs}, this run feeds {ours}')
 
     def try_on(self, net):
-        """Raise OptionError if the weights do not fit the network, which is initialised."""
+        """Initialise the network and put the weights in. Raises OptionError if they do not fit."""
         net.initialize()
         self(net)
 
@@ -90,26 +90,26 @@ class File:
         return [f'`init`: starts from {self._path}', *self.origin['notes']]
 
     def _load(self, net):
-        """Load the classifier too if it fits and is wanted; convert.load leaves the network untouched if it fails."""
+        """Load the weights, with the classifier if possible. A convert.load that fails leaves the network untouched."""
         try:
             if not self._new_head:
                 return convert.load(net, self._arrays, from_plain=self._from_plain)
         except ValueError:
-            pass  # it may have been the classifier alone
+            pass  # perhaps only the classifier does not fit
         try:
             return convert.load(net, self._arrays, True, self._from_plain)
         except ValueError as error:
             fitting = identify.model_of(self._arrays)
             hint = ''
             if fitting:
-                hint = f'fits {fitting[0].name}: use `model` {_named(fitting[0].name)}'
+                hint = f'fits {fitting[0].name}: use `model` {_option_of(fitting[0].name)}'
                 if 'ibn_stages' in fitting[1]:
                     hint += f' and {_stages_hint(fitting[1]["ibn_stages"])}'
             raise OptionError('init', self._path, f'{hint}: {markup(error)}') from None
 
 
-def _named(model):
-    """Return a model's name as `model` takes it, with the data type that it needs."""
+def _option_of(model):
+    """Return the value of the option `model` for a model's name, with the data type that it needs."""
     return f'{model} `data_type` cifar10' if model.startswith('cifar_') else model
 
 
@@ -118,13 +118,13 @@ def _stages_hint(stages):
 
 
 def plain_of(model):
-    """Return 'resnet50' of resnet50_ibn_a; None of a plain network."""
+    """Return 'resnet50' for resnet50_ibn_a, and None for a plain network."""
     family = re.sub(r'_ibn_[ab]$', '', model.family)
     return models.full_name(family, model.depth) if family != model.family else None
 
 
 def open_checkpoint(path):
-    """Return the checkpoint.Opened of a PREFIX-0003.params; None if there is no .json beside it.
+    """Return the checkpoint.Opened of a file PREFIX-0003.params; None if there is no .json beside it.
 
     Raises OptionError for init if one of the files is damaged.
     """

@@ -12,29 +12,29 @@ from ibnnet_mx.metrics import classification
 
 
 class Objective(Protocol):
-    """The task of a run: targets from labels, a loss of the network's outputs, and scores of them."""
+    """The task of a run: it makes targets from labels, and computes loss and scores from the network's outputs."""
 
     names: list[str]  # of the scores
     soft: bool  # True if targets are distributions, so that labels cannot take their place
 
     def targets(self, data: Any, labels: Any, draw: Any) -> tuple[Any, Any]:
-        """Return the pictures (n, 3, S, S) to train on and their targets. draw: -> numpy's RandomState of the batch."""
+        """Return the pictures (n, 3, S, S) to train on and their targets. draw(): the batch's RandomState of numpy."""
 
     def loss(self, outputs: Any, targets: Any) -> Any:
-        """Return the loss (n,) of each picture; of NDArrays, or as a symbol of symbols."""
+        """Return the loss (n,) of each picture, an NDArray from NDArrays or a symbol from symbols."""
 
     def scores(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Return {name: sum over the pictures}."""
 
     def tally(self) -> Any:
-        """Return what validation adds its batches to: add(outputs, labels) and sums() -> {name: sum, 'samples': n}."""
+        """Return an object for validation, with add(outputs, labels) and sums() -> {name: sum, 'samples': n}."""
 
 
 class Classification:
     """Cross entropy of softmax over classes, with label smoothing (arXiv:1512.00567) and mixup (arXiv:1710.09412).
 
-    classes: how many. smoothing: share that all classes have of a target. mixup: alpha of the beta distribution that
-    the share of the second picture is drawn from; 0: none.
+    classes: their count. smoothing: the share of a target that is spread over all classes. mixup: alpha of the beta
+    distribution of the pictures' shares; 0: no mixup.
     """
 
     def __init__(self, classes: int, smoothing: float = 0.0, mixup: float = 0.0) -> None:
@@ -45,7 +45,7 @@ class Classification:
         self.scores, self.tally = classification.scores, classification.Tally
 
     def targets(self, data: Any, labels: Any, draw: Any) -> tuple[Any, Any]:
-        """Return the pictures and labels as classes, or as distributions if smoothing or mixup ask for them."""
+        """Return the pictures and their targets: classes, or distributions with smoothing or mixup."""
         if not self.soft:
             return data, labels
         even = self._smoothing / self._classes
@@ -60,6 +60,6 @@ class Classification:
 
 
 def of_classifier(net: Any, recipe: Any) -> Classification:
-    """Return the objective of a network that ends in a classifier, by a recipe."""
+    """Return the objective that a recipe gives to a network with a classifier."""
     classes = net.collect_params()['fc1_bias'].shape[0]
     return Classification(classes, recipe.label_smoothing, recipe.mixup)

@@ -1,4 +1,4 @@
-"""SGD with momentum, plain and Nesterov's: all weights of a step at once where the operators in C++ are."""
+"""SGD with momentum, plain or Nesterov's. With the C++ operators one call updates all weights of a step."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import mxnet as mx
 
 from ibnnet_mx import operators
 
-MOST = 100  # arrays of one multi_all_finite: mxnet 1.9.1 writes beyond its own memory for more than 200
+MOST = 100  # arrays in one multi_all_finite; with more than 200, mxnet 1.9.1 writes beyond its memory
 
 
 class Nesterov(mx.optimizer.NAG):
     """state = momentum * state - rate * g, then weight += momentum * state - rate * g; g = gradient + wd * weight.
 
-    mxnet's kernel takes the weight of the decay once more after it has written it, but not where oneDNN holds it in a
-    layout of its own, as after an evaluation: resumed runs differed in the last bits. So the decay is added before.
+    mxnet's kernel reads the weight again for the decay after it has written it, unless oneDNN holds the weight in its
+    own layout, as after an evaluation. So resumed runs would differ in the last bits; we add the decay before.
     """
 
     def update_multi_precision(self, index, weight, grad, state):
@@ -27,12 +27,12 @@ class Nesterov(mx.optimizer.NAG):
 
 
 class Together(mx.optimizer.SGD):
-    """Nesterov's or plain SGD of all weights by one operator (operators/cpp/update.cc)."""
+    """Nesterov's or plain SGD, which updates all weights by one operator (operators/cpp/update.cc)."""
 
     def __init__(self, nesterov, **options):
         super().__init__(**options)
         self.nesterov = nesterov
-        self.aggregate_num = 2**31  # weights that an Updater hands over in one call
+        self.aggregate_num = 2**31  # an Updater passes at most so many weights in one call
 
     def update_multi_precision(self, index, weight, grad, state):
         self._update_count(index)
@@ -50,7 +50,7 @@ class Together(mx.optimizer.SGD):
 
 
 def all_finite(arrays):
-    """Return (1,): 1.0 if every value of the arrays is finite, else 0.0. It is computed while the host goes on."""
+    """Return (1,): 1.0 if every value of the arrays is finite, else 0.0. The host does not wait for it."""
     flag = mx.nd.ones((1,), arrays[0].context)
     for first in range(0, len(arrays), MOST):
         chunk = arrays[first : first + MOST]
@@ -62,7 +62,7 @@ NAMES = {'sgd': mx.optimizer.SGD, 'nag': Nesterov}
 
 
 def make(name, contexts, momentum, **options):
-    """The optimiser of that name for weights on these contexts; each has the same states and does the same."""
+    """Return the optimiser of that name for weights on these contexts. All variants keep the same states."""
     if momentum and operators.fused() and all(context.device_type == 'cpu' for context in contexts):
         return Together(name == 'nag', momentum=momentum, **options)
     return NAMES[name](momentum=momentum, **options)

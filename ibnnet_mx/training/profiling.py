@@ -1,12 +1,13 @@
 """A profile of a training step: its time by kind of layer, by stage and by operator.
 
-Every operator is waited for, and the time since the one before it is its own. mxnet's profiler cannot be used: it tells
-types of operators only, and its events come in the order in which they ran, which is not the graph's. But its graph
-executor calls a hook after each node, forward and backward, by the node's name, in memory that is planned once, as the
-step's own graph is. (That has hooks too, without static_alloc only: each result is then allocated anew, which takes the
-CPU up to half as long again.) So whole steps are measured first, as they are, and then some in the executor.
-What is lost: waiting keeps the host from working ahead (10 to 50 us an operator, counted with it), and the hook's
-own bookkeeping is not counted. On several contexts the operators take turns, so that their sum is of all contexts.
+mxnet's own profiler cannot be used: it tells only the types of operators, and its events come in the order of running,
+which is not the graph's. But mxnet's graph executor calls a hook with the name of each node after it ran, forward and
+backward. A hybridized block has hooks only without static_alloc, where each result is allocated anew, which takes the
+CPU up to half as long again. So some whole steps are measured as they are, and then some steps in the executor.
+
+The hook waits for the operator; the time since the operator before is its time. Limits: the host cannot work ahead
+while it waits (10 to 50 us an operator, included), and the hook's own time is not counted. On several devices the
+operators take turns, so their sum is over all devices.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ COLOURS = {  # kind: its colour in the picture
     'optimiser': '#c03d3e',
     'rest': '#d9d9d9',
 }
-LIGHT = ('add and copy', 'loss', 'rest')  # colours that black can be read on
-OPERATORS = {  # beginning of an operator's type, the first that fits: kind
+LIGHT = ('add and copy', 'loss', 'rest')  # their colours need black text
+OPERATORS = {  # beginnings of an operator's type: kind; the first that fits counts
     ('Convolution', 'Deconvolution', 'ibnnet_winograd', 'ibnnet_cent'): 'convolution',
     ('BatchNorm', '_contrib_BatchNorm', '_contrib_Sync', 'LayerNorm', 'InstanceNorm', 'GroupNorm', 'ibnnet'): 'norm',
     ('Activation', 'LeakyReLU', 'relu', 'sigmoid'): 'activation',
@@ -48,7 +49,7 @@ OPERATORS = {  # beginning of an operator's type, the first that fits: kind
     ('Reshape', 'reshape', 'Flatten', 'expand_dims', 'transpose', 'tile', 'repeat'): 'add and copy',
     ('Cast', 'amp_', '_copy', 'identity', 'BlockGrad'): 'add and copy',
 }
-UPDATE = 'update'  # the stage of what comes before and after the network
+UPDATE = 'update'  # the stage of all work before and after the network
 
 
 class Operator(NamedTuple):
@@ -58,7 +59,7 @@ class Operator(NamedTuple):
 
 
 class Layers:
-    """The stages and layers that a network's nodes belong to."""
+    """Finds the stage and layer of a network's nodes by their names."""
 
     def __init__(self, net):
         self._stages, self._norms = {}, set()
@@ -68,12 +69,12 @@ class Layers:
                 blocks += layer._children.values()
                 if layer.prefix:
                     self._stages[layer.prefix] = 'head' if part == 'embedding' else part
-                if any(name.endswith('gamma') for name in layer.params):  # a layer that has one is a norm
+                if any(name.endswith('gamma') for name in layer.params):  # only norms have one
                     self._norms.add(layer.prefix)
         self.stages = [*dict.fromkeys(self._stages.values()), UPDATE]
 
     def find(self, node, kind):
-        """Return (stage or None, kind) of a node. All nodes of a norm are of the kind norm."""
+        """Return (stage or None, kind) of a node. All nodes inside a norm get the kind 'norm'."""
         prefix = node
         while prefix and prefix not in self._stages:
             prefix = prefix[:-1].rpartition('_')[0]
@@ -83,7 +84,7 @@ class Layers:
 
 
 class Clock:
-    """A clock of operators: {Operator: [calls, seconds]} of a step in `found`. A graph is given its hook()."""
+    """Measures the operators of a step: times is {Operator: [calls, seconds]}. hook() is the callback of a graph."""
 
     def __init__(self, net):
         self.layers, self._types, self._known = Layers(net), {}, {}
@@ -91,33 +92,33 @@ class Clock:
         self.start()
 
     def start(self):
-        """A step begins."""
-        self.found, self._at = {}, time.perf_counter()
+        """Begin a step."""
+        self.times, self._since = {}, time.perf_counter()
 
     def graph(self, symbol):
-        """Types of the nodes of a graph that will be hooked."""
+        """Learn the types of the nodes of a graph that will call the hook."""
         self._types.update((node['name'], node['op']) for node in SymbolGraph.of_symbol(symbol).nodes)
 
     def hook(self, name, *_):
-        """After each result of a node; its name comes with endings, such as bn1_fwd_mirror_backward_output0."""
+        """Count a result of a node that ran. name: with endings, such as bn1_fwd_mirror_backward_output0."""
         name = name.decode() if isinstance(name, bytes) else name
         if name not in self._known:
             self._known[name] = self._operator(name)
         self._count(self._known[name] or Operator('sum of gradients', self._last.stage, 'add and copy'))
 
     def tick(self, kind):
-        """After something that is no operator of a graph."""
+        """Count work that is not an operator of a graph."""
         self._count(Operator(kind, UPDATE, kind))
 
     def _count(self, operator):
         mx.nd.waitall()
-        entry = self.found.setdefault(operator, [0, 0.0])
-        entry[1] += time.perf_counter() - self._at
-        entry[0] += operator != self._last  # a node of several results comes once for each
-        self._last, self._at = operator, time.perf_counter()
+        entry = self.times.setdefault(operator, [0, 0.0])
+        entry[1] += time.perf_counter() - self._since
+        entry[0] += operator != self._last  # a node calls the hook once for each result
+        self._last, self._since = operator, time.perf_counter()
 
     def _operator(self, name):
-        """None for what the gradients of a node with several readers are added by."""
+        """Return the Operator of a name; None for the sum of gradients of a node with several readers."""
         node = name
         while node and node not in self._types:
             node = node.rpartition('_')[0]
@@ -136,7 +137,11 @@ class Clock:
 
 
 class Profile(NamedTuple):
-    """The milliseconds of a step, of waiting for its data beside it, and of each operator in (Operator, calls, ms)."""
+    """The times of a step.
+
+    step_ms: of the whole step. waiting_ms: of waiting for its data, which is not part of step_ms.
+    operators: (Operator, calls, ms).
+    """
 
     model: str
     batch_size: int
@@ -146,7 +151,7 @@ class Profile(NamedTuple):
     operators: list
 
     def by_stage(self):
-        """Return {stage: {kind: ms}}, both in their order."""
+        """Return {stage: {kind: ms}}, in the order of the network and of COLOURS."""
         stages = {}
         for stage in self.stages:
             kinds = self._sums(row for row in self.operators if row[0].stage == stage)
@@ -164,10 +169,10 @@ class Profile(NamedTuple):
         return {kind: ms for kind, ms in total.items() if ms}
 
     def lines(self):
-        """A short table for the log."""
+        """Yield the lines of a short table for the log."""
         kinds, stages = self.by_kind(), self.by_stage()
         total = sum(kinds.values())
-        beside = f'{self.waiting_ms:.1f} ms of waiting for data beside it'
+        beside = f'{self.waiting_ms:.1f} ms of waiting for data on top'
         yield f'{self.model}, batch {self.batch_size}: {self.step_ms:.1f} ms a step, {beside}'
         for kind, ms in sorted(kinds.items(), key=lambda pair: -pair[1]):
             yield f'{kind:<20} {ms:9.1f} ms {100 * ms / total:5.1f} %'
@@ -188,7 +193,7 @@ class Profile(NamedTuple):
 
 
 def full_batches(train, epoch):
-    """Yield (data, label) of a data.Iterator for as long as they are asked for, all as large as the first."""
+    """Yield (data, label) of a data.Iterator without end, only batches as large as the first."""
     rows = None
     while True:
         before = rows
@@ -197,11 +202,11 @@ def full_batches(train, epoch):
             if real and data.shape[0] == rows:
                 yield data, label
         if before is None and rows is None:
-            raise OptionError('profile', None, ': an epoch has no batch with a good picture')
+            raise OptionError('profile', None, ': no batch of the epoch has an undamaged picture')
 
 
 def measure(step, watch, batches, net):
-    """The Profile of step(data, label). watch(clock): from then on the steps' graphs are hooked."""
+    """Return the Profile of step(data, label). watch(clock): from then on steps call the clock's hook."""
     name, size = net.model.name if net.model else type(net).__name__, 0
     whole, waiting = [], []
     for i in range(WARMUP + MEASURED):
@@ -216,11 +221,11 @@ def measure(step, watch, batches, net):
     clock = Clock(net)
     watch(clock)
     steps = []
-    for _ in range(1 + MEASURED):  # the first makes the executor
+    for _ in range(1 + MEASURED):  # the first one only makes the executor
         data, label = next(batches)
         clock.start()
         step(data, label)
-        steps.append(clock.found)
+        steps.append(clock.times)
     calls = {operator: calls for operator, (calls, _) in steps[-1].items()}
     operators = [(operator, n, 1e3 * median(step[operator][1] for step in steps[1:])) for operator, n in calls.items()]
     return Profile(name, size, 1e3 * median(whole), 1e3 * fmean(waiting), clock.layers.stages, operators)
@@ -237,7 +242,7 @@ def check_path(path):
 
 
 def write_profile(profile, path):
-    """Write a profile as the path's ending says. Raises OptionError if it cannot be written."""
+    """Write a profile as .json or .png, by the path's ending. Raises OptionError if it cannot be written."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,8 +255,8 @@ def write_profile(profile, path):
 
 
 def draw_profile(profile):
-    """A figure: a bar for each stage, its kinds one after another."""
-    from matplotlib.figure import Figure  # not pyplot, which looks for a display
+    """Return a figure with a bar for each stage, divided into kinds."""
+    from matplotlib.figure import Figure  # not pyplot, which needs a display
 
     stages, kinds = profile.by_stage(), profile.by_kind()
     total, longest = sum(kinds.values()), max(sum(ms.values()) for ms in stages.values())
@@ -261,7 +266,7 @@ def draw_profile(profile):
         left = 0.0
         for kind, ms in kinds_of.items():
             axes.barh(row, ms, left=left, height=0.7, color=COLOURS[kind], edgecolor='white', linewidth=0.5)
-            if ms > 0.045 * longest:  # where the number has room
+            if ms > 0.045 * longest:  # the number has room in the bar
                 colour = 'black' if kind in LIGHT else 'white'
                 axes.text(left + ms / 2, row, _short(ms), ha='center', va='center', fontsize=8, color=colour)
             left += ms
@@ -270,7 +275,7 @@ def draw_profile(profile):
     axes.invert_yaxis()
     axes.set_xlim(0, 1.1 * longest)
     axes.set_xlabel('ms of a step, operator by operator')
-    waiting = f'{_short(profile.waiting_ms)} ms of waiting for data beside it'
+    waiting = f'{_short(profile.waiting_ms)} ms of waiting for data on top'
     title = f'{profile.model}, batch {profile.batch_size}: {_short(profile.step_ms)} ms a step, {waiting}'
     axes.set_title(title, loc='left')
     axes.spines[['top', 'right']].set_visible(False)

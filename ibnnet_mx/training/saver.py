@@ -1,4 +1,4 @@
-"""When a run is saved: after each epoch, every N batches within one, and when it is asked to end."""
+"""Save a run after each epoch, every N batches within one, and when a signal asks it to end."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ibnnet_mx.errors import OptionError, Stopped
 from ibnnet_mx.training.finite import NotFinite
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MOST_LEFT_OUT = 10  # batches that are not finite: more are no accident
+MOST_LEFT_OUT = 10  # so many non-finite batches may be left out; more are not an accident
 
 
 class Saver:
-    """Saves a run. A context within which SIGTERM and Ctrl-C end the run after the present batch, saved.
+    """Saves a run. While its context is open, SIGTERM or Ctrl-C save and end the run after the current batch.
 
-    A second signal ends it at once. data: what it is trained and validated on. facts: checkpoint.Facts of the run.
-    every: batches from one checkpoint within an epoch to the next, None: none. go_on: True makes a checkpoint that
-    cannot be written a warning. last: the place that the run went on from.
+    A second signal ends it at once. data: (train, val), each a data.Iterator. facts: checkpoint.Facts of the run.
+    every: save within an epoch each time after so many batches; None: never. go_on: True gives only a warning if a
+    checkpoint cannot be written. last: the place that the run was resumed from.
     """
 
     def __init__(self, store, run, data, facts, every=None, go_on=False, last=None):
         self._store, self._run, self._report, self._facts = store, run, run.report, facts
         self._train, self._val = data
         self._every, self._go_on, self._last = every, go_on, last
-        self._asked, self._before = 0, {}  # the signal that this worker was asked to end by
-        self._agreed = 0  # the signal that any worker was asked to end by
+        self._asked, self._before = 0, {}  # the signal that asked this worker to end
+        self._agreed = 0  # the signal that asked any worker to end
 
     def __enter__(self):
         self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
@@ -39,20 +39,18 @@ class Saver:
 
     def _ask(self, number, _):
         if self._asked:
-            raise Stopped(
-                128 + number, 'stopped at once, the batch is not saved; `retrain` goes on from the last checkpoint'
-            )
+            raise Stopped(128 + number, 'stopped at once, without saving; `retrain` goes on from the last checkpoint')
         self._asked = number
-        text = f'\n{signal.Signals(number).name}: the run ends after this batch, saved; once more ends it at once\n'
+        text = f'\n{signal.Signals(number).name}: the run saves and ends after this batch; once more ends it at once\n'
         with contextlib.suppress(OSError):
-            os.write(2, text.encode())  # a log line could meet one that is just being written
+            os.write(2, text.encode())  # not by the log, which may just be writing a line
 
     def asked(self):
-        """Return the signal that this worker was asked to end by; 0: it was not."""
+        """Return the signal that asked this worker to end; 0 if none did."""
         return self._asked
 
     def due(self, batch, message):
-        """Return True if the run is to be saved after so many batches. message: Cluster.tell()'s."""
+        """Return True if the run should be saved after so many batches. message: the result of Cluster.tell()."""
         self._agreed = message.asked
         return bool(self._agreed) or bool(self._every) and batch % self._every == 0
 
@@ -73,12 +71,12 @@ class Saver:
             raise error
         if len(run.left_out) >= MOST_LEFT_OUT:
             raise OptionError(
-                None, None, f'{error.advice} (`nan` rollback has left out {MOST_LEFT_OUT} batches already)'
+                None, None, f'{error.advice} (`nan` rollback has already left out {MOST_LEFT_OUT} batches)'
             ) from None
         try:
             if self._last is None:
-                raise ValueError('it has no checkpoint yet')
-            # Not the newest of the prefix, which may be of an earlier run.
+                raise ValueError('the run has no checkpoint yet')
+            # Not the newest checkpoint of the prefix, which may belong to an earlier run.
             opened = self._store.open(self._last, states=True)
         except ValueError as fault:
             raise OptionError(None, None, f'{error.advice} (`nan` rollback: {fault})') from None
@@ -97,7 +95,7 @@ class Saver:
         self._stop(f'after batch {run.batch} of epoch {run.epoch}', saved)
 
     def epoch(self, train_metrics):
-        """Validate an epoch that has been trained, and save it. A run that was asked to end is not validated."""
+        """Validate and save the epoch that was just trained. A run that was asked to end is not validated."""
 
         def between():
             self._run.stage('validation')

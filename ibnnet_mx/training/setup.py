@@ -1,4 +1,4 @@
-"""The parts of a network that learn, and their rates: recipe.freeze, recipe.lr_mult. Parts are those of net.parts()."""
+"""Freeze parts of a network and set their learning rates (recipe.freeze, recipe.lr_mult); parts are net.parts()."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from ibnnet_mx.errors import OptionError
 
 
 def prepare(net, recipe):
-    """Freezes and multiplies as the recipe says, before net is initialised or traced. Returns the blocks that learn.
+    """Apply recipe.freeze and recipe.lr_mult before net is initialised or traced. Return the blocks that learn.
 
-    ValueError: a part that the network does not have, or one that is asked to learn and to stand still.
+    Raises OptionError for a part that the network does not have, or a frozen part with a learning rate.
     """
     freeze(net, recipe.freeze)
     multiply(net, recipe.lr_mult)
@@ -17,21 +17,23 @@ def prepare(net, recipe):
 
 
 def freeze(net, names):
-    """No gradients for these parts, so that the backward pass ends above them, and no new running statistics."""
+    """Stop gradients and running statistics of these parts. The backward pass then ends above them."""
     for name in names:
         for block in _blocks(net, 'freeze', name):
             block.collect_params().setattr('grad_req', 'null')
             norm.freeze_statistics(block)
     if names and not _learns(net):
-        raise OptionError('freeze', tuple(names), 'leaves nothing that learns: leave a part out')
+        raise OptionError('freeze', tuple(names), 'leaves no part that learns: freeze fewer parts')
 
 
 def multiply(net, factors):
-    """Set factors of the learning rate: (part, factor) pairs; of two for one part the later wins."""
+    """Set factors of the learning rate from (part, factor) pairs. For one part, the last pair counts."""
     for name, factor in factors:
         blocks = _blocks(net, 'lr_mult', name)
         if not any(map(_learns, blocks)):
-            raise OptionError('lr_mult', {name: factor}, f': `freeze` keeps {name} as it is, leave one of them out')
+            raise OptionError(
+                'lr_mult', {name: factor}, f': `freeze` stops {name} from learning; leave one of the two out'
+            )
         for block in blocks:
             block.collect_params().setattr('lr_mult', factor)
 

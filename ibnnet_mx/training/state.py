@@ -1,4 +1,4 @@
-"""A run's state beside the weights: the optimiser's, and what norms need for training alone."""
+"""A run's state besides the weights: the optimiser's state, and the states of norms that only training needs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ibnnet_mx import norm
 def states(params, updates, cluster, within):
     """Return {parameter: NDArray}: the optimiser's state and the norms' training state. All workers call it.
 
-    The optimiser has none before the first step. Within an epoch each device has statistics of its own: those of the
-    second are called parameter@1, and so on, over the devices of all workers. updates: the gluon.Trainer.
+    The optimiser has no state before the first step. Within an epoch each device has its own statistics; those of the
+    second device are named parameter@1 and so on, counted over all workers. updates: the gluon.Trainer.
     """
     names = list(params)
     states = {names[i]: state for i, state in updates._updaters[0].states.items() if state is not None}
@@ -37,7 +37,7 @@ def set_states(states, params, updates, cluster):
         raise ValueError(f'the optimiser state does not fit the network: {", ".join(wrong)}')
     strange = [name for name, array in states.items() if array.dtype != np.float32]
     if strange:
-        raise ValueError(f'the optimiser state is of float32, not {states[strange[0]].dtype}: {", ".join(strange)}')
+        raise ValueError(f'the optimiser state must be float32, not {states[strange[0]].dtype}: {", ".join(strange)}')
     states = dict(states)
     for name in _progress(params):
         if name not in states:
@@ -53,15 +53,15 @@ def set_states(states, params, updates, cluster):
 
 
 def _progress(params):
-    """Names of what only further training needs: counters and moments of MABN and the like."""
+    """Return the names of states that only training needs: counters and moments of MABN and the like."""
     return [name for name in params if name.endswith(norm.PROGRESS)]
 
 
 def _set_own(arrays, params, cluster):
-    """Put {parameter@i: array} into the devices of this worker. The first device's come with the weights."""
+    """Put {parameter@i: array} on the devices of this worker. The arrays of device 0 are among the weights."""
     count = 1 + max((int(name.rpartition('@')[2]) for name in arrays), default=0)
     if arrays and count != cluster.devices:
-        raise ValueError(f'it was saved within an epoch on {count} devices, these are {cluster.devices}')
+        raise ValueError(f'it was saved within an epoch on {count} devices, this run has {cluster.devices}')
     first = cluster.rank * len(cluster.contexts)
     for name, array in arrays.items():
         name, _, i = name.rpartition('@')

@@ -1,4 +1,4 @@
-"""The training step and the loops over an epoch. Nobody else calls autograd or gluon.Trainer's update."""
+"""The training step and the loops over epochs. No other file calls autograd or updates weights."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ibnnet_mx.training.objective import of_classifier
 
 
 class Trainer:
-    """A network being trained after a recipe on a cluster; epoch, batch: how many are done, batches of the next epoch.
+    """Trains a network by a recipe on a cluster.
 
-    The network is initialised here, from the recipe's seed, unless it already is. report: logs.Reporter or the like.
+    epoch: count of finished epochs. batch: count of finished batches of the next epoch. report: logs.Reporter or alike.
+    The network is initialised here from the recipe's seed, unless it already is.
     start: called with the initialised network to put other weights into it; returns lines for the log.
-    recompute: None, 'auto' or megabytes: memonger.Recompute's budget.
-    nan: 'stop', 'skip' or 'rollback'; 'skip' leaves weights and norms as they were before the batch, the others raise
-    NotFinite, one batch late. left_out: {(epoch, batch)} that are not trained on. stage: called with what is waited for
-    from then on.
+    recompute: the budget of memonger.Recompute: None, 'auto' or megabytes.
+    nan: what a non-finite batch does. 'skip' leaves weights and norms as they were before it; 'stop' and 'rollback'
+    raise NotFinite, one batch late. left_out: {(epoch, batch)}, the batches that are not used.
+    stage: function that is told what the trainer does or waits for next.
     """
 
     def __init__(self, net, wanted, cluster, report, recompute=None, start=None, nan='stop', objective=None):
@@ -49,16 +50,16 @@ class Trainer:
         rates = dict(learning_rate=recipe.lr_at(wanted, 0), momentum=wanted.mom, wd=wanted.wd)
         optimizer = optimiser.make(wanted.optimizer, cluster.contexts, **rates)
         self._updates = cluster.connect(self._params, optimizer)
-        self._sums = {}  # of a batch's parts, by context
+        self._sums = {}  # context: sums of the chunks' gradients
         self.finite = mx.nd.ones((1,), cluster.contexts[0])
-        self._loss_sum: Any = None  # of this worker's pictures in a step
+        self._loss_sum: Any = None  # over this worker's pictures of a step
         drawing = []
         net.apply(lambda block: drawing.append(isinstance(block, nn.Dropout)))
         self._draws = any(drawing)
-        self._tick = lambda kind: None  # what a profiling.Clock hears
+        self._tick = lambda kind: None  # profiling.Clock.tick while profiling
 
     def go_on(self, epoch, batch=0, sums=None):
-        """From there on: epochs and batches of the next one are done, with such sums over pictures (Reporter's)."""
+        """Set the place: finished epochs, and batches of the next one. sums: theirs, [pictures, {metric: sum}]."""
         self.epoch, self.batch, self._before = epoch, batch, sums or [0, {}]
 
     def _plain(self, data, label):
@@ -69,14 +70,15 @@ class Trainer:
         return loss, logits
 
     def _targets(self, data, label, step):
-        """Return the pictures of a batch and their targets; what is drawn for them hangs on seed, epoch and step."""
+        """Return the pictures of a batch and their targets. Random draws depend on seed, epoch and step only."""
         return self.objective.targets(data, label, lambda: np.random.RandomState([self.recipe.seed, self.epoch, step]))
 
     def step(self, data, label, rate, message=None):
-        """One update at a learning rate with the mean gradient over all rows. Returns the logits of data by part.
+        """Update the weights once by the mean gradient over all rows. Return the logits of each chunk.
 
-        data, label: None where this worker has no picture. message: cluster.tell() of the step; None: data is all.
-        finite is 1 afterwards where loss and gradient were, else 0; nan='skip' does without the update then.
+        rate: learning rate. data, label: None if this worker has no picture. message: the step's cluster.tell(); None:
+        no other worker has rows. Sets self.finite to 1 if loss and gradient are finite, else to 0; with nan='skip'
+        the update is then left out.
         """
         before = self._statistics() if self.nan == 'skip' else ()
         shares = [] if data is None else list(zip(self.cluster.split(data), self.cluster.split(label)))
@@ -93,8 +95,8 @@ class Trainer:
         if self.recipe.clip_gradient:
             for arrays in grads.values():
                 gluon.utils.clip_global_norm(arrays, self.recipe.clip_gradient * rows, check_isfinite=False)
-        whole = grads[self.cluster.contexts[0]]  # after the sum they are equal on all devices
-        self.finite = optimiser.all_finite([*whole, self._loss_sum])
+        summed = grads[self.cluster.contexts[0]]  # equal on all devices
+        self.finite = optimiser.all_finite([*summed, self._loss_sum])
         if self.nan == 'skip' and not self.finite.asscalar():
             for array, old in before:
                 old.copyto(array)
@@ -107,29 +109,29 @@ class Trainer:
         return [p.grad(context) for p in self._params.values() if p.grad_req != 'null']
 
     def _statistics(self):
-        """Return [(array, its copy)] of what a forward pass moves."""
+        """Return [(array, its copy)] of the statistics and states that a step moves."""
         moving = [p for p in self._params.values() if norm.is_state(p)]
         return [(array, array.copy()) for param in moving for array in param.list_data()]
 
     def _gradient(self, data, label):
-        """Gradients of one context's rows, computed in recipe.accumulate parts one after another; the parts' logits."""
-        parts = list(zip(*(self.cluster.cut(array, self.recipe.accumulate) for array in (data, label))))
+        """Compute the gradients of one device's share in recipe.accumulate chunks. Return the chunks' logits."""
+        chunks = list(zip(*(self.cluster.cut(array, self.recipe.accumulate) for array in (data, label))))
         logits = []
-        for i, (x, y) in enumerate(parts, 1):
+        for i, (x, y) in enumerate(chunks, 1):
             self._tick('rest')
             loss, values = self._forward_backward(x, y)
             self._loss_sum += loss.sum().as_in_context(self._loss_sum.context)
             logits.append(values)
-            if len(parts) > 1:
-                self._add_up(data.context, i == 1, i == len(parts))
+            if len(chunks) > 1:
+                self._add_up(data.context, i == 1, i == len(chunks))
                 self._tick('add and copy')
         return logits
 
     def _add_up(self, context, first, last):
-        """Adds a part's gradients to those of the parts before; after the last the Parameters have the sum.
+        """Add a chunk's gradients to those of the chunks before. After the last one the Parameters hold the sum.
 
-        Here and not by grad_req='add', which mxnet does not pass on to operators of ours: they would write. What is no
-        gradient, a norm's State, is not of these: it has moved with each part.
+        grad_req='add' cannot do it, because mxnet does not pass it to our operators; they would overwrite. The State of
+        a norm is not a gradient and is not added: it moves with each chunk.
         """
         grads = self._gradients(context)
         if context not in self._sums:
@@ -141,7 +143,7 @@ class Trainer:
                 mx.nd.elemwise_add(total, grad, out=grad if last else total)
 
     def profile(self, train):
-        """The profiling.Profile of some steps over data.Iterator train; they are real ones and move the weights."""
+        """Return the profiling.Profile of some steps over data.Iterator train. These real steps move the weights."""
         rate = recipe.lr_at(self.recipe, self.epoch + 0.5 / train.steps(self.epoch))
 
         def step(data, label):
@@ -151,40 +153,39 @@ class Trainer:
         return profiling.measure(step, self._watch, profiling.full_batches(train, self.epoch), self.net)
 
     def _watch(self, clock):
-        """From now on each operator of a step is waited for and told to a profiling.Clock."""
+        """Make all further steps wait for each operator and report it to a profiling.Clock."""
         if not isinstance(self._forward_backward, memonger.Recompute):
-            self._forward_backward = memonger.Recompute(
-                self.net, self.objective.loss, float('inf')
-            )  # which recomputes nothing
+            # With this budget nothing is recomputed.
+            self._forward_backward = memonger.Recompute(self.net, self.objective.loss, float('inf'))
         self._forward_backward.watch(clock)
         self._tick = clock.tick
 
     def _no_gradient(self, context):
-        """A context without a picture in a batch adds nothing."""
+        """Set the gradients of a context without a picture in this batch to zero."""
         for param in self._params.values():
             if param.grad_req != 'null':
                 param.grad(context)[:] = 0
                 param.data(context)._fresh_grad = True
 
     def _seed(self, batch=None):
-        """Seed an epoch: mxnet's generator cannot be saved, and a resumed run must draw the same.
+        """Seed the generators for an epoch, because mxnet's cannot be saved and a resumed run must draw the same.
 
-        A network that draws gets one for each batch too.
+        batch: seed for a batch instead, if the network draws (dropout).
         """
         seed = (self.recipe.seed * 100003 + self.epoch) % 2**31
         if batch is None:
             for each in (mx.random.seed, np.random.seed, random.seed):
                 each(seed)
         elif self._draws:
-            rank = [self.cluster.rank] if self.cluster.rank else []  # else all workers would drop the same
+            rank = [self.cluster.rank] if self.cluster.rank else []  # so that workers do not all drop the same
             mx.random.seed(int(np.random.RandomState([seed, batch, *rank]).randint(2**31)))
 
     def train_epoch(self, train, keeper=None):
-        """One epoch over data.Iterator train, from self.batch on; its lines and bar go to the report.
+        """Train one epoch over data.Iterator train, from self.batch on. Lines and progress go to the report.
 
-        keeper: keeper.asked() gives the signal that this worker was asked to end by, 0; keeper.due(batches done, what
-        all workers told each other) says whether keeper.save() shall be called then. What that raises ends the epoch,
-        and self is as it stood after that batch.
+        keeper: a Saver. keeper.asked() returns the signal that asked this worker to end, or 0. keeper.due(finished
+        batches, cluster.tell()'s result) returns True if keeper.save() should be called. If save() raises, the epoch
+        ends and the trainer stays as it was after that batch.
         """
         begin, steps, done, rate = time.time(), train.steps(self.epoch), None, 0.0
         self._seed()
@@ -218,9 +219,9 @@ class Trainer:
         self.go_on(self.epoch + 1)
 
     def _settle(self):
-        """At the end of an epoch: one set of running statistics, the same weights everywhere, sums over all workers."""
-        mx.nd.waitall()  # mxnet lets statistics of another device be read before its backward pass has written them
-        # The mean of equal values need not be that value: frozen ones stay out of it.
+        """End an epoch: average running statistics, give all workers the same weights, sum metrics over workers."""
+        mx.nd.waitall()  # else statistics of another device could be read before its backward pass has written them
+        # Rounding may change the mean of equal values, so frozen statistics are not averaged.
         learning = [param for part in self._learning for param in part.collect_params().values()]
         self.cluster.average([param for param in learning if norm.is_state(param)])
         if self.cluster.num_workers > 1:
@@ -230,7 +231,7 @@ class Trainer:
         self.report.sums.values = total if self.report.sums.samples else {}
 
     def sums(self):
-        """Return {metric: sum over this worker's pictures of the epoch so far, 'samples': how many these are}."""
+        """Return {metric: sum over this worker's pictures of the epoch so far, 'samples': their count}."""
         sums = self.report.sums
         return {
             **dict.fromkeys(self.objective.names, 0.0),
@@ -239,17 +240,18 @@ class Trainer:
         }
 
     def _tell(self, batch, label, logits, finite):
-        whole = bool(finite.asscalar())
-        if whole and logits:
+        """Report a finished batch. Raises NotFinite unless it was finite or nan is 'skip'."""
+        is_finite = bool(finite.asscalar())
+        if is_finite and logits:
             values = np.concatenate([part.asnumpy() for part in logits])
             self.report.batch(self.epoch, batch, len(values), self.objective.scores(values, label.asnumpy()))
-        elif not whole and self.nan == 'skip':
+        elif not is_finite and self.nan == 'skip':
             self.report.warn(f'epoch {self.epoch}, batch {batch}: the gradient is not finite, its update was skipped')
-        elif not whole:
+        elif not is_finite:
             raise NotFinite(self.epoch, batch)
 
     def evaluate(self, val, between=None):
-        """Return {metric: mean over all pictures of val}, and tell the report. between() is called after each batch."""
+        """Return {metric: mean over all pictures of val}, and report it. between() is called after each batch."""
         begin = time.time()
         tally = classification.evaluate(self._predict, val.epoch(), self.objective.tally(), between=between)
         sums = self.cluster.sum_over_workers({**dict.fromkeys(self.objective.names, 0.0), **tally.sums()})
@@ -259,14 +261,14 @@ class Trainer:
         return means
 
     def _predict(self, data):
-        """Return the outputs of a batch as numpy's, each device's share computed in recipe.accumulate chunks."""
+        """Return a batch's outputs as a numpy array. Each device's share is computed in recipe.accumulate chunks."""
         chunks = [c for share in self.cluster.split(data) for c in self.cluster.cut(share, self.recipe.accumulate)]
         return np.concatenate([self.net(chunk).asnumpy() for chunk in chunks])
 
     def states(self):
-        """Return {name: NDArray} of what a checkpoint holds beside the weights; see state.states()."""
+        """Return the states {name: NDArray} that a checkpoint holds besides the weights; see state.states()."""
         return state.states(self._params, self._updates, self.cluster, within=self.batch > 0)
 
     def set_states(self, states):
-        """Restore what states() returned. Raises ValueError if it does not fit."""
+        """Restore what states() returned. Raises ValueError if the states do not fit."""
         state.set_states(states, self._params, self._updates, self.cluster)

@@ -1,4 +1,4 @@
-"""Ends a run in which nothing happens any more, and says what it was waiting for."""
+"""End a run in which nothing happens any more, and say what it was waiting for."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import threading
 import time
 
-CODE = 70  # of the process that it ends
+CODE = 70  # exit code of the process
 
 
 class Watchdog:
-    """A context; call stage(name) whenever something begins. seconds: that a stage may take; None: for ever.
+    """A context that ends the process if a stage takes too long. Call stage(name) when a stage begins.
 
-    It ends the process at once, for whatever the run waits for may wait for ever: mxnet's calls cannot be interrupted.
-    tell: is given the line that says so before.
+    seconds: limit of a stage; None: no limit. tell: function that gets the last line. The process ends without any
+    clean-up, because mxnet's calls cannot be interrupted and may wait for ever.
     """
 
     def __init__(self, seconds, tell, end=os._exit):
@@ -37,7 +37,7 @@ class Watchdog:
         while not self._done.wait(min(1.0, self._seconds / 4)):
             if time.monotonic() - self._since > self._seconds:
                 self._tell(
-                    f'`stall_timeout` {self._seconds:g}: nothing has happened for that many seconds, the run was '
+                    f'`stall_timeout` {self._seconds:g}: nothing has happened for that many seconds; the run was '
                     f'waiting for: {self._stage}. It ends; `retrain` goes on from the last checkpoint'
                 )
                 self._end(CODE)

@@ -223,10 +223,10 @@ def test_a_json_that_is_no_description_is_a_fault(store, text):
 def test_where_nothing_is_whole_each_reason_is_told(store):
     for epoch in (1, 2):
         damage(store.path(epoch, 'params'))
-    with pytest.raises(ValueError, match='^retrain: there is no whole checkpoint') as error:
+    with pytest.raises(ValueError, match='^retrain: there is no undamaged checkpoint') as error:
         store.choose(warn=lambda text: None)
     assert all(f'{store.path(epoch, "params")} is not the file that was saved' in str(error.value) for epoch in (1, 2))
-    with pytest.raises(ValueError, match='there is no whole checkpoint .*/none-NNNN.params with its .json$'):
+    with pytest.raises(ValueError, match='there is no undamaged checkpoint .*/none-NNNN.params with its .json$'):
         Store(store.symbol_path.with_name('none')).choose()
 
 

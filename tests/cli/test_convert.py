@@ -51,7 +51,7 @@ def test_command(pth, dst, words, tmp_path, capsys):
 
 def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
     assert run(pth, tmp_path / 'net-0000.params', '--classes', 3, '--new-head') == 0
-    assert 'a new classifier of 3 classes in the place of that of 10' in capsys.readouterr().err
+    assert 'a new classifier of 3 classes replaces the one of 10' in capsys.readouterr().err
     words = [pth, tmp_path / 'ibn-0000.params', '--model', 'cifar_resnet20_v1a_ibn_a', '--init-from-plain', '--check']
     assert run(*words) == 0
     assert 'from the plain network' in capsys.readouterr().err
@@ -62,10 +62,10 @@ def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
     [
         (['{pth}', 'x.pkl'], 'DST x.pkl must end in .pth, .safetensors, .onnx or -0000.params'),
         (['{pth}', 'x.params'], 'DST x.params must end in an epoch of four digits, such as x-0000.params'),
-        (['{pth}', 'x.pth', '--size', '64'], '--size is about .onnx files, DST is x.pth'),
+        (['{pth}', 'x.pth', '--size', '64'], '--size is for .onnx files, but DST is x.pth'),
         (['{pth}', 'x.onnx', '--size', '100000'], '--size 100000 must be from 1 to 16000'),
-        (['{pth}', 'x.onnx', '--own-names'], '--own-names is about .safetensors files'),
-        (['{pth}', 'x.pth', '--pixels', 'raw'], '--pixels raw: a .pth file of weights does not say'),
+        (['{pth}', 'x.onnx', '--own-names'], '--own-names is for .safetensors files'),
+        (['{pth}', 'x.pth', '--pixels', 'raw'], '--pixels raw: a .pth file cannot hold the normalisation'),
         (['{pth}', 'x.pth', '--new-head'], '--new-head needs --classes'),
         (['{pth}', 'x.pth', '--classes', '5'], r'10 classes, not 5: --new-head'),
         (
@@ -90,11 +90,11 @@ def test_a_checkpoint_is_not_written_over(pth, tmp_path, capsys):
     assert run(pth, tmp_path / 'net-0001.params') == 0
     before = contents(tmp_path)
     assert run(pth, tmp_path / 'net-0001.params') == 2
-    assert 'net-0001.params: this checkpoint is there already, name another prefix or epoch' in capsys.readouterr().err
+    assert 'net-0001.params: this checkpoint exists already; name another prefix or epoch' in capsys.readouterr().err
     assert run(pth, tmp_path / 'net-0002.params', '--classes', 3, '--new-head') == 2
-    assert 'net-symbol.json is that of another network, name another prefix' in capsys.readouterr().err
+    assert 'net-symbol.json belongs to another network; name another prefix' in capsys.readouterr().err
     assert run(pth, pth) == 2
-    assert 'is SRC: name another file' in capsys.readouterr().err
+    assert 'is the same file as SRC: name another file' in capsys.readouterr().err
     assert contents(tmp_path) == before
 
 
@@ -109,7 +109,7 @@ def test_a_symbol_that_is_no_network_of_the_registry_keeps_its_graph(tmp_path, c
     src = tmp_path / 'net-0000.params'
     for name in ('a.pth', 'a.safetensors'):
         assert run(src, tmp_path / name) == 2
-        assert 'would be taken for another network; write ONNX or a checkpoint' in capsys.readouterr().err
+        assert 'weights alone do not say which network this is; write ONNX or a checkpoint' in capsys.readouterr().err
     for name in ('a.onnx', 'copy-0000.params'):
         assert run(src, tmp_path / name, '--check', *(['--size', 32] if name.endswith('onnx') else [])) == 0
 

@@ -107,7 +107,7 @@ def test_a_baseline_of_other_classes_is_refused(checkpoint, records, tmp_path, c
     for other, words in (('moved', [records, '--shift', 'fog:1']), ('others', domain)):
         code, (out, err) = run(tmp_path / 'ours', capsys, *words, '--baseline', tmp_path / other)
         assert (code, out) == (2, '')
-        assert f'--baseline {tmp_path / other}: its classes are others, such as ' in err
+        assert f'--baseline {tmp_path / other}: its classes differ, such as ' in err
     assert run(tmp_path / 'ours', capsys, *domain, '--baseline', tmp_path / 'moved')[0] == 0
 
 
@@ -154,7 +154,7 @@ def test_a_network_of_no_numbers_gives_valid_json(records, tmp_path, capsys):
     assert found['shift']['calibration_error'] is None
     assert found['shift']['mean'] == 1
     code, (out, _) = run(tmp_path / 'nan', capsys, records, '--crop-size', 32, '--shift', 'fog:1')
-    assert 'calibration error of the shifted not finite' in out
+    assert 'calibration error of shifted pictures not finite' in out
 
 
 def test_a_drawing_that_cannot_be_written_is_told_before_the_work(checkpoint, records, tmp_path, capsys):
@@ -171,7 +171,7 @@ def test_a_drawing_that_cannot_be_written_is_told_before_the_work(checkpoint, re
 def test_a_part_of_the_corruptions_is_no_whole_mce(checkpoint, records, capsys):
     words = ['--shift', 'fog:3', '--shift', 'noise:1,hue:1', '--baseline', checkpoint]
     text = run(checkpoint, capsys, records, *words)[1].out
-    assert '  mCE of these shifts alone 100.00 %' in text
+    assert '  mCE of these shifts only 100.00 %' in text
     found = json.loads(run(checkpoint, capsys, records, '--json', *words)[1].out)['shift']
     assert found['whole'] is False
     assert set(found['error']) == {'fog', 'gaussian_noise', 'shot_noise', 'impulse_noise', 'hue'}
@@ -185,32 +185,35 @@ def test_mistakes_are_one_line(checkpoint, records, tmp_path, capsys):
     for words, text in (
         ([records, '--shift', 'mist'], "--shift mist: there is no 'mist'"),
         ([records, '--shift', 'fog:9'], "severity '9' of fog must be 1, 2, 3, 4 or 5"),
-        ([records, '--shift', 'fog', '--crops', '10'], '--crops 10: --shift is of the centre'),
+        ([records, '--shift', 'fog', '--crops', '10'], '--crops 10: --shift uses the centre only'),
         ([records, '--baseline', checkpoint], 'needs --shift or --domains'),
-        ([records, '--baseline-epoch', '3'], '--baseline-epoch 3 belongs to --baseline: name a checkpoint'),
+        ([records, '--baseline-epoch', '3'], '--baseline-epoch 3 needs --baseline: add --baseline PREFIX'),
         ([records, '--shift', 'fog', '--baseline', tmp_path / 'no'], f'--baseline {tmp_path}/no --baseline-epoch 1'),
-        ([records, '--shift', 'fog', '--baseline', checkpoint, '--baseline-epoch', '7'], 'use --baseline-epoch'),
+        ([records, '--shift', 'fog', '--baseline', checkpoint, '--baseline-epoch', '7'], 'by --baseline-epoch'),
         ([records, '--sheet', 'a.txt'], '--sheet a.txt: the name must end in .png'),
         ([records, '--confusion', 'a.jpg'], '--confusion a.jpg: the name must end in .png, .svg, .pdf'),
         ([records, '--sheet', tmp_path / 'dir.png'], 'dir.png is a folder: name a file'),
         ([records, '--confusion', tmp_path / 'dir.png'], 'dir.png is a folder: name a file'),
-        ([records, '--sheet', 'a.png', '--confusion', './a.png'], 'is the file of --confusion: name another'),
-        ([records, '--shift', 'fog', '--crop-size', '7'], '--shift fog: 7 pixels came, 8 at least'),
+        ([records, '--sheet', 'a.png', '--confusion', './a.png'], 'is the file of --confusion too: name another'),
+        (
+            [records, '--shift', 'fog', '--crop-size', '7'],
+            '--shift fog: pictures need at least 8 pixels to be shifted; these have 7',
+        ),
         ([records, '--threads', '5000'], '--threads 5000 must be at most 1024'),
-        ([records, '--seed', '3'], '--seed 3 is of what --shift draws'),
+        ([records, '--seed', '3'], '--seed 3 is the seed of --shift'),
         ([records, '--shift', 'fog', '--baseline', other], 'the networks are for 4 classes of 32 pixels and 5 classes'),
-        (['--domains', f'a={records}', '--per-class'], '--per-class is of one DATA'),
+        (['--domains', f'a={records}', '--per-class'], '--per-class is for one DATA'),
         (['--domains', f'mean={records}'], 'the last row is called mean'),
-        (['--domains', f'a={records}', f'--domains=a={records}'], 'a is there twice'),
+        (['--domains', f'a={records}', f'--domains=a={records}'], 'a is given twice'),
         (
             ['--domains', f'a={records}', '--baseline', other],
             'the networks are for 4 classes of 32 pixels and 5 classes',
         ),
         ([records, '--shift', 'fog', '--seed', '-1'], '--seed -1 must be at least 0'),
         ([records, '--every', '0'], '--every 0 must be at least 1'),
-        ([records, '--domains', f'a={records}'], f'DATA: name one place of pictures, {records} and --domains came'),
+        ([records, '--domains', f'a={records}'], f'DATA: name one place of pictures; {records} and --domains given'),
         (['--domains', 'a'], '--domains a: write NAME=DATA'),
-        (['--domains', f'a={records}', '--shift', 'fog'], '--shift is of one DATA'),
+        (['--domains', f'a={records}', '--shift', 'fog'], '--shift is for one DATA'),
         (['--domains', f'a={tmp_path}'], str(tmp_path)),
     ):
         code, (out, err) = run(checkpoint, capsys, *words)

@@ -86,16 +86,18 @@ def test_files_from_elsewhere_are_taken_too(run, source, tmp_path, ending):
         convert.save_safetensors(net, path)
     log = run('--init', path, '--epochs', '1', '--freeze', 'body')
     assert same([body(params(tmp_path, prefix='base'))], [body(params(tmp_path))])
-    expected = [f'--init {path}: no .json beside it says what it was trained with; taken for a cifar_resnet8 that is']
+    expected = [
+        f'--init {path}: there is no .json beside it that describes it; it is taken for a cifar_resnet8 trained'
+    ]
     assert [line[: len(expected[0])] for line in warnings(log)] == (expected if ending == 'params' else [])
 
 
 @pytest.mark.parametrize(
     ('classes', 'argv', 'line'),
     [
-        (4, ['--new-head'], 'a new classifier of 4 classes in the place of that of 4'),
-        (6, [], 'a new classifier of 6 classes in the place of that of 4'),
-        (6, ['--new-head'], 'a new classifier of 6 classes in the place of that of 4'),
+        (4, ['--new-head'], 'a new classifier of 4 classes replaces the one of 4'),
+        (6, [], 'a new classifier of 6 classes replaces the one of 4'),
+        (6, ['--new-head'], 'a new classifier of 6 classes replaces the one of 4'),
     ],
 )
 def test_a_new_head_is_the_one_that_the_seed_draws(run, source, tmp_path, classes, argv, line):
@@ -211,7 +213,7 @@ def test_recomputing_and_devices_are_no_other_fine_tuning(run, source, tmp_path)
 
 def test_freezing_what_the_seed_drew_is_a_warning(run):
     (warning,) = warnings(run('--freeze', 'stem', '--epochs', '1'))
-    assert warning == '--freeze stem without --pretrained or --init: they stay as the seed drew them'
+    assert warning == '--freeze stem without --pretrained or --init: these parts stay as the seed drew them'
     assert warnings(run('--retrain')) == []
 
 
@@ -245,4 +247,4 @@ def test_a_dry_run_holds_the_file_against_the_network(run, source, tmp_path):
 
 
 def test_an_earlier_run_of_the_same_prefix_is_mentioned(run, source):
-    assert 'base-NNNN are there from an earlier run: this one writes over them' in run('--epochs', '1', prefix='base')
+    assert 'base-NNNN exist from an earlier run: this run overwrites them' in run('--epochs', '1', prefix='base')

@@ -151,9 +151,9 @@ def test_packing_imports_no_mxnet(tmp_path):
 
 
 MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
-    'nothing': ('', 'SOURCE DATA_DIR: two paths are needed, 0 came: none'),
-    'one path': ('digits', 'two paths are needed, 1 came: digits'),
-    'three paths': ('a b c', 'two paths are needed, 3 came: a b c'),
+    'nothing': ('', 'SOURCE DATA_DIR: two paths are needed, 0 given: none'),
+    'one path': ('digits', 'two paths are needed, 1 given: digits'),
+    'three paths': ('a b c', 'two paths are needed, 3 given: a b c'),
     'no source': ('{x}/none {x}/out', 'SOURCE {x}/none is not there'),
     'no pictures': ('{x}/empty {x}/out', '{x}/empty: no pictures in class folders'),
     'no tar': ('{x}/file {x}/out', 'SOURCE {x}/file is no list, folder or tar'),
@@ -169,20 +169,20 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'root': ('{x}/gone.lst {x}/out --root {x}/none', '--root {x}/none: there is no such folder'),
     'data dir': ('{x}/one {x}/file', 'DATA_DIR {x}/file is a file'),
     'data type': ('{x}/one {x}/out --data-type mnist', "--data-type: invalid choice: 'mnist'"),
-    'resize': ('{x}/one {x}/out --resize 3', '--resize 3: a number from 32 to 4096'),
-    'quality': ('{x}/one {x}/out --quality 101', '--quality 101: a number from 1 to 100'),
-    'ratio': ('{x}/one {x}/out --train-ratio 1', '--train-ratio 1: a number between 0 and 1'),
+    'resize': ('{x}/one {x}/out --resize 3', '--resize 3 must be from 32 to 4096'),
+    'quality': ('{x}/one {x}/out --quality 101', '--quality 101 must be from 1 to 100'),
+    'ratio': ('{x}/one {x}/out --train-ratio 1', '--train-ratio 1 must be between 0 and 1'),
     'ratio nan': ('{x}/one {x}/out --train-ratio nan', '--train-ratio nan'),
-    'seed': ('{x}/one {x}/out --seed -1', '--seed -1: a number from 0'),
-    'max bad': ('{x}/one {x}/out --max-bad -1', '--max-bad -1: a number of at least 0'),
-    'jobs': ('{x}/one {x}/out --threads 0', '--jobs 0: a number from 1'),
+    'seed': ('{x}/one {x}/out --seed -1', '--seed -1 must be from 0'),
+    'max bad': ('{x}/one {x}/out --max-bad -1', '--max-bad -1 must be at least 0'),
+    'jobs': ('{x}/one {x}/out --threads 0', '--jobs 0 must be from 1'),
     'restart and pack': ('{x}/one {x}/out --add-restart {x}/file', 'SOURCE DATA_DIR ({x}/one {x}/out) has no meaning'),
     'restart and quality': (
         '--quality 90 --add-restart {x}/file',
-        'records that exist, --quality has no meaning with it',
+        'existing records, so --quality has no meaning',
     ),
-    'restart and list': ('--add-restart {x}/file --list', '--list has no meaning with it: leave it out'),
-    'restart and jobs': ('--add-restart {x}/file --jobs 0', '--jobs 0: a number from 1'),
+    'restart and list': ('--add-restart {x}/file --list', '--list has no meaning: leave it out'),
+    'restart and jobs': ('--add-restart {x}/file --jobs 0', '--jobs 0 must be from 1'),
     'restart of nothing': ('--add-restart', 'argument --add-restart: expected at least one argument'),
     'restart of no file': ('--add-restart {x}/file {x}/none.rec', '--add-restart {x}/none.rec: there is no such file'),
     'unknown': ('{x}/one {x}/out --colour red', '--colour red'),
@@ -220,7 +220,7 @@ def test_restart_markers_are_added_once_and_packing_again_is_not_needed(tmp_path
     assert im2rec.main(['--add-restart', str(path), '--jobs', '2']) == 0
     said, after = capsys.readouterr(), path.stat().st_size
     assert said.out == (
-        f'{path}: 32 records: 6 got restart markers, 1 no JPEG, 25 damaged and left as they were; '
+        f'{path}: 32 records: 6 got restart markers, 1 not JPEG, 25 damaged and left as they were; '
         f'{before} bytes, now {after} ({after / before - 1:+.1%})\n'
     )
     assert said.err.splitlines()[0] == f'left as it was: {path}: record 6 (id 6) is truncated'

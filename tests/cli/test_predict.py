@@ -71,7 +71,8 @@ def test_a_synset_of_another_length_is_told(folder, text, count, tmp_path, capsy
     (tmp_path / 'names.txt').write_text(text, encoding='utf-8')
     assert run(folder, '--img', folder / 'a.png', '--synset', tmp_path / 'names.txt') == 1
     assert (
-        f'names.txt has {count} names, the network 4 classes: its own names, or numbers, are' in capsys.readouterr().err
+        f'names.txt has {count} names and the network 4 classes: its own names, or numbers, are'
+        in capsys.readouterr().err
     )
 
 
@@ -105,7 +106,10 @@ def test_a_folder_goes_through_and_what_cannot_be_read_is_said(folder, capsys):
 
 @pytest.mark.parametrize(
     ('names', 'text'),
-    [('short.txt', 'short.txt has 2 names, the network 4 classes'), ('none.txt', 'none.txt cannot be read: No such')],
+    [
+        ('short.txt', 'short.txt has 2 names and the network 4 classes'),
+        ('none.txt', 'none.txt cannot be read: No such'),
+    ],
 )
 def test_a_names_file_that_does_not_fit(folder, capsys, names, text):
     assert run(folder, '--img', folder / 'a.png', '--synset', folder / names) == 1
@@ -128,7 +132,7 @@ def test_default_names_only_where_their_length_fits(folder, capsys):
         (['--img', 'a.png', '--epoch', '3'], '--epoch 3: .*small-0003.params does not exist'),
         (['--img', 'a.png', '--top', '0'], '--top 0 must be at least 1'),
         (['--img', 'a.png', '--plot', 'x.bmp'], '--plot x.bmp: the name must end in .png'),
-        (['--img', 'empty'], '--img .*empty holds no picture'),
+        (['--img', 'empty'], '--img .*empty has no pictures in it'),
     ],
 )
 def test_mistakes_are_one_line(folder, capsys, words, text):
@@ -218,7 +222,7 @@ def test_weights_and_onnx_predict_as_the_checkpoint(folder, tmp_path, capsys):
         (['--features', 'out.txt'], '--features out.txt: the name must end in .npz'),
         (['--features', '/proc/none/out.npz'], '--features /proc/none/out.npz cannot be written: '),
         (['--weights', 'x.pth'], '--prefix and --weights given: name one'),
-        (['--model', 'resnet18'], '--model resnet18 belongs to --weights: --prefix says what it is itself'),
+        (['--model', 'resnet18'], '--model resnet18 belongs to --weights: --prefix describes its network itself'),
     ],
 )
 def test_mistakes_about_the_network(folder, words, text, tmp_path, monkeypatch, capsys):
@@ -260,4 +264,4 @@ def test_onnx_files_with_other_metadata(folder, facts, tmp_path, capsys):
     onnx.save(model, str(tmp_path / 'net.onnx'))
     capsys.readouterr()
     assert predict.main(['--img', str(folder / 'b.jpg'), '--onnx', str(tmp_path / 'net.onnx')]) == 2
-    assert 'its metadata are not those that this project writes' in capsys.readouterr().err
+    assert 'its metadata are damaged or of another program' in capsys.readouterr().err

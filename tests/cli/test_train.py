@@ -113,7 +113,9 @@ def test_retrain_takes_the_newest_whole_checkpoint_and_the_options_of_the_first_
     (tmp_path / 'net-0002.params').write_bytes(b'')
     monkeypatch.setattr('tests.cli.test_train.TINY', ['--frequent', '1', '--threads', '1'])
     log = run('--retrain')
-    assert warnings(log) == [f'epoch 2 is passed over: net-0002.params has 0 bytes of {len_of(tmp_path)}']
+    assert warnings(log) == [
+        f'epoch 2 is passed over: net-0002.params has 0 bytes, not the {len_of(tmp_path)} that were saved'
+    ]
     assert same(saved(tmp_path, 3), whole)
     assert 'there is nothing to train' in run('--retrain')
     assert warnings(run('--retrain', '--model-load-epoch', '2', '--epochs', '3')) == []
@@ -129,7 +131,7 @@ def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
     log = run('--retrain', '--model-load-epoch', '1', '--lr', '0.3', '--lr-steps', '2', '--epochs', '4')
     assert rates(log) == [0.3, 0.03, 0.03]
     (warning,) = warnings(log)
-    assert warning.startswith('--lr 0.3 holds from epoch 1 on, where the schedule had 0.05')
+    assert warning.startswith('--lr 0.3 holds from epoch 1 on, instead of 0.05')
     facts = Store(tmp_path / 'net').facts(4)
     assert (facts.recipe['lr'], facts.recipe['lr_from']) == (0.05, [1, 0.3])
 
@@ -137,12 +139,12 @@ def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
 @pytest.mark.parametrize(
     ('argv', 'text'),
     [
-        (['--depth', '14'], '--model cifar_resnet14_v2: the checkpoint holds a cifar_resnet8_v2'),
-        (['--model', 'resnet_ibn_a'], '--model cifar_resnet8_ibn_a: the checkpoint holds a cifar_resnet8_v2'),
+        (['--depth', '14'], '--model cifar_resnet14_v2: the checkpoint holds cifar_resnet8_v2'),
+        (['--model', 'resnet_ibn_a'], '--model cifar_resnet8_ibn_a: the checkpoint holds cifar_resnet8_v2'),
         (['--recipe', 'digits'], '--recipe digits: the checkpoint was trained with cifar10; leave --recipe out'),
         (['--norm', 'in'], 'net-0002.params does not fit the network: '),
         (['--num-classes', '9'], 'net-0002.params does not fit the network: fc1_'),
-        (['--epochs', '1'], '--epochs 1: the checkpoint has 2 epochs behind it'),
+        (['--epochs', '1'], '--epochs 1: the checkpoint has finished 2 epochs already'),
         (['--model-load-epoch', '7'], '--model-load-epoch 7: net-0007.json cannot be read'),
     ],
 )

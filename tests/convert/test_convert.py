@@ -80,7 +80,7 @@ def test_two_keys_for_one_parameter_are_refused():
     net = get_model('cifar_resnet8_v2')
     arrays = filled(net)
     arrays['arg:conv0_weight'] = arrays['conv0_weight']
-    with pytest.raises(ValueError, match='arg:conv0_weight and conv0_weight are both conv0_weight'):
+    with pytest.raises(ValueError, match='arg:conv0_weight and conv0_weight both mean conv0_weight'):
         convert.load_mxnet(net, arrays)
 
 
@@ -203,7 +203,7 @@ def test_a_head_of_another_class_count():
     fresh.initialize()
     before = fresh.output.weight.data().asnumpy()
     notes = convert.load(fresh, arrays, new_head=True)
-    assert notes == ['a new classifier of 10 classes in the place of that of 7']
+    assert notes == ['a new classifier of 10 classes replaces the one of 7']
     np.testing.assert_array_equal(fresh.output.weight.data().asnumpy(), before)
     np.testing.assert_array_equal(fresh.collect_params()['conv0_weight'].data().asnumpy(), arrays['conv1.weight'])
 
@@ -227,7 +227,7 @@ def test_features_pass_over_what_they_lack():
 )
 def test_an_ibn_network_starts_from_a_plain_one(model, plain):
     arrays = torch_arrays(plain)
-    with pytest.raises(ValueError, match='they are those of the plain network: `init_from_plain` starts from it'):
+    with pytest.raises(ValueError, match='they belong to the plain network: `init_from_plain` starts from it'):
         loaded(model, arrays)
     net, notes = loaded(model, arrays, from_plain=True)
     assert 'from the plain network' in notes[0]
@@ -249,7 +249,7 @@ def test_an_ibn_network_starts_from_a_plain_one(model, plain):
 
 
 def test_a_plain_network_has_nothing_to_start_from():
-    with pytest.raises(ValueError, match='^init_from_plain: the network is a plain one, leave it out'):
+    with pytest.raises(ValueError, match='^init_from_plain: the network is plain itself; leave it out'):
         loaded('cifar_resnet8', torch_arrays('cifar_resnet8'), from_plain=True)
 
 
@@ -273,8 +273,8 @@ def test_options_of_a_plain_network_are_those_of_its_ibn_network(model, plain, o
     [
         ('fc.bias', np.float32(1), r'fc.bias has shape \(\), the network needs \(10,\)'),
         ('fc.weight', np.float32(1), r'fc.weight has shape \(\)'),
-        ('fc.bias', np.ones(10, np.complex64), "'fc.bias' is no array of real numbers"),
-        ('fc.bias', np.array([None] * 10), "'fc.bias' is no array of real numbers"),
+        ('fc.bias', np.ones(10, np.complex64), "'fc.bias' must be a name with an array of real numbers"),
+        ('fc.bias', np.array([None] * 10), "'fc.bias' must be a name with an array of real numbers"),
     ],
 )
 def test_arrays_of_other_kinds_are_refused(key, array, text):

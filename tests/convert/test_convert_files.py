@@ -173,28 +173,28 @@ def test_embedding_beside_the_logits():
     logits, rows = convert.with_embedding(net)(mx.nd.array(pictures(32)))
     np.testing.assert_allclose(logits.asnumpy(), net(mx.nd.array(pictures(32))).asnumpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(net.output(rows).asnumpy(), logits.asnumpy(), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match='does not end in a dense layer'):
+    with pytest.raises(ValueError, match='the network has no embedding: it does not end in a dense layer'):
         convert.with_embedding(filled('cifar_resnet8', features=True))
 
 
 def test_the_state_of_an_optimiser_is_no_network(tmp_path):
     """Its arrays have the names and shapes of a network without running statistics."""
     (tmp_path / 'net-0001.states').write_bytes(params_file.encode_params({'fc1_bias': np.zeros(3, 'f')}))
-    with pytest.raises(ValueError, match='holds the state of an optimiser, no weights'):
+    with pytest.raises(ValueError, match='holds the state of an optimiser, not weights'):
         convert.read_weights(tmp_path / 'net-0001.states')
 
 
 def test_files_of_no_kind_are_refused(tmp_path):
     (tmp_path / 'x.safetensors').write_bytes(b'\xff' * 50)
     (tmp_path / 'x.params').write_bytes(b'no such thing at all')
-    with pytest.raises(ValueError, match='x.safetensors is no safetensors file, or damaged'):
+    with pytest.raises(ValueError, match='x.safetensors is not a safetensors file, or is damaged'):
         convert.read_weights(tmp_path / 'x.safetensors')
     with pytest.raises(ValueError, match='x.params is no .params file of mxnet'):
         convert.read_weights(tmp_path / 'x.params')
     (tmp_path / 'x.onnx').write_bytes(b'no such thing at all')
-    with pytest.raises(ValueError, match="x.onnx' is no network that onnxruntime can run"):
+    with pytest.raises(ValueError, match="x.onnx' cannot be run by onnxruntime"):
         engines.OnnxEngine(tmp_path / 'x.onnx')
-    with pytest.raises(ValueError, match='x.bin: a name that ends in .pth or .safetensors is needed'):
+    with pytest.raises(ValueError, match='x.bin: the name must end in .pth or .safetensors'):
         convert.to_torch(get_model('cifar_resnet8'), tmp_path / 'x.bin')
 
 
@@ -228,7 +228,7 @@ def test_symbols_with_several_results_are_refused(tmp_path):
     data = mx.sym.Flatten(mx.sym.var('data'))
     write_checkpoint(tmp_path, data, {})
     (tmp_path / 'net-symbol.json').write_text(mx.sym.Group([data, data * 2]).tojson())
-    with pytest.raises(ValueError, match='a network from the input data to one output is needed'):
+    with pytest.raises(ValueError, match='a network needs the input data and one output'):
         convert.load_symbol(tmp_path / 'net')
 
 
@@ -241,7 +241,7 @@ def test_bfloat16_in_safetensors(tmp_path):
         head = json.dumps({'a': {'dtype': kind, 'shape': [2, 2], 'data_offsets': [0, size]}}).encode()
         (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + raw[:size])
         if wanted is None:
-            with pytest.raises(ValueError, match='a.safetensors is no safetensors file, or damaged: .*F8_E4M3'):
+            with pytest.raises(ValueError, match='a.safetensors is not a safetensors file, or is damaged: .*F8_E4M3'):
                 convert.read_weights(tmp_path / 'a.safetensors')
         else:
             np.testing.assert_array_equal(convert.read_weights(tmp_path / 'a.safetensors')['a'], wanted)
@@ -267,14 +267,14 @@ def test_onnx_files_from_elsewhere(tmp_path):
         (['N', 3], kinds.FLOAT),
     ):
         with pytest.raises(
-            ValueError, match=r"a.onnx': one input of float32 \(N, 3, S, S\) is needed, it has x tensor"
+            ValueError, match=r"a.onnx': it needs one input of float32 \(N, 3, S, S\), but has x tensor"
         ):
             write(shape, kind)
-    with pytest.raises(ValueError, match=r'logits \(N, classes\) are needed, it gives \(1, 3, 8, 8\)'):
+    with pytest.raises(ValueError, match=r'must give logits \(N, classes\), but gives \(1, 3, 8, 8\)'):
         write(['N', 3, 'S', 'S'], operator='Relu').classes(8)
     run = write(['N', 3, 32, 32])
     assert run.classes(32) == 3 * 32 * 32
-    with pytest.raises(ValueError, match=r'takes \[.N., 3, 32, 32\], it was fed \(1, 3, 64, 64\)'):
+    with pytest.raises(ValueError, match=r'takes \[.N., 3, 32, 32\] and got \(1, 3, 64, 64\)'):
         run.classes(64)
     fixed = write([2, 3, 8, 8])
     assert fixed(np.ones((5, 3, 8, 8), np.float32)).shape == (5, 192)

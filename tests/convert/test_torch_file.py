@@ -92,8 +92,8 @@ def test_the_averaged_weights_are_the_last_choice(read):
     [
         ({'arch': 'resnet50', 'epoch': 3}, "under its names ('arch', 'epoch'): save the weights alone with torch.save"),
         ({}, 'under its names (none)'),
-        ([np.ones(1)], 'holds a list, no state_dict'),
-        (np.ones(1), 'holds a Tensor, no state_dict'),
+        ([np.ones(1)], 'holds a list, not a state_dict'),
+        (np.ones(1), 'holds a Tensor, not a state_dict'),
     ],
 )
 def test_a_file_without_weights_says_what_it_has(read, encode, content, text):
@@ -139,7 +139,7 @@ def test_the_same_weights_are_the_same_bytes_and_records_lie_as_torch_has_them(t
 
 
 def test_what_torch_has_no_type_for_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r'a.pth: w is uint16, of which torch has no storage: use float32 or int64'):
+    with pytest.raises(ValueError, match=r'a.pth: w is uint16, and torch has no storage of it: use float32 or int64'):
         torch_file.write_torch(tmp_path / 'a.pth', {'w': np.zeros(1, np.uint16)})
     assert not os.listdir(tmp_path)
 
@@ -213,7 +213,7 @@ def test_a_whole_module_is_refused(read):
     torch = pytest.importorskip('torch')
     file = io.BytesIO()
     torch.save(torch.nn.Linear(2, 2), file)
-    with pytest.raises(ValueError, match='^holds torch.nn.modules.linear.Linear, which is no tensor'):
+    with pytest.raises(ValueError, match='^holds torch.nn.modules.linear.Linear, which is not a tensor'):
         read(file.getvalue())
 
 

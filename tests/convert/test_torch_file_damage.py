@@ -53,23 +53,25 @@ def foreign():
     tar = bytearray(512)
     tar[257:262] = b'ustar'
     return {
-        "is no PyTorch file: it begins with b''": b'',
-        "is no PyTorch file: it begins with b'<!DOCTYPE html>'": b'<!DOCTYPE html>\n<html>'[:15],
-        'is no PyTorch file: it begins with b.*{"w":': struct.pack('<Q', 60) + b'{"w":{"dtype":"F32"}}',
-        'is no PyTorch file, but another pickle': pickle.dumps({'w': [1, 2]}, 2),
-        'is no PyTorch file: a zip file without': archive([('w.npy', b'123')]),
-        'is a tar file, of torch before 0.1.10 or packed later: unpack it, or in PyTorch': bytes(tar),
+        "is not a PyTorch file: it begins with b''": b'',
+        "is not a PyTorch file: it begins with b'<!DOCTYPE html>'": b'<!DOCTYPE html>\n<html>'[:15],
+        'is not a PyTorch file: it begins with b.*{"w":': struct.pack('<Q', 60) + b'{"w":{"dtype":"F32"}}',
+        'is not a PyTorch file, but another pickle': pickle.dumps({'w': [1, 2]}, 2),
+        'is not a PyTorch file: a zip file without': archive([('w.npy', b'123')]),
+        r'is a tar file \(of torch before 0.1.10, or packed later\): unpack it, or in PyTorch': bytes(tar),
         'is a TorchScript archive, .* torch.jit.load': zip_bytes(value, {'constants.pkl': b''}),
         'is a TorchScript archive, which': zip_bytes(value, {'code/net.py': b''}),
-        'is written by a big-endian machine': zip_bytes(value, {'byteorder': b'big'}),
-        'is written by a big-endian machine:': b''.join([*pickles[:2], big, *pickles[3:]]) + raw,
-        'is of an unknown protocol': b''.join([pickles[0], Pickler().pickle(1002), *pickles[2:]]) + raw,
+        'was written by a big-endian machine': zip_bytes(value, {'byteorder': b'big'}),
+        'was written by a big-endian machine:': b''.join([*pickles[:2], big, *pickles[3:]]) + raw,
+        'has an unknown protocol': b''.join([pickles[0], Pickler().pickle(1002), *pickles[2:]]) + raw,
         'is a zip file whose entries are compressed': archive(plain(value), zipfile.ZIP_DEFLATED),
         'is damaged: 1 storages for 1, 3 bytes left over': legacy_bytes(value) + b'abc',
         'is damaged: .*two entries of one name': archive([*plain(value), plain(value)[2]]),
-        'is no PyTorch file: a zip file without one data.pkl': archive([*plain(value), ('b/data.pkl', b'')]),
+        'is not a PyTorch file: a zip file without exactly one data.pkl': archive([*plain(value), ('b/data.pkl', b'')]),
         "is damaged or cut short: storage '0'": archive([r for r in plain(value) if r[0] != 'archive/data/0']),
-        "is damaged or cut short: storage '0' has": archive([(n, r[:-4] if '/0' in n else r) for n, r in plain(value)]),
+        "is damaged or cut short: storage '0' does not have": archive(
+            [(n, r[:-4] if '/0' in n else r) for n, r in plain(value)]
+        ),
         'is damaged or cut short: KeyError': b''.join([*pickles[:4], Pickler().pickle(['5'])]) + raw,
         'is damaged: 0 storages for 1': b''.join([*pickles[:4], Pickler().pickle([])]),
         'is damaged: storage .0. is announced in two ways': legacy_bytes({**value, 'x': tensor((1,), (1,))}),
@@ -87,7 +89,7 @@ def test_what_is_no_sound_file_of_torch_says_why(read, number):
 def test_a_cut_file_is_an_error_at_every_length(read, encode):
     data = encode({'state_dict': every_kind()})
     for length in [*range(0, len(data), 23), len(data) - 1]:
-        with pytest.raises(ValueError, match=r'is damaged|is no PyTorch file|has no tensors'):
+        with pytest.raises(ValueError, match=r'is damaged|is not a PyTorch file|has no tensors'):
             read(data[:length])
 
 

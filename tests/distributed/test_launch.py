@@ -193,11 +193,11 @@ def test_a_job_starts_again_as_often_as_was_asked(tmp_path):
 @pytest.mark.parametrize(
     ('words', 'text'),
     [
-        (['-n', '2'], 'nothing to start: end with -- ibnnet-train'),
+        (['-n', '2'], 'COMMAND is missing: end with -- ibnnet-train'),
         (['-n', '0', '--', 'x'], '-n 0 must be from 1 to 4096'),
         (['-n', '1', '-s', '0', '--', 'x'], '-s 0 must be from 1'),
         (['-n', '1', '--port', '70000', '--', 'x'], '--port 70000 must be from 1 to 65535'),
-        (['-n', '1', '--max-restarts', '2', '--', 'x'], '--max-restarts 2: COMMAND would begin anew each time; add'),
+        (['-n', '1', '--max-restarts', '2', '--', 'x'], '--max-restarts 2: COMMAND would start anew each time; add'),
         (['-n', '1', '--', 'no-such-command'], ''),
     ],
 )

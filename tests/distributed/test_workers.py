@@ -151,7 +151,7 @@ def test_workers_go_on_within_an_epoch_as_if_they_had_not_been_cut(tmp_path):
         assert equal(arrays(run.states()), arrays(before.states()))
         assert vars(run.report.sums) == vars(before.report.sums)
     alone = make()
-    with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, these are 1'):
+    with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, this run has 1'):
         restore(alone, store.choose())
 
 
@@ -200,7 +200,7 @@ def test_workers_that_are_not_alike_are_told():
         run, feed = make(plan=plan, cluster=cluster), Feed(batches(8, seed=cluster.rank))
         feed.labels = lambda: {'records': np.float32([cluster.rank])}
         with pytest.raises(
-            ValueError, match='worker 1 has not the same options, records as worker 0: all need'
+            ValueError, match='worker 1 differs from worker 0 in its options, records: all need'
         ) as told:
             agreement.check_workers(run, feed, feed)
         return str(told.value)
@@ -224,7 +224,10 @@ def test_weights_that_have_drifted_apart_are_those_of_worker_0_again():
     first, second = together(2, work)
     assert equal(values(first), values(second))
     assert equal(arrays(first.states()), arrays(second.states()))
-    assert first.report.lines[-1] == 'the weights of workers 1 are not those of worker 0 any more: all go on from these'
+    assert (
+        first.report.lines[-1]
+        == 'workers 1 came to differ from worker 0 in their weights: all go on from those of worker 0'
+    )
 
 
 def test_validation_counts_every_picture_once():

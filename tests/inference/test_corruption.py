@@ -158,9 +158,7 @@ def test_a_baseline_that_loses_nothing_gives_no_ratio(records):
     told = corruption.report_of(measured(records, [Model(), Model()], [('jpeg_compression', 1)]), ['a', 'b'], 0)
     assert (told['mCE'], told['relative_mCE']) == (None, None)
     lines = list(corruption.lines(told))
-    assert (
-        '  mCE of these shifts alone not to be had: the baseline loses nothing by jpeg_compression (100 %: b)' in lines
-    )
+    assert '  mCE of these shifts only not defined: jpeg_compression costs the baseline no accuracy (100 %: b)' in lines
     told = corruption.report_of(measured(records, [Model(), Model()], [('exposure', 5)]), ['a', 'b'], 0)
     assert told['why_not'] == 'none of the shifts is one of the 15 corruptions'
 
@@ -216,7 +214,7 @@ def test_domains_have_a_row_each_and_a_mean(records, tmp_path):
 
 @pytest.mark.parametrize('word', ['a', '=x', 'a=', 'a=1'])
 def test_a_domain_needs_a_name_and_data(word):
-    with pytest.raises(ValueError, match=f"domains='{word}': (write NAME=DATA|a is there twice)"):
+    with pytest.raises(ValueError, match=f"domains='{word}': (write NAME=DATA|a is given twice)"):
         domains.read_domains(['a=0', word])
 
 

@@ -161,7 +161,7 @@ def test_a_part_of_the_pictures_is_told(records):
     found = evaluation.report_of(Model(), records, options=ONE._replace(every=7))
     assert found['every'] == 7
     assert next(line for line in evaluation.lines(found) if 'pictures' in line).startswith(
-        f'  {found["count"]} pictures, 1 of 7 alone'
+        f'  {found["count"]} pictures, only 1 of 7'
     )
 
 

@@ -157,5 +157,5 @@ def test_a_layer_without_a_gradient():
 def test_a_network_without_logits():
     net = get_model('cifar_resnet8', features=('stage2', 'embedding'))
     net.initialize()
-    with pytest.raises(ValueError, match='the network gives several results'):
+    with pytest.raises(ValueError, match='only logits can be explained'):
         gradcam.GradCam(net, 32)

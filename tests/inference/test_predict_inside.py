@@ -195,10 +195,11 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
     capsys.readouterr()
     words = ['--img', str(folder / '0.png'), '--explain', 'e.png']
     assert predict.main([*words, '--onnx', 'net.onnx']) == 2
-    text = (
-        'predict: --explain: --onnx net.onnx gives logits alone, and no gradients, which weigh the maps; use what it '
+    text = 'predict: --explain: --onnx net.onnx gives no gradients, which Grad-CAM needs; '
+    assert capsys.readouterr() == (
+        '',
+        text + 'open the checkpoint or weights that it was made from, by --prefix or --weights\n',
     )
-    assert capsys.readouterr() == ('', text + 'was made from, by --prefix or --weights\n')
     assert run('flat', *words) == 2
     text = f'predict: --explain: --prefix {folder / "flat"} --epoch 0: no maps of several pixels lie between a '
     assert capsys.readouterr() == ('', text + 'convolution and its logits at 224x224\n')
@@ -209,8 +210,8 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
     [
         (('--explain', 'e.bmp'), '--explain e.bmp: the name must end in .png, .svg, .pdf'),
         (('--explain', '/proc/e.png'), '--explain /proc/e.png cannot be written: '),
-        (('--explain', 'a.png', '--plot', 'a.png'), '--explain a.png is the file of --plot: name another'),
-        (('--explain-class', '1'), '--explain-class 1 belongs to --explain'),
+        (('--explain', 'a.png', '--plot', 'a.png'), '--explain a.png is the file of --plot too: name another'),
+        (('--explain-class', '1'), '--explain-class 1 needs --explain'),
         (
             ('--explain', 'e.png', '--explain-class', '4'),
             '--explain-class 4: .* has no such class; use a name, or a numb',
@@ -223,14 +224,14 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
         ),
         (('--compare', 'nowhere'), '--compare nowhere --compare-epoch 0: nowhere-0000.params does not exist'),
         (('--compare', 'a', '--compare-epoch', '3'), '--compare .*a --compare-epoch 3: .*a-0003.params does not exist'),
-        (('--compare-epoch', '3'), '--compare-epoch 3 belongs to --compare'),
+        (('--compare-epoch', '3'), '--compare-epoch 3 needs --compare'),
         (('--compare', 'damaged'), '--compare damaged: damaged-0000.params '),
         (('--shift', 'fog'), '--shift fog is 5 shifts: name one, with its severity, such as fog:3'),
         (('--shift', 'fog:3,blur:1'), '--shift fog:3,blur:1 is 5 shifts: name one'),
         (('--shift', 'fog:9'), "--shift fog:9: severity '9'"),
         (('--shift', ''), '--shift '),
         (('--shift', 'fog:1', '--seed', '-1'), '--seed -1 must be at least 0'),
-        (('--seed', '1'), '--seed 1 is of what --shift draws: name a shift by that'),
+        (('--seed', '1'), '--seed 1 is the seed of --shift: add --shift'),
     ],
 )
 def test_mistakes_are_one_line(run, capsys, tmp_path, words, text):
@@ -253,4 +254,4 @@ def test_a_drawing_replaces_no_picture(run, folder, capsys, option):
 def test_names_that_fit_neither_network(run, capsys, tmp_path):
     (tmp_path / 'five.txt').write_text('1\n2\n3\n4\n5\n')
     assert run('a', '--img', '0.png', '--compare', 'b', '--synset', 'five.txt') == 1
-    assert '--synset five.txt has 5 names, the networks 3 and 4 classes' in capsys.readouterr().err
+    assert '--synset five.txt has 5 names and the networks 3 and 4 classes' in capsys.readouterr().err

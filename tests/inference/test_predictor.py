@@ -76,7 +76,7 @@ def test_what_is_no_picture_is_named(folder, pixels):
 
 def test_mistakes_name_options_as_python_does(folder):
     with pytest.raises(
-        ValueError, match=r'net epoch 7: .*net-0007.params does not exist; there are epochs 3: use `epoch`'
+        ValueError, match=r'net epoch 7: .*net-0007.params does not exist; choose one of the epochs 3 by `epoch`'
     ):
         Predictor.open(str(folder / 'net'), 7)
     with pytest.raises(OptionError, match="^explain_class='cov': .* no such class; did you mean cow"):

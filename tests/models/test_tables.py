@@ -96,7 +96,7 @@ def test_published_weights_are_of_networks_that_exist():
     assert len(published.WEIGHTS) == 12
     assert {*published.WEIGHTS, *published.ERRORS} <= set(registry.list_models())
     assert published.file_name('resnet50_ibn_a') == 'resnet50_ibn_a-d9d0bb7b.pth'
-    with pytest.raises(ValueError, match='no weights of resnet50 are published: there are those of resnet18_ibn_a'):
+    with pytest.raises(ValueError, match='no weights of resnet50 are published, only those of resnet18_ibn_a'):
         published.file_name('resnet50')
 
 
@@ -135,13 +135,13 @@ def test_class_counts():
     ('name', 'options', 'text'),
     [
         ('resnet50_ibn_c', {}, r'--model resnet50_ibn_c is not known: did you mean .*resnet50_ibn_[ab]'),
-        ('resnet51', {}, '--depth 51 is no depth of resnet: use one of 18, 34, 50, 101, 152, 200, 269'),
-        ('resnext18', {}, '--depth 18 is no depth of resnext: use one of 50, 101, 152'),
-        ('densenet50_ibn_a', {}, '--depth 50 is no depth of densenet_ibn_a: use one of 121, 161, 169, 201'),
+        ('resnet51', {}, '--depth 51 is not a depth of resnet: use one of 18, 34, 50, 101, 152, 200, 269'),
+        ('resnext18', {}, '--depth 18 is not a depth of resnext: use one of 50, 101, 152'),
+        ('densenet50_ibn_a', {}, '--depth 50 is not a depth of densenet_ibn_a: use one of 121, 161, 169, 201'),
         ('densenet121_ibn_b', {}, '--model densenet121_ibn_b is not known: did you mean .*densenet121_ibn_a'),
-        ('cifar_resnet21', {}, r'--depth 21 is no cifar10 depth: use 6n\+2 below 164 \(20, 56, 110\)'),
-        ('cifar_resnet2', {}, '--depth 2 is no cifar10 depth'),
-        ('cifar_resnet170', {}, '--depth 170 is no cifar10 depth'),
+        ('cifar_resnet21', {}, r'--depth 21 is not a cifar10 depth: use 6n\+2 below 164 \(20, 56, 110\)'),
+        ('cifar_resnet2', {}, '--depth 2 is not a cifar10 depth'),
+        ('cifar_resnet170', {}, '--depth 170 is not a cifar10 depth'),
         ('resnet', {}, '--model resnet needs a depth: resnet50, or --depth 50'),
         ('resnet50', {'depth': 18}, '--depth 18 contradicts --model resnet50'),
         ('resnet50', {'norm': 'xn'}, '--norm xn is not known: use one of bn, in, ln, gn'),
@@ -149,12 +149,12 @@ def test_class_counts():
         ('resnet18_v2', {'zero_gamma': True}, '--zero-gamma needs a norm at the end of each unit'),
         ('densenet121', {'zero_gamma': True}, '--zero-gamma is for residual networks'),
         ('densenet121', {'w_d': True}, '--w-d is for residual networks: a DenseNet cannot have it'),
-        ('cifar_resnet20_v1a', {'w_d': True}, '--w-d is about shortcuts with a convolution'),
-        ('resnet18', {'ibn_ratio': 0.5}, '--ibn-ratio 0.5: resnet18 has no IBN-a; leave it out'),
-        ('resnet18_ibn_a', {'ibn_ratio': 0.001}, '--ibn-ratio 0.001 leaves one side of 64 channels empty'),
-        ('resnet18', {'ibn_stages': (1,)}, '--ibn-stages 1: resnet18 is no IBN network; leave it out'),
+        ('cifar_resnet20_v1a', {'w_d': True}, '--w-d changes shortcuts with a convolution'),
+        ('resnet18', {'ibn_ratio': 0.5}, '--ibn-ratio 0.5: resnet18 has no IBN-a; leave this option out'),
+        ('resnet18_ibn_a', {'ibn_ratio': 0.001}, '--ibn-ratio 0.001 leaves one half of 64 channels empty'),
+        ('resnet18', {'ibn_stages': (1,)}, '--ibn-stages 1: resnet18 is not an IBN network; leave this option out'),
         ('cifar_resnet20_ibn_b', {'ibn_stages': (1, 4)}, '--ibn-stages 1,4: name some of the stages 1, 2, 3'),
-        ('densenet121_ibn_a', {'ibn_stages': (2, 1)}, '--ibn-stages 2,1: name some of the stages 1, 2, 3, 4, in their'),
+        ('densenet121_ibn_a', {'ibn_stages': (2, 1)}, '--ibn-stages 2,1: name some of the stages 1, 2, 3, 4, in this'),
         ('resnet18_ibn_a', {'ibn_stages': ()}, '--ibn-stages without any: name some'),
         ('resnet18', {'last_stride': 3}, '--last-stride 3: use 1 or 2'),
         (
@@ -165,7 +165,7 @@ def test_class_counts():
         (
             'resnet18',
             {'nrom': 'bn'},
-            '--nrom bn is no option of a network: there are norm, norm_args, norm_batch_size, bn_mom',
+            '--nrom bn is not an option of a network: use one of norm, norm_args, norm_batch_size, bn_mom',
         ),
     ],
 )

@@ -62,7 +62,7 @@ def test_pth_and_back(tmp_path, kit):
         assert np.array_equal(other.collect_params()[name].data().asnumpy(), param.data().asnumpy())
     kept = {k: a for k, a in convert.read_weights(f'{tmp_path}/net.pth').items() if not k.endswith(norm.PROGRESS)}
     (note,) = convert.load_torch(build(kit, seed=9), kept)
-    assert note.endswith('counters and moments that only training needs begin anew')
+    assert note.endswith('counters and moments that only training needs start anew')
     del kept['layer1.0.bn2.running_var']
     with pytest.raises(ValueError, match='stage1_unit1_bn2_running_var is missing'):
         convert.load_torch(build(kit, seed=9), kept)

@@ -160,14 +160,17 @@ def test_small_parts_are_normalised_apart():
         (dict(norm='mabn', norm_args=dict(momentum=1.5)), '--norm-args momentum=1.5 must be below 1'),
         (dict(norm='brn', norm_args=dict(r_max=0.5)), '--norm-args r_max=0.5 must be at least 1'),
         (dict(norm='brn', norm_args=dict(r_max='a')), '--norm-args r_max=a must be a number, such as 3.0'),
-        (dict(norm='gn', norm_batch_size=2), '--norm-batch-size 2: --norm gn has none, bn, brn, mabn have'),
+        (
+            dict(norm='gn', norm_batch_size=2),
+            '--norm-batch-size 2 cannot be used with --norm gn, only with bn, brn, mabn',
+        ),
         (dict(norm_batch_size=0), '--norm-batch-size 0 must be at least 1'),
         (
             dict(norm='mabn', norm_batch_size=2, norm_args=dict(variant='formal')),
             '--norm-args variant=formal contradicts --norm-batch-size 2',
         ),
         (dict(norm='gn', norm_args=dict(groups=5)), '--norm-args groups=5 must divide the 16 channels'),
-        (dict(norm='syncbn'), '--norm syncbn is for GPUs, and there are none: on CPUs it hangs; use bn'),
+        (dict(norm='syncbn'), '--norm syncbn needs GPUs and there are none; on CPUs it would hang: use bn'),
     ],
 )
 def test_what_a_norm_cannot_be_is_refused(changes, message):

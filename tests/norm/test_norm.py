@@ -86,7 +86,7 @@ def test_instance_norm_is_its_formula():
 
 @pytest.mark.parametrize('ratio', [0.01, 1.0])
 def test_a_ratio_that_leaves_a_side_empty_is_refused(ratio):
-    with pytest.raises(ValueError, match=f'ibn_ratio={ratio} leaves one side of 16 channels empty'):
+    with pytest.raises(ValueError, match=f'ibn_ratio={ratio} leaves one half of 16 channels empty'):
         kit(ibn_ratio=ratio).ibn(16)
 
 

@@ -111,7 +111,7 @@ def test_without_a_checkpoint_of_its_own_there_is_nothing_to_go_back_to(older, t
     if older:
         store.save(of('stop'), 3, ABOUT)
     keep = saver.Saver(store, of('rollback'), (feed(1), None), ABOUT)
-    with pytest.raises(ValueError, match=r'^epoch 0, batch 1: .*\(`nan` rollback: it has no checkpoint yet\)$'):
+    with pytest.raises(ValueError, match=r'^epoch 0, batch 1: .*\(`nan` rollback: the run has no checkpoint yet\)$'):
         keep.train()
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_not_gone_back_to(tmp_path):
     keep._write(1)
     path = store.path(1, 'params')
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r'\(`nan` rollback: .*net-0001.params has \d+ bytes of '):
+    with pytest.raises(ValueError, match=r'\(`nan` rollback: .*net-0001.params has \d+ bytes, not the '):
         keep.train()
 
 
@@ -129,7 +129,7 @@ def test_too_many_are_no_accident(tmp_path):
     trained = of('rollback')
     trained.left_out = {(9, batch) for batch in range(saver.MOST_LEFT_OUT)}
     keep = saver.Saver(Store(tmp_path / 'net'), trained, (feed(1), None), ABOUT)
-    with pytest.raises(ValueError, match='`nan` rollback has left out 10 batches already'):
+    with pytest.raises(ValueError, match='`nan` rollback has already left out 10 batches'):
         keep.train()
 
 
@@ -151,7 +151,7 @@ def test_a_run_that_stands_still_is_ended_and_says_where():
         time.sleep(0.6)
     assert ended == [watchdog.CODE]
     assert told == [
-        '`stall_timeout` 0.2: nothing has happened for that many seconds, the run was waiting for: data. It ends; '
+        '`stall_timeout` 0.2: nothing has happened for that many seconds; the run was waiting for: data. It ends; '
         '`retrain` goes on from the last checkpoint'
     ]
 

@@ -155,7 +155,7 @@ def test_the_option(words, value):
 def test_what_is_no_budget(word, capsys):
     with pytest.raises(SystemExit):
         train_options.make_parser().parse_args(['--memonger', word])
-    told = f"argument --memonger: '{word}' is no amount of memory: use auto, or megabytes such as 1500\n"
+    told = f"argument --memonger: '{word}' is not an amount of memory: use auto, or megabytes such as 1500\n"
     assert capsys.readouterr().err.endswith(told)
 
 

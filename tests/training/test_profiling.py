@@ -80,7 +80,7 @@ def test_the_steps_are_real_ones():
 def test_batches_are_full_ones_for_as_long_as_they_are_asked_for():
     feed = profiling.full_batches(FEED, 0)
     assert [next(feed)[0].shape[0] for _ in range(5)] == [8] * 5
-    with pytest.raises(ValueError, match='profile: an epoch has no batch with a good picture'):
+    with pytest.raises(ValueError, match='profile: no batch of the epoch has an undamaged picture'):
         next(profiling.full_batches(Feed([]), 0))
 
 
@@ -110,7 +110,7 @@ def test_a_picture_without_matplotlib_is_refused_before_the_run(monkeypatch):
 def test_the_table_tells_the_largest_first():
     rows = [(Operator('a', 'stem', 'norm'), 1, 2.0), (Operator('b', 'head', 'dense'), 1, 6.0)]
     lines = list(Profile('net', 4, 10.0, 0.5, ['stem', 'head'], rows).lines())
-    assert lines[0] == 'net, batch 4: 10.0 ms a step, 0.5 ms of waiting for data beside it'
+    assert lines[0] == 'net, batch 4: 10.0 ms a step, 0.5 ms of waiting for data on top'
     assert [line.split() for line in lines[1:3]] == [
         ['dense', '6.0', 'ms', '75.0', '%'],
         ['norm', '2.0', 'ms', '25.0', '%'],

@@ -169,14 +169,14 @@ PARTS = 'the parts with weights are stem, stage1, stage2, stage3, head; body is 
         (dict(freeze=('stage4',)), f'--freeze stage4: {PARTS}'),
         (dict(freeze=('embedding',)), f'--freeze embedding: {PARTS}'),  # a mean: nothing of it could stand still
         (dict(lr_mult=(('fc1', 1.0),)), f'--lr-mult fc1: {PARTS}'),
-        (dict(freeze=('body', 'head')), '--freeze body,head leaves nothing that learns: leave a part out'),
+        (dict(freeze=('body', 'head')), '--freeze body,head leaves no part that learns: freeze fewer parts'),
         (
             dict(freeze=('stem', 'stage1', 'stage2', 'stage3', 'head')),
-            '--freeze stem,stage1,stage2,stage3,head leaves nothing',
+            '--freeze stem,stage1,stage2,stage3,head leaves no part',
         ),
         (
             dict(freeze=('stage1',), lr_mult=(('body', 0.1), ('stage1', 0.5))),
-            '--lr-mult stage1=0.5: --freeze keeps stage1 as it is, leave one of them out',
+            '--lr-mult stage1=0.5: --freeze stops stage1 from learning; leave one of the two out',
         ),
     ],
 )

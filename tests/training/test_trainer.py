@@ -209,5 +209,5 @@ def test_states_of_another_network_are_refused(states):
 
 
 def test_states_of_another_type_are_refused():
-    with pytest.raises(ValueError, match='the optimiser state is of float32, not float64: fc1_bias'):
+    with pytest.raises(ValueError, match='the optimiser state must be float32, not float64: fc1_bias'):
         make().set_states({'fc1_bias': np.zeros(CLASSES)})

@@ -76,7 +76,7 @@ def test_other_devices_cannot_take_what_each_had_for_itself(tmp_path):
     first = start('two contexts')
     with pytest.raises(Stopped):
         first.train_epoch(feed, Cut(first, store, 2))
-    with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, these are 1'):
+    with pytest.raises(ValueError, match='it was saved within an epoch on 2 devices, this run has 1'):
         restore(make('cifar_resnet8_ibn_a', PLAN), store.choose())
 
 

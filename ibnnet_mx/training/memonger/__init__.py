@@ -1,7 +1,7 @@
 """A training step that recomputes activations in its backward pass instead of keeping them (arXiv:1604.06174).
 
-mxnet 1.9.1 honours the mirroring attribute in its graph executor only; a hybridized block has no such path. So an
-executor is bound to the Parameters' own arrays: values, gradients and running statistics are the plain step's.
+mxnet 1.9.1 obeys the mirroring attribute in its graph executor only, not in a hybridized block. So an executor is
+bound to the Parameters' own arrays. Its values, gradients and running statistics are those of a plain step.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ibnnet_mx.training.memonger.plan import Search
 class Recompute:
     """A step that recomputes: (data, label) on one context -> (loss (n,), logits); Parameters get their gradients.
 
-    budget: 'auto', for (nearly) the least memory; or megabytes, within which the least is recomputed. They are of what
-    lies between the layers of a step on one context: activations, their gradients, what operators hand to their
-    backward pass. Not of them: weights, gradients of weights, the optimiser's state, the pictures, and the scratch
-    memory of oneDNN's kernels.
-    tell: is handed a line about each plan.
-    ValueError, before anything is computed: no plan is within the budget.
+    budget: 'auto' for nearly the least memory, or megabytes, within which as little as possible is recomputed. The
+    megabytes count the arrays between the layers of a step on one context: activations, their gradients, and values
+    that operators keep for their backward pass. They do not count weights, gradients of weights, the optimiser's
+    state, pictures, and scratch memory of oneDNN's kernels.
+    tell: function that gets a line about each plan.
+    Raises ValueError before anything is computed if no plan fits the budget.
     """
 
     def __init__(self, net, loss, budget='auto', tell=None):
@@ -36,29 +36,35 @@ class Recompute:
         executor, moved = self._executor(data, label)
         loss, logits = executor.forward(is_train=True, data=data, label=label)
         executor.backward()
-        for state, after in moved:  # not in place, as autograd does it: a recomputation might read it afterwards
+        for (
+            state,
+            after,
+        ) in moved:  # not in place as with autograd, because a recomputation may still read the old value
             after.copyto(state)
         for param in self._net.collect_params().values():
             if param.grad_req != 'null':
-                param.data(data.context)._fresh_grad = True  # the executor does not tell autograd
+                param.data(
+                    data.context
+                )._fresh_grad = True  # gluon.Trainer checks this mark, and the executor does not set it
         return loss.copy(), logits.copy()  # the next step writes over the executor's own outputs
 
     def watch(self, clock):
-        """From now on a profiling.Clock hears of each operator."""
+        """Report each operator of all further steps to a profiling.Clock."""
         self._clock = clock
         self._executors.clear()
 
     def _executor(self, data, label):
-        """Return the executor, and [(a norm's state, where its next value is written)].
+        """Return an executor for the batch, and [(state of a norm, array of its next value)].
 
-        One stays for each context, that of its largest batch. A smaller batch's is made for the step, in its memory.
+        Each context keeps the executor of its largest batch. For a smaller batch one is made for the step, in the
+        memory of the largest.
         """
         shape, (largest, present) = data.shape, self._executors.get(data.context, ((), None))
         if shape == largest:
             return present
         smaller = len(shape) == len(largest) and all(a <= b for a, b in zip(shape, largest))
         if not smaller:
-            self._executors.pop(data.context, None)  # before there is another
+            self._executors.pop(data.context, None)  # free its memory before another is made
             present = None
         step = Step(self._net, self._loss, data, label)
         symbol = step.graph.symbol(self._plan(step, data))
@@ -99,27 +105,28 @@ class Recompute:
 
 
 class Step:
-    """The graph of a step on one context and shape, and the arrays it is bound to. moved: [(State, next value)]."""
+    """The graph of a step on one context and shape, and its arrays. moved: [(array of a State, its next value)]."""
 
     def __init__(self, net, loss, data, label):
         self._context, self._params = data.context, net.collect_params()
         symbol, constants = net.trace(data.shape[0], data.context)
         loss = loss(symbol, mx.sym.var('label'))
         head = mx.sym.Group([mx.sym.make_loss(loss, name='batch_loss'), mx.sym.BlockGrad(symbol, name='logits')])
-        given = {'data': mx.nd.zeros_like(data), 'label': mx.nd.zeros_like(label)}
-        given.update({name: array.as_in_context(self._context) for name, array in constants.items()})
+        inputs = {'data': mx.nd.zeros_like(data), 'label': mx.nd.zeros_like(label)}
+        inputs.update({name: array.as_in_context(self._context) for name, array in constants.items()})
         params = self._params
-        self._arrays = {n: given[n] if n in given else params[n].data(self._context) for n in head.list_inputs()}
+        self._arrays = {n: inputs[n] if n in inputs else params[n].data(self._context) for n in head.list_inputs()}
         self._states = [n for n in head.list_arguments() if n in params and isinstance(params[n], norm.State)]
         self._after = {n: mx.nd.zeros_like(self._arrays[n]) for n in self._states}
         self.moved = [(self._arrays[n], self._after[n]) for n in self._states]
         self.graph = Graph(head, self._arrays)
 
     def bind(self, symbol, careful=True, shared=None):
+        """Return an executor of a symbol. careful: plan its memory well. shared: executor whose memory it uses."""
         params, names = self._params, symbol.list_arguments()
-        wanted = {n: params[n].grad_req for n in names if n in params and params[n].grad_req != 'null'}
-        grads = {n: params[n].grad(self._context) for n in wanted}
-        requests = {**wanted, **dict.fromkeys(self._states, 'write')}
+        learning = {n: params[n].grad_req for n in names if n in params and params[n].grad_req != 'null'}
+        grads = {n: params[n].grad(self._context) for n in learning}
+        requests = {**learning, **dict.fromkeys(self._states, 'write')}
         with _careful() if careful else nullcontext():
             return symbol.bind(
                 self._context,
@@ -133,7 +140,7 @@ class Step:
 
 @contextmanager
 def _careful():
-    """Let mxnet try several ways of sharing memory among the arrays of an executor, and take the best."""
+    """Context in which mxnet tries several ways to share memory among an executor's arrays, and takes the best."""
     name = 'NNVM_AUTO_SEARCH_MATCH_RANGE'
     before = os.environ.get(name)
     os.environ[name] = '1'

@@ -1,4 +1,4 @@
-"""A symbol's graph: what its nodes cost, where it hangs on one tensor, and the symbol with chosen tensors kept."""
+"""The graph of a step: the cost of its nodes, its cuts, and the symbol that keeps chosen results."""
 
 from __future__ import annotations
 
@@ -10,15 +10,27 @@ import numpy as np
 
 from ibnnet_mx.graph.symbol_json import VARIABLE, SymbolGraph
 
-PER_BYTE = 16  # a byte of the result of a node that only reads and writes takes the time of so many multiplications
-ONCE = ('Dropout', '_random', '_sample', 'sample_', '_shuffle', 'pick')  # beginnings: they draw, or must be read
-MULTIPLYING = ('Convolution', 'Deconvolution', 'FullyConnected', 'ibnnet_winograd')  # beginnings; second input: weight
+PER_BYTE = 16  # a node that only reads and writes takes the time of so many multiplications for a byte of result
+ONCE = (
+    'Dropout',
+    '_random',
+    '_sample',
+    'sample_',
+    '_shuffle',
+    'pick',
+)  # beginnings of types: they draw random numbers or look up labels, so they run once
+MULTIPLYING = (
+    'Convolution',
+    'Deconvolution',
+    'FullyConnected',
+    'ibnnet_winograd',
+)  # beginnings of types; the second input is the weight
 
 
 class Node(NamedTuple):
     """A node of the graph.
 
-    inputs: numbers of nodes. work: multiplications, 0 of what reads and writes. bytes: of the first result.
+    inputs: numbers of nodes. work: multiplications; 0 if the node only reads and writes. bytes: of the first result.
     """
 
     name: str
@@ -31,15 +43,16 @@ class Node(NamedTuple):
     @property
     def cost(self):
         if self.operator == 'ibnnet_winograd':
-            return self.work // 2  # as many seconds as others' half
+            return self.work // 2  # its multiplications take half the time of others
         return self.work or self.bytes * PER_BYTE
 
 
 class Kept(NamedTuple):
-    """The results that a forward pass leaves for the backward pass, as names of nodes.
+    """The decision which results a forward pass keeps for the backward pass, as names of nodes.
 
-    stays: they are not run again, and what their backward pass reads is kept, their inputs too. marked: their results
-    are kept, through a node that hands them on; they are run again for their own backward pass, and nothing before.
+    stays: these nodes do not run again. The values that their backward pass reads are kept, their inputs too.
+    marked: the results are kept by a copy node. The node runs again for its own backward pass, but later nodes start
+    from the copy.
     """
 
     stays: frozenset
@@ -47,7 +60,7 @@ class Kept(NamedTuple):
 
 
 class Graph:
-    """A step's graph. nodes: in the order of computation; operators: numbers of those that are no variables."""
+    """A step's graph. nodes: in the order of computation. operators: numbers of the nodes that are not variables."""
 
     def __init__(self, head, arrays):
         self._traced = SymbolGraph.of_symbol(head)
@@ -67,7 +80,7 @@ class Graph:
         self.numbers = {self.nodes[i].name: i for i in self.operators}
         self.multiplications = sum(node.work for node in self.nodes)
         values = 4 * sum(math.prod(self.nodes[i].shape) for i in self.operators)
-        self.density = sum(self.nodes[i].bytes for i in self.operators) / values  # 1.0 where all is float32
+        self.density = sum(self.nodes[i].bytes for i in self.operators) / values  # 1.0 if all values are float32
         self._used: dict[int, set[int]] = {}
         self._readers: dict[int, list[int]] = {i: [] for i in self.operators}
         for number, node in enumerate(self._traced.nodes):
@@ -82,7 +95,7 @@ class Graph:
     def _work(self, node, shape, inputs):
         if node['op'].startswith(MULTIPLYING):
             return math.prod(shape) * math.prod(self.nodes[inputs[1]].shape[1:])
-        if node['op'] == 'ibnnet_excite':  # two dense layers, one the other way round
+        if node['op'] == 'ibnnet_excite':  # two dense layers of the same size
             return 2 * shape[0] * math.prod(self.nodes[inputs[1]].shape)
         return 0
 
@@ -97,14 +110,14 @@ class Graph:
                 self._needs[number] |= connected & read
 
     def cuts(self):
-        """Numbers of nodes whose results alone connect what is computed from the data before and after them.
+        """Return the numbers of cuts: nodes whose result alone connects the nodes before with the nodes after them.
 
-        Of several in a row the one with the smallest result, of equal ones the last.
+        Of several cuts in a row only the one with the smallest result is taken; of equal ones, the last.
         """
         rows: list[list[int]] = []
-        behind = self._traced.downstream()
+        downstream = self._traced.downstream()
         for number in self._traced.cuts():
-            if rows and behind.intersection(self.nodes[number].inputs) == {rows[-1][-1]}:
+            if rows and downstream.intersection(self.nodes[number].inputs) == {rows[-1][-1]}:
                 rows[-1].append(number)
             else:
                 rows.append([number])
@@ -114,23 +127,23 @@ class Graph:
         return Kept(*(frozenset(self.nodes[i].name for i in numbers) for numbers in (stays, marked)))
 
     def alone(self, number):
-        """Return True if a node may stay although its inputs are not kept."""
+        """Return True if a node may stay without kept inputs, because its backward pass does not read them."""
         return self._needs[number] <= {number}
 
     def held_by(self, stays, marked):
-        """Numbers of the nodes whose results are kept."""
+        """Return the numbers of the nodes whose results are kept."""
         numbers: set[int] = set()
         for i in self.operators:
             numbers |= self._needs[i] if i in stays else {j for j in self.nodes[i].inputs if j in stays or j in marked}
         return numbers
 
     def added(self, number, stays, holding):
-        """Bytes that are kept besides where a node stays too."""
+        """Return how many more bytes are kept if a node stays too. holding: numbers of the nodes kept already."""
         more = self._needs[number] | ({number} if set(self._readers[number]) - stays else set())
         return sum(self.nodes[i].bytes for i in more - holding)
 
     def closed(self, stays, marked):
-        """Return stays, and all other nodes that may stay although nothing is kept for them."""
+        """Return stays together with all other nodes that may stay without keeping more."""
         stays = set(stays)
         while True:
             holding = self.held_by(stays, marked)
@@ -142,25 +155,25 @@ class Graph:
             stays.update(free)
 
     def symbol(self, decision=None):
-        """The symbol as an executor shall run it; kept None: everything is, for a plain step."""
+        """Return the symbol for an executor. decision: a Kept; None keeps everything, which is a plain step."""
         nodes: list[dict] = []
-        place: dict[tuple[int, int], tuple[int, int]] = {}
+        sources: dict[tuple[int, int], tuple[int, int]] = {}  # old (node, output): new
         for number, node in enumerate(self._traced.nodes):
-            node = dict(node, inputs=[[*place[i, k], version] for i, k, version in node['inputs']])
+            node = dict(node, inputs=[[*sources[i, k], version] for i, k, version in node['inputs']])
             name = node['name']
             stays = decision is None or name in decision.stays or node['op'].startswith(ONCE)
             if node['op'] != VARIABLE:
                 node['attrs'] = dict(node.get('attrs', {}), __force_mirroring__=str(not stays))
-            here = len(nodes)
+            position = len(nodes)
             nodes.append(node)
             for k in self._used.get(number, ()):
-                place[number, k] = here, k
+                sources[number, k] = position, k
                 if not stays and name in decision.marked:
-                    place[number, k] = len(nodes), 0
-                    nodes.append(dict(op='_copy', name=f'{name}_kept{k}', inputs=[[here, k, 0]]))
-        heads = [[*place[i, k], version] for i, k, version in self._traced.heads]
+                    sources[number, k] = len(nodes), 0
+                    nodes.append(dict(op='_copy', name=f'{name}_kept{k}', inputs=[[position, k, 0]]))
+        heads = [[*sources[i, k], version] for i, k, version in self._traced.heads]
         return self._traced.with_nodes(nodes, heads).symbol()
 
     def again(self, text):
-        """Numbers of the nodes that an executor runs a second time, from its debug_str()."""
+        """Return the numbers of the nodes that an executor runs a second time. text: its debug_str()."""
         return [self.numbers[n] for n in re.findall(r'Name=(\S+)_mirror$', text, re.M) if n in self.numbers]

@@ -1,32 +1,32 @@
-"""The search for what a training step keeps and recomputes. It tries: mxnet plans a bound executor's memory exactly."""
+"""Search for a plan: the results that a training step keeps. It binds executors, because these know their memory."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
 
-EQUAL = (64, 24, 16, 10, 6, 4)  # into about how many pieces of equal bytes a graph is cut
-SHRINKING = (4, 5, 6, 6.5, 7, 7.5)  # the same, of pieces that become smaller by what is held for those before
-MARKED = (0.0, 0.5, 0.8)  # shares of the convolutions, those first whose bytes are dear to compute, that are marked
-TINY = 1000  # a result of less than a 1/TINY of the largest is kept: recomputing it would save nothing
-SLACK = 1.05  # 'auto' takes so much of the least memory where that saves work
-COARSE = 16  # megabytes, in which mxnet tells its plan: below there is nothing to weigh
-LAYOUTS, REPAIRS = 4, 24  # cut graphs that are filled up; trials that fill the best one to the brim
+EQUAL = (64, 24, 16, 10, 6, 4)  # counts of segments with about equal bytes
+SHRINKING = (4, 5, 6, 6.5, 7, 7.5)  # counts of segments that shrink by the bytes of the cuts before them
+MARKED = (0.0, 0.5, 0.8)  # shares of the convolutions that are marked, those with most work for a byte first
+TINY = 1000  # results below 1/TINY of the largest are kept: recomputing them would save nothing
+SLACK = 1.05  # 'auto' takes up to so many times the least memory if that saves work
+COARSE = 16  # megabytes; mxnet tells whole megabytes, so less is too coarse to compare
+LAYOUTS, REPAIRS = 4, 24  # layouts that are filled up; trials that fill the best of these further
 
 
 class Plan(NamedTuple):
     """A decision about a step, and its price.
 
-    decision: graph.Kept; None keeps everything. megabytes: mxnet's plan for activations, their gradients and all else
-    between the layers; plain: the same without recomputing. extra: multiplications computed again, as a share of those
-    of a plain step.
+    decision: graph.Kept; None keeps everything. megabytes: mxnet's memory for activations, their gradients and other
+    arrays between layers. plain: the same without recomputing. extra: repeated multiplications as a share of a plain
+    step's.
     """
 
     decision: Any
     megabytes: int
     plain: int
     extra: float
-    nodes: tuple  # (those whose results are kept, all)
+    nodes: tuple  # (count of nodes whose results are kept, count of all)
 
     def __str__(self):
         return (
@@ -36,6 +36,8 @@ class Plan(NamedTuple):
 
 
 class Trial(NamedTuple):
+    """The figures of one choice of kept nodes. cost, work: of the nodes that run again (graph.Node)."""
+
     megabytes: int
     bytes_held: int
     cost: float
@@ -45,7 +47,7 @@ class Trial(NamedTuple):
 
 
 class Search:
-    """The search for a plan. bind: (symbol, whether its memory is planned with care) -> executor."""
+    """The search for a plan. bind: function (symbol, careful) -> executor, as Step.bind()."""
 
     def __init__(self, graph, bind):
         self._graph, self._bind = graph, bind
@@ -58,6 +60,7 @@ class Search:
         self._seen = {}
 
     def trial(self, stays, marked):
+        """Return the Trial of a choice of nodes, which are numbers."""
         key = frozenset(stays), frozenset(marked)
         if key not in self._seen:
             graph = self._graph
@@ -69,16 +72,16 @@ class Search:
         return self._seen[key]
 
     def measured(self, decision):
-        """The Plan of what is known to be kept; None where the graph has other nodes."""
+        """Return the Plan of a decision for another shape; None if the graph does not have its nodes."""
         numbers = self._graph.numbers
         if not (decision.stays | decision.marked) <= numbers.keys():
             return None
         return self._plan(self.trial(*({numbers[name] for name in names} for names in decision)))
 
     def find(self, budget=None):
-        """The Plan of the least memory, or of the least work within budget megabytes.
+        """Return the Plan of the least memory, or the Plan of the least work within budget megabytes.
 
-        ValueError: none fits.
+        Raises ValueError if none fits.
         """
         if budget is not None and budget >= self.plain:
             count = len(self._graph.operators)
@@ -96,24 +99,27 @@ class Search:
 
     def _plan(self, trial):
         graph = self._graph
-        extra = trial.work / max(3 * graph.multiplications, 1)  # forward, to the inputs, to the weights
+        extra = trial.work / max(
+            3 * graph.multiplications, 1
+        )  # a step multiplies forward, for the gradients of inputs, and for those of weights
         counts = len(graph.held_by(trial.stays, trial.marked)), len(graph.operators)
         return Plan(graph.names(trial.stays, trial.marked), trial.megabytes, self.plain, extra, counts)
 
     def _layouts(self):
-        """Trials in which all but some cuts, tiny results and marked convolutions is recomputed."""
+        """Yield trials that keep some cuts, tiny results and marked convolutions, and recompute everything else."""
         graph = self._graph
-        dear = sorted(self._heavy, key=lambda i: -graph.nodes[i].work / graph.nodes[i].bytes)
+        by_work = sorted(self._heavy, key=lambda i: -graph.nodes[i].work / graph.nodes[i].bytes)
         for chosen in [self._chosen(n, False) for n in EQUAL] + [self._chosen(n, True) for n in SHRINKING]:
             stays = {i for i in chosen if graph.alone(i)} | self._tiny
             for share in MARKED:
-                marked = (chosen | set(dear[: int(share * len(dear))])) - stays
+                marked = (chosen | set(by_work[: int(share * len(by_work))])) - stays
                 yield self.trial(graph.closed(stays, marked), marked)
 
     def _chosen(self, pieces, shrinking):
-        """The cuts between segments of about 1 / pieces of all bytes, or of what the chosen ones before leave of it.
+        """Return the cuts between segments of about 1 / pieces of all bytes.
 
-        Where a segment is computed again, nothing after it is held any more, and the chosen cuts before it are.
+        shrinking: a segment and the cuts before it have this size together. While a segment is computed again, these
+        cuts are held, and nothing after it.
         """
         nodes, cuts = self._graph.nodes, self._graph.cuts()
         sizes = [sum(nodes[i].bytes for i in self._graph.operators if a < i <= b) for a, b in zip([-1, *cuts], cuts)]
@@ -128,18 +134,19 @@ class Search:
         return chosen
 
     def _order(self, trial):
-        """Convolutions that are computed again, those first that save most work for a byte that is kept."""
+        """Return the convolutions that run again. Those that save most work for a kept byte come first."""
         graph, holding = self._graph, self._graph.held_by(trial.stays, trial.marked)
         left = [i for i in self._heavy if i not in trial.stays]
         return sorted(left, key=lambda i: -graph.nodes[i].work / (1 + graph.added(i, trial.stays, holding)))
 
     def _with(self, trial, more):
+        """Return the trial in which more nodes stay."""
         marked = trial.marked - set(more)
         stays = self._graph.closed(trial.stays | set(more), marked)
         return self.trial(stays, marked - stays)
 
     def _filled(self, trial, limit):
-        """With as many of the convolutions in that order as fit."""
+        """Return the trial in which as many convolutions stay, in the order of _order(), as fit the limit."""
         order, best = self._order(trial), trial
         low, high = 0, len(order)
         while low < high:
@@ -151,7 +158,7 @@ class Search:
         return best
 
     def _brimful(self, best, limit):
-        """With single ones of the others, where their memory is free by the time that most is needed."""
+        """Return the trial in which single further convolutions stay. They fit if their memory is free at the peak."""
         queue, left = [self._order(best)], REPAIRS
         while queue and left:
             part = queue.pop(0)
@@ -167,7 +174,7 @@ class Search:
 
 
 def megabytes(text, density=1.0):
-    """Return an executor's memory from its debug_str(). mxnet counts four bytes a value, whatever its type."""
+    """Return an executor's memory from its debug_str(). mxnet counts four bytes for any value; density corrects it."""
     total = re.search(r'Total (\d+) MB', text)
     if total is None:
         raise ValueError(f'mxnet does not tell the memory of an executor: {text[-200:]}')
