@@ -71,7 +71,8 @@ def test_a_synset_of_another_length_is_told(folder, text, count, tmp_path, capsy
     (tmp_path / 'names.txt').write_text(text, encoding='utf-8')
     assert run(folder, '--img', folder / 'a.png', '--synset', tmp_path / 'names.txt') == 1
     assert (
-        f'names.txt has {count} names and the network 4 classes: its own names, or numbers, are' in capsys.readouterr().err
+        f'names.txt has {count} names and the network 4 classes: its own names, or numbers, are'
+        in capsys.readouterr().err
     )
 
 
@@ -105,7 +106,10 @@ def test_a_folder_goes_through_and_what_cannot_be_read_is_said(folder, capsys):
 
 @pytest.mark.parametrize(
     ('names', 'text'),
-    [('short.txt', 'short.txt has 2 names and the network 4 classes'), ('none.txt', 'none.txt cannot be read: No such')],
+    [
+        ('short.txt', 'short.txt has 2 names and the network 4 classes'),
+        ('none.txt', 'none.txt cannot be read: No such'),
+    ],
 )
 def test_a_names_file_that_does_not_fit(folder, capsys, names, text):
     assert run(folder, '--img', folder / 'a.png', '--synset', folder / names) == 1
