@@ -10,10 +10,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, get_model, hub
+from ibnnet_mx import convert, get_model, hub, models
 from ibnnet_mx.convert import names, torch_file
 from ibnnet_mx.files import download
-from ibnnet_mx.models import nets, published
+from ibnnet_mx.models import published
 from tests.goldens.generate import fill, pictures
 from tests.loopback import Server, nobody
 
@@ -112,14 +112,16 @@ def test_features_need_no_classifier(server, root, pth):
 
 
 def test_another_number_of_classes_is_refused_before_any_download(server, root, monkeypatch):
-    monkeypatch.setattr(nets, 'build', None)
-    with pytest.raises(ValueError, match=r'has 10 classes, not 5: build it with classes=5 .*new_head=True.* --pretr'):
+    monkeypatch.setattr(models, 'create', None)
+    with pytest.raises(
+        ValueError, match=r'has 10 classes, not 5: build it with classes=5 .*new_head=True.* `pretrained`'
+    ):
         get_model(MODEL, classes=5, pretrained=True)
     assert server.asked == []
 
 
 def test_a_model_without_published_weights_is_refused_before_it_is_built(server, root, monkeypatch):
-    monkeypatch.setattr(nets, 'build', None)
+    monkeypatch.setattr(models, 'create', None)
     with pytest.raises(ValueError, match=f'no weights of cifar_resnet20 are published, only those of {MODEL}'):
         get_model('cifar_resnet20', pretrained=True)
     assert server.asked == []
@@ -263,7 +265,8 @@ def test_a_url_may_have_other_classes(server, root, tmp_path):
 
 PROCESS = """
 import sys
-from ibnnet_mx import download, get_model
+from ibnnet_mx import get_model
+from ibnnet_mx.files import download
 from ibnnet_mx.models import published
 def told(path, locked=download.locked):
     print('ready', flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ast import literal_eval
+import re
 
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
@@ -43,4 +43,7 @@ def _value(text, default):
     """Return the value of an attribute. A layout is a plain word; 'None' means that the attribute is not given."""
     if text is None or text == 'None':
         return default
-    return text if text.isalpha() and text not in ('True', 'False') else literal_eval(text)
+    if text.isalpha():
+        return {'True': True, 'False': False}.get(text, text)
+    numbers = tuple(int(number) for number in re.findall(r'-?\d+', text))
+    return numbers if text.startswith('(') else numbers[0]

@@ -193,7 +193,7 @@ def test_pixels_of_another_convention_are_found(records, trained, fed, crops, ba
     assert found['pixels'] == fed
     (line,) = found['remarks']
     assert re.search(
-        rf'of \d+ pictures (\d+) are right with other pixels, \d+ with these: use --pixels {trained}$', line
+        rf'of \d+ pictures (\d+) are right with other pixels, \d+ with these: use `pixels` {trained}$', line
     )
     right = Model(trained, trained)
     assert evaluation.report_of(right, records, options=ONE)['top1'] == 1

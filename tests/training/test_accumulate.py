@@ -58,7 +58,7 @@ def test_gradients_are_the_sum_of_those_of_the_parts_each_a_batch_for_its_norms(
     before, total = values(twin), {}
     for x, y in zip((data[:4], data[4:]), (label[:4], label[4:])):
         with autograd.record():
-            loss = twin._loss(twin.net(x), y)
+            loss = twin.objective.loss(twin.net(x), y)
         loss.backward()
         for name, param in twin.net.collect_params().items():
             if param.grad_req != 'null':

@@ -31,7 +31,7 @@ def pictures(size, *rows, seed=0):
 
 
 def step_of(run, data, label):
-    return memonger.Step(run.net, run._loss, data, label)
+    return memonger.Step(run.net, run.objective.loss, data, label)
 
 
 def search_of(model, rows=64, size=32, **more):
@@ -130,14 +130,14 @@ def test_the_plan_is_what_the_executor_takes():
     run.step(data, label, 0.01)
     (line,) = run.report.lines
     executor = run._forward_backward._executors[mx.cpu()][1][0]
-    assert line.startswith('--memonger auto: ')
+    assert line.startswith('`memonger` auto: ')
     assert f'become {plan.megabytes(executor.debug_str())} MB' in line
 
 
 def test_a_budget_that_cannot_be_met_is_told_before_anything_is_computed():
     run, (data, label) = make('cifar_resnet20', recompute=3), pictures(32, 64)[0]
     before = values(run)
-    told = r'^--memonger 3: \d+ MB is the least, \d+ MB without recomputing, for 64 pictures on one device'
+    told = r'^memonger=3: \d+ MB is the least, \d+ MB without recomputing, for 64 pictures on one device'
     with pytest.raises(ValueError, match=told):
         run.step(data, label, 0.01)
     assert equal(values(run), before)

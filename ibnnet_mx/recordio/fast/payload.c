@@ -50,7 +50,7 @@ static void set_size(Payload* payload, const uint8_t* data, size_t length, char*
   if (why[0]) payload->kind = BROKEN;
 }
 
-/* Set width, height and kind of each payload by its header. why: (count, WHY), empty before; it tells of BROKEN ones. */
+/* Set width, height and kind of each payload by its header. why: (count, WHY), empty before; filled for BROKEN ones. */
 EXPORT void fast_heads(Payload* payloads, int count, char* why) {
   for (int i = 0; i < count; i++, why += WHY) {
     Payload* payload = payloads + i;

@@ -119,7 +119,7 @@ static const char* wrong_view(const Task* task, const Payload* payload, const Ro
   return wrong_step(&row->last, width, height);
 }
 
-/* Check all views of all payloads, and set the `why` of each payload that has a wrong one. Such a payload is not decoded.
+/* Check all views of all payloads, and set the `why` of each payload that has a wrong one. It is not decoded then.
    BROKEN payloads have their `why` already. */
 static void check_views(const Task* task) {
   for (int i = 0; i < task->count; i++) {
