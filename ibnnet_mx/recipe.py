@@ -241,9 +241,7 @@ def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
     if recipe.lr_from is not None:
         start, rate = recipe.lr_from
         scheduled = _planned(replace(recipe, lr_from=None), start)
-        lines.append(
-            f'`lr` {rate:g} holds from epoch {start} on, instead of {scheduled:g}; later steps of the schedule apply'
-        )
+        lines.append(f'`lr` {rate:g} holds from epoch {start} on, instead of {scheduled:g}; later steps still apply')
     rate = recipe.lr_from[1] if recipe.lr_from else recipe.lr
     if recipe.lr_batch not in (None, recipe.batch_size):
         becomes = f'with {recipe.batch_size} it becomes {_scaled(recipe, rate):g}'

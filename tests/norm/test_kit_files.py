@@ -92,7 +92,7 @@ def test_the_command_converts_both_ways(tmp_path, capsys, kit, told):
     Store(tmp_path / 'net').write(net, Facts('cifar_resnet8_ibn_a', {}, {}))
     source, middle, back = (f'{tmp_path}/{name}' for name in ('net-0000.params', 'net.pth', 'back-0000.params'))
     assert cli.main([source, middle, '--check']) == 0
-    assert (f'does not tell its norm: name it where it is read, {told}' in capsys.readouterr().err) == bool(told)
+    assert (f'does not say its norm; add {told} wherever you read it' in capsys.readouterr().err) == bool(told)
     assert cli.main([middle, back, '--check', *told.split()]) == 0
     data = pictures(3)[0][0]
     near(convert.load_symbol(tmp_path / 'back')(data).asnumpy(), net(data).asnumpy(), 1e-4)
