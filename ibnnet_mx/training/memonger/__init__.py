@@ -43,9 +43,8 @@ class Recompute:
             after.copyto(state)
         for param in self._net.collect_params().values():
             if param.grad_req != 'null':
-                param.data(
-                    data.context
-                )._fresh_grad = True  # gluon.Trainer checks this mark, and the executor does not set it
+                # gluon.Trainer checks this mark, and the executor does not set it.
+                param.data(data.context)._fresh_grad = True
         return loss.copy(), logits.copy()  # the next step writes over the executor's own outputs
 
     def watch(self, clock):
