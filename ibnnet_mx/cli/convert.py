@@ -19,7 +19,7 @@ and --init), .pth and .safetensors with the original's keys, or .onnx."""
 
 
 def make_parser():
-    parser = options.Parser(prog='convert', description=__doc__, epilog=EPILOG)
+    parser = options.Parser(prog='ibnnet convert', description=__doc__, epilog=EPILOG)
     add = parser.add_argument
     add('src', metavar='SRC')
     add('dst', metavar='DST')

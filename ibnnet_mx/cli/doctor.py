@@ -1,4 +1,4 @@
-"""ibnnet doctor: tell what this machine offers to ibnnet_mx, what is wrong with it, and how to fix that."""
+"""ibnnet doctor: the report on this machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from ibnnet_mx import doctor
 from ibnnet_mx.cli import options
 from ibnnet_mx.errors import dashed
 
+ABOUT = 'Tell what this machine offers to ibnnet_mx, what is wrong with it, and how to fix that.'
+
 
 def make_parser() -> options.Parser:
-    parser = options.Parser(prog='ibnnet doctor', description=(__doc__ or '').partition(': ')[2])
+    parser = options.Parser(prog='ibnnet doctor', description=ABOUT)
     parser.add_argument('--folder', default='.', help='folder for checkpoints (the current one)')
     return parser
 

@@ -53,7 +53,7 @@ def command(args):
 
 
 def main(argv=None):
-    parser = options.Parser(prog='models', description=__doc__)
+    parser = options.Parser(prog='ibnnet models', description=__doc__)
     parser.add_argument('names', nargs='*', help='only models with one of these in their name')
     parser.add_argument('--json', action='store_true', help='print one JSON line for each model')
     return options.run(command, parser, argv)

@@ -40,10 +40,8 @@ def one_line(text: str) -> str:
 
 
 def option_name(option: str) -> str:
-    """Return an option as it is typed: '--zero-gamma' for 'zero_gamma'."""
-    return (
-        option if option.isupper() else f'--{option.replace("_", "-")}'
-    )  # capitals, such as SHEET, name a positional argument
+    """Return an option as it is typed: '--zero-gamma' for 'zero_gamma'. Capitals, such as SHEET, are positional."""
+    return option if option.isupper() else f'--{option.replace("_", "-")}'
 
 
 def named(names: dict[str, str] | None) -> Callable[[str], str]:

@@ -71,9 +71,7 @@ class Row(NamedTuple):
 
 ROWS = {
     'resnet': Row('ResNet', DEPTHS, ('', '_v2'), ('', '_ibn_a', '_ibn_b'), {}),
-    'resnext': Row(
-        'ResNet', (50, 101, 152), ('', '_v2'), ('', '_ibn_a', '_ibn_b'), dict(groups=32)
-    ),  # 1611.05431, 32x4d
+    'resnext': Row('ResNet', (50, 101, 152), ('', '_v2'), ('', '_ibn_a', '_ibn_b'), dict(groups=32)),  # 1611.05431
     'se_resnet': Row('ResNet', (50, 101, 152), ('', '_v2'), ('', '_ibn_a', '_ibn_b'), dict(se=16)),  # arXiv:1709.01507
     'se_resnext': Row('ResNet', (50, 101), ('', '_v2'), ('', '_ibn_a', '_ibn_b'), dict(groups=32, se=16)),
     # arXiv:1608.06993; torch's initial weights, and IBN whose first 0.6 is BatchNorm, both as in XingangPan/IBN-Net

@@ -180,7 +180,9 @@ def test_what_a_norm_cannot_be_is_refused(changes, message):
 
 def test_published_weights_have_their_own_norm(capsys):
     assert cli.main(['published', 'net.pth', '--model', 'resnet50_ibn_a', '--norm', 'gn']) == 2
-    assert capsys.readouterr().err == 'convert: --norm gn: published networks have their own norm; leave it out\n'
+    assert (
+        capsys.readouterr().err == 'ibnnet convert: --norm gn: published networks have their own norm; leave it out\n'
+    )
 
 
 def test_parts_in_a_foreign_block_are_refused():

@@ -36,10 +36,8 @@ class Recompute:
         executor, moved = self._executor(data, label)
         loss, logits = executor.forward(is_train=True, data=data, label=label)
         executor.backward()
-        for (
-            state,
-            after,
-        ) in moved:  # not in place as with autograd, because a recomputation may still read the old value
+        # Not in place as with autograd, because a recomputation may still read the old value.
+        for state, after in moved:
             after.copyto(state)
         for param in self._net.collect_params().values():
             if param.grad_req != 'null':

@@ -99,9 +99,8 @@ class Search:
 
     def _plan(self, trial):
         graph = self._graph
-        extra = trial.work / max(
-            3 * graph.multiplications, 1
-        )  # a step multiplies forward, for the gradients of inputs, and for those of weights
+        # A step multiplies forward, for the gradients of inputs, and for those of weights.
+        extra = trial.work / max(3 * graph.multiplications, 1)
         counts = len(graph.held_by(trial.stays, trial.marked)), len(graph.operators)
         return Plan(graph.names(trial.stays, trial.marked), trial.megabytes, self.plain, extra, counts)
 
