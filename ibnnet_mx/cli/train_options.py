@@ -148,8 +148,8 @@ def _optimisation(add: Callable[..., Any]) -> None:
     )
     add('--lr-steps', type=_numbers, help='epochs at which the rate falls to a tenth, such as 30,60,90')
     add('--warmup-epochs', type=float, help='epochs in which the rate rises linearly from 0')
-    add('--label-smoothing', type=float)
-    add('--mixup', type=float, metavar='ALPHA')
+    add('--label-smoothing', type=float, help='share of the target that is spread evenly over all classes')
+    add('--mixup', type=float, metavar='ALPHA', help='mix pairs of pictures, with shares drawn from Beta(ALPHA, ALPHA)')
     add('--clip-gradient', type=float, metavar='NORM', help='largest L2 norm of all gradients together')
     add(
         '--no-decay', type=_names, metavar='ENDINGS', help='endings of parameters without weight decay: gamma,beta,bias'
