@@ -56,15 +56,15 @@ class Alive:
     def __init__(
         self,
         peers: Peers,
-        part: job.Job,
+        process: job.Job,
         seconds: float,
         way_out: str = '',
         tell: Callable[[str], None] = job.tell,
         end: Callable[[int], object] = os._exit,
     ) -> None:
-        self._peers, self._part, self._tell, self._end = peers, part, tell, end
+        self._peers, self._process, self._tell, self._end = peers, process, tell, end
         self._until, self._way_out = time.monotonic() + seconds, way_out
-        self._late = missing_line(part, seconds)
+        self._late = missing_line(process, seconds)
         self._stopped, self._looking = threading.Event(), threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -76,16 +76,16 @@ class Alive:
 
     def _gone(self) -> str:
         """Return who is gone in words, '' for nobody."""
-        part = self._part
-        if part.role != 'scheduler':
-            return f'the scheduler {part.scheduler} is' if self._peers.gone(SCHEDULER) else ''
-        groups = ('worker', WORKERS, part.workers), ('server', SERVERS, part.servers)
+        process = self._process
+        if process.role != 'scheduler':
+            return f'the scheduler {process.scheduler} is' if self._peers.gone(SCHEDULER) else ''
+        groups = ('worker', WORKERS, process.workers), ('server', SERVERS, process.servers)
         counts = [(name, self._peers.gone(group), count) for name, group, count in groups]
         return ' and '.join(f'{lost} of {count} {name}s' for name, lost, count in counts if lost)
 
     def _watch(self) -> None:
         hint, begun, seen = '', False, 0
-        if self._part.role == 'worker':
+        if self._process.role == 'worker':
             hint = '; the scheduler says who was gone before it' + (self._way_out and f'; {self._way_out}')
         while not self._stopped.wait(EVERY):
             with self._looking:
@@ -95,7 +95,7 @@ class Alive:
                 who = self._gone() if begun else ''
             seen = seen + 1 if who else 0
             if seen == LOOKS:
-                self._tell(f'{self._part.role}: {who} gone, silent for {SILENT} s: this process ends{hint}')
+                self._tell(f'{self._process.role}: {who} gone, silent for {SILENT} s: this process ends{hint}')
             elif not begun and time.monotonic() > self._until:
                 self._tell(self._late)
             else:
@@ -104,10 +104,11 @@ class Alive:
             return
 
 
-def missing_line(part: job.Job, seconds: float) -> str:
+def missing_line(process: job.Job, seconds: float) -> str:
     """Return the line for a job.Job of which not all processes have come."""
     return (
-        f'{part.role}: {seconds:g} s have gone, and not all of {part.workers} workers and {part.servers} servers are '
-        f'at the scheduler {part.scheduler}; were all started, each with the same DMLC_NUM_WORKER and DMLC_NUM_SERVER, '
+        f'{process.role}: {seconds:g} s have gone, and not all of {process.workers} workers and {process.servers} '
+        f'servers are at the scheduler {process.scheduler}; were all started, each with the same DMLC_NUM_WORKER and '
+        'DMLC_NUM_SERVER, '
         'and does a scheduler listen there? IBNNET_MX_JOIN_SECONDS waits longer'
     )

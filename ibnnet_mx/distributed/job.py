@@ -1,4 +1,4 @@
-"""The part of this process in a job of several, as the DMLC_ variables of mxnet's parameter server say it.
+"""What this process is in a job of several, as the DMLC_ variables of mxnet's parameter server say it.
 
 Wrong variables make mxnet wait for ever or train alone, so they are checked first.
 """
@@ -29,7 +29,7 @@ HELLO = 'ibnnet_mx: worker {rank} of {count}'  # the first line of a worker; the
 
 
 class Job(NamedTuple):
-    """A process's part in a job. role: 'worker', 'server' or 'scheduler'; host and port: of the scheduler."""
+    """What a process is in a job. role: 'worker', 'server' or 'scheduler'; host and port: of the scheduler."""
 
     role: str
     host: str

@@ -19,13 +19,13 @@ def _ignore(command: int, body: bytes, _: Any) -> None:
     job.tell(f'{os.environ["DMLC_ROLE"]}: command {command} of a worker is not carried out')
 
 
-def serve(part: job.Job) -> None:
-    """Serve until the job is done. part: job.Job. Raises ValueError if the port is taken, or there is no scheduler."""
+def serve(process: job.Job) -> None:
+    """Serve until the job is done. Raises ValueError if the port is taken, or there is no scheduler."""
     seconds = job.join_seconds()
-    if part.role == 'scheduler':
-        job.check_port(part)
+    if process.role == 'scheduler':
+        job.check_port(process)
     else:
-        job.find_scheduler(part, seconds)
+        job.find_scheduler(process, seconds)
     # They come to the whole job at once; the workers need a server until they have saved and ended.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -33,15 +33,15 @@ def serve(part: job.Job) -> None:
     import mxnet as mx
     from mxnet.base import _LIB, check_call
 
-    os.environ['DMLC_ROLE'] = part.role
+    os.environ['DMLC_ROLE'] = process.role
     alive.prepare()
     store = mx.kv.create('dist_sync')
     job.joined.append(store)
-    watch = alive.Alive(alive.Peers(_LIB, store.handle), part, seconds)
+    watch = alive.Alive(alive.Peers(_LIB, store.handle), process, seconds)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
     check_call(_LIB.MXKVStoreRunServer(store.handle, kind(_ignore), None))
     watch.stop()
-    with job.Deadline(alive.SILENT, f'{part.role}: the other processes did not end with this one', job.tell):
+    with job.Deadline(alive.SILENT, f'{process.role}: the other processes did not end with this one', job.tell):
         job.joined.remove(store)
         del store
 
@@ -50,10 +50,10 @@ def main() -> int:
     """Serve, and return the exit code. A mistake is one line and code 2."""
     code = 1
     try:
-        part = job.read_job(who='python -m ibnnet_mx.distributed.serve')
-        if part.role == 'worker':
+        process = job.read_job(who='python -m ibnnet_mx.distributed.serve')
+        if process.role == 'worker':
             raise ValueError('DMLC_ROLE=worker: a server or the scheduler is started here, use DMLC_ROLE=server')
-        serve(part)
+        serve(process)
         code = 0
     except ValueError as error:
         job.tell(f'{os.environ.get("DMLC_ROLE") or "serve"}: {error}')

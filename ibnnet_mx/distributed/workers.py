@@ -32,13 +32,13 @@ class ParameterServer:
     """
 
     def __init__(self, kind: str, way_out: str = '') -> None:
-        part, seconds = job.read_job(), job.join_seconds()
-        job.find_scheduler(part, seconds)
+        process, seconds = job.read_job(), job.join_seconds()
+        job.find_scheduler(process, seconds)
         alive.prepare()
-        with job.Deadline(seconds, alive.missing_line(part, seconds), job.tell):
+        with job.Deadline(seconds, alive.missing_line(process, seconds), job.tell):
             self._store = mx.kv.create(kind)
         job.joined.append(self)
-        self._alive = alive.Alive(alive.Peers(_LIB, self._store.handle), part, seconds, way_out)
+        self._alive = alive.Alive(alive.Peers(_LIB, self._store.handle), process, seconds, way_out)
         self.rank, self.count = self._store.rank, self._store.num_workers
         self._keys: set[str] = set()
         job.tell(job.HELLO.format(rank=self.rank, count=self.count))

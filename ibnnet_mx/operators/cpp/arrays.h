@@ -144,12 +144,12 @@ inline Layout blocked_layout(const mxnet::TShape& shape, int lanes) {
 }
 
 // An array that is read: its grid and first value. It may be a copy in another layout.
-struct Source : Layout {
+struct InputArray : Layout {
   mxnet::NDArray array;
   const void* data;
 
   // The array as it is, or in the plain layout if its own has no grid.
-  explicit Source(const mxnet::NDArray& given) : array(given) {
+  explicit InputArray(const mxnet::NDArray& given) : array(given) {
     if (array.IsMKLDNNData()) {
       layout = array.GetMKLDNNData()->get_desc();
       grid = grid_of(layout.data, mshadow::mshadow_sizeof(array.dtype()));
@@ -167,7 +167,7 @@ struct Source : Layout {
   }
 
   // The array in the layout of `like`.
-  Source(const mxnet::NDArray& given, const Layout& like) : Source(given) {
+  InputArray(const mxnet::NDArray& given, const Layout& like) : InputArray(given) {
     if (grid == like.grid) return;
     data = array.GetMKLDNNDataReorder(like.layout)->get_data_handle();
     mxnet::MKLDNNStream::Get()->Submit(false);
@@ -175,15 +175,15 @@ struct Source : Layout {
   }
 };
 
-// An array that is written in the layout of `like`. data is nullptr if nobody wants it. Make it after every Source: it
-// may use the memory that a Source reads.
-struct Target {
+// An array that is written in the layout of `like`. data is nullptr if nobody wants it. Make it after each InputArray:
+// it may use the memory that an InputArray reads.
+struct OutputArray {
   const mxnet::NDArray& array;
   mxnet::mkldnn_output_t output = {mxnet::Noop, nullptr};
   void* data = nullptr;
 
   // The memory to write to, in the layout of `like`.
-  Target(const mxnet::NDArray& given, mxnet::OpReqType request, const Layout& like) : array(given) {
+  OutputArray(const mxnet::NDArray& given, mxnet::OpReqType request, const Layout& like) : array(given) {
     if (request == mxnet::kNullOp) return;
     if (request == mxnet::kWriteInplace) {  // each value is read before it is replaced
       const_cast<mxnet::NDArray&>(array).InvalidateMKLDNNData();

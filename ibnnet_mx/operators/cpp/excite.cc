@@ -66,7 +66,7 @@ void dense_gradients(Dense shape, const float* x, const float* w, const float* d
 
 // Compute mean, hidden and gate, and y unless it is nullptr.
 template <typename T>
-void forward_of(const Source& x, const Source* skip, bool relu, const Arrays& in, T* y, const Arrays& out) {
+void forward_of(const InputArray& x, const InputArray* skip, bool relu, const Arrays& in, T* y, const Arrays& out) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
   const int64_t C = grid.channels, N = grid.pictures, R = in[kFirst].shape()[0];
@@ -89,9 +89,9 @@ void forward_of(const Source& x, const Source* skip, bool relu, const Arrays& in
 // The forward pass.
 void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
              const Arrays& out) {
-  const Source x(in[kX]);
-  const std::unique_ptr<Source> skip(adds(attrs) ? new Source(in[kSkip], x) : nullptr);
-  Target y(out[kY], request[kY], x);
+  const InputArray x(in[kX]);
+  const std::unique_ptr<InputArray> skip(adds(attrs) ? new InputArray(in[kSkip], x) : nullptr);
+  OutputArray y(out[kY], request[kY], x);
   if (in[kX].dtype() == mshadow::kBfloat16)
     forward_of(x, skip.get(), cuts(attrs), in, static_cast<bfloat*>(y.data), out);
   else
@@ -111,7 +111,7 @@ struct Gradients {
 
 // Compute the gradients. y: nullptr if it was not cut off.
 template <typename T>
-void backward_of(const Source& dy, const Source& x, const Source* y, const Arrays& in, Gradients* g) {
+void backward_of(const InputArray& dy, const InputArray& x, const InputArray* y, const Arrays& in, Gradients* g) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
   const int64_t C = grid.channels, N = grid.pictures, R = in[kOfFirst].shape()[0];
@@ -141,11 +141,11 @@ void backward_of(const Source& dy, const Source& x, const Source* y, const Array
 // The backward pass.
 void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
               const Arrays& out) {
-  const Source x(in[kOfX]), dy(in[kDy], x);
-  const std::unique_ptr<Source> y(cuts(attrs) ? new Source(in[kOfY], x) : nullptr);
+  const InputArray x(in[kOfX]), dy(in[kDy], x);
+  const std::unique_ptr<InputArray> y(cuts(attrs) ? new InputArray(in[kOfY], x) : nullptr);
   const bool add = adds(attrs);
   const size_t weights = in[kOfFirst].shape().Size();
-  Target dx(out[0], request[0], x), dskip(out[add ? 3 : 0], add ? request[3] : mxnet::kNullOp, x);
+  OutputArray dx(out[0], request[0], x), dskip(out[add ? 3 : 0], add ? request[3] : mxnet::kNullOp, x);
   Gradients g = {dx.data, dskip.data, std::vector<float>(weights), std::vector<float>(weights)};
   if (in[kOfX].dtype() == mshadow::kBfloat16)
     backward_of<bfloat>(dy, x, y.get(), in, &g);

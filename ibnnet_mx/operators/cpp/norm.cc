@@ -18,7 +18,7 @@ std::vector<float> of_channels(const Grid& grid) { return std::vector<float>(gri
 
 // Compute y, and the coefficients that lead to it.
 template <typename T>
-Coefficients forward_of(const Settings& s, const Source& x, const Source* skip, Learned learned, T* y) {
+Coefficients forward_of(const Settings& s, const InputArray& x, const InputArray* skip, Learned learned, T* y) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
   const T* from = static_cast<const T*>(x.data);
@@ -40,9 +40,9 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
   const Settings s = settings(attrs);
   const Places at(s);
   const Learned learned = {values(in[1]), values(in[2])};
-  const Source x(in[0]);
-  const std::unique_ptr<Source> skip(s.skip ? new Source(in[at.skip], x) : nullptr);
-  Target y(out[kY], request[kY], x);
+  const InputArray x(in[0]);
+  const std::unique_ptr<InputArray> skip(s.skip ? new InputArray(in[at.skip], x) : nullptr);
+  OutputArray y(out[kY], request[kY], x);
   const Coefficients k = in[0].dtype() == mshadow::kBfloat16
                              ? forward_of<bfloat>(s, x, skip.get(), learned, static_cast<bfloat*>(y.data))
                              : forward_of<float>(s, x, skip.get(), learned, static_cast<float*>(y.data));
@@ -54,7 +54,7 @@ void forward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays
 
 // Compute the sums of dy, and the gradients of x and skip. y: nullptr unless the mask is its sign.
 template <typename T>
-void backward_of(const Settings& s, const Source& dy, const Source& x, const Source* y, const float* gamma,
+void backward_of(const Settings& s, const InputArray& dy, const InputArray& x, const InputArray* y, const float* gamma,
                  const Coefficients& k, Gradients* g) {
   const Grid& grid = x.grid;
   const Kernels<T>& with = kernels<T>();
@@ -113,10 +113,10 @@ void put_learned(const Grid& grid, const Coefficients& k, const Gradients& g, co
 void backward(const nnvm::NodeAttrs& attrs, const mxnet::OpContext&, const Arrays& in, const Requests& request,
               const Arrays& out) {
   const Settings s = settings(attrs);
-  const Source x(in[kX]), dy(in[kDy], x);
-  const std::unique_ptr<Source> y(s.relu && s.skip ? new Source(in[kRest + 2 * s.statistics], x) : nullptr);
+  const InputArray x(in[kX]), dy(in[kDy], x);
+  const std::unique_ptr<InputArray> y(s.relu && s.skip ? new InputArray(in[kRest + 2 * s.statistics], x) : nullptr);
   const Coefficients k = coefficients_of(in, x.grid);
-  Target dx(out[0], request[0], x), dskip(out[s.skip ? 3 : 0], s.skip ? request[3] : mxnet::kNullOp, x);
+  OutputArray dx(out[0], request[0], x), dskip(out[s.skip ? 3 : 0], s.skip ? request[3] : mxnet::kNullOp, x);
   Gradients g = {dx.data, dskip.data, of_channels(x.grid), of_channels(x.grid)};
   if (in[kX].dtype() == mshadow::kBfloat16)
     backward_of<bfloat>(s, dy, x, y.get(), values(in[kGamma]), k, &g);

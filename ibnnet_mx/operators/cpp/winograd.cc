@@ -25,14 +25,14 @@ Conv conv_of(const NDArray& x, const NDArray& w) {
 // Return the layouts that the kernels take, and the values of arrays.
 Layout pixels(const NDArray& array) { return blocked_layout(array.shape(), winograd()->lanes); }
 Layout weights(const NDArray& array) { return plain_layout(array.shape(), mshadow::kFloat32); }
-const float* read(const Source& from) { return static_cast<const float*>(from.data); }
-float* written(const Target& to) { return static_cast<float*>(to.data); }
+const float* read(const InputArray& from) { return static_cast<const float*>(from.data); }
+float* written(const OutputArray& to) { return static_cast<float*>(to.data); }
 
 // The forward pass.
 void forward(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays& in, const Requests& request,
              const Arrays& out) {
-  const Source x(in[kX], pixels(in[kX])), w(in[kWeight], weights(in[kWeight]));
-  Target y(out[0], request[0], pixels(out[0]));
+  const InputArray x(in[kX], pixels(in[kX])), w(in[kWeight], weights(in[kWeight]));
+  OutputArray y(out[0], request[0], pixels(out[0]));
   if (y.data) winograd()->forward(conv_of(in[kX], in[kWeight]), read(x), read(w), written(y));
   y.commit();
   done();
@@ -41,10 +41,10 @@ void forward(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays& in, 
 // The backward pass.
 void backward(const nnvm::NodeAttrs&, const mxnet::OpContext&, const Arrays& in, const Requests& request,
               const Arrays& out) {
-  const Source dy(in[kDy], pixels(in[kDy])), x(in[kOfX], pixels(in[kOfX]));
-  const Source w(in[kOfWeight], weights(in[kOfWeight]));
+  const InputArray dy(in[kDy], pixels(in[kDy])), x(in[kOfX], pixels(in[kOfX]));
+  const InputArray w(in[kOfWeight], weights(in[kOfWeight]));
   const Conv conv = conv_of(in[kOfX], in[kOfWeight]);
-  Target dx(out[0], request[0], pixels(out[0])), dw(out[1], request[1], weights(out[1]));
+  OutputArray dx(out[0], request[0], pixels(out[0])), dw(out[1], request[1], weights(out[1]));
   if (dx.data) winograd()->to_data(conv, read(dy), read(w), written(dx));
   if (dw.data) winograd()->to_weight(conv, read(x), read(dy), written(dw));
   dx.commit();
