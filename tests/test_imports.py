@@ -165,6 +165,11 @@ def test_the_page_of_the_architecture_names_every_room():
     assert sorted(named) == sorted(there | {path.name for path in ROOT.glob('*.py')})
 
 
+def test_tests_stand_in_the_rooms_of_what_they_test():
+    rooms = {path.parent.name for path in ROOT.glob('*/__init__.py')}
+    assert rooms <= {path.parent.name for path in (REPOSITORY / 'tests').glob('*/test_*.py')}
+
+
 def test_files_of_tests_stay_short():
     lines = {str(path): len(path.read_text().splitlines()) for path in (REPOSITORY / 'tests').rglob('*.py')}
     assert [path for path, count in lines.items() if count > 300] == []

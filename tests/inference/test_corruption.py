@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 
 from ibnnet_mx import data, shift
 from ibnnet_mx.inference import corruption, domains, evaluation
-from ibnnet_mx.metrics import classification
-from ibnnet_mx.recordio.inspection import sheet
 from ibnnet_mx.recordio.reading.options import Options
-from ibnnet_mx.report import confusion, sheets
-from tests.graded_pictures import CLASSES, picture, write_graded
+from tests.graded_pictures import CLASSES, Model, picture, write_graded
 from tests.record_sets import png, write
 
 ONE = Options(threads=1)
@@ -23,19 +19,6 @@ ONE = Options(threads=1)
 @pytest.fixture(scope='module')
 def records(tmp_path_factory):
     return write_graded(tmp_path_factory.mktemp('shifted'))
-
-
-class Model:
-    """Tells classes by brightness; what it is fed are values of this mean and std."""
-
-    names, classes, size, fixed = (), CLASSES, 32, False
-
-    def __init__(self, label='--model a', mean=0.0, std=1.0, offset=0.0):
-        self.label, self.offset, self.input = label, offset, data.Input(32, (mean,) * 3, (std,) * 3)
-
-    def predict(self, pictures):
-        bright = pictures.asnumpy().mean(axis=(1, 2, 3)) * self.input.std[0] + self.input.mean[0] + self.offset
-        return (-np.abs(bright[:, None] - 40 - 50 * np.arange(CLASSES)) / 10).astype(np.float32)
 
 
 def measured(records, models, wanted, batch_size=7, workers=1, seed=0):
@@ -216,55 +199,3 @@ def test_domains_have_a_row_each_and_a_mean(records, tmp_path):
 def test_a_domain_needs_a_name_and_data(word):
     with pytest.raises(ValueError, match=f"domains='{word}': (write NAME=DATA|a is given twice)"):
         domains.read_domains(['a=0', word])
-
-
-def tiles(path, down, across, wide):
-    """The tile in a row and column of cells of one tile of 128 pixels, or of `wide` of them."""
-    paper = cv2.imread(str(path))
-    height, width = 128 + 2 * sheet.LINE + sheet.GAP, wide * (128 + sheet.TIGHT) - sheet.TIGHT + sheet.GAP
-    top, left = sheet.MARGIN + down * height, sheet.MARGIN + across * width
-    return [paper[top : top + 128 : 4, left + i * (128 + sheet.TIGHT) :][:, :128:4][..., ::-1] for i in range(wide)]
-
-
-def sheet_of(records, path, wanted):
-    pictures = data.evaluation_iter(records, Model().input, 7, None, 1, ONE, raw=True)
-    try:
-        sheets.draw_sheet(str(path), pictures, Model(), list('abcd'), wanted, 0)
-    finally:
-        pictures.close()
-
-
-def test_a_sheet_shows_what_the_network_is_fed(records, tmp_path):
-    sheet_of(records, tmp_path / 'a.png', [])
-    assert np.array_equal(tiles(tmp_path / 'a.png', 0, 0, 1)[0], picture(0))
-    second = int(sheet.spread(30, sheets.MOST)[1])
-    assert np.array_equal(tiles(tmp_path / 'a.png', 0, 1, 1)[0], picture(second))
-
-
-def test_a_sheet_of_shifts_shows_what_a_picture_has_among_all(tmp_path):
-    """The first that can be read, with the noise of its place in the file, and of --seed."""
-    payloads = [png(picture(n)[..., ::-1]) for n in range(4)]
-    write(tmp_path / 'hurt.rec', [payloads[0][:50], payloads[1][:50], *payloads[2:]], [0] * 4)
-    options = ONE._replace(max_bad=2)
-    pictures = data.evaluation_iter(tmp_path / 'hurt.rec', Model().input, 7, None, 1, options, raw=True)
-    sheets.draw_sheet(str(tmp_path / 'a.png'), pictures, Model(), list('abcd'), [('gaussian_noise', 5)], 3)
-    pictures.close()
-    clean, noisy = tiles(tmp_path / 'a.png', 0, 0, 2)
-    assert np.array_equal(clean, picture(2))
-    assert np.array_equal(noisy, shift.apply(picture(2)[None], [2], 'gaussian_noise', 5, seed=3)[0])
-
-
-def test_a_sheet_of_shifts_shows_the_first_picture(records, tmp_path):
-    sheet_of(records, tmp_path / 'a.png', shift.chosen('fog:1,fog:5,hue:5'))
-    clean, one, five = tiles(tmp_path / 'a.png', 0, 0, 3)
-    assert np.array_equal(clean, picture(0))
-    assert np.array_equal(one, shift.apply(picture(0)[None], [0], 'fog', 1)[0])
-    assert np.array_equal(five, shift.apply(picture(0)[None], [0], 'fog', 5)[0])
-
-
-def test_names_of_classes_may_hold_what_letters_there_are(records, tmp_path, recwarn):
-    tally = classification.Tally()
-    tally.add(np.eye(CLASSES, dtype='f'), np.arange(CLASSES))
-    confusion.draw_confusion(str(tmp_path / 'c.png'), tally.result(), ['$\\foo{$', 'a$b$c', '漢', 'd'])
-    assert cv2.imread(str(tmp_path / 'c.png')) is not None
-    assert not [warning for warning in recwarn if 'Glyph' in str(warning.message)]
