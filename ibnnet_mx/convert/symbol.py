@@ -49,7 +49,7 @@ def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
         raise ValueError(f'{store.symbol_path} is damaged: {error}') from None
     try:
         block = _symbol_block(symbol, arrays, ctx or mx.cpu())
-        return _of_registry(block, arrays, ctx or mx.cpu()) or block
+        return _of_tables(block, arrays, ctx or mx.cpu()) or block
     except mx.base.MXNetError:  # its text has many lines about mxnet's sources
         raise ValueError(f'{store.symbol_path} is damaged: mxnet cannot compute it') from None
 
@@ -74,7 +74,7 @@ def with_embedding(net):
     return _symbol_block(both, arrays, next(iter(arrays.values())).context)
 
 
-def _of_registry(block, arrays, ctx):
+def _of_tables(block, arrays, ctx):
     """Return the network of the tables with these arrays if it computes the same as the block, else None."""
     identified = identify.model_of(arrays)
     if identified is None:
