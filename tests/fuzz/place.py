@@ -16,10 +16,10 @@ COMMANDS = {  # name: (module of main, name in front of its errors)
     'train': ('ibnnet_mx.cli.train', 'train_resnet'),
     'evaluate': ('ibnnet_mx.cli.evaluate', 'evaluate'),
     'predict': ('ibnnet_mx.cli.predict', 'predict'),
-    'convert': ('ibnnet_mx.cli.convert', 'convert'),
+    'convert': ('ibnnet_mx.cli.convert', 'ibnnet convert'),
     'plot': ('ibnnet_mx.cli.plot', 'plot_curve'),
     'im2rec': ('ibnnet_mx.cli.im2rec', 'im2rec_wrapper'),
-    'models': ('ibnnet_mx.cli.models', 'models'),
+    'models': ('ibnnet_mx.cli.models', 'ibnnet models'),
     'recordio': ('ibnnet_mx.cli.records', 'ibnnet records'),
     'shift': ('ibnnet_mx.cli.shifts', 'ibnnet shifts'),
 }
