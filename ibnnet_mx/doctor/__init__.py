@@ -29,10 +29,11 @@ import json
 from ibnnet_mx import operators
 import mxnet as mx
 fused = operators.fused()
+refused = not fused and operators.LIBRARY.is_file() and operators.libmxnet.refusal(operators.LIBRARY)
 x = mx.nd.ones((2, 2))
 cuda = mx.runtime.Features().is_enabled('CUDA')
 print(json.dumps(dict(sum=float((x @ x if hasattr(x, '__matmul__') else mx.nd.dot(x, x)).sum().asscalar()), fused=fused,
-    winograd=operators.winograd(), cuda=cuda, gpus=mx.context.num_gpus() if cuda else 0)))
+    refused=refused, winograd=operators.winograd(), cuda=cuda, gpus=mx.context.num_gpus() if cuda else 0)))
 """
 
 
@@ -93,6 +94,8 @@ def find_mxnet() -> Iterator[Finding]:
         yield Finding(f'operators in C++: there{tiles}')
     elif os.environ.get('IBNNET_MX_NATIVE') == '0':
         yield Finding('operators in C++: left out, as IBNNET_MX_NATIVE=0 said')
+    elif answer.get('refused'):
+        yield Finding(f'operators in C++: refused, training steps take longer: {answer["refused"]}', build)
     else:
         yield Finding('operators in C++: not there, training steps take longer', build)
     yield Finding(f'GPUs that mxnet sees: {answer["gpus"]}' if answer['cuda'] else 'GPUs: this mxnet is for the CPU')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -106,3 +107,11 @@ def test_a_reader_that_has_ended_is_no_mistake():
         words = [sys.executable, '-m', 'ibnnet_mx.cli', 'doctor']
         done = subprocess.run(words, stdout=gone, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, '')
+
+
+def test_the_doctor_tells_why_operators_are_refused(monkeypatch):
+    monkeypatch.delenv('IBNNET_MX_NATIVE', raising=False)
+    answer = {'sum': 8.0, 'fused': False, 'refused': 'it was tried with mxnet 1.8', 'cuda': False}
+    monkeypatch.setattr(doctor, 'PROBE', f'print({json.dumps(answer)!r})')
+    line = 'operators in C++: refused, training steps take longer: it was tried with mxnet 1.8'
+    assert texts(doctor.find_mxnet())[0] == f'note  {line}'
