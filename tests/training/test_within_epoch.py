@@ -186,11 +186,10 @@ def test_a_second_signal_is_not_waited_for():
 def test_what_must_stay_the_same_within_an_epoch(run, tmp_path, tiny_data):
     stopped(tmp_path, tiny_data, signal.SIGTERM, 'Epoch[0] Batch [2]', ['--batch-size', '4'])
     assert last_line(run('--retrain', '--batch-size', '8', code=2)).startswith(
-        'train_resnet: --retrain: the checkpoint is of batch '
+        'train_resnet: --retrain: the checkpoint was saved at batch '
     )
     assert last_line(run('--retrain', '--batch-size', '8', code=2)).endswith(
-        'within epoch 0, and batch_size 4 is now 8, steps 12 is now 6; leave that as it was, or name an epoch by '
-        '--model-load-epoch'
+        ' of epoch 0, and batch_size 4 is now 8, steps 12 is now 6; undo that, or name an epoch by --model-load-epoch'
     )
     assert last_line(run('--checkpoint-batches', '0', code=2)) == (
         'train_resnet: --checkpoint-batches 0 must be at least 1'
