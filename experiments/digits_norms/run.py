@@ -71,9 +71,9 @@ def accuracy(way, net, seed, args, folder):
     words = ['train_resnet.py', *options(way, net, args), '--data-dir', folder / 'data', '--seed', seed]
     words += ['--threads', 1, '--keep', 1, '--model-prefix', folder / 'model' / name, '--log-file', log]
     call([str(word) for word in words], folder / f'{name}.out')
-    found = 100 * logs.read_log(log).validation['accuracy'][args.epochs - 1]
-    print(f'{time.strftime("%H:%M:%S")} {way}, {net}, seed {seed}: {found:.1f} %', flush=True)
-    return found
+    accuracy = 100 * logs.read_log(log).validation['accuracy'][args.epochs - 1]
+    print(f'{time.strftime("%H:%M:%S")} {way}, {net}, seed {seed}: {accuracy:.1f} %', flush=True)
+    return accuracy
 
 
 def train(args, folder):
@@ -86,24 +86,24 @@ def train(args, folder):
         finally:
             for future in futures:
                 future.cancel()  # after an error no other run begins
-    found = dict(zip(runs, values))
-    return {(way, net): [found[way, net, seed] for seed in range(args.seeds)] for way in ways(args) for net in NETS}
+    scores = dict(zip(runs, values))
+    return {(way, net): [scores[way, net, seed] for seed in range(args.seeds)] for way in ways(args) for net in NETS}
 
 
-def table(found, args):
+def table(accuracies, args):
     """Rows of markdown."""
     rows = [f'| norm, pictures normalised together | {" | ".join(NETS)} |', '|---|' + '---|' * len(NETS)]
     for way in ways(args):
         cells = []
         for net in NETS:
-            values = found[way, net]
+            values = accuracies[way, net]
             cells.append(f'{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})')
         rows.append(f'| {way} | {" | ".join(cells)} |')
     return rows
 
 
-def write(found, took, args):
-    lines = table(found, args)
+def write(accuracies, took, args):
+    lines = table(accuracies, args)
     lines += ['', f'Validation accuracy after {args.epochs} epochs, mean of {args.seeds} seeds (lowest to highest).']
     lines += [f'{took:.0f} s, {args.jobs} runs at a time.', '', '```']
     lines += [f'train_resnet.py {" ".join(options(way, net, args))}' for net in NETS for way in ways(args)]
@@ -130,10 +130,10 @@ def main():
         folder = Path(name)
         try:
             call(['tools/im2rec_wrapper.py', 'digits', str(folder / 'data')], folder / 'pack.out')
-            found = train(args, folder)
+            accuracies = train(args, folder)
         except RuntimeError as error:
             sys.exit(f'digits_norms: {error}')
-    write(found, time.time() - begin, args)
+    write(accuracies, time.time() - begin, args)
     print(f'\n{args.results.read_text()}')
 
 

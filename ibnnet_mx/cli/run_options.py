@@ -108,7 +108,7 @@ def create_network(args, wanted, model, classes, cluster):
         hint = '; use --norm-args momentum=' if 'momentum' in models.NORMS[wanted.norm] else ', leave it out'
         raise ValueError(f'--bn-mom {args.bn_mom}: {model.name} with --norm {wanted.norm} has no BatchNorm{hint}')
     if wanted.norm == 'mabn' and size:
-        # As in MABN's ImageNet code, the window is a batch: all its chunks, so that --accumulate does not change it.
+        # The window is a whole batch, as in MABN's ImageNet code, so --accumulate does not change it.
         norm_args.setdefault('real_B', share)
     if wanted.norm == 'syncbn':
         if not args.gpus:

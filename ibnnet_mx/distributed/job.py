@@ -1,4 +1,4 @@
-"""What this process is in a job of several, as the DMLC_ variables of mxnet's parameter server say it.
+"""Read from the DMLC_ variables of mxnet's parameter server what this process is in a job of several.
 
 Wrong variables make mxnet wait for ever or train alone, so they are checked first.
 """
@@ -29,7 +29,7 @@ HELLO = 'ibnnet_mx: worker {rank} of {count}'  # the first line of a worker; the
 
 
 class Job(NamedTuple):
-    """What a process is in a job. role: 'worker', 'server' or 'scheduler'; host and port: of the scheduler."""
+    """A process's role in a job. role: 'worker', 'server' or 'scheduler'; host and port: of the scheduler."""
 
     role: str
     host: str

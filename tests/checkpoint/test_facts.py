@@ -113,8 +113,8 @@ def saved(tmp_path):
     def save(net, epoch=0, **facts):
         net.initialize()
         net(mx.nd.zeros((1, 3, 32, 32)))
-        told = {'network': net.norm_options, **facts}
-        checkpoint.Store(tmp_path / 'net').write(net, Facts(**{**FACTS, **told}).at(epoch))
+        written = {'network': net.norm_options, **facts}
+        checkpoint.Store(tmp_path / 'net').write(net, Facts(**{**FACTS, **written}).at(epoch))
 
     (tmp_path / 'a.png').write_bytes(png(scene(0, 40, 40)))
     return save

@@ -21,7 +21,7 @@ def records(tmp_path_factory):
 
 
 def test_numbers_are_told_before_a_drawing_fails(checkpoint, records, tmp_path, capsys, monkeypatch):
-    """As on a disk that is full by then."""
+    """The disk is full when the drawing is written, after the measurement."""
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, 'No space left on device')
@@ -77,10 +77,10 @@ def test_the_command_tells_all_of_it(checkpoint, records, tmp_path, capsys):
     asked = ['--shift', 'noise:5,hue:1', '--baseline', checkpoint]
     code, (out, err) = run(checkpoint, capsys, records, '--json', *asked, *drawn)
     assert code == 0, err
-    found = json.loads(out)
-    assert list(found['shift']['error']) == ['gaussian_noise', 'shot_noise', 'impulse_noise', 'hue']
-    assert found['shift']['clean'] == pytest.approx(1 - found['top1'])
-    assert found['shift']['mCE'] == 1
+    report = json.loads(out)
+    assert list(report['shift']['error']) == ['gaussian_noise', 'shot_noise', 'impulse_noise', 'hue']
+    assert report['shift']['clean'] == pytest.approx(1 - report['top1'])
+    assert report['shift']['mCE'] == 1
     assert cv2.imread(str(tmp_path / 's.png')) is not None
     assert cv2.imread(str(tmp_path / 'c.png')) is not None
     code, (out, _) = run(checkpoint, capsys, records, *asked)
@@ -114,13 +114,13 @@ def test_a_baseline_of_other_classes_is_refused(checkpoint, records, tmp_path, c
 def test_a_remark_says_whose_it_is(checkpoint, records, tmp_path, capsys):
     damaged = exported(tmp_path / 'nan', CLASSES, np.nan)
     words = ['--domains', f'a={records}', '--crop-size', 32, '--baseline']
-    told = {}
+    remarks = {}
     for network, baseline in ((damaged, checkpoint), (checkpoint, damaged)):
         code, (_, err) = run(network, capsys, *words, baseline)
         assert code == 0
-        (told[network],) = (line for line in err.splitlines() if 'hold NaN' in line)
-    assert told[damaged].startswith('evaluate: a: ')
-    assert told[checkpoint].startswith('evaluate: the baseline on a: ')
+        (remarks[network],) = (line for line in err.splitlines() if 'hold NaN' in line)
+    assert remarks[damaged].startswith('evaluate: a: ')
+    assert remarks[checkpoint].startswith('evaluate: the baseline on a: ')
 
 
 def test_the_seed_is_that_of_what_is_drawn(checkpoint, records, capsys):

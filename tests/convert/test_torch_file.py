@@ -13,7 +13,6 @@ import pytest
 
 from ibnnet_mx.convert import torch_file
 from tests.torch_files import (
-    FORMATS,
     Parameter,
     Pickler,
     Raw,
@@ -22,20 +21,9 @@ from tests.torch_files import (
     halves,
     legacy_pickles,
     named,
-    reader,
     same,
     zip_bytes,
 )
-
-
-@pytest.fixture(params=FORMATS)
-def encode(request):
-    return FORMATS[request.param]
-
-
-@pytest.fixture
-def read(tmp_path):
-    return reader(tmp_path / 'a.pth')
 
 
 def test_every_kind_and_every_view_is_read(read, encode):

@@ -16,20 +16,9 @@ from tests.torch_files import (
     every_kind,
     legacy_bytes,
     legacy_pickles,
-    reader,
     tensor,
     zip_bytes,
 )
-
-
-@pytest.fixture(params=FORMATS)
-def encode(request):
-    return FORMATS[request.param]
-
-
-@pytest.fixture
-def read(tmp_path):
-    return reader(tmp_path / 'a.pth')
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -8,12 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tests.torch_files import Pickler, Raw, call, legacy_bytes, legacy_pickles, named, reader, same, tensor, zip_bytes
-
-
-@pytest.fixture
-def read(tmp_path):
-    return reader(tmp_path / 'a.pth')
+from tests.torch_files import Pickler, Raw, call, legacy_bytes, legacy_pickles, named, same, tensor, zip_bytes
 
 
 def attacks(sentinel):
