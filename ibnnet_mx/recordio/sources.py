@@ -9,10 +9,7 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
-
 DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
-TRAIN, VAL = 'train', ('val', 'test', 'validation', 'valid')
 Picture = Union[str, bytes, np.ndarray]  # a path, an encoded picture, or BGR pixels
 
 
@@ -73,6 +70,7 @@ class Source(NamedTuple):
     store: Store
     notes: list[str]  # files that were left out, for the user
     cifar: bool = False  # 32x32 pictures
+    one_sided: bool = False  # the names say that this is a training side, and there is no other
 
 
 def split(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -94,75 +92,6 @@ def shuffled(count: int, seed: int) -> np.ndarray:
 def shuffle(samples: list[Sample], seed: int) -> list[Sample]:
     """Return the samples in random order."""
     return [samples[i] for i in shuffled(len(samples), seed)]
-
-
-def from_names(names: list[str], where: str, store: Store, keys: list[Any] | None = None) -> Source:
-    """Return the Source of pictures by their names: CLASS/..., or train/CLASS/... and val/CLASS/... (test/).
-
-    A common folder may come before both. Labels follow the sorted names of the classes of both sides. Other files are
-    counted in a note.
-    """
-    pictures, others = [], 0
-    for number, name in enumerate(names):
-        parts = tuple(part for part in name.split('/') if part not in ('', '.'))
-        plain = not parts[-1].startswith('.') and not set('\t\r\n') & set(name)
-        if plain and parts[-1].lower().endswith(SUFFIXES):
-            pictures.append((parts, keys[number] if keys is not None else name))
-        else:
-            others += 1
-    notes = [f'{others} files that are no pictures by their names are left out'] if others else []
-    sides = _sides(sorted(pictures, key=lambda picture: picture[0]), where, notes)
-    classes = sorted({parts[0] for side in sides for parts, _, _ in side})
-    label = {name: float(number) for number, name in enumerate(classes)}
-    unseen = {parts[0] for parts, _, _ in sides[1]} - {parts[0] for parts, _, _ in sides[0]}
-    if sides[1] and unseen:
-        raise SourceError(f'{where}: the class {sorted(unseen)[0]!r} is in the validation side only')
-    train, val = ([Sample((label[parts[0]],), name, key) for parts, key, name in side] for side in sides)
-    return Source(train, val, classes, store, notes)
-
-
-def _sides(pictures: list[tuple[tuple[str, ...], Any]], where: str, notes: list[str]) -> list[list[Any]]:
-    """Return training and validation side as lists of (parts from the class on, key, name)."""
-    deep = [parts for parts, _ in pictures if len(parts) > 1]
-    depth = 0
-    heads = {parts[0] for parts in deep}
-    while len(heads) == 1 and TRAIN not in heads and all(len(parts) > depth + 2 for parts in deep):
-        depth += 1
-        heads = {parts[depth] for parts in deep}
-    val = next((name for name in VAL if name in heads), None)
-    two_sided = TRAIN in heads and (val is not None or len(heads) == 1)
-    sides: list[list[Any]] = [[], []]
-    loose = 0
-    for parts, key in pictures:
-        side = 0
-        if two_sided:
-            side = {TRAIN: 0, val: 1}.get(parts[depth], 2) if len(parts) > depth else 2
-        rest = parts[depth + two_sided :]
-        if side < 2 and len(rest) > 1:
-            sides[side].append((rest, key, '/'.join(parts)))
-        else:
-            loose += 1
-    if not sides[0] or (two_sided and val is not None and not sides[1]):
-        raise SourceError(f'{where}: no pictures in class folders (CLASS/x.jpg, or train/CLASS/x.jpg, val/CLASS/y.jpg)')
-    if loose:
-        notes.append(f'{loose} pictures outside the class folders are left out')
-    return sides
-
-
-def from_folder(folder: str) -> Source:
-    """Return the Source of a folder of class folders."""
-    names, empty, hidden = [], [], []
-    for path, folders, files in os.walk(folder, followlinks=True):
-        below = os.path.relpath(path, folder).replace(os.sep, '/')
-        hidden += [os.path.normpath(f'{below}/{name}') for name in sorted(folders) if name.startswith('.')]
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))  # such as .ipynb_checkpoints
-        names += [file if below == '.' else f'{below}/{file}' for file in files]
-        if not files and not folders and below != '.':
-            empty.append(below)
-    source = from_names(names, folder, Store(folder))
-    notes = [f'the folder {name} is empty: it is no class' for name in empty]
-    notes += [f'the folder {name} is hidden: it is no class' for name in hidden]
-    return source._replace(notes=source.notes + notes)
 
 
 def from_digits() -> Source:

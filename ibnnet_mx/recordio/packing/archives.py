@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
-from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store, from_names
+from ibnnet_mx.recordio.folders import from_names
+from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store
 
 CIFAR_TRAIN = tuple(f'data_batch_{i}' for i in range(1, 6))
 CIFAR_TEST = 'test_batch'
@@ -65,7 +66,7 @@ def from_archive(path: str) -> Source:
     file = open_tar(path)
     try:
         with tarfile.open(fileobj=file, mode='r:') as tar:
-            members = {member.name: (member.offset_data, member.size) for member in tar if member.isreg()}
+            members = _members(tar)
             end = os.pread(file.fileno(), tarfile.BLOCKSIZE, tar.offset)
     except tarfile.TarError as error:
         raise SourceError(f'SOURCE {path} is no list, folder or tar ({error})') from None
@@ -78,6 +79,17 @@ def from_archive(path: str) -> Source:
     status = os.stat(path)
     store = TarStore(file, (status.st_size, status.st_mtime_ns))
     return from_names(list(members), path, store, list(members.values()))
+
+
+def _members(tar: tarfile.TarFile) -> dict[str, tuple[int, int]]:
+    """Return {name: (offset, size)} of the files. A hard link has the place of the file that it names."""
+    places: dict[str, tuple[int, int]] = {}
+    for member in tar:
+        if member.isreg():
+            places[member.name] = member.offset_data, member.size
+        elif member.islnk() and member.linkname in places:
+            places[member.name] = places[member.linkname]
+    return places
 
 
 def cifar_files(names: Any) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import cv2
 import numpy as np
 
-from ibnnet_mx.recordio import lists, sources
+from ibnnet_mx.recordio import folders, lists, sources
 from ibnnet_mx.recordio.packing import archives
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, FLAGS
 from ibnnet_mx.recordio.sources import Source, SourceError
@@ -39,7 +39,7 @@ def _folder(name: str, root: str | None) -> Source:
     train, val = os.path.join(name, 'train.lst'), os.path.join(name, 'val.lst')
     if os.path.isfile(train):
         return lists.read_lists(train, val if os.path.isfile(val) else None, root)
-    return archives.cifar_folder(name) or sources.from_folder(name)
+    return archives.cifar_folder(name) or folders.from_folder(name)
 
 
 def _cifar_sized(source: Source) -> bool:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ibnnet_mx.recordio import sources
+from ibnnet_mx.recordio import folders
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 from ibnnet_mx.recordio.reading.shards import Shards
-from ibnnet_mx.recordio.sources import SourceError
 
 
 class FolderRecords:
@@ -24,13 +23,10 @@ class FolderRecords:
 
     def __init__(self, path: Any) -> None:
         self.path = os.fspath(path)
-        source = sources.from_folder(self.path)
-        if set(source.classes) <= set(sources.VAL) and all(s.name.count('/') > 1 for s in source.train):
-            sides = ' and '.join(source.classes)
-            raise SourceError(f'{self.path} holds pictures of {sides} without train: name one of these folders itself')
+        source = folders.from_folder(self.path)
         self.classes, self.notes = source.classes, source.notes
         self._samples, self._store = source.val or source.train, source.store
-        if not source.val and f'/{sources.TRAIN}/' in f'/{self._samples[0].name}':
+        if source.one_sided:
             self.notes = [*self.notes, 'there is no validation side: the pictures of train/ are read']
         self.ids = np.arange(len(self._samples))
 
