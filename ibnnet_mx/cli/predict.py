@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ibnnet_mx.cli import options, source
 from ibnnet_mx.files import outputs
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 BATCH = 16
@@ -86,10 +87,9 @@ def class_names(given, networks, default, complain):
 
 
 def _lines(path, complain):
-    """Return the lines of a file, or None if it cannot be read. Only a newline ends a line."""
+    """Return the class names in a file, or None if it cannot be read."""
     try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-        return text[: -1 if text.endswith('\n') else None].split('\n') if text else []
+        return lists.read_names(path, 'strict')
     except (OSError, UnicodeDecodeError) as error:
         if complain:
             why = getattr(error, 'strerror', None) or 'it is not text'

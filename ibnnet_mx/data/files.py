@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -67,6 +66,10 @@ def count_classes(train: Any, val: Any, names: Sequence[str], given: int | None 
     return classes
 
 
+def _numbers(labels: Sequence[float]) -> str:
+    return ' '.join(f'{label:g}' for label in labels)
+
+
 def check_lists(list_dir: Any, data_dir: Any, data_type: str) -> list[Path]:
     """Compare the .lst files of list_dir with the records: ids, count, labels. Return the files that were compared.
 
@@ -81,16 +84,18 @@ def check_lists(list_dir: Any, data_dir: Any, data_type: str) -> list[Path]:
             continue
         samples = lists.read_list(str(path))
         with RecordFile(rec) as records:
-            labels, count = dict(zip(records.ids.tolist(), records.labels()[:, 0].tolist())), len(records)
+            labels, count = dict(zip(records.ids.tolist(), records.labels().tolist())), len(records)
         if len(samples) != count:
             raise OptionError('list_dir', str(list_dir), f': {path} lists {len(samples)} pictures, {rec} holds {count}')
-        keys = (int(line.split()[0]) for line in path.read_text(errors='surrogateescape').split('\n') if line.strip())
-        for key, sample in zip(keys, samples):
-            if key not in labels or not math.isclose(labels[key], sample.labels[0], rel_tol=1e-6):
+        for sample in samples:
+            held = labels.get(sample.id)
+            same = held is not None and len(held) == len(sample.labels)
+            if held is None or not same or not np.allclose(held, sample.labels, rtol=1e-6, atol=0):
+                shown = 'no such id' if held is None else _numbers(held)
                 raise OptionError(
                     'list_dir',
                     str(list_dir),
-                    f': {path} gives id {key} label {sample.labels[0]:g}, {rec} holds {labels.get(key, "no such id")}',
+                    f': {path} gives id {sample.id} label {_numbers(sample.labels)}, {rec} holds {shown}',
                 )
         compared.append(path)
     if not compared:

@@ -23,6 +23,7 @@ class Sample(NamedTuple):
     labels: tuple[float, ...]
     name: str  # as in the .lst, with '/' between folders
     key: Any  # for Store.fetch
+    id: int | None = None  # of its record, as a list gives it; None: its number in the packed order
 
 
 class Store:

@@ -65,7 +65,7 @@ def test_the_seeds_convention(folder, capsys):
 
 @pytest.mark.parametrize(
     ('text', 'count'),
-    [('', 0), ('ant\n', 1), ('a\x0cb\nc\nd\n', 3), ('a\nb\nc\nd\n\n', 5), ('\ufeffa\u2028\nb\nc\n', 3)],
+    [('', 0), ('ant\n', 1), ('a\x0cb\nc\nd\n', 3), ('a\nb\nc\nd\ne\n\n', 5), ('\ufeffa\u2028\nb\nc\n', 3)],
 )
 def test_a_synset_of_another_length_is_told(folder, text, count, tmp_path, capsys):
     (tmp_path / 'names.txt').write_text(text, encoding='utf-8')
@@ -83,7 +83,7 @@ def test_names_are_as_an_editor_shows_them(folder, tmp_path, capsys):
     words = ('--synset', tmp_path / 'names.txt', '--json', '--top', 4)
     assert run(folder, '--img', folder / 'a.png', *words) == 0
     named = {row['label']: row['name'] for row in json.loads(capsys.readouterr().out)['top']}
-    assert named == {0: 'ant', 1: 'a\x0cb', 2: 'c\u2028d', 3: 'dog'}
+    assert named == {0: 'ant', 1: 'a\ufffdb', 2: 'c\u2028d', 3: 'dog'}
 
 
 def test_text_and_names(folder, capsys):

@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_the_old_files(tmp_path, monkeypatch):
     run(tmp_path, samples, store)
     before = contents(tmp_path / 'out')
 
-    def full(self, record_id, record):
+    def full(self, *_):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(pack._Writer, 'add', full)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
 import os
 import pickle
 import posixpath
-import shutil
 import tarfile
 import tempfile
+from collections import Counter
 from functools import partial
 from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
 from ibnnet_mx.recordio.folders import from_names
+from ibnnet_mx.recordio.lists import parse_names
 from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store
 
 CIFAR_TRAIN = tuple(f'data_batch_{i}' for i in range(1, 6))
 CIFAR_TEST = 'test_batch'
 CIFAR_ROW = 3 * 32 * 32
 UNPACK: dict[bytes, Callable[..., Any]] = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open, b'\xfd7': lzma.open}
+UNPACKED, UNPACKED_LEAST = 50, 1 << 28  # a compressed tar may grow so many times, or to so many bytes
+MAX_BYTES = 1 << 28  # of one file: a batch of CIFAR-10 has 31 MB, a picture less
 ARRAYS = (('numpy.core.multiarray', '_reconstruct'), ('numpy', 'ndarray'), ('numpy', 'dtype'))
 
 
@@ -44,7 +48,10 @@ class TarStore(Store):
 
 
 def open_tar(path: str) -> BinaryIO:
-    """Return the tar's bytes as a file with random access. A compressed tar is unpacked to a file without a name."""
+    """Return the tar's bytes as a file with random access. A compressed tar is unpacked to a file without a name.
+
+    Raises SourceError if it cannot be unpacked, or would become more than UNPACKED times as large.
+    """
     file: BinaryIO = open(path, 'rb')  # noqa: SIM115  (the store keeps it)
     unpack = UNPACK.get(file.read(2))
     if unpack is None:
@@ -54,11 +61,31 @@ def open_tar(path: str) -> BinaryIO:
     whole = tempfile.TemporaryFile()  # noqa: SIM115
     try:
         with unpack(path) as packed:
-            shutil.copyfileobj(packed, whole, 1 << 20)
+            _copy(packed, whole, path)
     except (EOFError, OSError, lzma.LZMAError) as error:
+        whole.close()
+        if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
+            raise SourceError(
+                f'{path} cannot be unpacked: no room in {tempfile.gettempdir()}; set TMPDIR to a larger folder, or '
+                'unpack it first'
+            ) from None
         raise SourceError(f'{path} cannot be unpacked ({error}): is it whole?') from None
     whole.seek(0)
     return whole  # type: ignore[return-value]
+
+
+def _copy(packed: Any, whole: Any, path: str) -> None:
+    """Copy the unpacked bytes of a tar. Raises SourceError beyond the bound."""
+    bound, size = max(UNPACKED * os.path.getsize(path), UNPACKED_LEAST), 0
+    while block := packed.read(1 << 20):
+        size += len(block)
+        if size > bound:
+            whole.close()
+            raise SourceError(
+                f'{path} becomes more than {UNPACKED} times as large when it is unpacked ({bound >> 20} MB): unpack it '
+                'yourself if you trust it, and name the folder'
+            )
+        whole.write(block)
 
 
 def from_archive(path: str) -> Source:
@@ -66,10 +93,12 @@ def from_archive(path: str) -> Source:
     file = open_tar(path)
     try:
         with tarfile.open(fileobj=file, mode='r:') as tar:
-            members = _members(tar)
+            members, notes = _members(tar)
             end = os.pread(file.fileno(), tarfile.BLOCKSIZE, tar.offset)
     except tarfile.TarError as error:
         raise SourceError(f'SOURCE {path} is no list, folder or tar ({error})') from None
+    except (OSError, ValueError, OverflowError, MemoryError) as error:  # sizes that lie
+        raise SourceError(f'{path} is truncated or damaged ({error})') from None
     if end != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header, or none, for the end
         raise SourceError(f'{path} is truncated or damaged: it has no end mark')
     by_base = {posixpath.basename(name): place for name, place in members.items()}
@@ -78,18 +107,27 @@ def from_archive(path: str) -> Source:
         return from_cifar(cifar, path, lambda name: os.pread(file.fileno(), by_base[name][1], by_base[name][0]))
     status = os.stat(path)
     store = TarStore(file, (status.st_size, status.st_mtime_ns))
-    return from_names(list(members), path, store, list(members.values()))
+    source = from_names(list(members), path, store, list(members.values()))
+    return source._replace(notes=source.notes + notes)
 
 
-def _members(tar: tarfile.TarFile) -> dict[str, tuple[int, int]]:
-    """Return {name: (offset, size)} of the files. A hard link has the place of the file that it names."""
+def _members(tar: tarfile.TarFile) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Return {name: (offset, size)} of the files, and notes about members that are left out.
+
+    A hard link has the place of the file that it names. Sparse files and those above MAX_BYTES are left out.
+    """
     places: dict[str, tuple[int, int]] = {}
+    left_out: Counter[str] = Counter()
     for member in tar:
-        if member.isreg():
-            places[member.name] = member.offset_data, member.size
-        elif member.islnk() and member.linkname in places:
+        if member.islnk() and member.linkname in places:
             places[member.name] = places[member.linkname]
-    return places
+        elif member.isreg() and (member.issparse() or member.size > MAX_BYTES):
+            left_out['sparse files' if member.issparse() else f'files above {MAX_BYTES >> 20} MB'] += 1
+        elif member.isreg():
+            places[member.name] = member.offset_data, member.size
+        elif not member.isdir():
+            left_out['links, devices or FIFOs'] += 1
+    return places, [f'{count} members that are {kind} are left out' for kind, count in sorted(left_out.items())]
 
 
 def cifar_files(names: Any) -> list[str]:
@@ -189,7 +227,7 @@ def _python(data: bytes) -> tuple[np.ndarray, list[int]]:
 
 def _class_names(data: bytes, meta: str) -> list[str]:
     if meta.endswith('.txt'):
-        return data.decode('utf-8', 'replace').split()
+        return parse_names(data.decode('utf-8', 'replace'))
     names = _unpickle(data).get('label_names')
     if not isinstance(names, list) or not names:
         raise SourceError(f'needs the names in {meta}, which has none')

@@ -49,17 +49,19 @@ class _Writer:
     def __init__(self, folder: str, name: str) -> None:
         self.base = os.path.join(folder, name)
         self.file = AtomicFile(f'{self.base}.rec')
+        self.samples: list[Sample] = []
         self.ids: list[int] = []
         self.offsets: list[int] = []
         self.size = 0
 
-    def add(self, record_id: int, record: bytes) -> None:
+    def add(self, number: int, sample: Sample, record: bytes) -> None:
         self.file.write(record)
-        self.ids.append(record_id)
+        self.samples.append(sample)
+        self.ids.append(lists.record_id(number, sample))
         self.offsets.append(self.size)
         self.size += len(record)
 
-    def finish(self, samples: list[Sample]) -> None:
+    def finish(self) -> None:
         """Give the file its name, with its list and index.
 
         The old index goes before the old records do, because records without an index can be read, the reverse cannot.
@@ -67,7 +69,7 @@ class _Writer:
         self.file.seal()
         with suppress(FileNotFoundError):
             os.unlink(f'{self.base}.idx')
-        lists.write_text(f'{self.base}.lst', [lists.list_line(i, samples[i]) for i in self.ids])
+        lists.write_text(f'{self.base}.lst', map(lists.list_line, self.ids, self.samples))
         self.file.commit()
         write_index(f'{self.base}.idx', self.ids, self.offsets)
 
@@ -115,7 +117,7 @@ class Packer:
         writers = self._write_records(samples, store, todo, largest)
         for output, writer in zip(todo, writers):
             self.manifest.put(output.name, None)
-            writer.finish(samples)
+            writer.finish()
             skipped = len(samples) - len(writer.ids)
             entry = dict(source=sources[output], records=len(writer.ids), skipped=skipped, bytes=writer.size)
             self.manifest.put(output.name, entry)
@@ -133,7 +135,7 @@ class Packer:
                         self._count_bad(samples[number], packed)
                         continue
                     for writer, record in zip(writers, packed):
-                        writer.add(number, record)
+                        writer.add(number, samples[number], record)
             if not writers[0].ids:
                 raise PackError(None, None, f'none of the {len(samples)} pictures for {title} could be read')
             return writers
@@ -168,7 +170,10 @@ class Packer:
     def _run(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> Iterator[Packed]:
         """Yield the records in the order of the samples. Each chunk is packed by any process that is free."""
         pool = self._pool()
-        tasks = (Task(number, sample.labels, store.fetch(sample)) for number, sample in enumerate(samples))
+        tasks = (
+            Task(lists.record_id(number, sample), sample.labels, store.fetch(sample))
+            for number, sample in enumerate(samples)
+        )
         chunks = iter(lambda: list(islice(tasks, CHUNK)), [])
         killed = PackError(None, None, 'a packing process was killed (memory?): try fewer with `jobs`')
 
