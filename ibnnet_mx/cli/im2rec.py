@@ -11,7 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from ibnnet_mx._env import usable_cores
-from ibnnet_mx.cli.options import Parser, run
+from ibnnet_mx.cli.options import Parser, option_name, run
+from ibnnet_mx.errors import dashed
 from ibnnet_mx.recordio import lists, sources
 from ibnnet_mx.recordio.packing import cifar10, restart
 from ibnnet_mx.recordio.packing.manifest import Manifest
@@ -107,7 +108,7 @@ def write_records(args: argparse.Namespace) -> None:
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
     source = open_source(name, args.root)
     for note in source.notes:
-        print(f'im2rec_wrapper: {note}', file=sys.stderr)
+        print(f'im2rec_wrapper: {dashed(note, option_name)}', file=sys.stderr)
     args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
     train, val = sides(source, args)
     os.makedirs(folder, exist_ok=True)

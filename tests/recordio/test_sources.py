@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import re
+import tarfile
 
 import cv2
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 
 from ibnnet_mx.recordio import sources
 from ibnnet_mx.recordio.format import RecordFile
+from ibnnet_mx.recordio.packing import archives
 from tests.picture_sets import (
     NAMES,
     check_labels,
@@ -178,3 +182,65 @@ def test_digits_are_a_cifar_set_with_their_value_as_label(tmp_path):
     assert image.shape == (32, 32, 3)
     small = cv2.resize(image[:, :, 0], (8, 8), interpolation=cv2.INTER_AREA).astype(float)
     assert np.corrcoef(small.ravel(), digits.images[int(val[9][1][-4:])].ravel())[0, 1] > 0.98
+
+
+def test_one_junk_picture_does_not_decide_the_kind(tmp_path, capsys):
+    files = {**class_folders(size=(32, 32)), 'airplane/0.jpg': b'junk'}
+    assert run(tree(tmp_path / 'in', files), tmp_path / 'out') == 0
+    assert (tmp_path / 'out' / 'cifar10_train.rec').exists()
+    said = capsys.readouterr().err
+    assert '11 of 12 pictures that were looked at are 32x32, 1 cannot be read: packed as cifar10 (--data-type' in said
+    files = {**class_folders(), 'airplane/0.jpg': encoded(0, (32, 32))}
+    assert run(tree(tmp_path / 'in2', files), tmp_path / 'out2', '--list') == 0
+    assert (
+        '1 of 12 pictures that were looked at are 32x32, 0 cannot be read: packed as imagenet'
+        in capsys.readouterr().err
+    )
+
+
+BAD_TARS = {
+    'grows': 'grows.tgz becomes more than 50 times as large when it is unpacked .1 MB.: unpack it yourself',
+    'sparse': '1 members that are sparse files are left out',
+    'links': '2 members that are links, devices or FIFOs are left out',
+}
+
+
+def bad_tar(path, kind):
+    """A tar with class folders and members of one odd kind. Hard links are pictures like others."""
+    with tarfile.open(path, 'w:gz' if kind == 'grows' else 'w') as tar:
+        for name, data in class_folders().items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        if kind == 'grows':
+            member = tarfile.TarInfo('cat/zeros.png')
+            member.size = 8 << 20
+            tar.addfile(member, io.BytesIO(bytes(member.size)))
+        for number, type in enumerate({'links': (tarfile.SYMTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE)}.get(kind, ())):
+            member = tarfile.TarInfo(f'cat/odd{number}.jpg')
+            member.type, member.linkname = type, 'cat/0.jpg'
+            tar.addfile(member)
+        if kind == 'sparse':
+            member = tarfile.TarInfo('cat/hole.png')
+            member.type, member.size = tarfile.GNUTYPE_SPARSE, 0
+            block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+            block[483:495] = b'%011o\0' % (20 << 30)  # the size that it seems to have
+            block[148:156] = b'%06o\0 ' % (256 + sum(block[:148]) + sum(block[156:512]))
+            tar.fileobj.write(block)
+    return path
+
+
+@pytest.mark.parametrize('kind', BAD_TARS)
+def test_tars_that_lie_about_sizes_are_refused_or_told(tmp_path, capsys, monkeypatch, kind):
+    monkeypatch.setattr(archives, 'UNPACKED_LEAST', 1 << 20)
+    code = run(bad_tar(tmp_path / f'{kind}.tgz', kind), tmp_path / 'out', '--list')
+    assert code == (2 if kind == 'grows' else 0)
+    assert re.search(BAD_TARS[kind], capsys.readouterr().err)
+    if kind != 'grows':
+        lines = [(tmp_path / 'out' / f'{side}.lst').read_text().splitlines() for side in ('train', 'val')]
+        assert sum(map(len, lines)) == 12 + (kind == 'links')
+
+
+def test_the_handed_sparse_tar_is_left_out(shared, tmp_path, capsys):
+    assert run(shared / 'cases' / 'faults' / 'sparse.tar', tmp_path / 'out', '--list') == 0
+    assert '1 members that are sparse files are left out' in capsys.readouterr().err

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-import cv2
 import numpy as np
 
 from ibnnet_mx.recordio import folders, lists, sources
 from ibnnet_mx.recordio.packing import archives
-from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, FLAGS
-from ibnnet_mx.recordio.sources import Source, SourceError
+from ibnnet_mx.recordio.packing.worker import pixels_of
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError
+from ibnnet_mx.recordio.sources import Sample, Source, SourceError
 
-PEEK = 8  # pictures that decide whether a source holds CIFAR-sized ones
+PEEK = 32  # pictures that decide whether a source holds CIFAR-sized ones
 
 
 def open_source(name: str, root: str | None = None) -> Source:
@@ -32,7 +32,7 @@ def open_source(name: str, root: str | None = None) -> Source:
         raise SourceError(f'SOURCE {name} is not there: name a folder, a .lst, a tar, or the word digits')
     if not source.train:
         raise SourceError(f'SOURCE {name} holds no pictures')
-    return source if source.cifar else source._replace(cifar=_cifar_sized(source))
+    return source if source.cifar else _decided(source)
 
 
 def _folder(name: str, root: str | None) -> Source:
@@ -42,17 +42,27 @@ def _folder(name: str, root: str | None) -> Source:
     return archives.cifar_folder(name) or folders.from_folder(name)
 
 
-def _cifar_sized(source: Source) -> bool:
-    for sample in source.train[:: max(len(source.train) // PEEK, 1)][:PEEK]:
-        picture = source.store.fetch(sample)
-        if isinstance(picture, str):
-            try:
-                with open(picture, 'rb') as file:
-                    picture = file.read()
-            except OSError:
-                return False
-        if isinstance(picture, bytes) and picture:
-            picture = cv2.imdecode(np.frombuffer(picture, np.uint8), FLAGS)
-        if picture is None or np.shape(picture)[:2] != (CIFAR_SIDE, CIFAR_SIDE):
-            return False
-    return True
+def _decided(source: Source) -> Source:
+    """Return the source with its kind: CIFAR-sized if most of a sample of pictures that can be read are."""
+    sizes = [_size(source, sample) for sample in source.train[:: max(len(source.train) // PEEK, 1)][:PEEK]]
+    readable = [size for size in sizes if size is not None]
+    small = sum(size == (CIFAR_SIDE, CIFAR_SIDE) for size in readable)
+    cifar = small > len(readable) / 2
+    notes = list(source.notes)
+    if small and small < len(sizes):
+        kind, other = ('cifar10', 'imagenet') if cifar else ('imagenet', 'cifar10')
+        notes.append(
+            f'{small} of {len(sizes)} pictures that were looked at are {CIFAR_SIDE}x{CIFAR_SIDE}, '
+            f'{len(sizes) - len(readable)} cannot be read: packed as {kind} (`data_type` {other} for the other kind)'
+        )
+    return source._replace(cifar=cifar, notes=notes)
+
+
+def _size(source: Source, sample: Sample) -> tuple[int, int] | None:
+    """Return height and width of a picture; None if it cannot be read."""
+    picture = source.store.fetch(sample)
+    try:
+        pixels = pixels_of(picture) if not isinstance(picture, np.ndarray) else picture
+    except PictureError:
+        return None
+    return pixels.shape[0], pixels.shape[1]

@@ -58,7 +58,7 @@ def pack_tasks(tasks: list[Task], outputs: list[Output], largest: int) -> list[P
 
 def _pack_one(task: Task, outputs: list[Output], largest: int) -> Packed:
     try:
-        picture = _pixels(task.picture)
+        picture = pixels_of(task.picture)
         if largest:
             pictures.check_sides(picture.shape, largest)
         return [encode(_payload(picture, output), task.labels, task.id) for output in outputs]
@@ -66,7 +66,8 @@ def _pack_one(task: Task, outputs: list[Output], largest: int) -> Packed:
         return str(error)
 
 
-def _pixels(picture: Picture) -> np.ndarray:
+def pixels_of(picture: Picture) -> np.ndarray:
+    """Return 8-bit BGR (H, W, 3) of a path, an encoded picture, or pixels. Raises PictureError."""
     if isinstance(picture, str):
         try:
             with open(picture, 'rb') as file:
