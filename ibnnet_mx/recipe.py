@@ -55,6 +55,7 @@ class Recipe:
     lr_from: tuple[float, float] | None = None
     aug_level: Level = 2
     no_aug_epochs: int = 0
+    label_column: int | None = None  # the one of several labels of a record that is its class; None: it has one
     label_smoothing: float = 0.0  # arXiv:1512.00567
     mixup: float = 0.0  # alpha of arXiv:1710.09412
     clip_gradient: float = 0.0  # largest L2 norm of all gradients together; 0 = unclipped

@@ -57,6 +57,7 @@ def make_parser():
         '--threads', type=int, help='threads of the reader, and processes that shift pictures; unset: one for each core'
     )
     add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures')
+    options.add_labels(add)
     add('--every', type=int, default=1, metavar='K', help='use only each K-th picture, for a faster answer')
     add = parser.add_argument_group('shifted pictures').add_argument
     add('--shift', metavar='SHIFTS', action='append', help='also measure errors on shifted pictures, and their mean')
@@ -93,6 +94,7 @@ def check_options(args):
             raise ValueError(f'{option} {value} must be at least {least}')
     if args.threads is not None and args.threads > MOST_THREADS:
         raise ValueError(f'--threads {args.threads} must be at most {MOST_THREADS}')
+    options.check_labels(args.label_width, args.label_column)
     if args.domains:
         for option in ('shift', 'sheet', 'confusion', 'per_class'):
             if getattr(args, option):
@@ -206,7 +208,14 @@ def evaluate(args):
     # The networks
     cluster = connect('local', '' if args.gpu is None else str(args.gpu))
     networks = open_networks(args, cluster.contexts[0])
-    reading = Options(threads=args.threads, max_bad=args.max_bad_records, every=args.every, report=warn)
+    reading = Options(
+        threads=args.threads,
+        max_bad=args.max_bad_records,
+        every=args.every,
+        report=warn,
+        label_width=args.label_width or 1,
+        label_column=args.label_column,
+    )
     rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
     # The numbers
     if named:

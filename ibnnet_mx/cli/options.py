@@ -102,6 +102,21 @@ def run(
     return code
 
 
+def add_labels(add: Callable[..., Any]) -> None:
+    """Add the options that say which of several labels of a record is the class."""
+    add('--label-width', type=int, metavar='N', help='labels of a record; unset: 1')
+    add('--label-column', type=int, metavar='K', help='which of several labels is the class, from 0')
+
+
+def check_labels(width: int | None, column: int | None) -> None:
+    """Raise ValueError for values that these options cannot have."""
+    for option, value, least in (('--label-width', width, 1), ('--label-column', column, 0)):
+        if value is not None and value < least:
+            raise ValueError(f'{option} {value} must be at least {least}')
+    if width not in (None, 1) and column is None:
+        raise ValueError(f'--label-width {width}: say which of them is the class by --label-column, from 0')
+
+
 def _value(text: str) -> int | float | str:
     for kind in (int, float):
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ibnnet_mx import _env, recipe
-from ibnnet_mx.cli import start
+from ibnnet_mx.cli import options, start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recordio.fast import native
@@ -66,14 +66,20 @@ def open_data(args, wanted, model, cluster, report):
         limit=args.num_examples,
         max_bad=args.max_bad_records,
         report=report.warn,
+        label_width=args.label_width or 1,
+        label_column=wanted.label_column,
     )
+    options.check_labels(args.label_width, wanted.label_column)
     source = data.Input(model.size, model.pixels.mean, model.pixels.std)
     train, val = data.record_iters(wanted, args.data_dir, cluster, source, reading)
     names = lists.read_synset(args.data_dir)
     if args.list_dir is not None:
         for path in data.check_lists(args.list_dir, args.data_dir, wanted.data_type):
             report.info(f'--list-dir: {path} agrees with the records')
-    return train, val, data.count_classes(train, val, names, args.num_classes), names
+    classes = data.count_classes(train, val, names, args.num_classes)
+    for line in data.describe_gaps(train, classes, names) if args.num_classes is None else ():
+        report.warn(line)
+    return train, val, classes, names
 
 
 def opening_lines(run, wanted, model, begin, opened):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Callable
 
-from ibnnet_mx.cli.options import Parser, arguments
+from ibnnet_mx.cli.options import Parser, add_labels, arguments
 from ibnnet_mx.models import NORMS, SMALL
 from ibnnet_mx.models.tables import DROPOUT
 from ibnnet_mx.norm.table import WORKSPACE
@@ -122,6 +122,21 @@ def _start(add: Callable[..., Any]) -> None:
     )
 
 
+def _data(add: Callable[..., Any]) -> None:
+    add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')
+    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of records; unset: as in the recipe')
+    add('--list-dir', help='folder with .lst files to compare with the records (count, ids, labels)')
+    add(
+        '--aug-level',
+        type=_level,
+        help='1: crop and mirror; 2: also scale, aspect and colour; 3: also rotation and shear; or rrc',
+    )
+    add('--no-aug-epochs', type=int, help='the last N epochs crop and mirror only')
+    add_labels(add)
+    add('--num-examples', type=int, help='pictures of an epoch; unset: all of the data')
+    add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures, then stop')
+
+
 def _optimisation(add: Callable[..., Any]) -> None:
     add(
         '--recipe',
@@ -210,19 +225,7 @@ def make_parser() -> Parser:
     _network(parser.add_argument_group('network').add_argument)
     _start(parser.add_argument_group('fine-tuning').add_argument)
 
-    add = parser.add_argument_group('data').add_argument
-    add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')
-    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of records; unset: as in the recipe')
-    add('--list-dir', help='folder with .lst files to compare with the records (count, ids, labels)')
-    add(
-        '--aug-level',
-        type=_level,
-        help='1: crop and mirror; 2: also scale, aspect and colour; 3: also rotation and shear; or rrc',
-    )
-    add('--no-aug-epochs', type=int, help='the last N epochs crop and mirror only')
-    add('--num-examples', type=int, help='pictures of an epoch; unset: all of the data')
-    add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures, then stop')
-
+    _data(parser.add_argument_group('data').add_argument)
     _optimisation(parser.add_argument_group('optimisation').add_argument)
 
     add = parser.add_argument_group('machine').add_argument

@@ -20,6 +20,7 @@ FILES = {
     ('imagenet', 'val'): ('val_256_q90.rec', 'val_*_q*.rec', 'val.rec'),
 }
 
+NAMED = 5  # a line names at most so many classes
 MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
 
@@ -51,11 +52,13 @@ def count_classes(train: Any, val: Any, names: Sequence[str], given: int | None 
 
     Raises ValueError for a label that is no class number or lies outside of the classes, with its record's number.
     """
-    labels = {**train.labels(), **val.labels()}
-    for path, values in labels.items():
-        for number in np.flatnonzero(lists.no_class(values))[:1]:
-            raise ValueError(f'{path}: record {number} has label {values[number]:g}, no class number (0, 1, 2, ...)')
-    top = int(max(values.max() for values in labels.values()))
+    labels = {**train.class_labels(), **val.class_labels()}
+    for path, (numbers, values) in labels.items():
+        for row in np.flatnonzero(lists.no_class(values))[:1]:
+            raise ValueError(f'{path}: record {numbers[row]} has label {values[row]:g}, no class number (0, 1, 2, ...)')
+        if not len(values):
+            raise ValueError(f'{path}: no record holds a picture')
+    top = int(max(values.max() for _, values in labels.values()))
     if given is None and top >= max(len(names), MANY):
         raise OptionError(
             None, None, f'the records hold label {top}, which damage may have made: else say `num_classes` {top + 1}'
@@ -64,6 +67,18 @@ def count_classes(train: Any, val: Any, names: Sequence[str], given: int | None 
     if top >= classes:
         raise OptionError('num_classes', classes, f': the records hold label {top}, use at least {top + 1}')
     return classes
+
+
+def describe_gaps(train: Any, classes: int, names: Sequence[str]) -> list[str]:
+    """Return a line if classes have no picture on the training side; [] if all have."""
+    present = np.unique(np.concatenate([labels for _, labels in train.class_labels().values()]).astype(np.int64))
+    missing = np.setdiff1d(np.arange(classes), present)
+    if not len(missing):
+        return []
+    named = [f'{label} {names[label]}' if label < len(names) else str(label) for label in missing[:NAMED].tolist()]
+    more = ', ...' if len(missing) > NAMED else ''
+    hint = '; do the labels count from 1? Pack them with labels from 0' if missing.tolist() == [0] else ''
+    return [f'{len(missing)} of {classes} classes have no training picture: {", ".join(named)}{more}{hint}']
 
 
 def _numbers(labels: Sequence[float]) -> str:

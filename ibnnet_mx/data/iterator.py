@@ -38,6 +38,10 @@ class Iterator:
         """Return {path: float32 (n,)}, the first label of every record of each file."""
         return {reader.records.path: reader.labels() for reader in self._readers.values()}
 
+    def class_labels(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return {path: (numbers of records, their labels)} of the records that can be pictures."""
+        return {reader.records.path: reader.class_labels() for reader in self._readers.values()}
+
     def epoch(self, epoch: int = 0) -> Iterable[list[Any]]:
         """Yield (data, label, real) of the batches that have pictures."""
         return (batch for _, *batch in self.numbered(epoch) if batch[0] is not None)
@@ -80,9 +84,10 @@ class Evaluation:
         self.classes = count_classes(self, self, self.names)
         self.count, self.steps = reader.count, reader.steps
 
-    def labels(self) -> dict[str, np.ndarray]:
-        """Return {path: float32 (n,)}."""
-        return {self.path: self._classes_of(self._reader.labels())}
+    def class_labels(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return {path: (numbers of records, their labels float32 (n,))} of the records that can be pictures."""
+        numbers, labels = self._reader.class_labels()
+        return {self.path: (numbers, self._classes_of(labels))}
 
     def follow(self, order: Sequence[int], names: Sequence[str]) -> None:
         """Make labels classes of a network that has these names. order: (classes,), the network's class of each

@@ -34,6 +34,8 @@ def record_iters(
         path = path or require_records(data_dir, recipe.data_type, 'train')
         reader = Reader(path, net_input.size, recipe.batch_size, Augment(**AUGMENT[level]), normalisation, options)
         train[level] = reader
+        for note in getattr(reader.records, 'notes', ()):
+            options.report(note)
         count = len(reader.records)
         if options.limit is not None and not 0 < options.limit <= count:
             raise OptionError('limit', options.limit, f': {path} holds {count} pictures, use 1 to {count}')
@@ -83,5 +85,5 @@ def evaluation_iter(
         looked_for = ' or '.join(FILES[kind, 'val'][0] for kind in kinds)
         raise ValueError(f'{error}; and no validation records ({looked_for})') from None
     for note in getattr(reader.records, 'notes', ()):
-        options.report(f'{path}: {note}')
+        options.report(note if note.startswith(str(path)) else f'{path}: {note}')
     return Evaluation(reader, path)

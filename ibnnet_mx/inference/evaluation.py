@@ -103,7 +103,7 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
     source = model.input if crop_size is None else model.input._replace(size=crop_size)
     pictures, remarks = open_pictures(model, path, source, batch_size, resize, crops, options)
     try:
-        labels = np.concatenate(list(pictures.labels().values()))
+        labels = np.concatenate([labels for _, labels in pictures.class_labels().values()])
         diagnosis.refuse_labels(labels, model.classes, model.label, pictures.path)
         sample = Sample(pictures)
         batches = tqdm(sample.passing(pictures.epoch()), total=pictures.steps, unit=' batches', disable=None)

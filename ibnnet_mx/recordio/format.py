@@ -155,26 +155,33 @@ class RecordFile:
         """Return the place of the record at position `i`, for errors."""
         return f'{self.path}: record {i} (id {self.ids[i]}, byte {self.offsets[i]})'
 
-    def labels(self) -> np.ndarray:
-        """Return float32 (n, width), without reading payloads. Raises RecordError if the widths differ."""
+    def labels(self, positions: np.ndarray | None = None) -> np.ndarray:
+        """Return float32 (n, width), of the records at `positions` (None: of all), without reading payloads.
+
+        Raises RecordError if the widths differ.
+        """
+        if positions is not None:
+            return self._labels_of(positions)
         if self._labels is None:
-            plain = (self._heads[:, 1] >> 29 == 0) & (self._heads[:, 2] == 0)
-            if plain.all():
-                self._labels = self._heads[:, 3:4].copy().view('<f4').astype(np.float32)
-            else:
-                self._labels = self._wide_labels(plain)
+            self._labels = self._labels_of(np.arange(len(self)))
         return self._labels
 
-    def _wide_labels(self, plain: np.ndarray) -> np.ndarray:
-        rows = list(self._heads[:, 3:4].copy().view('<f4'))
-        for number in np.flatnonzero(~plain):
+    def _labels_of(self, positions: np.ndarray) -> np.ndarray:
+        heads = self._heads[positions]
+        plain = (heads[:, 1] >> 29 == 0) & (heads[:, 2] == 0)
+        labels = heads[:, 3:4].copy().view('<f4').astype(np.float32)
+        return labels if plain.all() else self._wide_labels(positions, list(labels), plain)
+
+    def _wide_labels(self, positions: np.ndarray, rows: list[np.ndarray], plain: np.ndarray) -> np.ndarray:
+        for row in np.flatnonzero(~plain):
+            number = int(positions[row])
             flag, start = int(self._heads[number, 2]), int(self.offsets[number])
             whole = self._heads[number, 1] >> 29 == 0
             if whole and HEADER.size + 4 * flag <= self._heads[number, 1]:
-                rows[number] = np.frombuffer(self._frames.take(4 * flag, start + HEAD, number, start), '<f4')
+                rows[row] = np.frombuffer(self._frames.take(4 * flag, start + HEAD, number, start), '<f4')
             else:
-                rows[number] = self.read(number).label
-        for number in [number for number, row in enumerate(rows) if len(row) != len(rows[0])][:1]:
-            wrong = f'has {len(rows[number])} labels, the first record has {len(rows[0])}'
+                rows[row] = self.read(number).label
+        for row in [row for row, labels in enumerate(rows) if len(labels) != len(rows[0])][:1]:
+            number, wrong = int(positions[row]), f'has {len(rows[row])} labels, the first record has {len(rows[0])}'
             self._frames.fail(number, int(self.offsets[number]), wrong)
         return np.stack(rows).astype(np.float32)

@@ -92,7 +92,7 @@ def test_arguments_are_checked(photographs):
         (dict(dtype='float16'), "dtype 'float16' must be"),
         (dict(dtype='uint8', normalise=((0,) * 3, (1,) * 3)), 'uint8 cannot hold'),
         (dict(batchsize=3), 'no such option: batchsize'),
-        (dict(label_width=2), r'label_width 2: .*a\.rec holds 1 a record'),
+        (dict(label_width=2), r'label_width=2: .*a\.rec holds 1 labels a record'),
         (dict(resize=20), 'resize 20: a whole number from 48 to'),
         (dict(resize=50, augment=LEVEL2), 'resize 50 is for augment=None'),
         (dict(batch_size=0), 'batch_size 0: a whole number from 1'),

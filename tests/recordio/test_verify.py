@@ -249,7 +249,7 @@ def test_classes_are_named_and_long_names_are_cut(tmp_path):
     text = sheet._text('a name that is longer than its tile, and more so', 112, 0)
     assert text.shape == (sheet.LINE, 112)
     assert text[:, -1].min() == sheet.PAPER
-    (tmp_path / 'synset.txt').write_bytes(b'\xff\xfe')
+    (tmp_path / 'synset.txt').write_bytes(b'\xff\xfd')
     assert lists.read_synset(tmp_path) == ['\ufffd\ufffd']
 
 

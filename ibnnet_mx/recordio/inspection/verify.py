@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, NamedTuple, TextIO
 
 import numpy as np
 
-from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio import faces, lists
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile
 from ibnnet_mx.recordio.packing.restart import PROGRESSIVE
@@ -148,17 +148,31 @@ def _open(path: str, wrong: list[str]) -> RecordFile | None:
         return None
 
 
-def _classes(records: RecordFile, wrong: list[str], notes: list[str]) -> tuple[int, dict[int, int]]:
-    """Return how many labels a record has, and {class: pictures}."""
+def _pictures(records: RecordFile, notes: list[str]) -> np.ndarray:
+    """Return the positions of the records that must hold pictures: all, unless the file holds tables of faces."""
+    spans = faces.picture_range(records)
+    if spans is None:
+        return np.arange(len(records))
+    first, last = spans
+    positions = np.flatnonzero((records.ids >= 1) & (records.ids < first))
+    notes.append(faces.describe_faces(records, len(positions), last - first))
+    return positions
+
+
+def _classes(
+    records: RecordFile, positions: np.ndarray, wrong: list[str], notes: list[str]
+) -> tuple[int, dict[int, int]]:
+    """Return how many labels the records at positions have, and {class: pictures}."""
     try:
-        labels = records.labels()
+        labels = records.labels(positions)
     except RecordError as error:
         wrong.append(str(error))
         return 0, {}
     first = labels[:, 0]
     bad = lists.no_class(first)
     for number in np.flatnonzero(bad):
-        wrong.append(f'{records.describe(int(number))} has label {first[number]:g}, no class number (0, 1, 2, ...)')
+        place = records.describe(int(positions[number]))
+        wrong.append(f'{place} has label {first[number]:g}, no class number (0, 1, 2, ...)')
     numbers, counts = np.unique(first[~bad].astype(np.int64), return_counts=True)
     classes = dict(zip(numbers.tolist(), counts.tolist()))
     gaps = max(classes, default=-1) + 1 - len(classes)
@@ -171,16 +185,18 @@ def _span(values: np.ndarray) -> Span | None:
     return Span(int(values.min()), int(np.median(values)), int(values.max())) if len(values) else None
 
 
-def _look(records: RecordFile, threads: int, complaints: Complaints | None, progress: Progress) -> list[_Seen]:
+def _look(
+    records: RecordFile, positions: np.ndarray, threads: int, complaints: Complaints | None, progress: Progress
+) -> list[_Seen]:
     checker = _Checker(records, complaints)
-    parts = np.array_split(np.arange(len(records)), -(-len(records) // CHUNK))
+    parts = np.array_split(positions, -(-len(positions) // CHUNK) or 1)
     results_of_chunks: list[_Seen] = []
     with ThreadPoolExecutor(threads) as pool:
         results = pool.map(checker.check_records, parts)
         try:
             for part, result in zip(parts, results):
                 results_of_chunks.append(result)
-                progress(len(part), len(records))
+                progress(len(part), len(positions))
         finally:
             results.close()  # type: ignore[attr-defined]  # chunks that have not begun never do
     return results_of_chunks
@@ -197,8 +213,9 @@ def verify_file(path: Any, threads: int, complaints: Complaints, progress: Progr
         alone = native.functions() is None
         if alone:
             notes.append(NO_LIBRARY)
-        labels, classes = _classes(records, wrong, notes)
-        seen = _look(records, 1 if alone else threads, complaints if alone else None, progress)
+        positions = _pictures(records, notes)
+        labels, classes = _classes(records, positions, wrong, notes)
+        seen = _look(records, positions, 1 if alone else threads, complaints if alone else None, progress)
         double = len(records) - len(np.unique(records.ids))
         if double:
             notes.append(f'records with the id of another one, of which mxnet finds only one by it: {double}')

@@ -113,6 +113,8 @@ def check_options(given: Any) -> None:
         _sampler_alone(given)
     for name, low in (('every', 1), ('max_bad', 0), ('label_width', 1)):
         check_whole(name, getattr(given, name), low)
+    if given.label_column is not None:
+        check_whole('label_column', given.label_column, 0)
     if given.threads is not None:
         check_whole('threads', given.threads, 1, 1024)
     for name in ('native', 'shuffle'):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ibnnet_mx.recordio import folders
+from ibnnet_mx.recordio.faces import PictureRecords, open_pictures
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 from ibnnet_mx.recordio.reading.shards import Shards
@@ -68,7 +69,7 @@ class FolderRecords:
         return np.stack([self._labels(i) for i in range(len(self))])
 
 
-def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
+def open_records(path: Any) -> RecordFile | PictureRecords | Shards | FolderRecords:
     """Open the pictures of a .rec file, of several (a sequence of paths, or a pattern such as train_*.rec), or of a
     folder.
 
@@ -77,7 +78,7 @@ def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
     if isinstance(path, (list, tuple)):
         if not path:
             raise RecordError('no record files: name at least one .rec')
-        return RecordFile(path[0]) if len(path) == 1 else Shards(path)
+        return open_pictures(path[0]) if len(path) == 1 else Shards(path)
     if os.path.isdir(path):
         return FolderRecords(path)
     name = os.fspath(path)
@@ -90,4 +91,4 @@ def open_records(path: Any) -> RecordFile | Shards | FolderRecords:
         raise RecordError(f'{name} is a list of pictures: name the .rec beside it')
     if name.lower().endswith(SUFFIXES):
         raise RecordError(f'{name} is a picture: name a folder with a folder for each class')
-    return RecordFile(path)
+    return open_pictures(path)

@@ -19,7 +19,8 @@ class Options(NamedTuple):
     None: all). share: this rank and how many ranks share the epoch. seed: of the order and of the changes.
 
     max_bad: damaged records that are skipped, each told to `report`, before an error. label_width: labels of a record
-    that are given, more than one as an array (n, width). native: True makes pictures in C, False by OpenCV, None in C
+    that are given, more than one as an array (n, width); it must be as many as the records have. label_column: the one
+    of several labels that is given, from 0. native: True makes pictures in C, False by OpenCV, None in C
     if it is built. Both are equal if nothing is resampled. Otherwise they differ by less than half a unit of 255 on
     average, or a unit if colours are changed.
     """
@@ -34,4 +35,5 @@ class Options(NamedTuple):
     native: bool | None = None
     shuffle: bool | None = None
     label_width: int = 1
+    label_column: int | None = None
     sampler: Sampler | None = None

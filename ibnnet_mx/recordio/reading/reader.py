@@ -20,7 +20,7 @@ from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 from ibnnet_mx.recordio.pixels.render import renderer
 from ibnnet_mx.recordio.pixels.view import View
-from ibnnet_mx.recordio.reading import checks
+from ibnnet_mx.recordio.reading import checks, labels
 from ibnnet_mx.recordio.reading.buffers import Buffers
 from ibnnet_mx.recordio.reading.folder import open_records
 from ibnnet_mx.recordio.reading.options import Options
@@ -67,8 +67,8 @@ class Reader:
     validation, in the file's order, cut by `view` (None: central crop), the last batch padded to the full size. Else
     training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
 
-    The label is the first of a record's labels. OpenCV's own threads are switched off, in the whole process. Raises
-    BadRecordsError, a RecordError, if more than max_bad records cannot be read.
+    The label is a record's only one, or the one that the options choose. OpenCV's own threads are switched off, in the
+    whole process. Raises BadRecordsError, a RecordError, if more than max_bad records cannot be read.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Reader:
         self.size, self.batch_size, self.augment = size, batch_size, changes
         self._type = np.uint8 if normalisation is None else np.float32
         self._all_labels = self.records.labels()
-        self._labels = self._wanted_labels()
+        self._labels = labels.choose(self.records.path, self._all_labels, self.options)
         self._sampler = self.options.sampler or self._each_once()
         self._why: dict[int, str] = {}
         self._bad: set[int] = set()
@@ -129,11 +129,9 @@ class Reader:
         """Return float32 (n,) or (n, label_width), in the order of the records."""
         return self._labels
 
-    def _wanted_labels(self) -> np.ndarray:
-        width, labels = self.options.label_width, self._all_labels
-        if not 1 <= width <= labels.shape[1]:
-            raise ValueError(f'label_width {width}: {self.records.path} holds {labels.shape[1]} a record')
-        return labels[:, 0] if width == 1 else labels[:, :width]
+    def class_labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions (n,) of the records that can be pictures, and their labels; see labels.of_pictures()."""
+        return labels.of_pictures(self.records, self._labels, self.options.max_bad)
 
     def _each_once(self) -> EachOnce:
         options = self.options

@@ -6,6 +6,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from ibnnet_mx.recordio.faces import PictureRecords, open_pictures
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
 
 
@@ -16,10 +17,10 @@ class Shards:
     """
 
     def __init__(self, paths: Sequence[Any]) -> None:
-        self._files: list[RecordFile] = []
+        self._files: list[RecordFile | PictureRecords] = []
         try:
             for path in paths:
-                self._files.append(RecordFile(path))
+                self._files.append(open_pictures(path))
             first = self._files[0].labels().shape[1]
             for file in self._files:
                 if file.labels().shape[1] != first:
@@ -31,6 +32,7 @@ class Shards:
             self.close()
             raise
         self.path = ', '.join(file.path for file in self._files)
+        self.notes = [note for file in self._files for note in getattr(file, 'notes', ())]
         self.ids = np.concatenate([file.ids for file in self._files])
         self._starts = np.cumsum([0] + [len(file) for file in self._files])
 
@@ -48,7 +50,7 @@ class Shards:
         for file in self._files:
             file.close()
 
-    def _at(self, i: int) -> tuple[RecordFile, int]:
+    def _at(self, i: int) -> tuple[RecordFile | PictureRecords, int]:
         number = int(np.searchsorted(self._starts, i, 'right')) - 1
         return self._files[number], i - int(self._starts[number])
 
