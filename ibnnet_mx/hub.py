@@ -18,7 +18,7 @@ from pathlib import Path
 from ibnnet_mx import convert, models
 from ibnnet_mx.convert import identify
 from ibnnet_mx.errors import OptionError, markup
-from ibnnet_mx.files import atomic, download, params_file
+from ibnnet_mx.files import atomic, download, locks, params_file
 from ibnnet_mx.files.state import State
 from ibnnet_mx.models import published
 
@@ -99,7 +99,7 @@ def _kept(model, url, way_out, root):
         return params_file.parse(path, content)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with download.locked(path):
+        with locks.waiting(path):
             state, content = _read_kept(path)  # another process may have written it meanwhile
             if state is State.DAMAGED:
                 print(f'{path} is damaged: it is downloaded again', file=sys.stderr)

@@ -266,12 +266,12 @@ def test_a_url_may_have_other_classes(server, root, tmp_path):
 PROCESS = """
 import sys
 from ibnnet_mx import get_model
-from ibnnet_mx.files import download
+from ibnnet_mx.files import locks
 from ibnnet_mx.models import published
-def told(path, locked=download.locked):
+def told(path, locked=locks.waiting):
     print('ready', flush=True)
     return locked(path)
-download.locked = told
+locks.waiting = told
 published.WEIGHTS = {sys.argv[1]: sys.argv[2]}
 net = get_model(sys.argv[1], pretrained=True)
 print(sum(float(param.data().abs().sum().asscalar()) for param in net.collect_params().values()))

@@ -86,7 +86,7 @@ class Facts:
 
     model: full name of the network. recipe: that of the run, {} for converted weights. files: {name: {bytes, sha256}}.
     network: options of models.create() that converted weights were built with. pixels: {order, mean, std}.
-    classes, class_names, size (pixels): of the network. init: where a run's first weights came from.
+    classes, class_names, size (pixels): of the network. init: where a run's first weights came from. run: its id.
     workers: how many trained. metrics: {'train' or 'validation': {metric: mean}}. left_out: [epoch, batch] pairs.
     epoch, batch: the place; batch is None at the end of an epoch. Within an epoch there are steps (batches of the
     epoch) and shares (sums over each worker's pictures so far).
@@ -96,6 +96,7 @@ class Facts:
     files: dict = _fact(_are_files, optional=False)
     recipe: dict = _fact(lambda value: isinstance(value, dict), optional=False)
     version: str | None = _fact(_is_text)
+    run: str | None = _fact(_is_text)
     depth: int | None = _fact(lambda value: _is_count(value, 1))
     norm: str | None = _fact(_is_text)
     network: dict | None = _fact(lambda value: isinstance(value, dict))

@@ -12,13 +12,16 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Iterable, Iterator, NamedTuple
 
 import mxnet as mx
 
+from ibnnet_mx.checkpoint import runs
 from ibnnet_mx.checkpoint.facts import Facts, Inside, Place, parse_facts
+from ibnnet_mx.checkpoint.runs import as_inside
+from ibnnet_mx.checkpoint.writing import alone, write_files
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.files import atomic, params_file
+from ibnnet_mx.files import params_file
 from ibnnet_mx.files.state import WHOLE, Verdict, damaged
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
@@ -82,10 +85,6 @@ def restore(run: Any, opened: Opened) -> None:
     run.left_out |= {(epoch, batch) for epoch, batch in facts.left_out}
 
 
-def _as_inside(place: Place) -> Inside:
-    return place if isinstance(place, Inside) else Inside(place, 0)
-
-
 class Store:
     """The checkpoints of one prefix. keep: how many of the newest stay (None: all); the best always does."""
 
@@ -93,6 +92,7 @@ class Store:
         if keep is not None and keep < 1:
             raise OptionError('keep', keep, 'must be at least 1')
         self.prefix, self.keep = str(prefix), keep
+        self._history: runs.History | None = None
 
     def path(self, place: Place, kind: str) -> Path:
         """Return the file of a place. kind: 'params', 'states' or 'json'."""
@@ -123,9 +123,18 @@ class Store:
             raise OptionError('model_prefix', self.prefix, f': {error.strerror}: {error.filename}') from None
         if not writable:
             raise OptionError('model_prefix', self.prefix, f': no permission to write in {folder}')
+        runs.undo(self.prefix)
         name = os.path.basename(self.prefix)
         for part in (path for path in folder.glob('*.part') if path.name.startswith(f'{name}-')):
             part.unlink(missing_ok=True)
+
+    def alone(self) -> Any:
+        """Return a context that keeps other processes from writing under the prefix; see writing.alone()."""
+        return alone(self.prefix, self.symbol_path.parent)
+
+    def begin(self, facts: Facts, since: Place | None, tell: Any) -> None:
+        """Say which run saves from now on; see runs.History."""
+        self._history = runs.History(self, facts, since, tell)
 
     def save(self, run: Any, place: Place, facts: Facts) -> None:
         """Write the run's state after `place`. All workers call it, and worker 0 writes.
@@ -133,13 +142,13 @@ class Store:
         Only the newest checkpoint within an epoch stays, until its epoch is saved. An OSError leaves older checkpoints
         whole.
         """
-        states = {name: array.asnumpy() for name, array in run.states().items()}
+        states = run.states()
         if not run.cluster.is_main:
             return
         if isinstance(place, Inside):
             self._inside.mkdir(exist_ok=True)
         self.write(run.net, facts.at(place), run.cluster.contexts[0], states)
-        self.sweep(_as_inside(place))
+        self.sweep(as_inside(place))
         if not isinstance(place, Inside):
             self._clear(place)
 
@@ -148,23 +157,25 @@ class Store:
         return self.symbol_path.exists() and self.symbol_path.read_bytes() != graph_of(net).stable_bytes()
 
     def write(self, net: Any, facts: Facts, context: Any = None, states: dict | None = None) -> None:
-        """Write a network at facts.place, with the optimiser's {name: array} if there is one; the .json comes last."""
+        """Write a network at facts.place, with the optimiser's {name: NDArray} if there is one.
+
+        All files are on the disk before the first gets its name, and the .json gets it last. Arrays are copied one at
+        a time.
+        """
         graph, place = graph_of(net), facts.place
-        running, arrays = set(graph.symbol().list_auxiliary_states()), {}
-        for name in inputs_of(net):
-            param = net.collect_params()[name]
-            array = param.data(context or param.list_ctx()[0]).asnumpy()
-            arrays[('aux:' if name in running else 'arg:') + name] = array
-        contents = {
-            self.symbol_path: graph.stable_bytes(),
-            self.path(place, 'params'): params_file.encode_params(arrays),
+        running, params = set(graph.symbol().list_auxiliary_states()), net.collect_params()
+        arrays = {
+            ('aux:' if name in running else 'arg:') + name: params[name].data(context or params[name].list_ctx()[0])
+            for name in inputs_of(net)
+        }
+        contents: dict[Path, Iterable[Any]] = {
+            self.symbol_path: [graph.stable_bytes()],
+            self.path(place, 'params'): params_file.pieces(arrays),
         }
         if states is not None:
-            contents[self.path(place, 'states')] = params_file.encode_params(states)
-        files = {p.name: {'bytes': len(d), 'sha256': hashlib.sha256(d).hexdigest()} for p, d in contents.items()}
-        for path, data in contents.items():
-            atomic.write_file(path, data)
-        atomic.write_file(self.path(place, 'json'), facts.at(place, files=files).to_json())
+            contents[self.path(place, 'states')] = params_file.pieces(states)
+        settle = self._history.settle if self._history is not None else lambda: None
+        write_files(contents, self.path(place, 'json'), lambda files: facts.at(place, files=files).to_json(), settle)
 
     def _clear(self, newest: int) -> None:
         """Delete the checkpoints beyond `keep`. Each .json goes first, so that none speaks of files that are gone."""
@@ -184,13 +195,13 @@ class Store:
 
     def sweep(self, before: Inside | None = None) -> None:
         """Delete the checkpoints within epochs before a place (None: all), and unfinished files of killed saves."""
-        files = [path for place, path in self._within() if before is None or place < before]
+        files = [path for place, path in self.files_within() if before is None or place < before]
         for path in sorted(files, key=lambda path: path.suffix != '.json'):
             path.unlink(missing_ok=True)
         if self._inside.is_dir() and not any(self._inside.iterdir()):
             self._inside.rmdir()
 
-    def _within(self) -> Any:
+    def files_within(self) -> Iterator[tuple[Inside, Path]]:
         """Yield (Inside, path) for each file of a checkpoint within an epoch."""
         for path in self._inside.glob('*-*.*'):
             numbers = re.match(r'(\d+)-(\d+)\.', path.name)
@@ -199,7 +210,7 @@ class Store:
 
     def unfinished(self) -> list[Inside]:
         """Return the places within epochs that have a .json, rising."""
-        return sorted(place for place, path in self._within() if path.suffix == '.json')
+        return sorted(place for place, path in self.files_within() if path.suffix == '.json')
 
     def epochs(self) -> list[int]:
         """Return the numbers of the epochs that have a .json, rising."""
@@ -217,12 +228,13 @@ class Store:
             raise ValueError(f'{path} cannot be read: {error.strerror}') from None
         return parse_facts(data, path).at(place)
 
-    def open(self, place: Place, states: bool = False) -> Opened:
-        """Read, verify and parse a checkpoint's files, each once. states: read the optimiser's state too.
+    def open(self, place: Place, states: bool = False, facts: Facts | None = None) -> Opened:
+        """Read, verify and parse a checkpoint's files, each once. states: read the optimiser's state too. facts: of
+        that place, if they were read before.
 
         Raises ValueError, which names the file and what is wrong with it.
         """
-        facts = self.facts(place)
+        facts = facts or self.facts(place)
         params = params_file.parse(*self._verified(facts, place, 'params'))
         optimiser = params_file.parse(*self._verified(facts, place, 'states')) if states else None
         arrays = {name.split(':', 1)[-1]: array for name, array in params.items()}
@@ -257,7 +269,8 @@ class Store:
         return WHOLE
 
     def choose(self, epoch: int | None = None, warn: Any = print) -> Opened:
-        """Open the checkpoint to go on from: the given epoch, else the newest undamaged place.
+        """Open the checkpoint to go on from: the given epoch, else the newest undamaged place of the run that wrote
+        last.
 
         Raises OptionError for model_load_epoch or retrain.
         """
@@ -271,12 +284,14 @@ class Store:
                 ) from None
         reasons = ''
         places: list[Place] = [*self.epochs(), *self.unfinished()]
-        for place in sorted(places, key=_as_inside, reverse=True):
+        for place, facts in runs.of_last_run(self, places):
             try:
-                return self.open(place, states=True)
+                if isinstance(facts, ValueError):
+                    raise facts
+                return self.open(place, states=True, facts=facts)
             except ValueError as error:
                 kind = f'batch {place.batch} after epoch' if isinstance(place, Inside) else 'epoch'
-                warn(f'{kind} {_as_inside(place).epoch} is passed over: {error}')
+                warn(f'{kind} {as_inside(place).epoch} is passed over: {error}')
                 reasons += f'; {error}'
         raise OptionError(
             'retrain', None, f': there is no undamaged checkpoint {self.prefix}-NNNN.params with its .json{reasons}'

@@ -118,12 +118,16 @@ def create_network(args, wanted, model, classes, cluster):
     return models.create(model.name, classes, workspace=args.workspace, norm_args=norm_args, **options)
 
 
-def facts_of(wanted, model, classes, names, origin, workers):
-    """Return the checkpoint.Facts of a run; each save adds its place and metrics. origin: of the first weights."""
+def facts_of(wanted, model, classes, names, origin, workers, run):
+    """Return the checkpoint.Facts of a run; each save adds its place and metrics.
+
+    origin: of the first weights. run: the id of the run.
+    """
     from ibnnet_mx.checkpoint import Facts
 
     return Facts(
         version=__version__,
+        run=run,
         model=model.name,
         depth=model.depth,
         norm=wanted.norm,

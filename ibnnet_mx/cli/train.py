@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from ibnnet_mx.cli import options, parts, run_options, start, train_options
@@ -30,16 +31,15 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     # The folder of the checkpoints
     if not args.profile and cluster.is_main:
         store.prepare()
-        if not opened and (store.epochs() or store.unfinished()):
-            report.warn(f'{store.prefix}-NNNN exist from an earlier run: this run overwrites them')
-            store.sweep()
     for level, line in parts.opening_lines(run, wanted, model, begin, opened):
         getattr(report, level)(line)
     if args.profile:
         return parts.profile(run, train_data, args.profile, report)
     # The epochs
     origin = start.origin_of(begin, opened)
-    facts = run_options.facts_of(wanted, model, classes, names, origin, cluster.num_workers)
+    run_id = opened.facts.run if opened else checkpoint.new_id()
+    facts = run_options.facts_of(wanted, model, classes, names, origin, cluster.num_workers, run_id)
+    store.begin(facts, opened.place if opened else None, report.info)
     every, go_on = args.checkpoint_batches, args.on_save_error == 'go-on'
     keep = saver.Saver(store, run, (train_data, val_data), facts, every, go_on, opened.place if opened else None)
     with keep, watchdog.Watchdog(args.stall_timeout, report.warn) as watch:
@@ -68,7 +68,12 @@ def command(args):
         planned = job.planned(args.kv_store, args.gpus, args.cpus)
         net = run_options.create_network(args, wanted, model, args.num_classes, planned)
         return parts.show(wanted, model, net, begin)
-    with connect(args.kv_store, args.gpus, args.cpus, '--retrain goes on from the last checkpoint') as cluster:
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(
+            connect(args.kv_store, args.gpus, args.cpus, '--retrain goes on from the last checkpoint')
+        )
+        if cluster.is_main and not args.profile:
+            stack.enter_context(store.alone())
         log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')
         report = logs.Reporter(args.frequent, log_file, args.tensorboard, cluster.rank, options.named(NAMES))
         try:

@@ -6,7 +6,6 @@ The bytes of a lost connection stay as PATH.part, and the next call goes on from
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import os
@@ -88,28 +87,6 @@ def digest(path: str, kind: str) -> str:
         for block in iter(lambda: file.read(1 << 20), b''):
             checksum.update(block)
     return checksum.hexdigest()
-
-
-@contextlib.contextmanager
-def locked(path: str) -> Iterator[None]:
-    """Hold PATH.lock in a `with`. A second process, or thread, waits until it ends. Raises OSError if the lock cannot
-    be written.
-    """
-    name = f'{path}.lock'
-    while True:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
-        with contextlib.suppress(OSError):  # a file system without locks: renaming keeps files whole
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), os.stat(name)):
-                break
-        os.close(lock)  # the one that held it has deleted it
-    try:
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        os.close(lock)
 
 
 def _local(url: str, check: Check | None, way_out: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 import numpy as np
 
@@ -84,16 +84,20 @@ def _count(data: _Bytes) -> int:
     return count
 
 
-def encode_params(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of a .params file of {name: array}, which mx.nd.load reads."""
-    parts = [struct.pack('<QQQ', LIST, 0, len(arrays))]
-    for array in arrays.values():
-        array = np.ascontiguousarray(array)
+def pieces(arrays: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the bytes of a .params file of {name: numpy array or NDArray}, one array at a time."""
+    yield struct.pack('<QQQ', LIST, 0, len(arrays))
+    for given in arrays.values():
+        array = np.ascontiguousarray(given if isinstance(given, np.ndarray) else given.asnumpy())
         kind = TYPES.index(array.dtype)
-        parts.append(struct.pack(f'<IiI{array.ndim}qiii', V2, 0, array.ndim, *array.shape, 1, 0, kind))
-        parts.append(array.tobytes())
-    parts.append(struct.pack('<Q', len(arrays)))
+        yield struct.pack(f'<IiI{array.ndim}qiii', V2, 0, array.ndim, *array.shape, 1, 0, kind)
+        yield array.reshape(-1).view(np.uint8).data
+    yield struct.pack('<Q', len(arrays))
     for name in arrays:
         text = name.encode()
-        parts.append(struct.pack('<Q', len(text)) + text)
-    return b''.join(parts)
+        yield struct.pack('<Q', len(text)) + text
+
+
+def encode_params(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the bytes of a .params file of {name: array}, which mx.nd.load reads."""
+    return b''.join(pieces(arrays))

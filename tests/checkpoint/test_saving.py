@@ -77,7 +77,7 @@ def test_an_epoch_that_is_saved_again_is_never_half_old(tmp_path, monkeypatch, r
         opened, run = copy.choose(warn=lambda text: None), make()
         restore(run, opened)
         found.append((opened.place, [equal(values(run), values(other)) for other in runs].index(True)))
-    assert found == [(2, 0)] * 5 + [(1, 0)] * 6 + [(2, 1)] * 2
+    assert found == [(2, 0)] * 7 + [(1, 0)] * 4 + [(2, 1)] * 2
 
 
 def test_clearing_leaves_a_whole_checkpoint_at_every_moment(tmp_path, monkeypatch, runs):

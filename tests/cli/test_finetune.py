@@ -246,5 +246,6 @@ def test_a_dry_run_holds_the_file_against_the_network(run, source, tmp_path):
     assert f'{source} fits cifar_resnet8: use --model cifar_resnet8 --data-type cifar10: the weights do not fit' in said
 
 
-def test_an_earlier_run_of_the_same_prefix_is_mentioned(run, source):
-    assert 'base-NNNN exist from an earlier run: this run overwrites them' in run('--epochs', '1', prefix='base')
+def test_an_earlier_run_of_the_same_prefix_is_set_aside(run, source):
+    log = run('--epochs', '1', prefix='base')
+    assert 'base-0001, the checkpoints of an earlier run, are in base-old-1/ now' in log

@@ -270,3 +270,24 @@ def test_a_full_disk_ends_the_run_with_the_files_name(run, tmp_path, tiny_data):
     assert same(saved(tmp_path, 1), before)
     assert Store(tmp_path / 'net').choose().place == 1
     assert not list(tmp_path.glob('*.part'))
+
+
+def test_a_killed_run_goes_on_as_itself_and_not_as_an_older_one(run, tmp_path, monkeypatch):
+    run('--epochs', '4')
+    older = saved(tmp_path, 4)
+    expected = run('--epochs', '3', '--seed', '7', '--lr', '0.03', prefix='alone') and saved(tmp_path, 3, 'alone')
+
+    def killed(self, where, saved):
+        if 'epoch 1' in where:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('ibnnet_mx.training.saver.Saver._stop', killed)
+        log = run('--epochs', '3', '--seed', '7', '--lr', '0.03', code=130)
+    assert 'net-0001 to 0004, the checkpoints of an earlier run, are in net-old-1/ now' in log
+    monkeypatch.setattr('tests.cli.test_train.TINY', ['--frequent', '1', '--threads', '1'])
+    log = run('--retrain')
+    assert 'Epoch[2] ' in log
+    assert 'Epoch[1] ' not in log
+    assert same(saved(tmp_path, 3), expected)
+    assert same(saved(tmp_path / 'net-old-1', 4), older)

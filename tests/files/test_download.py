@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from ibnnet_mx.files import download
+from ibnnet_mx.files import download, locks
 from ibnnet_mx.files.download import Check, DownloadError, fetch
 from tests.loopback import Server, nobody
 
@@ -178,7 +178,7 @@ def test_the_lock_is_held_by_one_and_leaves_nothing(tmp_path):
 
     def work():
         for _ in range(50):
-            with download.locked(str(tmp_path / 'a')):
+            with locks.waiting(str(tmp_path / 'a')):
                 inside.append(1)
                 time.sleep(0.0005)  # the others come, where they can
                 most.append(len(inside))
@@ -194,10 +194,10 @@ def test_the_lock_is_held_by_one_and_leaves_nothing(tmp_path):
 
 PROCESS = """
 import os, sys
-from ibnnet_mx.files import download
+from ibnnet_mx.files import download, locks
 url, path = sys.argv[1:]
 print('ready', flush=True)
-with download.locked(path):
+with locks.waiting(path):
     if not os.path.exists(path):
         download.fetch(url, path)
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.files import download
+from ibnnet_mx.files import download, locks
 
 URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz'
 URL_VARIABLE = 'IBNNET_MX_CIFAR10_URL'  # a mirror; the sum stays
@@ -24,7 +24,7 @@ def cifar10(folder: str) -> str:
         if _whole(path):
             return path
         os.makedirs(folder, exist_ok=True)
-        with download.locked(path):  # another process may have got it meanwhile
+        with locks.waiting(path):  # another process may have got it meanwhile
             return path if _whole(path) else download.fetch(url, path, download.Check('md5', MD5), way_out)
     except (OSError, ValueError) as error:
         raise OptionError('download', None, f': {error}') from None
