@@ -22,7 +22,7 @@ def alone(prefix: str, folder: Path) -> Iterator[None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locks.alone(prefix, 'model_prefix', 'wait for it, or name another prefix'):
+        with locks.alone(prefix, 'model_prefix', prefix, 'wait for it, or name another prefix'):
             yield
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         if error.filename not in (str(folder), f'{prefix}.lock'):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, option_name, run
 from ibnnet_mx.errors import dashed
+from ibnnet_mx.files import locks
 from ibnnet_mx.recordio import lists, sources
 from ibnnet_mx.recordio.packing import cifar10, restart
 from ibnnet_mx.recordio.packing.manifest import Manifest
@@ -112,17 +113,22 @@ def write_records(args: argparse.Namespace) -> None:
     args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
     train, val = sides(source, args)
     os.makedirs(folder, exist_ok=True)
-    if args.list:
-        for side, samples in (('train', train), ('val', val)):
-            path = os.path.join(folder, f'{side}.lst')
-            lists.write_text(path, [lists.list_line(number, sample) for number, sample in enumerate(samples)])
-            print(f'{path}: {len(samples)} pictures')
-    else:
-        pack(folder, args, source, train, val)
-    if source.classes:
-        path = os.path.join(folder, 'synset.txt')
-        lists.write_text(path, source.classes)
-        print(f'{path}: {len(source.classes)} classes')
+    with locks.alone(os.path.join(folder, 'packing'), 'DATA_DIR', folder, 'wait for it, or name another folder'):
+        if args.list:
+            write_lists(folder, train, val)
+        else:
+            pack(folder, args, source, train, val)
+        if source.classes:
+            path = os.path.join(folder, 'synset.txt')
+            lists.write_text(path, source.classes)
+            print(f'{path}: {len(source.classes)} classes')
+
+
+def write_lists(folder: str, train: list[Sample], val: list[Sample]) -> None:
+    for side, samples in (('train', train), ('val', val)):
+        path = os.path.join(folder, f'{side}.lst')
+        lists.write_text(path, [lists.list_line(number, sample) for number, sample in enumerate(samples)])
+        print(f'{path}: {len(samples)} pictures')
 
 
 def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Sample], val: list[Sample]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import IO, Any, Iterable, Iterator, Union
@@ -26,7 +27,7 @@ class AtomicFile:
         self.path = os.fspath(path)
         self.part = self.path + PART
         with self._named():
-            self._file: IO[bytes] = open(self.part, 'wb')  # noqa: SIM115  (closed by seal or drop)
+            self._file: IO[bytes] = os.fdopen(_open_alone(self.part), 'wb')  # closed by seal or drop
 
     def write(self, data: Any) -> None:
         """Append bytes."""
@@ -76,6 +77,33 @@ class AtomicFile:
         except BaseException:
             self.drop()
             raise
+
+
+def _open_alone(part: str) -> int:
+    """Return a descriptor of the empty file `part`, which no other process writes. A link of that name is deleted.
+
+    Raises OSError while another process has the file.
+    """
+    while True:
+        try:
+            file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP or not os.path.islink(part):
+                raise
+            os.unlink(part)
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise OSError(errno.EBUSY, 'another process is writing it') from None
+        except OSError:
+            pass  # a file system without locks
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(part)):
+                os.ftruncate(file, 0)
+                return file
+        os.close(file)  # the other process has just given it its name
 
 
 def write_file(path: PathName, data: bytes | Iterable[bytes]) -> None:

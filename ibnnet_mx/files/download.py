@@ -156,7 +156,9 @@ def _answer(url: str, part: str) -> bool:
         size = start
         name = urllib.parse.urlsplit(url).path.rpartition('/')[2]
         look = dict(desc=name, unit='B', unit_scale=True, file=sys.stderr, disable=None)
-        with open(part, 'ab' if start else 'wb') as file, tqdm(total=total, initial=start, **look) as bar:
+        with open(part, 'ab' if start else 'wb', opener=_no_link) as file, tqdm(
+            total=total, initial=start, **look
+        ) as bar:
             for block in _blocks(answer):
                 file.write(block)
                 size += len(block)
@@ -165,6 +167,11 @@ def _answer(url: str, part: str) -> bool:
     if total is not None and size < total:
         raise _Lost(f'the connection ended after {size} of {total} bytes')
     return start > 0
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file for open(), unless it is a link, which could lead to any file."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _open(url: str, part: str, start: int) -> Any:

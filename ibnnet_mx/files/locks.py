@@ -48,15 +48,16 @@ def waiting(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone(path: str, option: str, way_out: str) -> Iterator[None]:
-    """Hold PATH.lock in a `with`, or raise OptionError for `option`, which names the process that holds it.
+def alone(path: str, option: str, value: str, way_out: str) -> Iterator[None]:
+    """Hold PATH.lock in a `with`, or raise OptionError for `option` with its value, which names the process that holds
+    it.
 
     way_out: what the user can do, such as 'wait for it, or name another folder'. Raises OSError if the lock cannot be
     written.
     """
     lock = _open(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if lock is None:
-        raise OptionError(option, path, f'is in use by {_holder(path)}: {way_out}')
+        raise OptionError(option, value, f'is in use by {_holder(path)}: {way_out}')
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f'{os.getpid()} {os.uname().nodename}\n'.encode(), 0)
