@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ibnnet_mx import _env, recipe
+from ibnnet_mx import _env, logs, recipe
 from ibnnet_mx.cli import options, start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
@@ -89,6 +89,13 @@ def opening_lines(run, wanted, model, begin, opened):
     level = 'warn' if run.cluster.is_main else 'info'
     for line in [*recipe.remarks(wanted, run.epoch), *start.remarks_on(begin, opened, wanted)]:
         yield level, line
+
+
+def begin_line(run, opened):
+    """Return the line by which readers of the log tell a new run from one that goes on."""
+    if opened:
+        return logs.GO_ON.write(epoch=run.epoch, batch=run.batch)
+    return logs.BEGIN.write(epoch=run.epoch)
 
 
 def check_place(facts, run, train_data):

@@ -1,12 +1,15 @@
-"""Draw curves of runs from their logs, this project's or those of the 2016 code."""
+"""Draw curves of runs from their logs: this project's, those of the 2016 code, of mxnet 1.x or of GluonCV."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from pathlib import Path
 
 from ibnnet_mx import logs
 from ibnnet_mx.cli import options
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.report import curves
 from ibnnet_mx.report.figures import SUFFIXES
 
@@ -23,24 +26,62 @@ def make_parser() -> options.Parser:
         help='logs, separated by commas or spaces',
     )
     add('--out', metavar='FILE', help='drawing, .png, .svg or .pdf; unset: a .png beside the first log, named after it')
-    add('--metric', choices=curves.METRICS, default='accuracy', help='accuracy (default) and top5 are drawn as errors')
+    add(
+        '--metric',
+        default='accuracy',
+        help='accuracy (default), top5 (both drawn as errors), ce, lr, speed, or any other name in the logs',
+    )
+    add('--node', type=int, metavar='K', help='draw worker K of logs of several workers; unset: a curve for each')
+    add(
+        '--run',
+        type=run_number,
+        metavar='N',
+        help='draw run N, from 1, or "last" of logs that hold several runs; unset: a curve for each',
+    )
     add('--title', default='', help='text above the curves')
     return parser
+
+
+def run_number(text: str) -> int | str:
+    """Return the value of --run."""
+    if text == 'last':
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} must be "last", or a number from 1')
+    return int(text)
+
+
+def tell(text: str) -> None:
+    print(f'plot_curve: {text}', file=sys.stderr)
+
+
+def open_runs(path: str, args: argparse.Namespace, metric: str) -> list[logs.Run]:
+    """Return the runs of a log that are to be drawn. A line on stderr tells of several, and of those left out."""
+    runs = curves.chosen(logs.read_runs(path), args.node, args.run)
+    drawn = [run for run in runs if curves.has(run, metric)]
+    if not drawn:
+        known = ', '.join(curves.metrics_of(runs))
+        raise OptionError('metric', args.metric, f'is not in the log of {runs[0].name}, which has {known}')
+    without = '' if len(drawn) == len(runs) else f'; {len(runs) - len(drawn)} more have no {args.metric}'
+    if len(drawn) > 1 or without:
+        tell(f'{path}: {len(drawn)} curves, one for each run of each worker; --run N, --node K draw one{without}')
+    return drawn
 
 
 def command(args: argparse.Namespace) -> None:
     paths = [path for value in args.logs for path in value.split(',') if path]
     if not paths:
         raise ValueError('--logs names no file: give logs separated by commas')
-    kind = '' if args.metric == 'accuracy' else f'-{args.metric}'
+    metric = logs.short_name(args.metric)
+    kind = '' if metric == 'accuracy' else '-' + re.sub(r'[^\w.@+-]', '_', metric)
     beside = Path(paths[0]).with_name(f'{logs.stem_of(paths[0])}{kind}.png')
     out = Path(args.out) if args.out is not None else beside
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f'--out {args.out}: the name must end in {", ".join(SUFFIXES[:-1])} or {SUFFIXES[-1]}')
-    runs = [logs.read_log(path) for path in paths]
-    pairs = [curves.curves_of(run, args.metric) for run in runs]
-    named = [(name, *pair) for name, pair in zip(curves.names_of(paths, runs), pairs)]
-    figure = curves.draw_curves(named, args.metric, args.title)
+    pairs = [(path, run) for path in paths for run in open_runs(path, args, metric)]
+    names = curves.names_of([path for path, _ in pairs], [run for _, run in pairs])
+    named = [(name, *curves.curves_of(run, metric)) for name, (_, run) in zip(names, pairs)]
+    figure = curves.draw_curves(named, metric, args.title)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=150)

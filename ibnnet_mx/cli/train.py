@@ -35,6 +35,7 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
         getattr(report, level)(line)
     if args.profile:
         return parts.profile(run, train_data, args.profile, report)
+    report.info(parts.begin_line(run, opened))
     # The epochs
     origin = start.origin_of(begin, opened)
     run_id = opened.facts.run if opened else checkpoint.new_id()

@@ -3,12 +3,15 @@
 The lines are those of mxnet's 2016 training logs, so that old and new runs can be drawn in one picture.
 """
 
-from ibnnet_mx.logs.curves import Run, read_log, stem_of
-from ibnnet_mx.logs.lines import BATCH, RATE, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
+from ibnnet_mx.logs.curves import Run, stem_of
+from ibnnet_mx.logs.lines import BATCH, BEGIN, GO_ON, RATE, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME, short_name
+from ibnnet_mx.logs.reading import read_log, read_runs
 from ibnnet_mx.logs.reporter import Reporter
 
 __all__ = [
     'BATCH',
+    'BEGIN',
+    'GO_ON',
     'RATE',
     'SPEED',
     'TIME',
@@ -18,5 +21,7 @@ __all__ = [
     'Reporter',
     'Run',
     'read_log',
+    'read_runs',
+    'short_name',
     'stem_of',
 ]

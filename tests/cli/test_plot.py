@@ -147,7 +147,16 @@ def test_mistakes_are_one_line(log, tmp_path, capsys):
     assert refused(capsys, '--logs', log, '--metric', 'top5') == (
         'plot_curve: --metric top5 is not in the log of small, which has accuracy, ce, lr'
     )
-    assert "--metric: invalid choice: 'loss'" in refused(capsys, '--logs', log, '--metric', 'loss')
+    assert refused(capsys, '--logs', log, '--metric', 'loss').endswith(
+        'is not in the log of small, which has accuracy, ce, lr'
+    )
+    assert "--run: 'first' must be" in refused(capsys, '--logs', log, '--run', 'first')
+    assert refused(capsys, '--logs', log, '--run', '2') == (
+        'plot_curve: --run 2 is not in the log of small, which has runs 1 to 1'
+    )
+    assert refused(capsys, '--logs', log, '--node', '0') == (
+        'plot_curve: --node 0 is not in the log of small, which has no numbers of workers'
+    )
     assert refused(capsys, '--logs', log, '--tit', 'x').startswith('plot_curve: unrecognized arguments: --tit')
     assert refused(capsys, '--logs', log, '--out', log / 'curve.png').startswith(
         f'plot_curve: --out {log / "curve.png"} cannot be written: '
@@ -167,3 +176,59 @@ def test_the_script_runs_in_its_folder_and_without_mxnet(log):
     command = [sys.executable, '-I', '-c', start, f'--logs={log}']
     done = subprocess.run(command, cwd=CHECKOUT / 'log', capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f'{log.with_suffix(".png")}\n', '')
+
+
+def two_by_two(folder):
+    """A log of two runs of two workers, whose names are Node[0] and Node[1]."""
+    lines = [
+        f'Node[{node}] Epoch[{epoch}] {side}-{metric}={0.1 * run + 0.01 * node}\n'
+        for run in (1, 2)
+        for epoch in range(2)
+        for side, metric in (('Train', 'accuracy'), ('Train', 'Odd/loss'), ('Validation', 'accuracy'))
+        for node in range(2)
+    ]
+    (folder / 'several.log').write_text(''.join(lines))
+    return folder / 'several.log'
+
+
+def drawn(monkeypatch, capsys, *argv):
+    """The names in the legend, the curves of training, and stderr."""
+    figures = []
+    draw = curves.draw_curves
+    monkeypatch.setattr(curves, 'draw_curves', lambda *args: figures.append(args) or draw(*args))
+    assert plot.main([str(word) for word in argv]) == 0
+    ((named, metric, _),) = figures
+    return [name for name, *_ in named], [train for _, train, _ in named], capsys.readouterr().err
+
+
+def test_several_runs_and_workers_are_a_curve_each_or_the_wanted_one(tmp_path, monkeypatch, capsys):
+    log = two_by_two(tmp_path)
+    names, training, err = drawn(monkeypatch, capsys, '--logs', log)
+    assert names == [f'several, worker {worker}, run {run}' for worker in (0, 1) for run in (1, 2)]
+    assert [train[0] for train in training] == pytest.approx([90, 80, 89, 79])
+    assert err == (f'plot_curve: {log}: 4 curves, one for each run of each worker; --run N, --node K draw one\n')
+    monkeypatch.undo()
+    names, training, err = drawn(monkeypatch, capsys, '--logs', log, '--node', '1', '--run', 'last')
+    assert (names, err) == (['several'], '')
+    assert training[0] == pytest.approx({0: 79, 1: 79})
+    monkeypatch.undo()
+    assert drawn(monkeypatch, capsys, '--logs', log, '--run', '1')[0] == ['several, worker 0', 'several, worker 1']
+
+
+def test_any_metric_of_a_log_is_drawn_under_its_name(tmp_path, monkeypatch, capsys):
+    log = two_by_two(tmp_path)
+    _, training, _ = drawn(monkeypatch, capsys, '--logs', log, '--metric', 'Odd/loss', '--node', '0', '--run', '2')
+    assert training == [pytest.approx({0: 0.2, 1: 0.2})]
+    assert (tmp_path / 'several-Odd_loss.png').exists()
+    assert curves.best('Odd/loss', {0: 0.5, 1: 0.25}) == ': 0.25 in epoch 1'
+    assert curves.best('mIoU', {0: 0.5, 1: 0.25}) == ': 0.5 in epoch 0'
+    assert curves.best('something', {0: 0.5}) == ''
+    assert refused(capsys, '--logs', log, '--metric', 'ce').endswith('which has accuracy, Odd/loss')
+
+
+def test_runs_without_the_metric_are_left_out_and_said(tmp_path, monkeypatch, capsys):
+    log = two_by_two(tmp_path)
+    log.write_text(log.read_text() + 'Node[1] Epoch[0] A run begins\nNode[1] Epoch[0] Train-other=1\n')
+    names, _, err = drawn(monkeypatch, capsys, '--logs', log, '--node', '1')
+    assert names == ['several, run 1', 'several, run 2']
+    assert err.endswith('draw one; 1 more have no accuracy\n')
