@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from ibnnet_mx.cli import options
+from ibnnet_mx.cli import options, streams
 
 FINAL = 0, 2, 127, 130, 143  # exit codes after which no restart helps: success, a mistake, a signal to end
 
@@ -98,6 +98,7 @@ def command(args):
                 f'{launch.describe(code)} after {time.monotonic() - began:.0f} s; all start again, '
                 f'restart {again + 1} of {args.max_restarts}'
             )
+    streams.settle()  # lines that nobody took do not change how the job has ended
     return code
 
 

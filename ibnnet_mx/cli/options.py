@@ -70,7 +70,10 @@ def run(
     """
     name_of = named(names)
     streams.whole()
-    options = parser.parse_args(argv)
+    try:
+        options = parser.parse_args(argv)
+    finally:
+        streams.settle()
     # Python's default for SIGTERM would leave child processes behind.
     is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if is_default and threading.current_thread() is threading.main_thread():
@@ -78,7 +81,9 @@ def run(
     try:
         code = command(options) or 0
         sys.stdout.flush()
-        return code
+        if not streams.lost():
+            return code
+        text = 'standard output is closed: what was printed is lost'
     except BrokenPipeError as error:
         if streams.reader_gone():
             return 128 + signal.SIGPIPE  # the code that a shell gives for a program in C
@@ -96,6 +101,7 @@ def run(
     except ValueError as error:
         code, text = 2, str(error)
     finally:
+        streams.settle()
         if signal.getsignal(signal.SIGTERM) is _terminated:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
     print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)

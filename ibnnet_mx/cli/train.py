@@ -76,7 +76,8 @@ def command(args):
         if cluster.is_main and not args.profile:
             stack.enter_context(store.alone())
         log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')
-        report = logs.Reporter(args.frequent, log_file, args.tensorboard, cluster.rank, options.named(NAMES))
+        go_on = opened.facts.epoch if opened else None
+        report = logs.Reporter(args.frequent, log_file, args.tensorboard, cluster.rank, options.named(NAMES), go_on)
         try:
             for line in [*damaged, *slow]:
                 report.warn(line)

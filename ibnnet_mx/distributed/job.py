@@ -5,6 +5,7 @@ Wrong variables make mxnet wait for ever or train alone, so they are checked fir
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -165,8 +166,9 @@ class Deadline:
 
 
 def tell(text: str) -> None:
-    """Write one line to stderr, now."""
-    print(text, file=sys.stderr, flush=True)
+    """Write one line to stderr, now. A stderr that is full, or that nobody reads, takes none."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 joined: list[object] = []  # connections that must be closed before the process may end normally
@@ -175,10 +177,11 @@ joined: list[object] = []  # connections that must be closed before the process 
 def leave(code: int) -> None:
     """End the process at once if it is still part of a job. mxnet would wait for the others, which may be gone."""
     if joined:
-        if sys.exc_info()[0] is not None:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            if sys.exc_info()[0] is not None:
+                traceback.print_exc()
+            sys.stderr.flush()
+            sys.stdout.flush()
         os._exit(code)
 
 

@@ -11,20 +11,9 @@ from shutil import get_terminal_size
 from typing import Any, Callable, Mapping, Sequence
 
 from ibnnet_mx.errors import OptionError, dashed
+from ibnnet_mx.logs import handlers
 from ibnnet_mx.logs.lines import BATCH, RATE, SHORT, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
-
-
-class _StderrHandler(logging.Handler):
-    """Lines to stderr, above the progress bar if one is open."""
-
-    bar: Any = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        write = print if self.bar is None else self.bar.write
-        try:
-            write(self.format(record), file=sys.stderr)
-        except OSError:
-            self.handleError(record)  # a closed pipe ends these lines, not the run
+from ibnnet_mx.logs.scalars import Scalars
 
 
 class _Sums:
@@ -48,7 +37,9 @@ class Reporter:
 
     Metrics have their names in the log: accuracy, top_k_accuracy_5, cross-entropy, or any others. rank: of this worker.
     All workers but the first write warnings only, and a file of their own: log-1.txt for log.txt. name_of: how options
-    that stand in backticks in a line are written; by default as Python does.
+    that stand in backticks in a line are written; by default as Python does. go_on: epoch from which a resumed
+    run goes on.
+    A log file or TensorBoard folder that stops taking lines gives a warning, and the run goes on.
 
     Raises OptionError if the log file or TensorBoard's folder cannot be written, or tensorboardX is missing.
     """
@@ -60,18 +51,20 @@ class Reporter:
         tensorboard: str | None = None,
         rank: int = 0,
         name_of: Callable[[str], str] = str,
+        go_on: int | None = None,
     ) -> None:
         if frequent < 1:
             raise OptionError('frequent', frequent, ': the batches from one log line to the next, 1 or more')
         self.frequent, self._name_of = frequent, name_of
-        self._stderr = _StderrHandler()
+        self._stderr = handlers.StderrHandler()
         self._handlers: list[logging.Handler] = [self._stderr]
         if rank:
             self._stderr.setLevel(logging.WARNING)
         if log_file:
-            self._handlers.append(_file_handler(f'-{rank}'.join(os.path.splitext(log_file)) if rank else log_file))
-        self._scalars = _summary_writer(tensorboard) if tensorboard and not rank else None
+            path = f'-{rank}'.join(os.path.splitext(log_file)) if rank else log_file
+            self._handlers.append(handlers.open_file(path, self._complain))
         self._logger = logging.getLogger('ibnnet_mx')
+        self._scalars = Scalars(tensorboard, self.warn, go_on) if tensorboard and not rank else None
         self._before = self._logger.level, self._logger.propagate
         self._logger.setLevel(logging.INFO)
         # mxnet calls logging.info(), which gives the root logger a handler: each line would come twice.
@@ -79,6 +72,8 @@ class Reporter:
         for handler in self._handlers:
             handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s', '%Y-%m-%d %H:%M:%S'))
             self._logger.addHandler(handler)
+        if self._scalars is not None and self._scalars.folder != Path(tensorboard or ''):
+            self.info(f'TensorBoard: this run is in {self._scalars.folder}, because the folder has an earlier one')
         self._window, self.sums, self._since = _Sums(), _Sums(), time.perf_counter()
 
     @property
@@ -141,6 +136,11 @@ class Reporter:
         """Write a warning."""
         self._logger.warning(dashed(text, self._name_of))
 
+    def _complain(self, text: str) -> None:
+        """Write a warning to stderr alone."""
+        record = logging.LogRecord('ibnnet_mx', logging.WARNING, '', 0, dashed(text, self._name_of), (), None)
+        self._stderr.emit(record)
+
     def close(self) -> None:
         """Put the logger back into the state that it had before."""
         self._close_bar()
@@ -159,28 +159,4 @@ class Reporter:
 
     def _plot(self, epoch: int, side: str, values: Mapping[str, float]) -> None:
         if self._scalars is not None:
-            for name, value in values.items():
-                self._scalars.add_scalar(f'{side}/{name}', value, epoch)
-            self._scalars.flush()  # a killed run keeps its curves
-
-
-def _file_handler(path: str) -> logging.Handler:
-    """Return a handler that appends lines, each flushed. Raises OptionError for log_file."""
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return logging.FileHandler(path, encoding='utf-8')
-    except OSError as error:
-        raise OptionError('log_file', path, f'cannot be written: {error.strerror}') from error
-
-
-def _summary_writer(folder: str) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-
-        return SummaryWriter(folder)
-    except ImportError as error:
-        raise OptionError(
-            'tensorboard', None, 'needs tensorboardX, which is missing: pip install tensorboardX'
-        ) from error
-    except OSError as error:
-        raise OptionError('tensorboard', folder, f'cannot be written: {error.strerror}') from error
+            self._scalars.add(epoch, side, values)

@@ -75,7 +75,35 @@ def test_a_closed_stream_is_not_taken_by_a_file(closed, tmp_path):
     assert done.returncode == 0
     assert int((tmp_path / 'made').read_text()) > 2
     assert done.stdout == ('' if '>&-' in closed.replace('2>&-', '') else 'a\n')
-    assert done.stderr == ('' if '2>&-' in closed else 'b\n')
+    lost = 'tool: standard output is closed: what was printed is lost\n' if closed == '>&-' else ''
+    assert done.stderr == ('' if '2>&-' in closed else f'b\n{lost}')
+
+
+@pytest.mark.parametrize('ends', ['', '    raise ValueError("no")\n'])
+def test_full_streams_are_named_and_end_nothing_else(tmp_path, ends):
+    (tmp_path / 'tool.py').write_text(
+        'import sys\n'
+        'from ibnnet_mx.cli import options\n'
+        'def command(args):\n'
+        '    for _ in range(3):\n'
+        '        print("lost", file=sys.stderr)\n'
+        '    if sys.argv[1:]:\n'
+        '        print("a table " * 10000)\n'
+        f'    open("made", "w").close()\n{ends}'
+        "sys.exit(options.run(command, options.Parser(prog='tool'), []))\n"
+    )
+
+    def run(line):
+        settings = {**os.environ, 'PYTHONPATH': str(ROOT)}
+        words = f'{sys.executable} tool.py {line}'
+        return subprocess.run(words, shell=True, cwd=tmp_path, env=settings, capture_output=True, text=True)
+
+    done = run('2>/dev/full')
+    assert (done.returncode, done.stdout, done.stderr) == (2 if ends else 0, '', '')
+    assert (tmp_path / 'made').exists()
+    done = run('print >/dev/full')
+    assert done.returncode == 2
+    assert done.stderr == 'lost\n' * 3 + 'tool: standard output: cannot be written: No space left on device\n'
 
 
 def test_letters_that_the_output_lacks_are_escaped(tmp_path):

@@ -183,25 +183,6 @@ def test_close_leaves_the_logger_as_it_was(tmp_path, monkeypatch):
     assert file.stream is None  # closed
 
 
-def test_tensorboard_gets_the_scalars_of_each_epoch(reporter, tmp_path, monkeypatch):
-    tensorboard = pytest.importorskip('tensorboardX')
-    seen = {}
-    add = tensorboard.SummaryWriter.add_scalar
-    monkeypatch.setattr(
-        tensorboard.SummaryWriter,
-        'add_scalar',
-        lambda self, tag, value, step: (seen.update({(tag, step): value}), add(self, tag, value, step)),
-    )
-    report = reporter(tensorboard=str(tmp_path / 'board'))
-    report.start_epoch(1, 1)
-    report.batch(1, 0, 4, {'accuracy': 3})
-    report.train(1, 0.5, 2)
-    report.validation(1, {'accuracy': 0.5}, 1)
-    expected = {'train/accuracy': 0.75, 'train/lr': 0.5, 'train/speed': 2, 'validation/accuracy': 0.5}
-    assert seen == {(tag, 1): value for tag, value in expected.items()}
-    assert list((tmp_path / 'board').iterdir())
-
-
 def test_bad_options_are_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='frequent=0: .*1 or more'):
         logs.Reporter(frequent=0)

@@ -64,17 +64,42 @@ class Setup(NamedTuple):
         return [*SSH, process.host, f'cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}']
 
 
-class Child:
-    """A process that was started. Its lines go to this process's own streams, with its name before them."""
+class Output:
+    """A stream of this process that takes the lines of all others. tell: is called once if it does not take them.
 
-    def __init__(self, process: Process, words: Sequence[str], lock: threading.Lock) -> None:
-        self.process, self._rank, self._lock = process, '', lock
+    The lines are read from the others all the same. A process whose lines nobody reads would wait for ever.
+    """
+
+    def __init__(self, stream: IO[str], lock: threading.Lock, tell: Callable[[str], None] | None) -> None:
+        self._stream, self._lock, self._tell, self._failing = stream, lock, tell, False
+
+    def write(self, line: str) -> None:
+        """Write a line, now. Lines that the stream does not take are dropped."""
+        with self._lock:
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+                return
+            except OSError as error:
+                why = getattr(error, 'strerror', None) or str(error)
+            first, self._failing = not self._failing, True
+        if first and self._tell is not None:
+            self._tell(
+                f'lines cannot be passed on: {why.replace("cannot be written: ", "")}; the job goes on without them'
+            )
+
+
+class Child:
+    """A process that was started. Its lines go to outputs, those of stdout and stderr, with its name before them."""
+
+    def __init__(self, process: Process, words: Sequence[str], outputs: Sequence[Output]) -> None:
+        self.process, self._rank = process, ''
         pipe = subprocess.PIPE
         # A session of its own: Ctrl-C comes to the launcher alone, which hands it on.
         self._popen = subprocess.Popen(
             words, env=_env.BEFORE, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
-        pairs = (self._popen.stdout, sys.stdout), (self._popen.stderr, sys.stderr)
+        pairs = zip((self._popen.stdout, self._popen.stderr), outputs)
         self._pumps = [threading.Thread(target=self._pump, args=pair, daemon=True) for pair in pairs]
         for pump in self._pumps:
             pump.start()
@@ -84,14 +109,12 @@ class Child:
         """Return the role and number. A worker's number is its rank, which it says itself, once it knows."""
         return f'{self.process.role} {self._rank or self.process.number}'
 
-    def _pump(self, source: IO[bytes], to: IO[str]) -> None:
+    def _pump(self, source: IO[bytes], to: Output) -> None:
         for line in source:
             hello = HELLO.fullmatch(line) if self.process.role == 'worker' else None
             if hello:
                 self._rank = hello.group(1).decode()
-            with self._lock:
-                to.write(f'[{self.name}] {line.decode("utf-8", "replace").rstrip()}\n')
-                to.flush()
+            to.write(f'[{self.name}] {line.decode("utf-8", "replace").rstrip()}\n')
 
     def code(self) -> int | None:
         """Return the exit code; None while the process runs."""
@@ -124,7 +147,8 @@ class Job:
 
     def __init__(self, setup: Setup, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
         self._tell, self._asked, lock = tell, asked, threading.Lock()
-        self.children = [Child(process, setup.words(process), lock) for process in setup.processes]
+        outputs = Output(sys.stdout, lock, tell), Output(sys.stderr, lock, None)
+        self.children = [Child(process, setup.words(process), outputs) for process in setup.processes]
         self._workers = [child for child in self.children if child.process.role == 'worker']
 
     def wait(self) -> int:
