@@ -10,7 +10,7 @@ from pathlib import Path
 from ibnnet_mx import logs
 from ibnnet_mx.cli import options
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.report import curves
+from ibnnet_mx.report import curves, figures
 from ibnnet_mx.report.figures import SUFFIXES
 
 
@@ -82,11 +82,7 @@ def command(args: argparse.Namespace) -> None:
     names = curves.names_of([path for path, _ in pairs], [run for _, run in pairs])
     named = [(name, *curves.curves_of(run, metric)) for name, (_, run) in zip(names, pairs)]
     figure = curves.draw_curves(named, metric, args.title)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, dpi=150)
-    except OSError as error:
-        raise ValueError(f'--out {out} cannot be written: {error.strerror}; name another file') from error
+    figures.save_figure('out', str(out), figure, 150)
     print(out)
 
 

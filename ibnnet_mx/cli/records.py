@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, run
+from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import RecordFile
@@ -87,8 +88,7 @@ def draw(args: argparse.Namespace) -> int:
     done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], picture)
     if not done:
         raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many; use .png')
-    with open(args.sheet, 'wb') as file:
-        file.write(encoded.tobytes())
+    outputs.write_output('sheet', args.sheet, encoded.tobytes())
     print(f'{args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels')
     return 0
 

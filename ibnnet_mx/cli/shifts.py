@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ibnnet_mx.cli.options import Parser, run
-from ibnnet_mx.files.outputs import check_writable, spare_inputs
+from ibnnet_mx.files.outputs import check_writable, spare_inputs, write_output
 from ibnnet_mx.shift import NAMES, apply, chosen
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
@@ -95,8 +95,10 @@ def draw(args: argparse.Namespace) -> None:
     default = [(name, level) for name in NAMES for level in (1, 3, 5)]
     wanted = default if args.shift is None else chosen(args.shift)
     paper = drawn(square(args.picture, args.size), wanted, args.seed)
-    if not cv2.imwrite(args.sheet, paper[:, :, ::-1]):
-        raise ValueError(f'SHEET {args.sheet} cannot be written: name another file')
+    done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], paper[:, :, ::-1])
+    if not done:
+        raise ValueError(f'SHEET {args.sheet}: {paper.shape[1]}x{paper.shape[0]} pixels are too many; use .png')
+    write_output('SHEET', args.sheet, encoded.tobytes())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -74,9 +74,9 @@ def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try a
         atomic.rename(part, path)
     except _Lost as error:
         raise DownloadError(f'cannot get {url} ({error}); {way_out}') from None
-    except OSError:  # a full disk should not stay full
+    except OSError as error:  # a full disk should not stay full
         _drop(part)
-        raise
+        raise OSError(error.errno, f'cannot be written: {error.strerror}', path) from None
     return path
 
 

@@ -1,4 +1,4 @@
-"""The files that a command is to write: looked at before its work."""
+"""The files that a command is to write: looked at before its work, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.files import atomic
 
 
 def spare_inputs(inputs: Sequence[str], outputs: Mapping[str, str | None]) -> None:
@@ -41,3 +42,13 @@ def check_writable(option: str, path: str) -> None:
         raise OptionError(option, path, f'cannot be written: {folder} is no folder; name another file') from None
     except OSError as error:
         raise OptionError(option, path, f'cannot be written: {error.strerror}; name another file') from None
+
+
+def write_output(option: str, path: str, data: bytes) -> None:
+    """Write the file of an option, whole or not at all, and make its folder. Raises OptionError if that fails."""
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        atomic.write_file(path, data)
+    except OSError as error:
+        why = (error.strerror or str(error)).replace('cannot be written: ', '')
+        raise OptionError(option, path, f'cannot be written: {why}; name another file') from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 
@@ -22,12 +23,10 @@ def check_figure(option, path):
         raise OptionError(option, None, 'needs matplotlib: pip install matplotlib') from None
 
 
-def save_figure(option, path, figure):
+def save_figure(option, path, figure, dpi=110):
     """Write a figure, and make its folder. Raises OptionError if it cannot be written."""
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Glyph')  # the font may lack letters of class names
-            figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise OptionError(option, path, f'cannot be written: {error.strerror}; name another file') from None
+    drawn = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph')  # the font may lack letters of class names
+        figure.savefig(drawn, dpi=dpi, format=os.path.splitext(path)[1][1:].lower())
+    outputs.write_output(option, path, drawn.getvalue())

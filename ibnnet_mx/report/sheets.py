@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 
 from ibnnet_mx import data, shift
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.files import outputs
 from ibnnet_mx.metrics import classification
 from ibnnet_mx.recordio.inspection import sheet
 
@@ -62,5 +65,7 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
         drawn = sheet.lay_cells(cells, 'use a smaller `crop_size` or fewer of `shift`')
     except ValueError as error:
         raise OptionError('sheet', path, f': {error}') from None
-    if not cv2.imwrite(path, drawn):
-        raise OptionError('sheet', path, 'cannot be written: name another file')
+    done, encoded = cv2.imencode(os.path.splitext(path)[1], drawn)
+    if not done:
+        raise OptionError('sheet', path, f': {drawn.shape[1]}x{drawn.shape[0]} pixels are too many; use .png')
+    outputs.write_output('sheet', path, encoded.tobytes())

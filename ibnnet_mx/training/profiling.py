@@ -12,6 +12,7 @@ operators take turns, so their sum is over all devices.
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from typing import NamedTuple
 import mxnet as mx
 
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.files import outputs
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 WARMUP, MEASURED = 2, 3
@@ -243,15 +245,13 @@ def check_path(path):
 
 def write_profile(profile, path):
     """Write a profile as .json or .png, by the path's ending. Raises OptionError if it cannot be written."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == '.json':
-            path.write_text(json.dumps(profile.to_dict(), indent=1) + '\n', encoding='utf-8')
-        else:
-            draw_profile(profile).savefig(path, dpi=150)
-    except OSError as error:
-        raise OptionError('profile', str(path), f'cannot be written: {error.strerror}; name another file') from error
+    if Path(path).suffix.lower() == '.json':
+        data = (json.dumps(profile.to_dict(), indent=1) + '\n').encode()
+    else:
+        drawn = io.BytesIO()
+        draw_profile(profile).savefig(drawn, dpi=150, format='png')
+        data = drawn.getvalue()
+    outputs.write_output('profile', str(path), data)
 
 
 def draw_profile(profile):

@@ -224,3 +224,25 @@ def test_any_host_file_gives_names_or_a_refusal(tmp_path, content):
         assert found.startswith(f'-H {path}')
     else:
         assert all(not name.startswith('-') and not set(name) & set(' ;|&$`\'"\n\\()<>') for name in found)
+
+
+@pytest.mark.parametrize('output', ['| head -1', '> /dev/full', '2> /dev/full'])
+def test_a_job_ends_as_its_workers_though_nobody_takes_its_lines(output):
+    """More lines than pipes hold: workers whose lines are not read would wait for ever."""
+    script = "import sys; [print('x' * 99, file=file) for _ in range(5000) for file in (sys.stdout, sys.stderr)]"
+    line = f"{PYTHON} -m ibnnet_mx.cli.launch -n 1 -- {PYTHON} -c \"{script}; open('$MADE', 'w'); sys.exit(7)\" {output}"
+    made = f'/tmp/made-{os.getpid()}'
+    words = ['bash', '-c', f'set -o pipefail; {line}']
+    settings = {**os.environ, 'MADE': made, 'MARK': 'unread'}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=ROOT, env=settings, stdout=pipe, stderr=pipe, text=True) as job:
+        _, err = job.communicate(timeout=100)
+    os.unlink(made)
+    assert job.returncode == 7
+    assert nothing_left('unread')
+    said = [line for line in err.splitlines() if line.startswith('ibnnet-launch: ')]
+    if output.startswith('2'):
+        assert said == []
+    else:
+        why = 'Broken pipe' if '|' in output else 'No space left on device'
+        assert said[0] == f'ibnnet-launch: lines cannot be passed on: {why}; the job goes on without them'

@@ -115,13 +115,20 @@ class Packer:
             self.bad += max(bad_before)
             return
         writers = self._write_records(samples, store, todo, largest)
-        for output, writer in zip(todo, writers):
-            self.manifest.put(output.name, None)
-            writer.finish()
-            skipped = len(samples) - len(writer.ids)
-            entry = dict(source=sources[output], records=len(writer.ids), skipped=skipped, bytes=writer.size)
-            self.manifest.put(output.name, entry)
-            self.results.append(Result(f'{writer.base}.rec', len(writer.ids), skipped, writer.size, True))
+        try:
+            for output, writer in zip(todo, writers):
+                self._finish(output, writer, len(samples), sources[output])
+        except BaseException:
+            for writer in writers:
+                writer.drop()  # a full disk may show only when the last bytes are written
+            raise
+
+    def _finish(self, output: Output, writer: _Writer, count: int, origin: str) -> None:
+        self.manifest.put(output.name, None)
+        writer.finish()
+        skipped = count - len(writer.ids)
+        self.manifest.put(output.name, dict(source=origin, records=len(writer.ids), skipped=skipped, bytes=writer.size))
+        self.results.append(Result(f'{writer.base}.rec', len(writer.ids), skipped, writer.size, True))
 
     def _write_records(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> list[_Writer]:
         writers: list[_Writer] = []
