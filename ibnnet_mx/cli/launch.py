@@ -78,7 +78,8 @@ class Asked:
 
 
 def tell(text):
-    print(f'ibnnet-launch: {text}', file=sys.stderr, flush=True)
+    sys.stderr.write(f'ibnnet-launch: {text}\n')  # at once, because threads pass on lines of others
+    sys.stderr.flush()
 
 
 def command(args):
