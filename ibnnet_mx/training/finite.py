@@ -1,18 +1,42 @@
-"""The error for a batch that training cannot use, because its loss or gradient is not finite."""
+"""The error for a batch that training cannot use, and the search for weights and states that are not finite."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.training import optimiser
 
 
 class NotFinite(OptionError):
-    """The loss or gradient of a batch is not finite, so its update would ruin the weights. place: (epoch, batch)."""
+    """The loss or gradient of a batch is not finite, so its update would ruin the weights. place: (epoch, batch).
 
-    def __init__(self, epoch: int, batch: int) -> None:
-        super().__init__(
-            None,
-            None,
-            f'epoch {epoch}, batch {batch}: the loss or its gradient is not a finite number. Nothing was saved since; '
-            'go on with `retrain` and a lower `lr`, with `clip_gradient`, or with `nan` skip or rollback',
-        )
+    way_out: the end of the sentence, which knows what was saved.
+    """
+
+    def __init__(self, epoch: int, batch: int, way_out: str = '') -> None:
+        text = f'epoch {epoch}, batch {batch}: the loss or its gradient is not a finite number'
+        super().__init__(None, None, f'{text}. {way_out}' if way_out else text)
         self.place = epoch, batch
+
+
+def names_of_not_finite(run: Any) -> list[str]:
+    """Return the names of a trainer's weights, statistics and optimiser states that hold NaN or infinity.
+
+    They are those of this worker, on all of its devices.
+    """
+    names = []
+    for name, arrays in run.arrays():
+        if any(not optimiser.all_finite([array]).asscalar() for array in arrays):
+            names.append(name)
+    return names
+
+
+def is_finite(run: Any) -> bool:
+    """Return True if names_of_not_finite() would find none; much faster."""
+    devices: dict[Any, list[Any]] = {}
+    for _, arrays in run.arrays():
+        for array in arrays:
+            devices.setdefault(array.context, []).append(array)
+    flags = [optimiser.all_finite(arrays) for arrays in devices.values()]
+    return all(flag.asscalar() for flag in flags)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 
 from ibnnet_mx.checkpoint import Inside, restore
 from ibnnet_mx.errors import OptionError, Stopped
+from ibnnet_mx.training import finite
 from ibnnet_mx.training.finite import NotFinite
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -26,6 +28,7 @@ class Saver:
         self._store, self._run, self._report, self._facts = store, run, run.report, facts
         self._train, self._val = data
         self._every, self._go_on, self._last = every, go_on, last
+        self._from = run.epoch, run.batch  # the place of the weights that were saved, or drawn, last
         self._asked, self._before = 0, {}  # the signal that asked this worker to end
         self._agreed = 0  # the signal that asked any worker to end
 
@@ -67,8 +70,9 @@ class Saver:
 
     def _roll_back(self, error):
         run = self._run
+        error = NotFinite(error.place[0], error.place[1], self._way_out(error.place == self._from))
         if run.nan != 'rollback':
-            raise error
+            raise error from None
         if len(run.left_out) >= MOST_LEFT_OUT:
             raise OptionError(
                 None, None, f'{error.advice} (`nan` rollback has already left out {MOST_LEFT_OUT} batches)'
@@ -81,11 +85,48 @@ class Saver:
         except ValueError as fault:
             raise OptionError(None, None, f'{error.advice} (`nan` rollback: {fault})') from None
         restore(run, opened)
+        self._from = run.epoch, run.batch
         run.left_out.add(error.place)
         epoch, batch = error.place
         self._report.warn(
             f'epoch {epoch}, batch {batch} is not finite: back to batch {run.batch} of epoch {run.epoch}, without it'
         )
+
+    def _way_out(self, at_once):
+        """Return what helps against values that are not finite. at_once: they came with the first batch since the save.
+
+        Then going on from that checkpoint does not help, unless the batch itself is at fault.
+        """
+        means = 'a lower `lr` or `wd`, or with `clip_gradient`'
+        if self._last is None:
+            return f'Nothing was saved yet: start again with {means}'
+        where = _words(self._last)
+        if not at_once:
+            return f'The last checkpoint is from {where}: go on with `retrain` and {means}, or `nan` skip or rollback'
+        earlier = [epoch for epoch in self._store.epochs() if Inside(epoch, 0) < _inside(self._last)]
+        way = (
+            f'go on from an earlier epoch (`retrain` and `model_load_epoch` {earlier[-1]})'
+            if earlier
+            else 'start again'
+        )
+        return (
+            f'It is the first batch after the checkpoint from {where}. If the batch is at fault: `retrain` and `nan` '
+            f'skip. Otherwise the weights of that checkpoint are too large already: {way} with {means}'
+        )
+
+    def _check_finite(self, place, metrics):
+        """Raise OptionError on all workers if what would be saved holds values that are not finite, or gives such."""
+        run = self._run
+        bad = not finite.is_finite(run)
+        if run.cluster.sum_over_workers({'bad': float(bad)})['bad']:
+            names = finite.names_of_not_finite(run) if bad else ['those of another worker']
+            more = f' and {len(names) - 1} more' if len(names) > 1 else ''
+            fault = f'weights or states are not finite ({names[0]}{more})'
+        elif not all(map(math.isfinite, metrics.get('validation', {}).values())):
+            fault = 'the network gives values that are not finite in the validation'
+        else:
+            return
+        raise OptionError(None, None, f'{_words(place)}: {fault}. They are not saved. {self._way_out(False)}')
 
     def save(self):
         """Save the run within an epoch."""
@@ -113,13 +154,14 @@ class Saver:
         """Save the checkpoint. Return True if worker 0 wrote it. Raises OSError unless go_on is set."""
         run, error = self._run, None
         run.stage('checkpoint')
+        self._check_finite(place, facts.get('metrics', {}))
         try:
             left_out = sorted(map(list, run.left_out))
             self._store.save(run, place, self._facts.at(place, **facts, left_out=left_out))
         except OSError as failed:
             error = failed
         if not run.cluster.sum_over_workers({'failed': float(error is not None)})['failed']:
-            self._last = place
+            self._last, self._from = place, (run.epoch, run.batch)
             return True
         if not self._go_on:
             raise error or OSError('worker 0 could not write a checkpoint')
@@ -132,3 +174,13 @@ class Saver:
             name, code = signal.Signals(self._agreed).name, 128 + self._agreed
             state = 'saved; with `retrain` the run goes on from there' if saved else 'not saved'
             raise Stopped(code, f'stopped by {name} {where}, {state}', together=True)
+
+
+def _inside(place):
+    return place if isinstance(place, Inside) else Inside(place, 0)
+
+
+def _words(place):
+    """Return a place in words."""
+    epoch, batch = _inside(place)
+    return f'batch {batch} of epoch {epoch}' if batch else f'the end of epoch {epoch - 1}'

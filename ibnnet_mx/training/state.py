@@ -26,6 +26,17 @@ def states(params, updates, cluster, within):
     return states
 
 
+def optimiser_arrays(params, updates):
+    """Return [(parameter, [the optimiser's state on each device])]. updates: the gluon.Trainer."""
+    names = list(params)
+    arrays: dict[str, list] = {}
+    for updater in updates._updaters:
+        for i, state in updater.states.items():
+            if state is not None:
+                arrays.setdefault(f'{names[i]} (optimiser)', []).append(state)
+    return list(arrays.items())
+
+
 def set_states(states, params, updates, cluster):
     """Restore on every device what states() returned. Entries of frozen parameters are ignored.
 

@@ -265,6 +265,11 @@ class Trainer:
         chunks = [c for share in self.cluster.split(data) for c in self.cluster.cut(share, self.recipe.accumulate)]
         return np.concatenate([self.net(chunk).asnumpy() for chunk in chunks])
 
+    def arrays(self):
+        """Return [(name, [NDArray of each device])] of the weights, statistics and optimiser states of this worker."""
+        weights = [(name, param.list_data()) for name, param in self._params.items()]
+        return [*weights, *state.optimiser_arrays(self._params, self._updates)]
+
     def states(self):
         """Return the states {name: NDArray} that a checkpoint holds besides the weights; see state.states()."""
         return state.states(self._params, self._updates, self.cluster, within=self.batch > 0)

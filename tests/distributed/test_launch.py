@@ -230,7 +230,9 @@ def test_any_host_file_gives_names_or_a_refusal(tmp_path, content):
 def test_a_job_ends_as_its_workers_though_nobody_takes_its_lines(output):
     """More lines than pipes hold: workers whose lines are not read would wait for ever."""
     script = "import sys; [print('x' * 99, file=file) for _ in range(5000) for file in (sys.stdout, sys.stderr)]"
-    line = f"{PYTHON} -m ibnnet_mx.cli.launch -n 1 -- {PYTHON} -c \"{script}; open('$MADE', 'w'); sys.exit(7)\" {output}"
+    line = (
+        f"{PYTHON} -m ibnnet_mx.cli.launch -n 1 -- {PYTHON} -c \"{script}; open('$MADE', 'w'); sys.exit(7)\" {output}"
+    )
     made = f'/tmp/made-{os.getpid()}'
     words = ['bash', '-c', f'set -o pipefail; {line}']
     settings = {**os.environ, 'MADE': made, 'MARK': 'unread'}

@@ -137,7 +137,66 @@ def test_the_command_ends_and_its_checkpoints_are_from_before(run, tmp_path):
     last = run('--lr', '1e30', '--lr-steps', '1', '--batch-size', '4', code=2).splitlines()[-1]
     assert last.startswith('train_resnet: epoch 0, batch ')
     assert Store(tmp_path / 'net').epochs() == []
-    assert warnings(run('--lr', '1e30', '--batch-size', '4', '--epochs', '1', '--nan', 'skip'))
+    assert last.endswith('. Nothing was saved yet: start again with a lower --lr or --wd, or with --clip-gradient')
+    log = run('--lr', '1e30', '--batch-size', '4', '--epochs', '1', '--nan', 'skip', code=2)
+    assert warnings(log)
+    assert 'gives values that are not finite in the validation. They are not saved' in log.splitlines()[-1]
+    assert not list(tmp_path.glob('net-*'))
+
+
+@pytest.mark.parametrize('nan', ['stop', 'skip', 'rollback'])
+@pytest.mark.parametrize('option', [['--lr', '1e38', '--wd', '1e4'], ['--wd', '1e38', '--lr', '1e4']])
+def test_what_is_not_finite_is_never_saved_and_the_way_out_works(run, tmp_path, nan, option):
+    """One batch, so that no later batch shows what its update did."""
+    one = ['--num-examples', '16', '--batch-size', '16', '--nan', nan]
+    run(*one, '--epochs', '1')
+    before = {path.name: path.read_bytes() for path in tmp_path.glob('net-*')}
+    last = run(*one, '--epochs', '2', '--retrain', *option, code=2).splitlines()[-1]
+    assert 'not finite' in last
+    assert 'The last checkpoint is from the end of epoch 0: go on with --retrain and a lower --lr or --wd' in last
+    assert {path.name: path.read_bytes() for path in tmp_path.glob('net-*')} == before
+    run(*one, '--epochs', '2', '--retrain')
+    last = run(*one, '--epochs', '1', *option, prefix='new', code=2).splitlines()[-1]
+    assert 'not finite' in last
+    assert last.endswith('Nothing was saved yet: start again with a lower --lr or --wd, or with --clip-gradient')
+    assert not list(tmp_path.glob('new-*'))
+
+
+@pytest.mark.parametrize('where', ['weight', 'statistics', 'optimiser'])
+def test_each_kind_of_state_is_looked_at_before_a_save(tmp_path, where):
+    trained, store = of('skip', 'cifar_resnet8_v2', cpus=2), Store(tmp_path / 'net')
+    keep = saver.Saver(store, trained, (feed(None), None), ABOUT)
+    keep.train()
+    keep._write(1)
+    if where == 'optimiser':
+        name, arrays_of_it = trained.arrays()[-1]
+        bad = arrays_of_it[0]
+    else:
+        ending = 'running_var' if where == 'statistics' else 'fc1_weight'
+        name, bad = next(
+            (n, each[-1])
+            for n, each in trained.arrays()
+            if n.endswith((ending, 'moving_var')[: 1 + (where == 'statistics')])
+        )
+    bad[:] = float('nan')
+    with pytest.raises(ValueError, match='^the end of epoch 1: weights or states are not finite') as error:
+        keep._write(2)
+    assert name in str(error.value)
+    assert store.epochs() == [1]
+
+
+def test_a_checkpoint_that_is_ruined_already_has_another_way_out(tmp_path):
+    """Weights of 1e30 are finite, but no rate helps them."""
+    trained, store = of('stop'), Store(tmp_path / 'net')
+    keep = saver.Saver(store, trained, (feed(None), None), ABOUT)
+    for epoch in (1, 2):
+        keep.train()
+        keep._write(epoch)
+    keep._train = feed(0)
+    with pytest.raises(
+        NotFinite, match='first batch after .* end of epoch 1. .* `nan` skip. .* `model_load_epoch` 1\\) with'
+    ):
+        keep.train()
 
 
 def test_a_run_that_stands_still_is_ended_and_says_where():
