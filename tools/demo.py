@@ -69,7 +69,7 @@ def last_checkpoint():
 
 
 def main():
-    begin = time.time()
+    begin = time.monotonic()
     os.chdir(HERE)
     sys.path.insert(0, str(HERE))
     shutil.rmtree(OUT, ignore_errors=True)
@@ -85,7 +85,7 @@ def main():
     picture = unseen_picture()
     run('classify a picture it never saw', 'predict/predict.py', '--img', picture, *where, '--plot', OUT / 'bars.png')
     run('draw the curve', 'log/plot_curve.py', '--logs', LOG, '--out', OUT / 'curve.png')
-    print(f'\ndone in {time.time() - begin:.0f} s. In {OUT}/:')
+    print(f'\ndone in {time.monotonic() - begin:.0f} s. In {OUT}/:')
     for path in sorted(p for p in OUT.rglob('*') if p.is_file()):
         print(f'  {path}  {path.stat().st_size / 1024:.0f} KB')
     print(

@@ -125,7 +125,7 @@ def main():
     runs = args.seeds * len(ways(args)) * len(NETS)
     whole = runs * (START + args.epochs * EPOCH) / args.jobs
     print(f'{runs} runs of {args.epochs} epochs, {args.jobs} at a time: about {whole / 60:.1f} minutes', flush=True)
-    begin = time.time()
+    begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix='digits_norms_') as name:
         folder = Path(name)
         try:
@@ -133,7 +133,7 @@ def main():
             accuracies = train(args, folder)
         except RuntimeError as error:
             sys.exit(f'digits_norms: {error}')
-    write(accuracies, time.time() - begin, args)
+    write(accuracies, time.monotonic() - begin, args)
     print(f'\n{args.results.read_text()}')
 
 

@@ -9,7 +9,7 @@ import time
 
 from ibnnet_mx.cli import options, streams
 
-FINAL = 0, 2, 127, 130, 143  # exit codes after which no restart helps: success, a mistake, a signal to end
+FINAL = 0, 2, 127, 129, 130, 143  # exit codes after which no restart helps: success, a mistake, a signal to end
 
 
 def parser():
@@ -62,11 +62,16 @@ def checked(args):
 
 
 class Asked:
-    """A context that notes a signal to end: name is 'INT' or 'TERM', and after a second signal 'KILL'."""
+    """A context that notes a signal to end: name is 'INT' or 'TERM', and after a second signal 'KILL'.
+
+    The end of the terminal (SIGHUP) asks as SIGTERM does, unless nohup has it ignored.
+    """
 
     def __enter__(self):
         self.name, self._times = '', 0
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        heard = (signal.SIGINT, signal.SIGTERM) if ignored else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *_):
@@ -74,7 +79,7 @@ class Asked:
             signal.signal(number, handler)
 
     def _note(self, number, _):
-        self.name = 'KILL' if self.name else {signal.SIGINT: 'INT', signal.SIGTERM: 'TERM'}[number]
+        self.name = 'KILL' if self.name else {signal.SIGINT: 'INT'}.get(number, 'TERM')
 
 
 def tell(text):

@@ -49,12 +49,19 @@ def named(names: dict[str, str] | None) -> Callable[[str], str]:
     return lambda option: (names or {}).get(option) or option_name(option)
 
 
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
 class _Terminated(KeyboardInterrupt):
-    """Raised for SIGTERM, so that the command ends as with Ctrl-C and no handler of errors catches it."""
+    """Raised for SIGTERM and SIGHUP, so that the command ends as with Ctrl-C and no handler of errors catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
-def _terminated(*_: Any) -> NoReturn:
-    raise _Terminated
+def _terminated(number: int, _: Any) -> NoReturn:
+    raise _Terminated(number)
 
 
 def run(
@@ -74,10 +81,10 @@ def run(
         options = parser.parse_args(argv)
     finally:
         streams.settle()
-    # Python's default for SIGTERM would leave child processes behind.
-    is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if is_default and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)
+    # Python's default for them would leave child processes behind.
+    for number in ENDING if threading.current_thread() is threading.main_thread() else ():
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminated)
     try:
         code = command(options) or 0
         sys.stdout.flush()
@@ -89,7 +96,7 @@ def run(
             return 128 + signal.SIGPIPE  # the code that a shell gives for a program in C
         code, text = 2, str(error)
     except KeyboardInterrupt as error:
-        code, text = (128 + signal.SIGTERM if isinstance(error, _Terminated) else 130), interrupted
+        code, text = (128 + error.number if isinstance(error, _Terminated) else 130), interrupted
     except Stopped as stopped:
         code, text = stopped.code, dashed(str(stopped), name_of)
     except OSError as error:
@@ -102,8 +109,9 @@ def run(
         code, text = 2, str(error)
     finally:
         streams.settle()
-        if signal.getsignal(signal.SIGTERM) is _terminated:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ENDING:
+            if signal.getsignal(number) is _terminated:
+                signal.signal(number, signal.SIG_DFL)
     print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)
     return code
 

@@ -13,7 +13,7 @@ from ibnnet_mx.distributed import job, workers
 from ibnnet_mx.errors import OptionError
 
 BUCKET = 1 << 18  # floats that go to the servers at once: fast on all links of benchmarks/scaling
-SIGNALS = 2, 15  # that may ask a run to end: SIGINT, SIGTERM
+SIGNALS = 1, 2, 15  # that may ask a run to end: SIGHUP, SIGINT, SIGTERM
 
 
 def connect(kv_store: str = 'local', gpus: str = '', cpus: int = 1, way_out: str = '') -> Cluster:

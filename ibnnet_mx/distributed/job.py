@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import Callable, Mapping, NamedTuple
 
-from ibnnet_mx.errors import OptionError
+from ibnnet_mx.errors import OptionError, Stopped
 
 ROLES = ('worker', 'server', 'scheduler')
 LOCAL, PARAMETER_SERVER, HOROVOD = ('local', 'device'), ('dist_sync', 'dist_device_sync'), 'horovod'
@@ -114,8 +114,10 @@ def join_seconds(environ: Mapping[str, str] = os.environ) -> float:
 
 
 def find_scheduler(job: Job, seconds: float) -> None:
-    """Return when the scheduler answers. Raises ValueError if its name is unknown, or nobody answers for so many
-    seconds.
+    """Return when the scheduler answers.
+
+    Raises ValueError if its name is unknown, and Stopped with ENDED if nobody answers for so many seconds: it may have
+    started too late, and the job can be started again.
     """
     until = time.monotonic() + seconds
     while True:
@@ -126,9 +128,10 @@ def find_scheduler(job: Job, seconds: float) -> None:
             raise ValueError(f"DMLC_PS_ROOT_URI={job.host}: {error.strerror}; it is the scheduler's address") from None
         except OSError as error:
             if time.monotonic() > until:
-                raise ValueError(
+                raise Stopped(
+                    ENDED,
                     f'the scheduler does not answer at {job.scheduler} (DMLC_PS_ROOT_URI, DMLC_PS_ROOT_PORT) for '
-                    f'{seconds:g} s: {error.strerror or error}; start it first, or wait longer: IBNNET_MX_JOIN_SECONDS'
+                    f'{seconds:g} s: {error.strerror or error}; start it first, or wait longer: IBNNET_MX_JOIN_SECONDS',
                 ) from None
         time.sleep(0.2)
 

@@ -9,7 +9,7 @@ import numpy as np
 from mxnet.base import _LIB
 
 from ibnnet_mx import operators
-from ibnnet_mx.distributed import alive, job
+from ibnnet_mx.distributed import address, alive, job
 from ibnnet_mx.errors import OptionError
 
 
@@ -28,11 +28,13 @@ class Alone:
 class ParameterServer:
     """A worker among others. It ends the process if another one of the job dies.
 
-    rank: from 0, as the scheduler gives it; count: of all workers. Raises ValueError for wrong DMLC_ variables.
+    rank: from 0, as the scheduler gives it; count: of all workers. Raises ValueError for wrong DMLC_ variables, and
+    Stopped if no scheduler answers in time.
     """
 
     def __init__(self, kind: str, way_out: str = '') -> None:
-        process, seconds = job.read_job(), job.join_seconds()
+        seconds = job.join_seconds()
+        process = address.resolve(job.read_job(), seconds)
         job.find_scheduler(process, seconds)
         alive.prepare()
         with job.Deadline(seconds, alive.missing_line(process, seconds), job.tell):

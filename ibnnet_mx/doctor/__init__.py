@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from ibnnet_mx import _env
-from ibnnet_mx.distributed import job
+from ibnnet_mx.distributed import address, job
+from ibnnet_mx.errors import Stopped
 from ibnnet_mx.recordio.fast import native
 
 LIMIT = 120  # seconds that mxnet may take to begin; a wrong DMLC_ variable makes it wait for ever
@@ -135,9 +136,9 @@ def find_cluster() -> Iterator[Finding]:
         return
     way_out = 'ibnnet-launch sets them; by hand: docs/distributed.md'
     try:
-        part = job.read_job(who='several machines')
+        part = address.resolve(job.read_job(who='several machines'), PATIENCE, dict(os.environ))
         job.find_scheduler(part, PATIENCE)
-    except ValueError as error:
+    except (ValueError, Stopped) as error:
         yield Finding(str(error), way_out, True)
     else:
         yield Finding(f'the scheduler {part.scheduler} answers; {part.workers} workers, {part.servers} servers')

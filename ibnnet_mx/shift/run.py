@@ -74,7 +74,8 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
 
 def _prepare() -> None:
     cv2.setNumThreads(1)  # there is a process for each core
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to tell of
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all processes, the parent tells of them
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent()
 
 

@@ -12,12 +12,12 @@ from ibnnet_mx.errors import OptionError, Stopped
 from ibnnet_mx.training import finite
 from ibnnet_mx.training.finite import NotFinite
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MOST_LEFT_OUT = 10  # so many non-finite batches may be left out; more are not an accident
 
 
 class Saver:
-    """Saves a run. While its context is open, SIGTERM or Ctrl-C save and end the run after the current batch.
+    """Saves a run. While its context is open, SIGTERM, SIGHUP or Ctrl-C save and end the run after the current batch.
 
     A second signal ends it at once. data: (train, val), each a data.Iterator. facts: checkpoint.Facts of the run.
     every: save within an epoch each time after so many batches; None: never. go_on: True gives only a warning if a
@@ -33,7 +33,8 @@ class Saver:
         self._agreed = 0  # the signal that asked any worker to end
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
+        self._before = {number: signal.signal(number, self._ask) for number in heard}
         return self
 
     def __exit__(self, *_):

@@ -187,7 +187,7 @@ class Trainer:
         batches, cluster.tell()'s result) returns True if keeper.save() should be called. If save() raises, the epoch
         ends and the trainer stays as it was after that batch.
         """
-        begin, steps, done, rate = time.time(), train.steps(self.epoch), None, 0.0
+        begin, steps, done, rate = time.monotonic(), train.steps(self.epoch), None, 0.0
         self._seed()
         self.report.start_epoch(self.epoch, steps, self.batch, self._before)
         self.stage('data')
@@ -215,7 +215,7 @@ class Trainer:
         if done:
             self._tell(*done)
         self._settle()
-        self.report.train(self.epoch, rate, time.time() - begin)
+        self.report.train(self.epoch, rate, time.monotonic() - begin)
         self.go_on(self.epoch + 1)
 
     def _settle(self):
@@ -252,12 +252,12 @@ class Trainer:
 
     def evaluate(self, val, between=None):
         """Return {metric: mean over all pictures of val}, and report it. between() is called after each batch."""
-        begin = time.time()
+        begin = time.monotonic()
         tally = classification.evaluate(self._predict, val.epoch(), self.objective.tally(), between=between)
         sums = self.cluster.sum_over_workers({**dict.fromkeys(self.objective.names, 0.0), **tally.sums()})
         count = max(sums.pop('samples'), 1.0)
         means = {name: value / count for name, value in sums.items()}
-        self.report.validation(self.epoch - 1, means, time.time() - begin)
+        self.report.validation(self.epoch - 1, means, time.monotonic() - begin)
         return means
 
     def _predict(self, data):

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from ibnnet_mx.distributed import job
+from ibnnet_mx.distributed import address, job
+from ibnnet_mx.errors import Stopped
 from tests.conftest import ROOT
 
 GOOD = {
@@ -96,9 +97,7 @@ def test_a_scheduler_that_comes_later_is_waited_for():
     listening, part = listener()
     job.find_scheduler(part, 5)
     listening.close()
-    with pytest.raises(
-        ValueError, match=rf'the scheduler does not answer at {part.scheduler} .* for 0.5 s: Connection'
-    ):
+    with pytest.raises(Stopped, match=rf'the scheduler does not answer at {part.scheduler} .* for 0.5 s: Connection'):
         job.find_scheduler(part, 0.5)
     with pytest.raises(ValueError, match=r'DMLC_PS_ROOT_URI=no\.such\.host\.invalid: .*the scheduler.s address'):
         job.find_scheduler(part._replace(host='no.such.host.invalid'), 5)
@@ -142,8 +141,60 @@ def test_a_server_that_cannot_serve_says_why_and_ends():
     assert done.returncode == 2
     assert done.stderr.startswith(f'scheduler: DMLC_PS_ROOT_PORT={part.port}: Address already in use')
     done = serve(DMLC_ROLE='server', DMLC_PS_ROOT_PORT=str(part.port), IBNNET_MX_JOIN_SECONDS='0.5')
-    assert done.returncode == 2
+    assert done.returncode == job.ENDED  # it can be started again
     assert done.stderr.startswith(f'server: the scheduler does not answer at {part.scheduler}')
     done = serve()
     assert (done.returncode, done.stderr.count('\n')) == (2, 1)
     assert 'DMLC_ROLE=worker: a server or the scheduler is started here' in done.stderr
+
+
+def names(monkeypatch, *answers):
+    """Let each look-up of a name give the next answer: addresses, or an error."""
+    left = list(answers)
+
+    def look_up(name, *_):
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, '', (one, 0)) for one in answer]
+
+    monkeypatch.setattr(socket, 'getaddrinfo', look_up)
+    monkeypatch.setattr(address, 'own_address', lambda environ: '10.0.0.7')
+
+
+@pytest.mark.parametrize(
+    ('name', 'answer', 'expected'),
+    [
+        ('localhost', ['127.0.0.1'], '127.0.0.1'),
+        ('127.0.0.1', ['127.0.0.1'], '127.0.0.1'),
+        ('node1', ['10.0.0.3'], '10.0.0.3'),
+        ('node1', ['127.0.1.1', '10.0.0.3'], '10.0.0.3'),
+        ('node1', ['127.0.1.1'], '10.0.0.7'),  # Debian's /etc/hosts for the machine's own name
+    ],
+)
+def test_the_scheduler_may_have_a_name(monkeypatch, name, answer, expected):
+    names(monkeypatch, answer)
+    environ = {**GOOD, 'DMLC_PS_ROOT_URI': name}
+    resolved = address.resolve(job.read_job(environ), 1, environ)
+    assert (resolved.host, environ['DMLC_PS_ROOT_URI']) == (expected, expected)
+
+
+def test_a_name_server_that_is_not_there_yet_is_asked_again(monkeypatch):
+    again, unknown = socket.gaierror(socket.EAI_AGAIN, 'try again'), socket.gaierror(socket.EAI_NONAME, 'not known')
+    part = job.read_job({**GOOD, 'DMLC_PS_ROOT_URI': 'node1'})
+    names(monkeypatch, again, ['10.0.0.3'])
+    assert address.resolve(part, 5, {}).host == '10.0.0.3'
+    names(monkeypatch, unknown)
+    with pytest.raises(ValueError, match="^DMLC_PS_ROOT_URI=node1: not known; it is the scheduler's address$"):
+        address.resolve(part, 5, {})
+    names(monkeypatch, unknown)
+    scheduler = part._replace(role='scheduler')
+    assert address.resolve(scheduler, 5, {'DMLC_USE_KUBERNETES': '1'}) == scheduler
+    names(monkeypatch, UnicodeError('label too long'))
+    with pytest.raises(ValueError, match='^DMLC_PS_ROOT_URI=xxx.*: it is no name of a machine; '):
+        address.resolve(part._replace(host='x' * 99), 5, {})
+
+
+def test_the_address_of_an_interface():
+    assert address.own_address({'DMLC_INTERFACE': 'lo'}) == '127.0.0.1'
+    assert address.own_address({'DMLC_INTERFACE': 'no-such'}) == ''

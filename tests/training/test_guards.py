@@ -215,6 +215,20 @@ def test_a_run_that_stands_still_is_ended_and_says_where():
     ]
 
 
+def test_time_in_which_the_process_was_stopped_does_not_count(monkeypatch):
+    """The clock jumps while no thread of the process runs, as after SIGSTOP or a machine's sleep."""
+    told, ended, jump = [], [], []
+    monkeypatch.setattr(watchdog.time, 'monotonic', lambda clock=time.monotonic: clock() + sum(jump))
+    with watchdog.Watchdog(1.0, told.append, ended.append) as watch:
+        watch.stage('step')
+        time.sleep(0.3)
+        jump.append(3600)
+        time.sleep(0.6)
+        assert (told, ended) == ([], [])
+        time.sleep(1.5)
+    assert ended == [watchdog.CODE]
+
+
 def test_without_a_limit_nobody_watches():
     told = []
     with watchdog.Watchdog(None, told.append, told.append) as watch:

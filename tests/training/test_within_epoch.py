@@ -122,7 +122,7 @@ def stopped(tmp_path, tiny_data, number, at, options=()):
     return process.returncode, ''.join(lines)
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_run_that_is_asked_to_end_saves_the_batch_and_goes_on(run, tmp_path, tiny_data, number):
     options = ['--batch-size', '4', '--epochs', '2']
     whole = run(*options, prefix='whole')

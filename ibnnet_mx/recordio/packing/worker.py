@@ -41,7 +41,8 @@ def prepare_process() -> None:
     parent's.
     """
     global _complaints
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all of its processes
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _complaints = Complaints()
     end_with_parent()
