@@ -72,6 +72,7 @@ DEFAULTS = {  # of the options that act, as mxnet 1.9.1 documents them
     'std_g': 1.0,
     'std_b': 1.0,
     'scale': 1.0,
+    'exif': 'apply',  # not one of mxnet's
     'data_name': 'data',
     'label_name': 'softmax_label',
 }
@@ -139,7 +140,7 @@ class ImageRecordIter(mx.io.DataIter):
     prefetch_buffer, device_id and shuffle_chunk_* are accepted and mean nothing. The index is the one beside the
     records. Each epoch has every record once, in an order of the whole file, and draws anew. The last batch is filled
     up with its own first pictures, which `pad` counts, for any round_batch. Parts are equal. A damaged record is a
-    RecordError, not an abort.
+    RecordError, not an abort. exif='ignore', an option of this reader alone, leaves pictures as they are stored.
 
     data are NDArrays on the CPU that alias the reader's memory, which is not written to while they live. path_imgrec: a
     .rec, several, or a pattern such as 'train_*.rec'. Raises ValueError, which names the option.
@@ -176,6 +177,7 @@ class ImageRecordIter(mx.io.DataIter):
                 threads=o['preprocess_threads'],
                 shuffle=bool(o['shuffle']),
                 label_width=o['label_width'],
+                exif=o['exif'],
             ),
             View(resize),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -11,7 +10,8 @@ import numpy as np
 
 from ibnnet_mx.recordio.inspection import verify
 from ibnnet_mx.recordio.pixels import opencv, view
-from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError, decode
+from ibnnet_mx.recordio.pixels.exif import APPLY
+from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError, read_picture
 from ibnnet_mx.recordio.pixels.region import Decoded
 
 
@@ -34,26 +34,24 @@ def normalise(pictures: np.ndarray, net_input: Input) -> Any:
     return mx.nd.from_numpy(planes, zero_copy=True)
 
 
-def load_image(path: Any, net_input: Input, crop: str = 'center') -> np.ndarray:
-    """Return float32 (3, size, size), the input of a network, of a picture file. net_input: Input. crop: as in
+def load_image(path: Any, net_input: Input, crop: str = 'center', exif: str = APPLY) -> np.ndarray:
+    """Return float32 (3, size, size), the input of a network, of a picture file. net_input: Input. crop, exif: as in
     load_crop().
     """
-    return normalise(load_crop(path, net_input.size, crop)[None], net_input)[0].asnumpy()
+    return normalise(load_crop(path, net_input.size, crop, exif)[None], net_input)[0].asnumpy()
 
 
-def load_crop(path: Any, size: int, crop: str = 'center') -> np.ndarray:
+def load_crop(path: Any, size: int, crop: str = 'center', exif: str = APPLY) -> np.ndarray:
     """Return uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
 
     crop 'center': the short side is brought to 256/224 of the size, then the centre is cut, as in validation. 'resize':
-    all of the picture, of any aspect. Raises ValueError, which names the file and why it cannot be read.
+    all of the picture, of any aspect. exif: 'apply' turns it upright first, 'ignore' takes the pixels as stored. Raises
+    ValueError, which names the file and why it cannot be read.
     """
     try:
-        payload = Path(path).read_bytes()
         with verify.hushed() as (complaints, _):  # which tell of damage
-            picture = decode(payload, complaints)
+            picture = read_picture(path, complaints, exif)
         return _cut(picture, size, crop)
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     except PictureError as error:
         raise ValueError(f'{path} {error}') from None
 

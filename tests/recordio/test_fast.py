@@ -143,17 +143,6 @@ def test_rarer_colours(encode, level):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_an_orientation_in_exif_is_ignored():
-    from PIL import Image
-
-    exif = Image.Exif()
-    exif[274] = 6
-    body = jpeg(photograph(0, 80, 120))
-    turned = body[:2] + b'\xff\xe1' + (len(exif.tobytes()) + 2).to_bytes(2, 'big') + exif.tobytes() + body[2:]
-    cut = lambda sizes: view.view_rows(sizes, 64, view.View())  # noqa: E731
-    np.testing.assert_array_equal(rendered([turned], cut, 64)[0], rendered([body], cut, 64)[0])
-
-
 def with_one_wrong_view(change):
     """Pixels and texts of two pictures with two views each, of which change(step) has made the last one wrong."""
     held = [np.frombuffer(jpeg(photograph(i, 40, 50)), np.uint8) for i in range(2)]

@@ -72,7 +72,7 @@ ORDINARY = {  # file -> pixels that it must become, mean difference that its cod
     '16-bit grey png': (png(GREY.astype(np.uint16) * 257), np.dstack([GREY] * 3), 0),
     'alpha is dropped': (png(with_png_alpha(IMAGE)), IMAGE, 0),
     'grey with alpha': (pillow(IMAGE, 'PNG', 'LA'), np.dstack([GREY] * 3), 2),
-    'exif orientation is ignored': (pillow(IMAGE, 'JPEG', quality=95, exif=exif(6)), IMAGE, 4),
+    'turned by exif': (pillow(np.rot90(IMAGE), 'JPEG', quality=95, exif=exif(6)), IMAGE, 4),
     'bytes after the end': (jpeg(IMAGE) + b'more', IMAGE, 2),
     'webp': (pillow(IMAGE, 'WEBP', quality=95), IMAGE, 6),
     'bmp': (pillow(IMAGE, 'BMP'), IMAGE, 0),
@@ -201,7 +201,7 @@ def test_bad_pictures_are_named_counted_and_skipped(tmp_path, capfd):
     small, large = run(tmp_path, samples, store, [SMALL, LARGE], max_bad=len(BAD) + 1)
     assert (small.records, small.skipped) == (large.records, large.skipped) == (2, len(BAD) + 1)
     said = capfd.readouterr().err
-    assert 'skipped: gone.jpg cannot be read (No such file or directory)' in said
+    assert 'skipped: gone.jpg cannot be read: No such file or directory' in said
     for kind, (_, why) in BAD.items():
         assert f'skipped: {kind} {why}' in said
     assert said.count('skipped: ') == len(BAD) + 1

@@ -22,8 +22,10 @@ LIBRARY = '_fast.so'
 SOURCES = (
     'trap.c',
     'decoder.c',
+    'exif.c',
     'header.c',
     'segments.c',
+    'turn.c',
     'jpeg.c',
     'payload.c',
     'sample.c',

@@ -23,7 +23,7 @@ bool fail(Decoder* decoder, const char* why) {
 /* Give back all buffers of more than `most_bytes`, which only an exceptional picture needed. */
 void trim(Decoder* decoder, size_t most_bytes) {
   Buffer* all[] = {
-      &decoder->record,  &decoder->marks, &decoder->segments, &decoder->planes,
+      &decoder->record,  &decoder->marks, &decoder->segments, &decoder->planes, &decoder->turned,
       &decoder->between, &decoder->seen,  &decoder->axes,     &decoder->rows,
   };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -60,11 +60,12 @@ typedef struct {
 } Row;
 
 /* native.SOURCE: a JPEG of `length` bytes or, with stride > 0, decoded RGB planes with a row and SLACK behind them.
-   Without data the JPEG is in a file, `start` bytes behind the beginning of its record at `offset`. */
+   Without data the JPEG is in a file, `start` bytes behind the beginning of its record at `offset`. Width and height
+   are the upright picture's, unless `as_stored` says that its orientation is ignored. */
 typedef struct {
   const uint8_t* data;
   int64_t length, offset;
-  int32_t fd, start, width, height, stride, kind;
+  int32_t fd, start, width, height, stride, kind, as_stored, unused;
 } Payload;
 
 /* native.PIXELS: floats (value - shift) * factor, or bytes as they are. */
@@ -86,7 +87,8 @@ typedef struct {
 
 /* The header of a JPEG. */
 typedef struct {
-  int width, height;       /* pixels */
+  int width, height;       /* pixels, as they are stored */
+  int orientation;         /* of the EXIF, 1 to 8; 1: upright */
   int components;          /* 1: grey, 3: colours, 4: CMYK */
   int sub_x, sub_y;        /* pixels a chroma sample stands for, across and down */
   int interval;            /* MCUs from a restart marker to the next; 0: there are none */
@@ -130,7 +132,7 @@ typedef struct {
   struct jpeg_decompress_struct jpeg;
   Trap trap;
   const struct Kernels* kernels;
-  Buffer record, marks, segments, planes, between, seen, axes, rows;
+  Buffer record, marks, segments, planes, turned, between, seen, axes, rows;
 } Decoder;
 
 /* A step that is carried out: on which planes, mirrored or not, with `fill` (0 to 255) outside of the picture. */
@@ -185,6 +187,10 @@ bool fail(Decoder* decoder, const char* why);
 /* header.c */
 HeaderState walk_header(const uint8_t* data, size_t length, Header* header);
 HeaderState read_header(const uint8_t* data, size_t length, Header* header);
+/* exif.c */
+int exif_orientation(const uint8_t* segment, size_t length);
+/* turn.c */
+bool turn_planes(Decoder* decoder, int orientation, Planes* planes);
 /* segments.c */
 size_t cut_segments(Decoder* decoder, const Payload* payload, const Header* header, Box box, Planes* planes);
 /* jpeg.c */
@@ -198,5 +204,7 @@ bool sample(Decoder* decoder, const Sampling* sampling, uint8_t* const out[3]);
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int most(int a, int b) { return a > b ? a : b; }
 static inline int divide_up(int size, int by) { return (size + by - 1) / by; }
+/* Return true if the rows of a stored picture with that orientation are columns of the upright one. */
+static inline bool swaps_sides(int orientation) { return orientation > 4; }
 
 #endif

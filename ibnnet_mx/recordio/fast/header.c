@@ -17,6 +17,7 @@ enum {
   END = 0xd9,      /* EOI */
   SCAN = 0xda,     /* SOS */
   INTERVAL = 0xdd, /* DRI */
+  EXIF = 0xe1,     /* APP1 */
 };
 
 /* Return the two bytes at `at` as a number. */
@@ -56,6 +57,14 @@ static int count_segments(const Header* header) {
   return columns % header->interval ? 0 : columns / header->interval;
 }
 
+/* Read the orientation from an APP1 segment, if it is the first. XMP data are passed over, which use APP1, too. */
+static void read_app1(const uint8_t* segment, size_t length, Header* header) {
+  static const char xmp[] = "http://ns.adobe.com/x";
+  size_t name = sizeof xmp - 1;
+  if (header->orientation || (length >= name && !memcmp(segment, xmp, name))) return;
+  header->orientation = exif_orientation(segment, length);
+}
+
 /* Read the markers up to the first scan. HEADER_CUT_OFF: they go on behind `length`. */
 HeaderState walk_header(const uint8_t* data, size_t length, Header* header) {
   memset(header, 0, sizeof *header);
@@ -76,10 +85,13 @@ HeaderState walk_header(const uint8_t* data, size_t length, Header* header) {
       sequential = marker == BASELINE || marker == EXTENDED;
     } else if (marker == INTERVAL && bytes == 4) {
       interval = word(data + at + 4);
+    } else if (marker == EXIF) {
+      read_app1(data + at + 4, bytes - 2, header);
     } else if (marker == SCAN) {
       if (!header->width || bytes < 6) return HEADER_WRONG;
       header->scan_at = at + 2 + bytes;
       header->interval = interval;
+      header->orientation = most(header->orientation, 1);
       bool together = data[at + 4] == header->components; /* one scan holds all components */
       if (header->regular && sequential && interval && together) header->segments = count_segments(header);
       return HEADER_WHOLE;

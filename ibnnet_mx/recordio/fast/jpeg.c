@@ -128,7 +128,7 @@ static bool decode(Decoder* decoder, const uint8_t* data, size_t length, const H
   bool stored = jpeg->jpeg_color_space == JCS_YCbCr || jpeg->jpeg_color_space == JCS_GRAYSCALE, done;
   if (!same_header(jpeg, header, planes))
     done = fail(decoder, "is damaged (its headers contradict each other)");
-  else if (header->regular && stored)
+  else if (header->regular && stored && header->orientation == 1)
     done = read_regular(decoder, planes, header, wanted);
   else
     done = read_other(decoder, planes);
@@ -145,6 +145,11 @@ bool decode_part(Decoder* decoder, const Payload* payload, const Header* header,
       .full_width = header->width,
       .full_height = header->height,
   };
+  if (header->orientation != 1) { /* a rare kind of picture, which is decoded as a whole and then turned */
+    Rows all = {.from = 0, .to = header->height};
+    return decode(decoder, payload->data, payload->length, header, all, planes) &&
+           turn_planes(decoder, header->orientation, planes);
+  }
   size_t used = cut_segments(decoder, payload, header, box, planes);
   if (used) {
     Rows all = {.from = 0, .to = planes->height};

@@ -25,9 +25,10 @@ SLACK = 64  # bytes and one row behind decoded planes that C may read
 
 # A JPEG of `length` bytes, or (stride > 0) decoded RGB planes; fast.h says the same in C.
 # Without data the JPEG is in a file, `start` bytes behind the beginning of its record at `offset`.
+# as_stored: the orientation in its EXIF is ignored.
 PAYLOAD = np.dtype(
     [('data', 'u8'), ('length', 'i8'), ('offset', 'i8')]
-    + [(name, 'i4') for name in ('fd', 'start', 'width', 'height', 'stride', 'kind')]
+    + [(name, 'i4') for name in ('fd', 'start', 'width', 'height', 'stride', 'kind', 'as_stored', 'unused')]
 )
 PIXELS = np.dtype(
     [('shift', 'f8', (3,)), ('factor', 'f8', (3,)), ('floats', 'i8')]
@@ -179,11 +180,11 @@ class Look(NamedTuple):
     data: np.ndarray
 
 
-def look(jpeg: bytes) -> Look:
-    """Read the header of a JPEG."""
+def look(jpeg: bytes, as_stored: bool = False) -> Look:
+    """Read the header of a JPEG. as_stored: its orientation is ignored."""
     data = np.frombuffer(jpeg, np.uint8)
     payload, why = np.zeros(1, PAYLOAD), np.zeros((1, WHY), np.uint8)
-    payload['data'], payload['length'] = address(data), len(data)
+    payload['data'], payload['length'], payload['as_stored'] = address(data), len(data), as_stored
     heads(payload, why)
     return Look(payload, failures(why).get(0, ''), data)
 

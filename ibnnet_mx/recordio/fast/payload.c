@@ -30,14 +30,29 @@ static size_t peek(const Payload* payload, uint8_t room[PEEK], const uint8_t** d
   return read_file(payload->fd, payload->offset + payload->start, bytes, room) ? bytes : 0;
 }
 
+/* Return the orientation that a payload is turned by. */
+static int orientation_of(const Payload* payload, const Header* header) {
+  return payload->as_stored ? 1 : header->orientation;
+}
+
+/* Return the width of a payload's upright picture. */
+static int upright_width(const Payload* payload, const Header* header) {
+  return swaps_sides(orientation_of(payload, header)) ? header->height : header->width;
+}
+
+/* Return the height of a payload's upright picture. */
+static int upright_height(const Payload* payload, const Header* header) {
+  return swaps_sides(orientation_of(payload, header)) ? header->width : header->height;
+}
+
 /* Set width, height and kind of a JPEG by its header; `data` is all of it or its beginning. A BROKEN one gets a `why`.
  */
 static void set_size(Payload* payload, const uint8_t* data, size_t length, char* why) {
   Header header;
   HeaderState state = payload->data ? read_header(data, length, &header) : walk_header(data, length, &header);
   payload->kind = JPEG;
-  payload->width = header.width;
-  payload->height = header.height;
+  payload->width = upright_width(payload, &header);
+  payload->height = upright_height(payload, &header);
   if (state == HEADER_CUT_OFF && !payload->data) {
     payload->kind = UNREAD;
   } else if (state == HEADER_CUT_OFF) {
@@ -110,6 +125,8 @@ bool open_part(Decoder* decoder, const Payload* given, Box box, Planes* planes) 
   HeaderState state = read_header(payload.data, payload.length, &header);
   if (state == HEADER_CUT_OFF) return fail(decoder, "is truncated");
   if (state == HEADER_WRONG) return fail(decoder, "cannot be decoded");
-  if (header.width != payload.width || header.height != payload.height) return fail(decoder, CHANGED);
+  if (upright_width(&payload, &header) != payload.width || upright_height(&payload, &header) != payload.height)
+    return fail(decoder, CHANGED);
+  header.orientation = orientation_of(&payload, &header);
   return decode_part(decoder, &payload, &header, box, planes);
 }

@@ -62,7 +62,7 @@ def _size(source: Source, sample: Sample) -> tuple[int, int] | None:
     """Return height and width of a picture; None if it cannot be read."""
     picture = source.store.fetch(sample)
     try:
-        pixels = pixels_of(picture) if not isinstance(picture, np.ndarray) else picture
+        pixels = pixels_of(picture, 'ignore')
     except PictureError:
         return None
     return pixels.shape[0], pixels.shape[1]

@@ -21,8 +21,9 @@ from ibnnet_mx.files import ahead
 from ibnnet_mx.files.atomic import AtomicFile
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import write_index
-from ibnnet_mx.recordio.packing import manifest, worker
+from ibnnet_mx.recordio.packing import manifest, upright, worker
 from ibnnet_mx.recordio.packing.worker import Output, Packed, Task
+from ibnnet_mx.recordio.pixels.exif import APPLY, check_exif
 from ibnnet_mx.recordio.sources import Sample, Store
 
 CHUNK = 16  # pictures a process is given at a time
@@ -80,11 +81,13 @@ class _Writer:
 class Packer:
     """A packer of the sides of one source into one folder. More than `max_bad` unreadable pictures in all are an error.
 
-    After that error no record file of this run is left.
+    After that error no record file of this run is left. exif: 'apply' packs pictures upright, without EXIF; 'ignore' as
+    they are stored.
     """
 
-    def __init__(self, folder: str, jobs: int, max_bad: int) -> None:
-        self.folder, self.jobs, self.max_bad = folder, jobs, max_bad
+    def __init__(self, folder: str, jobs: int, max_bad: int, exif: str = APPLY) -> None:
+        check_exif(exif)
+        self.folder, self.jobs, self.max_bad, self.exif = folder, jobs, max_bad, exif
         self.bad = 0
         self.results: list[Result] = []
         self.manifest = manifest.Manifest(folder)
@@ -102,6 +105,10 @@ class Packer:
         largest = max(output.short for output in outputs)
         sources = {output: manifest.fingerprint(samples, store, (output[1:], largest)) for output in outputs}
         entries = {output: self.manifest.finished(output.name, sources[output]) for output in outputs}
+        entries = upright.still_right(entries, samples, store, self.exif)
+        for output, entry in entries.items():
+            if entry is not None and entry != self.manifest.entries[output.name]:
+                self.manifest.put(output.name, entry)
         bad_before = [entry['skipped'] for entry in entries.values() if entry is not None]
         if bad_before and self.bad + max(bad_before) > self.max_bad:
             entries, bad_before = dict.fromkeys(outputs), []  # a stricter max_bad than then: name them again
@@ -127,7 +134,8 @@ class Packer:
         self.manifest.put(output.name, None)
         writer.finish()
         skipped = count - len(writer.ids)
-        self.manifest.put(output.name, dict(source=origin, records=len(writer.ids), skipped=skipped, bytes=writer.size))
+        entry = dict(source=origin, records=len(writer.ids), skipped=skipped, bytes=writer.size, exif=self.exif)
+        self.manifest.put(output.name, entry)
         self.results.append(Result(f'{writer.base}.rec', len(writer.ids), skipped, writer.size, True))
 
     def _write_records(self, samples: list[Sample], store: Store, outputs: list[Output], largest: int) -> list[_Writer]:
@@ -185,7 +193,7 @@ class Packer:
         killed = PackError(None, None, 'a packing process was killed (memory?): try fewer with `jobs`')
 
         def begin(chunk: list[Task]) -> ahead.Begun[None]:
-            return None, [pool.submit(worker.pack_tasks, chunk, outputs, largest)]
+            return None, [pool.submit(worker.pack_tasks, chunk, outputs, largest, self.exif)]
 
         with closing(ahead.in_order(chunks, begin, AHEAD * self.jobs, killed)) as packed:
             for _, (records,) in packed:

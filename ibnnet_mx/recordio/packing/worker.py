@@ -11,6 +11,7 @@ import numpy as np
 from ibnnet_mx.files.parent import end_with_parent
 from ibnnet_mx.recordio.framing import encode
 from ibnnet_mx.recordio.pixels import pictures
+from ibnnet_mx.recordio.pixels.exif import APPLY
 from ibnnet_mx.recordio.pixels.pictures import Complaints, PictureError
 from ibnnet_mx.recordio.sources import Picture
 
@@ -48,18 +49,18 @@ def prepare_process() -> None:
     end_with_parent()
 
 
-def pack_tasks(tasks: list[Task], outputs: list[Output], largest: int) -> list[Packed]:
+def pack_tasks(tasks: list[Task], outputs: list[Output], largest: int, exif: str = APPLY) -> list[Packed]:
     """Return the records of each task, or why there are none.
 
     largest: the largest short side of all files of this side, finished ones too, because they all hold the same
-    pictures.
+    pictures. exif: 'apply' packs pictures upright, 'ignore' as they are stored.
     """
-    return [_pack_one(task, outputs, largest) for task in tasks]
+    return [_pack_one(task, outputs, largest, exif) for task in tasks]
 
 
-def _pack_one(task: Task, outputs: list[Output], largest: int) -> Packed:
+def _pack_one(task: Task, outputs: list[Output], largest: int, exif: str) -> Packed:
     try:
-        picture = pixels_of(task.picture)
+        picture = pixels_of(task.picture, exif)
         if largest:
             pictures.check_sides(picture.shape, largest)
         return [encode(_payload(picture, output), task.labels, task.id) for output in outputs]
@@ -67,15 +68,11 @@ def _pack_one(task: Task, outputs: list[Output], largest: int) -> Packed:
         return str(error)
 
 
-def pixels_of(picture: Picture) -> np.ndarray:
+def pixels_of(picture: Picture, exif: str) -> np.ndarray:
     """Return 8-bit BGR (H, W, 3) of a path, an encoded picture, or pixels. Raises PictureError."""
     if isinstance(picture, str):
-        try:
-            with open(picture, 'rb') as file:
-                picture = file.read()
-        except OSError as error:
-            raise PictureError(f'cannot be read ({error.strerror})') from None
-    return pictures.decode(picture, _complaints) if isinstance(picture, bytes) else picture
+        return pictures.read_picture(picture, _complaints, exif)
+    return pictures.decode(picture, _complaints, exif) if isinstance(picture, bytes) else picture
 
 
 def _payload(picture: np.ndarray, output: Output) -> bytes:

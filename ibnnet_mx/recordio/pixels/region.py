@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ibnnet_mx.recordio.pixels.exif import APPLY, IGNORE, UPRIGHT, orientation
 from ibnnet_mx.recordio.pixels.jpeg import EOI, FRAMES, SOS, headers
 from ibnnet_mx.recordio.pixels.pictures import FLAGS, decode
 
@@ -139,18 +140,22 @@ class Segments(Decoded):
         """Return the pixels of a box within the picture. Raises PictureError if they cannot be decoded."""
         small = cut(self._payload, self._layout, (left, top, right, bottom))
         if small is None:
-            return decode(self._payload)[top:bottom, left:right]
+            return self._whole()[top:bottom, left:right]
         data, x, y = small
         part = cv2.imdecode(data, FLAGS)
         if part is None or part.shape[0] < bottom - y or part.shape[1] < right - x:
-            return decode(self._payload)[top:bottom, left:right]
+            return self._whole()[top:bottom, left:right]
         return part[top - y : bottom - y, left - x : right - x]
 
+    def _whole(self) -> np.ndarray:
+        return decode(self._payload, exif=IGNORE)
 
-def open_picture(payload: bytes) -> Decoded:
-    """Return the picture of a record.
+
+def open_picture(payload: bytes, exif: str = APPLY) -> Decoded:
+    """Return the picture of a record, upright by its orientation; exif 'ignore': as it is stored.
 
     Raises PictureError if it is empty, cut off or damaged, at once or when pixels are read.
     """
     known = layout(payload)
-    return Decoded(decode(payload)) if known is None else Segments(payload, known)
+    in_place = exif == IGNORE or orientation(payload) == UPRIGHT
+    return Segments(payload, known) if known is not None and in_place else Decoded(decode(payload, exif=exif))

@@ -12,6 +12,7 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.fast.native import BROKEN, CHANGED, FOREIGN, JPEG, UNREAD
 from ibnnet_mx.recordio.format import RecordError
 from ibnnet_mx.recordio.pixels import opencv
+from ibnnet_mx.recordio.pixels.exif import APPLY, IGNORE
 from ibnnet_mx.recordio.pixels.jpeg import SOI
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
@@ -24,8 +25,8 @@ Refusal = Optional[Callable[[int, int], Optional[str]]]  # of a width and height
 class OpenCV:
     """A picture at a time. normalisation: mean and std of each RGB plane, None for bytes as they are."""
 
-    def __init__(self, records: Any, normalisation: Any, refusal: Refusal) -> None:
-        self._records, self._refusal = records, refusal
+    def __init__(self, records: Any, normalisation: Any, refusal: Refusal, exif: str = APPLY) -> None:
+        self._records, self._refusal, self._exif = records, refusal, exif
         self._cached: dict[int, Decoded] = {}
         self._table = None if normalisation is None else opencv.pixel_table(*normalisation)
 
@@ -46,7 +47,7 @@ class OpenCV:
         bad = {}
         for number, position in enumerate(positions.tolist()):
             try:
-                picture = self._cached.get(position) or open_picture(self._records.read(position).payload)
+                picture = self._cached.get(position) or open_picture(self._records.read(position).payload, self._exif)
                 self._draw(picture, number, rows_of, out[number])
             except RecordError as error:
                 bad[number] = str(error)
@@ -67,15 +68,15 @@ class OpenCV:
 class Native:
     """The renderer in C, on slices of a batch and without the GIL. OpenCV decodes formats other than JPEG."""
 
-    def __init__(self, records: Any, normalisation: Any) -> None:
-        self._records = records
+    def __init__(self, records: Any, normalisation: Any, exif: str = APPLY) -> None:
+        self._records, self._exif = records, exif
         self._pixels = np.zeros(1, native.PIXELS)
         if normalisation is not None:
             mean, std = normalisation
             self._pixels['shift'], self._pixels['factor'] = mean, 1 / np.array(std, np.float64)
             self._pixels['floats'] = 1
         self._payloads = np.zeros(len(records), native.PAYLOAD)
-        self._payloads['kind'] = UNREAD
+        self._payloads['kind'], self._payloads['as_stored'] = UNREAD, exif == IGNORE
         spans = records.spans()
         if spans is not None:
             for name, part in zip(('fd', 'offset', 'start', 'length'), spans):
@@ -135,7 +136,7 @@ class Native:
                     one['data'], one['length'], one['kind'] = native.address(alive[-1]), len(payload), JPEG
                     native.heads(one, why[number : number + 1])
                 else:
-                    alive.append(_place(payloads, number, decode(payload)))
+                    alive.append(_place(payloads, number, decode(payload, exif=self._exif)))
             except RecordError as error:
                 bad[int(number)] = str(error)
                 payloads['kind'][number] = BROKEN
@@ -158,7 +159,7 @@ def _place(payloads: np.ndarray, number: int, picture: np.ndarray) -> np.ndarray
     memory = np.empty(3 * height * width + width + native.SLACK, np.uint8)
     for number_of_plane, plane in enumerate(memory[: 3 * height * width].reshape(3, height, width)):
         cv2.extractChannel(picture, 2 - number_of_plane, plane)
-    payloads[number] = native.address(memory), 0, 0, 0, 0, width, height, width, JPEG
+    payloads[number] = native.address(memory), 0, 0, 0, 0, width, height, width, JPEG, 0, 0
     return memory
 
 
@@ -169,14 +170,17 @@ def _break(payloads: np.ndarray, number: int, why: np.ndarray, text: str) -> Non
     why[number, : len(message)] = np.frombuffer(message, np.uint8)
 
 
-def renderer(records: Any, normalisation: Any, refusal: Refusal, use_native: bool | None) -> OpenCV | Native:
+def renderer(
+    records: Any, normalisation: Any, refusal: Refusal, use_native: bool | None, exif: str = APPLY
+) -> OpenCV | Native:
     """Return the renderer of a reader. Raises ValueError if C is asked for and not built.
 
-    use_native None: C if it is built, unless pictures are brought to size, which predict does by OpenCV, too.
+    use_native None: C if it is built, unless pictures are brought to size, which predict does by OpenCV, too. exif: as
+    in decode().
     """
     if use_native and native.functions() is None:
         raise ValueError('the C reader is not built: python -m ibnnet_mx.recordio.fast.build')
     if use_native and refusal:
         raise ValueError('pictures are brought to size by OpenCV alone')
     wanted = native.functions() is not None and refusal is None if use_native is None else use_native
-    return Native(records, normalisation) if wanted else OpenCV(records, normalisation, refusal)
+    return Native(records, normalisation, exif) if wanted else OpenCV(records, normalisation, refusal, exif)

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.exif import check_exif
 
 MOST = 1 << 20  # pictures of a batch
 SIDE = 1 << 14  # pixels of a crop or a border
@@ -120,5 +121,6 @@ def check_options(given: Any) -> None:
     for name in ('native', 'shuffle'):
         if getattr(given, name) not in (None, True, False):
             raise ValueError(f'{name} {getattr(given, name)!r} must be None, True or False')
+    check_exif(given.exif)
     if not callable(given.report):
         raise ValueError(f'report {given.report!r} must be a function of a text')

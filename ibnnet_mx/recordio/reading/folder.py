@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ibnnet_mx.files.regular import read_regular
 from ibnnet_mx.recordio import folders
 from ibnnet_mx.recordio.faces import PictureRecords, open_pictures
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
-from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
+from ibnnet_mx.recordio.pixels.pictures import MAX_BYTES, SUFFIXES
 from ibnnet_mx.recordio.reading.shards import Shards
 
 
@@ -49,8 +50,7 @@ class FolderRecords:
     def read(self, i: int) -> Item:
         """Return the file of picture `i` as a record. Raises RecordError if it cannot be read."""
         try:
-            with open(self.describe(i), 'rb') as file:
-                return Item(self._labels(i), i, file.read())
+            return Item(self._labels(i), i, read_regular(self.describe(i), MAX_BYTES))
         except OSError as error:
             raise RecordError(f'{self.describe(i)} cannot be read: {error.strerror}') from None
 

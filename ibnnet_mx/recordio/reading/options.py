@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
+from ibnnet_mx.recordio.pixels.exif import APPLY
 from ibnnet_mx.recordio.reading.sampler import Sampler
 
 
@@ -22,7 +23,8 @@ class Options(NamedTuple):
     that are given, more than one as an array (n, width); it must be as many as the records have. label_column: the one
     of several labels that is given, from 0. native: True makes pictures in C, False by OpenCV, None in C
     if it is built. Both are equal if nothing is resampled. Otherwise they differ by less than half a unit of 255 on
-    average, or a unit if colours are changed.
+    average, or a unit if colours are changed. exif: 'apply' turns pictures upright by the orientation in their EXIF,
+    'ignore' gives the pixels as they are stored.
     """
 
     seed: int = 0
@@ -37,3 +39,4 @@ class Options(NamedTuple):
     label_width: int = 1
     label_column: int | None = None
     sampler: Sampler | None = None
+    exif: str = APPLY

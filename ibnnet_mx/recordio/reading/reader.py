@@ -101,7 +101,7 @@ class Reader:
         self._closed = False
         self._buffers = Buffers()
         refusal = functools.partial(views.refusal, view=self.view) if changes is None and self.view.short else None
-        self._pictures = renderer(self.records, normalisation, refusal, self.options.native)
+        self._pictures = renderer(self.records, normalisation, refusal, self.options.native, self.options.exif)
         self._all_cached = False
         if self._small():
             self._fill_cache()
@@ -157,7 +157,7 @@ class Reader:
         """
         for position in range(min(len(self.records), self.options.max_bad + 1)):
             try:
-                picture = open_picture(self.records.read(position).payload)
+                picture = open_picture(self.records.read(position).payload, self.options.exif)
             except (PictureError, RecordError):
                 continue
             return self._is_small(picture) and 3 * picture.width * picture.height * len(self.records) <= CACHED_BYTES
@@ -171,7 +171,7 @@ class Reader:
             for position in range(piece.start, piece.stop):
                 with contextlib.suppress(PictureError, RecordError):  # said when its turn comes
                     payload = self.records.read(position).payload
-                    picture = open_picture(payload)
+                    picture = open_picture(payload, self.options.exif)
                     if self._is_small(picture) and self._pictures.is_sound(payload):
                         self._pictures.cache(position, picture.whole())
 
