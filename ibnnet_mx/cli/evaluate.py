@@ -58,6 +58,7 @@ def make_parser():
     )
     add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures')
     options.add_labels(add)
+    options.add_exif(add)
     add('--every', type=int, default=1, metavar='K', help='use only each K-th picture, for a faster answer')
     add = parser.add_argument_group('shifted pictures').add_argument
     add('--shift', metavar='SHIFTS', action='append', help='also measure errors on shifted pictures, and their mean')
@@ -215,6 +216,7 @@ def evaluate(args):
         report=warn,
         label_width=args.label_width or 1,
         label_column=args.label_column,
+        exif=args.exif,
     )
     rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
     # The numbers

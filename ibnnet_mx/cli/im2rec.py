@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ibnnet_mx._env import usable_cores
-from ibnnet_mx.cli.options import Parser, option_name, run
+from ibnnet_mx.cli.options import Parser, add_exif, option_name, run
 from ibnnet_mx.errors import dashed
 from ibnnet_mx.files import locks
 from ibnnet_mx.recordio import lists, sources
@@ -47,6 +47,7 @@ def parser() -> Parser:
     add('--quality', type=int, default=90, help='JPEG quality (90)')
     add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/ (0.8)')
     add('--seed', type=int, default=0, help='seed of the shuffle and the split (0)')
+    add_exif(add)
     add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read (100)')
     add(
         '--jobs',
@@ -132,7 +133,7 @@ def write_lists(folder: str, train: list[Sample], val: list[Sample]) -> None:
 
 
 def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Sample], val: list[Sample]) -> None:
-    with Packer(folder, args.jobs, args.max_bad) as packer:
+    with Packer(folder, args.jobs, args.max_bad, args.exif) as packer:
         for samples, files in zip((train, val), outputs(args)):
             packer.side(samples, source.store, files)
     for result in packer.results:

@@ -34,6 +34,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {one_line(message)}\n')
 
 
+EXIF = ('apply', 'ignore')
+
+
+def add_exif(add: Callable[..., Any]) -> None:
+    """Add --exif to a command that reads pictures."""
+    text = 'apply: turn pictures upright by the orientation in their EXIF; ignore: take the pixels as stored (apply)'
+    add('--exif', choices=EXIF, default=EXIF[0], help=text)
+
+
 def one_line(text: str) -> str:
     """Return a text as one line; file names and messages of libraries may hold line ends."""
     return ' '.join(part.strip() for part in text.splitlines() if part.strip())

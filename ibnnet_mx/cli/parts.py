@@ -68,6 +68,7 @@ def open_data(args, wanted, model, cluster, report):
         report=report.warn,
         label_width=args.label_width or 1,
         label_column=wanted.label_column,
+        exif=args.exif,
     )
     options.check_labels(args.label_width, wanted.label_column)
     source = data.Input(model.size, model.pixels.mean, model.pixels.std)

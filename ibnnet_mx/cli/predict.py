@@ -43,6 +43,7 @@ def make_parser():
     add('--explain-class', metavar='CLASS', help='name or number of the class to explain; unset: the most probable')
     add('--compare', metavar='PREFIX', help='another checkpoint, whose answers appear beside the first')
     add('--compare-epoch', type=int, help='epoch of --compare; unset: the value of --epoch')
+    options.add_exif(add)
     add('--shift', metavar='NAME:SEVERITY', help='first change the pictures as evaluate.py does, such as fog:3')
     add('--seed', type=int, help='seed of the random numbers of --shift; unset: 0')
     return parser
@@ -165,7 +166,7 @@ def open_all(args, default_names, complain):
 
     context = _device(args.gpu)
     networks = [source.open_source(args, context), source.open_other(args, context, 'compare')]
-    predictors = [Predictor(network, args.crop) for network in networks if network is not None]
+    predictors = [Predictor(network, args.crop, args.exif) for network in networks if network is not None]
     named = class_names(args.synset, [one.network for one in predictors], default_names, complain)
     for one, names in zip(predictors, named):
         one.names = names
@@ -221,7 +222,8 @@ def predict(args, default_names=None):
         models[0].features.write()
     for option, path in drawings if drawn else ():
         explained = option == 'explain'
-        explanations.draw_predictions(option, path, drawn, explained or args.shift is not None, explained, args.shift)
+        crops_alone = explained or args.shift is not None
+        explanations.draw_predictions(option, path, drawn, crops_alone, explained, args.shift, args.exif)
     return 1 if complaints else 0
 
 

@@ -9,8 +9,10 @@ import sys
 import cv2
 import numpy as np
 
-from ibnnet_mx.cli.options import Parser, run
+from ibnnet_mx.cli.options import Parser, add_exif, run
 from ibnnet_mx.files.outputs import check_writable, spare_inputs, write_output
+from ibnnet_mx.recordio.pixels.exif import APPLY
+from ibnnet_mx.recordio.pixels.pictures import PictureError, read_picture
 from ibnnet_mx.shift import NAMES, apply, chosen
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
@@ -33,20 +35,16 @@ def make_parser() -> Parser:
         help='side of the central square (224); up to 48, shifts are as strong as for CIFAR-10',
     )
     add('--seed', type=int, default=0)
+    add_exif(add)
     return parser
 
 
-def square(path: str, size: int) -> np.ndarray:
+def square(path: str, size: int, exif: str = APPLY) -> np.ndarray:
     """Return the central square of a picture file, uint8 (size, size, 3), RGB. Raises ValueError naming the file."""
     try:
-        with open(path, 'rb') as file:
-            picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error.strerror}') from None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise ValueError(f'{path} is not a picture that can be read')
+        picture = read_picture(path, exif=exif)
+    except PictureError as error:
+        raise ValueError(f'PICTURE {path} {error}') from None
     height, width = picture.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -94,7 +92,7 @@ def draw(args: argparse.Namespace) -> None:
     check_writable('SHEET', args.sheet)
     default = [(name, level) for name in NAMES for level in (1, 3, 5)]
     wanted = default if args.shift is None else chosen(args.shift)
-    paper = drawn(square(args.picture, args.size), wanted, args.seed)
+    paper = drawn(square(args.picture, args.size, args.exif), wanted, args.seed)
     done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], paper[:, :, ::-1])
     if not done:
         raise ValueError(f'SHEET {args.sheet}: {paper.shape[1]}x{paper.shape[0]} pixels are too many; use .png')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Callable
 
-from ibnnet_mx.cli.options import Parser, add_labels, arguments
+from ibnnet_mx.cli.options import Parser, add_exif, add_labels, arguments
 from ibnnet_mx.models import NORMS, SMALL
 from ibnnet_mx.models.tables import DROPOUT
 from ibnnet_mx.norm.table import WORKSPACE
@@ -133,6 +133,7 @@ def _data(add: Callable[..., Any]) -> None:
     )
     add('--no-aug-epochs', type=int, help='the last N epochs crop and mirror only')
     add_labels(add)
+    add_exif(add)
     add('--num-examples', type=int, help='pictures of an epoch; unset: all of the data')
     add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures, then stop')
 

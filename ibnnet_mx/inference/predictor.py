@@ -13,6 +13,7 @@ from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic, outputs
 from ibnnet_mx.inference import gradcam, opening
 from ibnnet_mx.inference.opening import Opening
+from ibnnet_mx.recordio.pixels.exif import APPLY, check_exif
 
 
 class Result(NamedTuple):
@@ -37,11 +38,14 @@ class Predictor:
             print(result.top)
 
     network: opening.Opening. crop: 'center', or 'resize' to squeeze the whole picture; None: as in training if known,
-    else 'resize'. names: of the classes; 'class 3' if there are none.
+    else 'resize'. exif: 'apply' turns picture files upright, 'ignore' takes the pixels as stored. names: of the
+    classes; 'class 3' if there are none.
     """
 
-    def __init__(self, network: Opening, crop: str | None = None) -> None:
-        self.network, self.crop = network, crop or ('center' if network.centred else 'resize')
+    def __init__(self, network: Opening, crop: str | None = None, exif: str = APPLY) -> None:
+        check_exif(exif)
+        self.network, self.exif = network, exif
+        self.crop = crop or ('center' if network.centred else 'resize')
         self.names = network.names or [f'class {number}' for number in range(network.classes)]
         self.features: Features | None = None
         self._explainer: gradcam.GradCam | None = None
@@ -94,7 +98,7 @@ class Predictor:
         """Return the pixels that the network sees, uint8 (S, S, 3) in RGB, of a file or of RGB pixels (H, W, 3)."""
         if isinstance(picture, np.ndarray):
             return data.crop_of(picture, self.network.size, self.crop)
-        return data.load_crop(picture, self.network.size, self.crop)
+        return data.load_crop(picture, self.network.size, self.crop, self.exif)
 
     def look(self, files: list, crops: np.ndarray, top: int, explained: int = 0) -> list[Result]:
         """Return the Results of crops, uint8 (n, S, S, 3): `top` classes each; the first `explained` get a heat map."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-import cv2
 import numpy as np
 
 from ibnnet_mx.inference import gradcam
+from ibnnet_mx.recordio.pixels.exif import APPLY
+from ibnnet_mx.recordio.pixels.pictures import read_picture
 from ibnnet_mx.report.figures import save_figure
 
 MOST = 12  # pictures in a drawing; more would be too small to read
@@ -28,11 +29,12 @@ def overlay(crop, heat):
     return np.rint(crop + STRONGEST * share * (colours - crop)).astype(np.uint8)
 
 
-def draw_predictions(option, path, results, seen=False, heat=False, shift=None):
+def draw_predictions(option, path, results, seen=False, heat=False, shift=None, exif=APPLY):
     """Draw the first MOST pictures. results: (picture file, [predictor.Result of each network]).
 
     seen: draw the pixels that the first network saw instead of the file's. heat: draw the overlay of each network too.
-    shift: the change of the pictures, written beside their names. option: the name of the option, for errors.
+    shift: the change of the pictures, written beside their names. exif: as in read_picture(). option: the name of the
+    option, for errors.
     Raises OptionError if the file cannot be written.
     """
     from matplotlib.figure import Figure
@@ -44,7 +46,7 @@ def draw_predictions(option, path, results, seen=False, heat=False, shift=None):
     figure = Figure(figsize=(3 * sum(widths), 2.4 * len(shown)), layout='constrained')
     for row, (file, views) in zip(figure.subplots(len(shown), len(widths), squeeze=False, width_ratios=widths), shown):
         title = ', '.join(filter(None, [os.path.basename(file), shift]))
-        _picture(row[0], views[0].crop if seen else _photograph(file), title)
+        _picture(row[0], views[0].crop if seen else _photograph(file, exif), title)
         cells = iter(row[1:])
         for view in views:
             if heat:
@@ -53,8 +55,8 @@ def draw_predictions(option, path, results, seen=False, heat=False, shift=None):
     save_figure(option, path, figure)
 
 
-def _photograph(file):
-    return cv2.imread(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[:, :, ::-1]
+def _photograph(file, exif):
+    return read_picture(file, exif=exif)[:, :, ::-1]
 
 
 def _short(text, most=40):
