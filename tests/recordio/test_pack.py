@@ -104,8 +104,8 @@ BAD = {  # file -> why it is skipped
     'truncated png': (png(IMAGE)[:-30], 'is truncated'),
     'png without its end': (png(IMAGE)[:-12], 'is truncated'),
     'flipped bit in a png': (broken_png(), 'is truncated'),
-    'text': (b'this is no picture', 'cannot be decoded'),
-    'truncated bmp': (pillow(IMAGE, 'BMP')[:-4000], 'cannot be decoded'),
+    'text': (b'this is no picture', 'cannot be decoded (it is no picture of a known format)'),
+    'truncated bmp': (pillow(IMAGE, 'BMP')[:-4000], 'cannot be decoded (BMP)'),
     'jpeg with its second half missing': (jpeg(IMAGE)[:HALF] + b'\xff\xd9', 'is damaged (Corrupt JPEG data'),
     'strip': (jpeg(picture(20, 3000)), 'is a strip of 3000x20: 19200 pixels long at a short side of 128'),
 }

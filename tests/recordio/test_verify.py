@@ -258,7 +258,7 @@ def test_a_damaged_record_leaves_an_empty_tile(tmp_path):
     paper = drawn(path, '--size', 128, '--augment', 1)
     assert (paper[sheet.MARGIN :, sheet.MARGIN :][:128, :128] == sheet.EMPTY).all()
     with RecordFile(path) as records:
-        assert sheet._cell(records, 0, 64, [], None).above == 'cannot be decoded'
+        assert sheet._cell(records, 0, 64, [], None).above.startswith('cannot be decoded (')
 
 
 @pytest.mark.parametrize('level', [1, 2, 'rrc', 'cifar'])

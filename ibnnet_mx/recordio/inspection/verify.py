@@ -15,13 +15,13 @@ from ibnnet_mx.recordio import faces, lists
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile
 from ibnnet_mx.recordio.packing.restart import PROGRESSIVE
+from ibnnet_mx.recordio.pixels import formats
 from ibnnet_mx.recordio.pixels.jpeg import FRAMES, SOI, headers
 from ibnnet_mx.recordio.pixels.pictures import Complaints, PictureError, decode
 from ibnnet_mx.recordio.pixels.region import BASELINE, HUFFMAN_8_BIT, layout
 
 Progress = Callable[[int, int], None]  # records that were looked at now, all of them
 CHUNK = 16  # records that a thread is given at a time
-SIGNATURES = {b'\x89PNG': 'PNG', b'GIF8': 'GIF', b'BM': 'BMP', b'II*\0': 'TIFF', b'MM\0*': 'TIFF', b'RIFF': 'WebP'}
 NO_LIBRARY = (
     'the C library is not built (python -m ibnnet_mx.recordio.fast.build), so OpenCV decodes: slower, on one core'
 )
@@ -89,7 +89,8 @@ def format_of(payload: bytes) -> str:
         frame = next((marker for marker, _, _ in headers(payload) if marker in FRAMES), None)
         known = {BASELINE: 'JPEG baseline', HUFFMAN_8_BIT: 'JPEG baseline', PROGRESSIVE: 'JPEG progressive'}
         return known.get(frame or 0, 'JPEG of another kind')
-    return next((name for start, name in SIGNATURES.items() if payload.startswith(start)), 'other')
+    other = formats.format_of(payload)
+    return 'other' if other is None else other.name
 
 
 class _Checker:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ibnnet_mx.recordio.folders import from_names
 from ibnnet_mx.recordio.lists import parse_names
+from ibnnet_mx.recordio.pixels.pictures import MAX_BYTES
 from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store
 
 CIFAR_TRAIN = tuple(f'data_batch_{i}' for i in range(1, 6))
@@ -27,7 +28,6 @@ CIFAR_TEST = 'test_batch'
 CIFAR_ROW = 3 * 32 * 32
 UNPACK: dict[bytes, Callable[..., Any]] = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open, b'\xfd7': lzma.open}
 UNPACKED, UNPACKED_LEAST = 50, 1 << 28  # a compressed tar may grow so many times, or to so many bytes
-MAX_BYTES = 1 << 28  # of one file: a batch of CIFAR-10 has 31 MB, a picture less
 ARRAYS = (('numpy.core.multiarray', '_reconstruct'), ('numpy', 'ndarray'), ('numpy', 'dtype'))
 
 

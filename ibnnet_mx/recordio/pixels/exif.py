@@ -13,6 +13,7 @@ import numpy as np
 
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio.pixels.jpeg import PNG_SIGNATURE, SOI, headers
+from ibnnet_mx.recordio.pixels.tiff import BEGINS, read_orientation
 
 APPLY, IGNORE = 'apply', 'ignore'
 CHOICES = (APPLY, IGNORE)
@@ -41,8 +42,8 @@ def orientation(payload: bytes) -> int:
     elif payload[:4] == b'RIFF' and payload[8:12] == b'WEBP':
         block = _webp_block(payload)
         value = _of_block(block[BLOCK_AT:] if block[:BLOCK_AT] == b'Exif\0\0' else block)
-    elif payload[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
-        value = _of_tiff(payload)[0]
+    elif payload[:4] in BEGINS:
+        value = read_orientation(payload)[0]
     else:
         return UPRIGHT
     return value if UPRIGHT < value <= 8 else UPRIGHT
@@ -61,9 +62,9 @@ def upright(picture: np.ndarray, value: int) -> np.ndarray:
 
 def without_orientation(payload: bytes) -> bytes:
     """Return a picture of the same stored pixels that OpenCV does not turn. OpenCV turns TIFFs, whatever its flags."""
-    if payload[:4] not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
+    if payload[:4] not in BEGINS:
         return payload
-    value, at = _of_tiff(payload)
+    value, at = read_orientation(payload)
     if value == UPRIGHT or not at:
         return payload
     return payload[:at] + struct.pack('<H' if payload[:1] == b'I' else '>H', UPRIGHT) + payload[at + 2 :]
@@ -124,22 +125,3 @@ def _fits(block: bytes, order: str, tag: int, size: int, place: int) -> bool:
     if tag in TEXTS:
         return (start if size > 4 else 8) + size <= len(block)
     return start + 8 <= len(block)
-
-
-def _of_tiff(payload: bytes) -> tuple[int, int]:
-    """Return the orientation of a TIFF's first picture, and the byte at which it stands; 1 and 0 if there is none."""
-    order, big = '<' if payload[:1] == b'I' else '>', payload[2:4] in (b'+\0', b'\0+')
-    start, count, step = ('Q', 'Q', 20) if big else ('I', 'H', ENTRY)
-    try:
-        (at,) = struct.unpack_from(order + start, payload, 8 if big else 4)
-        (entries,) = struct.unpack_from(order + count, payload, at)
-        at += 8 if big else 2
-        for place in range(at, at + step * min(entries, 0xFFFF), step):
-            tag, kind = struct.unpack_from(f'{order}HH', payload, place)
-            if tag == ORIENTATION:
-                place += 12 if big else 8
-                (value,) = struct.unpack_from(f'{order}H', payload, place)
-                return (value, place) if kind == 3 and UPRIGHT < value <= 8 else (UPRIGHT, 0)
-    except struct.error:  # the file ends before
-        pass
-    return UPRIGHT, 0

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ibnnet_mx.recordio.pixels.exif import APPLY, IGNORE, UPRIGHT, orientation
+from ibnnet_mx.recordio.pixels.formats import MAX_PIXELS
 from ibnnet_mx.recordio.pixels.jpeg import EOI, FRAMES, SOS, headers
 from ibnnet_mx.recordio.pixels.pictures import FLAGS, decode
 
@@ -157,5 +158,7 @@ def open_picture(payload: bytes, exif: str = APPLY) -> Decoded:
     Raises PictureError if it is empty, cut off or damaged, at once or when pixels are read.
     """
     known = layout(payload)
+    if known is None or known.width * known.height > MAX_PIXELS:  # then decode() refuses it
+        return Decoded(decode(payload, exif=exif))
     in_place = exif == IGNORE or orientation(payload) == UPRIGHT
-    return Segments(payload, known) if known is not None and in_place else Decoded(decode(payload, exif=exif))
+    return Segments(payload, known) if in_place else Decoded(decode(payload, exif=exif))
