@@ -20,18 +20,21 @@ def alone(prefix: str, folder: Path) -> Iterator[None]:
     Raises OptionError for model_prefix, also if the folder cannot be made.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with locks.alone(prefix, 'model_prefix', prefix, 'wait for it, or name another prefix'):
-            yield
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        if error.filename not in (str(folder), f'{prefix}.lock'):
-            raise
-        raise OptionError('model_prefix', prefix, f': {error.strerror}: {error.filename}') from None
-    finally:
-        with contextlib.suppress(OSError):
-            for path in missing:
-                path.rmdir()
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(_remove_empty, missing)
+            lock = locks.alone(prefix, 'model_prefix', prefix, 'wait for it, or name another prefix')
+            stack.enter_context(lock)
+        except OSError as error:
+            raise OptionError('model_prefix', prefix, f': {error.strerror}: {error.filename}') from None
+        yield
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 class _Hashed:

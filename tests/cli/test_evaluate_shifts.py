@@ -8,9 +8,9 @@ import json
 import cv2
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from ibnnet_mx.cli import evaluate
+from ibnnet_mx.files import atomic
 from tests.graded_pictures import CLASSES, picture, write_graded
 from tests.record_sets import png
 
@@ -26,8 +26,7 @@ def test_numbers_are_told_before_a_drawing_fails(checkpoint, records, tmp_path, 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(cv2, 'imwrite', lambda *_: False)
-    monkeypatch.setattr(Figure, 'savefig', full)
+    monkeypatch.setattr(atomic, 'write_file', full)
     for option, name in (('--confusion', 'c.png'), ('--sheet', 's.png')):
         code, (out, err) = run(checkpoint, capsys, records, option, tmp_path / name)
         assert code == 2

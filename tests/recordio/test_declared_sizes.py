@@ -200,10 +200,13 @@ def test_odd_files_are_told_when_a_folder_is_read(odd_folder):
     said = []
     reader = Reader(odd_folder.parent, 16, 4, None, options=Options(max_bad=3, report=said.append, threads=1))
     assert [batch.real for batch in reader.epoch()] == [1]
-    assert len(said) == 3
-    assert all(why in line for why, line in zip(WHY, said))
-    with pytest.raises(RecordError, match='1.png cannot be read: it is a FIFO'):
-        reader.records.read(1)
+    (line,) = said
+    assert WHY[2] in line
+    assert reader.records.notes == ['2 entries that are no regular files are left out']
+    odd_folder.joinpath('0.png').unlink()
+    os.mkfifo(odd_folder / '0.png')  # it became one after the folder was listed
+    with pytest.raises(RecordError, match='0.png cannot be read: it is a FIFO'):
+        reader.records.read(0)
 
 
 def test_odd_files_are_told_by_packing_and_predicting(odd_folder):

@@ -108,9 +108,9 @@ def test_records_in_parts_and_wide_labels(tmp_path):
     padding = -(24 + 8 + 2) % 4
     commented = body[:2] + b'\xff\xfe' + (2 + padding + 8).to_bytes(2, 'big') + bytes(padding) + magic * 2 + body[2:]
     path = write(tmp_path / 'a.rec', [commented, body, png(marked(3, 80))], [[5, 1], [6, 1], [7, 1]])
-    for a, b in zip(*both(path, 64, None, None)):
+    for a, b in zip(*both(path, 64, None, None, label_width=2)):
         np.testing.assert_array_equal(a.data, b.data)
-        assert a.label[: a.real].tolist() == [5, 6, 7]
+        assert a.label[: a.real].tolist() == [[5, 1], [6, 1], [7, 1]]
 
 
 def test_files_larger_than_32_bits(tmp_path):

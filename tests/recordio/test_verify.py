@@ -192,7 +192,7 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'suffix': ('{x}/a.rec --sheet {x}/s.txt', '--sheet {x}/s.txt: the name must end in .png'),
     'two files': ('{x}/a.rec {x}/a.rec --sheet {x}/s.png', 'a sheet is for one FILE.rec, 2 given'),
     'json': ('{x}/a.rec --sheet {x}/s.png --json {x}/x', '--json has no meaning with --sheet'),
-    'sheet folder': ('{x}/a.rec --sheet {x}/none/s.png', '{x}/none/s.png: No such file or directory'),
+    'sheet folder': ('{x}/a.rec --sheet {x}/a.rec/s.png', '--sheet {x}/a.rec/s.png cannot be written'),
     'json folder': ('{x}/a.rec --json {x}/none/x', '{x}/none/x'),
     'large': ('{x}/a.rec --sheet {x}/s.png --size 2048 --augment 1 --draws 32', 'a sheet of 1 records'),
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
 from ibnnet_mx.recordio import folders, lists, sources
 from ibnnet_mx.recordio.packing import archives
 from ibnnet_mx.recordio.packing.worker import pixels_of
