@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ibnnet_mx import __version__
 from ibnnet_mx.cli import options, source
+from ibnnet_mx.errors import dashed
 from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 
 OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
@@ -24,6 +25,7 @@ def make_parser():
     add('src', metavar='SRC')
     add('dst', metavar='DST')
     add('--model', help='the network of SRC, such as resnet50_ibn_a; unset: the one that its arrays fit')
+    source.add_key(add)
     add('--classes', type=int, help='count of classes; unset: as many as SRC has')
     source.add_norm(add)
     add('--new-head', action='store_true', help='replace the classifier by a new one with --classes classes')
@@ -52,8 +54,10 @@ def _open(args):
     import mxnet as mx
 
     place = _checkpoint_of(args.src)
-    for_weights = (args.model, args.classes, args.norm, args.norm_args, args.new_head, args.init_from_plain)
-    is_checkpoint = place and Path(f'{place[0]}-symbol.json').is_file() and not any(for_weights)
+    for_weights = ('model', 'classes', 'norm', 'norm_args', 'new_head', 'init_from_plain', 'weights_key')
+    is_checkpoint = (
+        place and Path(f'{place[0]}-symbol.json').is_file() and not any(getattr(args, key) for key in for_weights)
+    )
     source_args = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
     if is_checkpoint:
         source_args.prefix, source_args.epoch = place
@@ -168,7 +172,7 @@ def convert(args):
     _check_options(args)
     network = _open(args)
     for note in network.notes:
-        print(f'convert: {note}', file=sys.stderr)
+        print(f'convert: {dashed(note, options.option_name)}', file=sys.stderr)
     _write(args, network)
     built = getattr(network.net, 'norm_options', {})
     if built.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
@@ -178,7 +182,7 @@ def convert(args):
         )
     print(f'{args.dst}: {network.model or "a network that is not in the tables"}, {network.classes} classes')
     if args.check:
-        args.new_head = args.init_from_plain = False
+        args.new_head, args.init_from_plain, args.weights_key = False, False, None
         args.norm, args.norm_args = built.get('norm'), tuple((built.get('norm_args') or {}).items())
         largest = _difference(args, network)
         print(f'check: the logits of {args.src} and {args.dst} differ by {largest:.1e} of the largest logit')

@@ -140,6 +140,8 @@ def open_networks(args, context):
 
     baseline = source.open_other(args, context, 'baseline')
     networks = [source.open_source(args, context), *([baseline] if baseline else [])]
+    for note in networks[0].notes:
+        warn(dashed(note, options.option_name))
     for network in networks:
         if network.fixed and args.crop_size not in (None, network.size):
             raise ValueError(

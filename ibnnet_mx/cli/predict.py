@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ibnnet_mx.cli import options, source
+from ibnnet_mx.errors import dashed
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
@@ -166,6 +167,8 @@ def open_all(args, default_names, complain):
 
     context = _device(args.gpu)
     networks = [source.open_source(args, context), source.open_other(args, context, 'compare')]
+    for note in networks[0].notes:
+        print(f'predict: {dashed(note, options.option_name)}', file=sys.stderr)
     predictors = [Predictor(network, args.crop, args.exif) for network in networks if network is not None]
     named = class_names(args.synset, [one.network for one in predictors], default_names, complain)
     for one, names in zip(predictors, named):

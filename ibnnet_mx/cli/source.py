@@ -15,6 +15,14 @@ def add_norm(add):
     add('--norm-args', type=options.arguments, metavar='NAME=VALUE', help='arguments of --norm, such as groups=8')
 
 
+def add_key(add):
+    add(
+        '--weights-key',
+        metavar='KEY',
+        help='which of several weights in the file, such as state_dict; unset: averaged ones, else the largest',
+    )
+
+
 def add_options(add):
     add('--prefix', help='a checkpoint: PREFIX-symbol.json, PREFIX-0000.params')
     add('--epoch', type=int, help='epoch of --prefix; unset: 0')
@@ -24,6 +32,7 @@ def add_options(add):
         metavar='NAME',
         help='the network of --weights, such as resnet50_ibn_a; unset: the one that the file fits',
     )
+    add_key(add)
     add('--classes', type=int, help='count of classes; unset: as many as the weights have')
     add_norm(add)
     add('--onnx', metavar='FILE', help='an .onnx file, run by onnxruntime')
@@ -39,7 +48,8 @@ def check_source(args):
     if args.epoch is not None and args.prefix is None:
         raise ValueError(f'--epoch {args.epoch} belongs to --prefix: {given[0]} has no epochs')
     if args.weights is None:
-        for option, value in (('--model', args.model), ('--classes', args.classes), ('--norm', args.norm)):
+        described = ('model', 'classes', 'norm', 'weights_key')
+        for option, value in ((options.option_name(key), getattr(args, key)) for key in described):
             if value is not None:
                 raise ValueError(f'{option} {value} belongs to --weights: {given[0]} describes its network itself')
     if args.norm_args and args.norm is None:
@@ -72,6 +82,7 @@ def open_source(args, context=None):
             f'--weights {args.weights}',
             getattr(args, 'new_head', False),
             getattr(args, 'init_from_plain', False),
+            args.weights_key,
         )
     if args.pixels:
         network.pixels = opening.PIXELS[args.pixels]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ibnnet_mx.models import published
 
-ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain')  # options that --retrain cannot use
+ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain', 'weights_key')  # options that --retrain cannot use
 
 
 def check_start(args):
@@ -19,6 +19,8 @@ def check_start(args):
         raise ValueError(f'--pretrained {args.pretrained}: published weights are {names}; use --init for a file')
     if args.init_from_plain and args.pretrained:
         raise ValueError(f'--init-from-plain: {args.pretrained} is an IBN network itself; use it with --init FILE')
+    if args.weights_key and args.pretrained:
+        raise ValueError(f'--weights-key {args.weights_key} is for a file: use it with --init FILE')
     if given and not (args.pretrained or args.init):
         raise ValueError(f'{given[0]} needs weights to start from: add --pretrained NAME or --init FILE')
     if given and args.zero_gamma:
@@ -36,7 +38,7 @@ def open_start(args, model, wanted):
 
     if args.pretrained:
         return initial_weights.Published(model, args.new_head)
-    return initial_weights.File(args.init, model, args.new_head, args.init_from_plain, wanted)
+    return initial_weights.File(args.init, model, args.new_head, args.init_from_plain, wanted, args.weights_key)
 
 
 def origin_of(start, opened):

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, Callable
 
 from ibnnet_mx.cli.options import Parser, add_exif, add_labels, arguments
+from ibnnet_mx.cli.source import add_key
 from ibnnet_mx.models import NORMS, SMALL
 from ibnnet_mx.models.tables import DROPOUT
 from ibnnet_mx.norm.table import WORKSPACE
@@ -102,6 +103,7 @@ def _start(add: Callable[..., Any]) -> None:
         metavar='FILE',
         help='start from weights: .pth, .th, .safetensors, .params, or a checkpoint of this project',
     )
+    add_key(add)
     add(
         '--new-head',
         action='store_true',

@@ -18,18 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ibnnet_mx.convert import torch_pickle
+from ibnnet_mx.convert import choose, torch_pickle
 from ibnnet_mx.convert.torch_pickle import TYPES, WAY_OUT, Fault, Storage, Tensor, whole
 from ibnnet_mx.files import atomic
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'weights', 'state_dict_ema')
 MOST_SHARING = 16  # all tensors may take so many times the file's size, because they may share a storage
 ALIGNMENT = 64  # bytes, of a storage in the file; torch needs it for mmap=True
 
 
-def read_torch(path, use_torch=None) -> dict[str, np.ndarray]:
-    """Return {key: array} of a .pth file, or of the state_dict inside one such as {'state_dict': {...}, 'epoch': 3}.
+def read_torch(path, use_torch=None, key=None) -> choose.Weights:
+    """Return the Weights of a .pth file, or of the state_dict inside one such as {'state_dict': {...}, 'epoch': 3}.
+
+    key: which of several, as in choose.choose_table().
 
     Keys are as in the file, arrays are contiguous copies, bfloat16 becomes float32. Values other than tensors are
     ignored. use_torch: torch reads the checked file; None: if torch >= 2.6 is installed, because weights_only ran code
@@ -43,41 +44,32 @@ def read_torch(path, use_torch=None) -> dict[str, np.ndarray]:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     try:
         content, fetch = _open_zip(data) if data[:4] == b'PK\3\4' else _open_legacy(data)
-        tensors = _weights(content, Tensor)
+        tensors = _weights(content, Tensor, key)
         if sum(tensor.nbytes for tensor in tensors.values()) > MOST_SHARING * len(data):
             raise Fault(f'is refused: its tensors take more than {MOST_SHARING} times the memory of the file')
         if _torch_is_safe() if use_torch is None else use_torch:
-            loaded = _by_torch(data)
+            loaded = _by_torch(data, key)
             if loaded is not None:
-                return loaded
+                return choose.Weights(loaded, tensors.notes, tensors.chosen, tensors.names)
         storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
         numbers = {key: _numbers(fetch(key), storage.kind) for key, storage in storages.items()}
-        return {name: _array(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
+        arrays = {name: _array(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
+        return choose.Weights(arrays, tensors.notes, tensors.chosen, tensors.names)
     except Fault as fault:
         raise ValueError(f'{path} {fault}') from None
     except Exception as error:  # pickletools, zipfile and _Machine raise many kinds for damaged bytes
         raise ValueError(f'{path} is damaged or cut short: {type(error).__name__} {str(error)[:200]}') from error
 
 
-def _weights(content, kind):
-    """Return {key: tensor}. kind: the class of a tensor."""
+def _weights(content, kind, key=None):
+    """Return the Weights with tensors as values. kind: the class of a tensor. key: see choose.choose_table()."""
     if not isinstance(content, dict):
         raise Fault(f'holds a {type(content).__name__}, not a state_dict: {WAY_OUT}')
-    inner = _wrapped([content])
-    candidates = [
-        {key: value for key, value in mapping.items() if type(key) is str and isinstance(value, kind)}
-        for mapping in (*inner, *_wrapped(inner), content)
-    ]
-    most = max(candidates, key=len)  # the first of equal ones: a tensor best_acc1 may lie beside a state_dict
-    if most:
-        return most
+    chosen = choose.choose_table(content, kind, key)
+    if chosen:
+        return chosen
     keys = ', '.join(repr(key[:60]) for key in itertools.islice(content, 5) if type(key) is str)
     raise Fault(f'has no tensors under its names ({keys or "none"}): {WAY_OUT}')
-
-
-def _wrapped(outer):
-    """Return the dicts that the given dicts hold under one of WRAPPERS."""
-    return [inner for mapping in outer for inner in map(mapping.get, WRAPPERS) if isinstance(inner, dict)]
 
 
 def _open_zip(data):
@@ -197,13 +189,13 @@ def _torch_is_safe():
     return version is not None and (int(version[1]), int(version[2])) >= (2, 6)
 
 
-def _by_torch(data):
+def _by_torch(data, key):
     """Return {key: array} of a checked file, or None if torch refuses it."""
     try:
         import torch
 
         content = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
-        tensors = {name: tensor.detach() for name, tensor in _weights(content, torch.Tensor).items()}
+        tensors = {name: tensor.detach() for name, tensor in _weights(content, torch.Tensor, key).items()}
         plain = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
         return {name: np.array(tensor.numpy(), order='C') for name, tensor in plain.items()}
     except Exception:  # it refuses numpy's scalars and other objects that are harmless here

@@ -8,7 +8,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx.convert import fill, names, torch_file
+from ibnnet_mx.convert import choose, fill, names, torch_file
 from ibnnet_mx.convert.metadata import describe
 from ibnnet_mx.errors import OptionError, markup
 from ibnnet_mx.files import atomic, params_file
@@ -23,11 +23,19 @@ SAFETENSORS = {  # type in a file: type of numpy
 NEEDS_SAFETENSORS = 'safetensors files need the package: pip install safetensors'
 
 
-def read_weights(path):
-    """Return {key: array} of a file: .params, .safetensors or PyTorch's, recognised by its first bytes.
+def read_weights(path, key=None):
+    """Return the Weights of a file, {key: array}: .params, .safetensors or PyTorch's, recognised by its first bytes.
 
-    Raises ValueError, which names the file.
+    key: which of several weights in it, such as 'state_dict' or 'model_ema.module'; None: the averaged ones, else the
+    largest; see choose.py. Raises ValueError, which names the file.
     """
+    arrays = _read(path, key)
+    if key is None or arrays.chosen:
+        return arrays
+    return choose.of_prefix(arrays, key)
+
+
+def _read(path, key):
     try:
         with open(path, 'rb') as file:
             head = file.read(9)
@@ -40,12 +48,12 @@ def read_weights(path):
     if str(path).endswith('.states'):
         raise ValueError(f'{path} holds the state of an optimiser, not weights: give the .params beside it')
     if head[:8] == params_file.LIST.to_bytes(8, 'little'):
-        return params_file.read_params(path)
+        return choose.Weights(params_file.read_params(path))
     if head[8:] == b'{' or str(path).endswith('.safetensors'):
-        return _read_safetensors(path)
+        return choose.Weights(_read_safetensors(path))
     if str(path).endswith('.params'):
-        return params_file.read_params(path)  # its error says what is wrong with the file
-    return torch_file.read_torch(path)
+        return choose.Weights(params_file.read_params(path))  # its error says what is wrong with the file
+    return torch_file.read_torch(path, key=key)
 
 
 def load(net, source, new_head=False, from_plain=False):

@@ -163,11 +163,13 @@ def open_weights(
     label: str | None = None,
     new_head: bool = False,
     from_plain: bool = False,
+    key: str | None = None,
 ) -> Opening:
     """Return a network with the weights of a file, or published ones if path is 'published'.
 
     model: name of the network; None: the one that the arrays fit. options: those of models.create() that do not follow
     from the arrays, such as norm. new_head, from_plain: as in convert.load(). label: name of the weights in messages.
+    key: which of several weights in the file, as in convert.read_weights().
     Raises OptionError for weights or model.
     """
     if path == 'published':
@@ -176,7 +178,8 @@ def open_weights(
         net = models.create(model, (options or {}).get('classes'))
         notes = hub.load(net, net.model.name, new_head=new_head)
     else:
-        net, notes = _fill(path, model, options or {}, new_head, from_plain)
+        arrays = convert.read_weights(path, key)
+        net, notes = _fill(path, arrays, model, options or {}, new_head, from_plain)
     if context is not None:
         net.collect_params().reset_ctx(context)
     context = context or mx.cpu()
@@ -187,9 +190,10 @@ def open_weights(
     return network
 
 
-def _fill(path: str, model: str | None, given: dict, new_head: bool, from_plain: bool) -> tuple[Any, list]:
+def _fill(
+    path: str, arrays: dict, model: str | None, given: dict, new_head: bool, from_plain: bool
+) -> tuple[Any, list]:
     """Return a network with a file's arrays, and lines about weights that were not simply copied."""
-    arrays = convert.read_weights(path)
     fitting = identify.model_of(arrays)
     if model is None and fitting is None:
         raise OptionError('weights', path, 'fits no network of the tables as it is: name one by `model`')

@@ -38,11 +38,12 @@ class Published:
 class File:
     """The weights of a file, used as Published is. If they come from a checkpoint, its facts must name this model.
 
-    The file is read once. from_plain: it has the weights of the plain network, and the run trains the IBN network.
+    The file is read once. key: which of several weights in it, as in convert.read_weights(). from_plain: it has the
+    weights of the plain network, and the run trains the IBN network.
     Raises OptionError for init or init_from_plain.
     """
 
-    def __init__(self, path, model, new_head, from_plain, recipe):
+    def __init__(self, path, model, new_head, from_plain, recipe, key=None):
         self.origin, self.warnings = {'file': path}, []
         self._path, self._new_head, self._from_plain = path, new_head, from_plain
         if not os.path.isfile(path):
@@ -59,7 +60,7 @@ class File:
                 f'{plain if from_plain else model.name} trained on RGB with mean {model.pixels.mean}, std '
                 f'{model.pixels.std}'
             )
-        self._arrays = convert.read_weights(path) if opened is None else opened.params
+        self._arrays = convert.read_weights(path, key) if opened is None else opened.params
 
     def _compare(self, facts, model, plain, recipe):
         expected = plain if self._from_plain else model.name

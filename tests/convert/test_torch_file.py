@@ -11,7 +11,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from ibnnet_mx.convert import torch_file
+from ibnnet_mx.convert import choose, torch_file
 from tests.torch_files import (
     Parameter,
     Pickler,
@@ -22,7 +22,6 @@ from tests.torch_files import (
     legacy_pickles,
     named,
     same,
-    zip_bytes,
 )
 
 
@@ -46,7 +45,7 @@ def test_parameters_are_their_tensors(read, encode):
     same(read(encode({'w': Parameter(np.ones((2, 3), np.float32))})), {'w': np.ones((2, 3), np.float32)})
 
 
-@pytest.mark.parametrize('name', torch_file.WRAPPERS)
+@pytest.mark.parametrize('name', [*sorted(choose.WRAPPERS), 'state_dict_ema', 'algorithm'])
 def test_what_is_wrapped_is_found(read, encode, name):
     """Beside it: the state of an optimiser, a tensor, numpy's scalar, a device, a dtype."""
     weights = {'module.w': np.ones((2, 3), np.float32), 'n': 3, 'none': None}
@@ -67,12 +66,6 @@ def test_what_is_wrapped_is_found(read, encode, name):
         'size': call('torch Size', [1, 2]),
     }
     same(read(encode({**beside, name: weights})), {'module.w': weights['module.w']})
-
-
-def test_the_averaged_weights_are_the_last_choice(read):
-    one, other = {'w': np.ones(1)}, {'w': np.zeros(1)}
-    same(read(zip_bytes({'state_dict_ema': other, 'state_dict': one})), one)
-    same(read(zip_bytes({'state_dict_ema': other, 'state_dict': {}})), other)
 
 
 @pytest.mark.parametrize(
