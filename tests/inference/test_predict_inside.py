@@ -77,7 +77,7 @@ def drawn(monkeypatch):
     """What explanations.draw_predictions() is asked for: {option: (results, seen, heat)}."""
     found = {}
 
-    def draw(option, path, results, seen, heat, shift):
+    def draw(option, path, results, seen, heat, shift, exif):
         found[option], found['shift'] = (results, seen, heat), shift
 
     monkeypatch.setattr(explanations, 'draw_predictions', draw)
