@@ -35,7 +35,7 @@ def make_parser():
         choices=source.PIXELS,
         help="normalisation of the network's input; unset: the checkpoint's or the model's",
     )
-    add('--size', type=int, help='side of the pictures for an .onnx file; unset: as in training')
+    options.add_image_size(add, '--size', text='side of the pictures for an .onnx file; unset: as in training')
     add('--fixed-batch', action='store_true', help='the .onnx file takes one picture at a time')
     add('--with-preprocess', action='store_true', help='the .onnx file takes raw RGB of 0..255 and normalises itself')
     add('--own-names', action='store_true', help='name the arrays in .safetensors as this project does')
@@ -69,7 +69,7 @@ def _open(args):
 def _check_options(args):
     """Raise ValueError for an option without effect, and for an impossible DST."""
     kind = Path(args.dst).suffix
-    options_of = {'.onnx': ('size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
+    options_of = {'.onnx': ('image_size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
     for suffix, keys in options_of.items():
         for key in keys:
             if getattr(args, key) not in (None, False) and kind != suffix:
@@ -86,8 +86,8 @@ def _check_options(args):
         raise ValueError(
             '--init-from-plain: SRC must be a file of the plain network, and --model must name the IBN network'
         )
-    if args.size is not None and not 1 <= args.size <= MAX_SIDE:
-        raise ValueError(f'--size {args.size} must be from 1 to {MAX_SIDE}')
+    if args.image_size is not None and not 1 <= args.image_size <= MAX_SIDE:
+        raise ValueError(f'--image-size {args.image_size} must be from 1 to {MAX_SIDE}')
     if Path(args.src).exists() and Path(args.dst).exists() and Path(args.src).samefile(args.dst):
         raise ValueError(f'DST {args.dst} is the same file as SRC: name another file')
 
@@ -119,7 +119,7 @@ def _write(args, network):
     from ibnnet_mx import checkpoint, convert
 
     if args.dst.endswith('.onnx'):
-        size, dynamic = args.size or network.size, not args.fixed_batch
+        size, dynamic = args.image_size or network.size, not args.fixed_batch
         convert.to_onnx(network.net, args.dst, size, dynamic, args.with_preprocess, network.pixels, network.names)
     elif args.dst.endswith('.params'):
         prefix, epoch = _checkpoint_of(args.dst)
@@ -159,7 +159,7 @@ def _difference(args, network):
     import mxnet as mx
     import numpy as np
 
-    size = args.size or network.size
+    size = args.image_size or network.size
     raw = np.random.RandomState(0).uniform(0, 255, (2, 3, size, size))
     mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in network.pixels)
     x = ((raw - mean) / std).astype(np.float32)

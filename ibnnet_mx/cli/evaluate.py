@@ -40,10 +40,8 @@ def make_parser():
         metavar='NAME=DATA',
         help='several sets in place of DATA: a row for each, their mean and the worst; without --shift and drawings',
     )
-    add(
-        '--crop-size',
-        type=int,
-        help='side of the crop that the network sees, such as 224 or 320; unset: as in training',
+    options.add_image_size(
+        add, '--crop-size', text='side of the crop that the network sees, such as 224 or 320; unset: as in training'
     )
     add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, for records no change')
     add(
@@ -140,15 +138,8 @@ def open_networks(args, context):
 
     baseline = source.open_other(args, context, 'baseline')
     networks = [source.open_source(args, context), *([baseline] if baseline else [])]
-    for note in networks[0].notes:
-        warn(dashed(note, options.option_name))
     for network in networks:
-        if network.fixed and args.crop_size not in (None, network.size):
-            raise ValueError(
-                f'--crop-size {args.crop_size}: {network.label} takes only pictures of {network.size}x{network.size}'
-            )
-        if args.crop_size is not None:
-            network.size = args.crop_size
+        options.check_image_size(network, args.image_size)
         if args.shift is not None and network.size < LEAST:
             raise ValueError(
                 f'--shift {args.shift}: pictures need at least {LEAST} pixels to be shifted; these have {network.size}'
@@ -161,6 +152,8 @@ def open_networks(args, context):
     if ours and theirs and ours != theirs:
         one, other = next((pair for pair in zip(ours, theirs) if pair[0] != pair[1]), (ours[-1], theirs[-1]))
         raise ValueError(f'--baseline {args.baseline}: its classes differ, such as {other!r} instead of {one!r}')
+    for note in [note for network in networks for note in network.notes]:
+        warn(dashed(note, options.option_name))
     return networks
 
 
@@ -220,7 +213,7 @@ def evaluate(args):
         label_column=args.label_column,
         exif=args.exif,
     )
-    rest = (args.crop_size, args.resize, args.crops, args.batch_size, reading)
+    rest = (args.image_size, args.resize, args.crops, args.batch_size, reading)
     # The numbers
     if named:
         report, text, remarks = over_domains(networks, named, rest)

@@ -125,6 +125,32 @@ def run(
     return code
 
 
+def picture_side(text: str) -> int:
+    """Return the side of square pictures: 224 of '224' and of '224x224'. For argparse."""
+    height, times, width = text.lower().partition('x')
+    if not height.isdecimal() or (times and not width.isdecimal()):
+        raise argparse.ArgumentTypeError(f'{text!r} is no size: use pixels such as 224, or 224x224')
+    if times and int(height) != int(width):
+        raise argparse.ArgumentTypeError(f'{text!r}: pictures must be square here, such as {height}x{height}')
+    return int(height)
+
+
+def add_image_size(add: Callable[..., Any], *synonyms: str, text: str) -> None:
+    """Add --image-size, and other names of it. text: the help."""
+    add('--image-size', *synonyms, dest='image_size', type=picture_side, metavar='S', help=text)
+
+
+def check_image_size(network: Any, side: int | None) -> None:
+    """Make a network take pictures of this side, None: of its own. Raises ValueError if it cannot."""
+    if side is None:
+        return
+    if network.fixed and side != network.size:
+        size = f'{network.size}x{network.size}'
+        raise ValueError(f'--image-size {side}: {network.label} takes only pictures of {size}')
+    network.size = side
+    network.notes = [note for note in network.notes if '`image_size`' not in note]
+
+
 def add_labels(add: Callable[..., Any]) -> None:
     """Add the options that say which of several labels of a record is the class."""
     add('--label-width', type=int, metavar='N', help='labels of a record; unset: 1')

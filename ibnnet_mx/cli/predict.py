@@ -21,6 +21,7 @@ def make_parser():
     add = parser.add_argument
     add('--img', nargs='+', action='extend', required=True, metavar='FILE', help='pictures, or folders of pictures')
     source.add_options(add)
+    options.add_image_size(add, text='side of the pictures that the network sees; unset: as in training')
     add('--gpu', type=int, help='number of the GPU; unset, or without GPUs: the CPU')
     add('--synset', metavar='FILE', help='class names, one a line; unset: those in the checkpoint')
     add('--top', type=int, default=5, help='count of most probable classes to print (5)')
@@ -167,7 +168,9 @@ def open_all(args, default_names, complain):
 
     context = _device(args.gpu)
     networks = [source.open_source(args, context), source.open_other(args, context, 'compare')]
-    for note in networks[0].notes:
+    for network in filter(None, networks):
+        options.check_image_size(network, args.image_size)
+    for note in [note for network in filter(None, networks) for note in network.notes]:
         print(f'predict: {dashed(note, options.option_name)}', file=sys.stderr)
     predictors = [Predictor(network, args.crop, args.exif) for network in networks if network is not None]
     named = class_names(args.synset, [one.network for one in predictors], default_names, complain)

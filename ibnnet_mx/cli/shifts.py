@@ -9,7 +9,7 @@ import sys
 import cv2
 import numpy as np
 
-from ibnnet_mx.cli.options import Parser, add_exif, run
+from ibnnet_mx.cli.options import Parser, add_exif, picture_side, run
 from ibnnet_mx.files.outputs import check_writable, spare_inputs, write_output
 from ibnnet_mx.recordio.pixels.exif import APPLY
 from ibnnet_mx.recordio.pixels.pictures import PictureError, read_picture
@@ -29,8 +29,11 @@ def make_parser() -> Parser:
     add('sheet', metavar='SHEET', help=', '.join(SUFFIXES))
     add('--shift', metavar='SHIFTS', help='such as fog:3,noise; unset: all at severities 1, 3 and 5')
     add(
+        '--image-size',
         '--size',
-        type=int,
+        dest='size',
+        metavar='S',
+        type=picture_side,
         default=224,
         help='side of the central square (224); up to 48, shifts are as strong as for CIFAR-10',
     )
@@ -85,7 +88,7 @@ def draw(args: argparse.Namespace) -> None:
     if os.path.splitext(args.sheet)[1].lower() not in SUFFIXES:
         raise ValueError(f'SHEET {args.sheet}: the name must end in {", ".join(SUFFIXES)}')
     if not 8 <= args.size <= 1024:
-        raise ValueError(f'--size {args.size} must be from 8 to 1024')
+        raise ValueError(f'--image-size {args.size} must be from 8 to 1024')
     if args.seed < 0:
         raise ValueError(f'--seed {args.seed} must not be below 0')
     spare_inputs([args.picture], {'SHEET': args.sheet})

@@ -12,6 +12,9 @@ from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.convert import fill, identify
 from ibnnet_mx.files import params_file
 from ibnnet_mx.graph import symbol_file
+from ibnnet_mx.graph.sizes import picture_size
+
+TRIED = 64  # side of the pictures on which a network of any size is tried
 
 
 def prediction(net):
@@ -26,7 +29,7 @@ def prediction(net):
 
 
 def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
-    """Return the network of PREFIX-symbol.json and PREFIX-0000.params. A SoftmaxOutput is cut off, so it gives logits.
+    """Return the network of PREFIX-symbol.json and PREFIX-0000.params. A softmax at its end is cut: it gives logits.
 
     Takes this project's checkpoints and those of the 2016 code, old encodings included. If a network of the tables
     computes the same, that network is returned (with net.model), else a SymbolBlock.
@@ -44,12 +47,14 @@ def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
         raise ValueError(f'{store.path(epoch, "params")} does not fit its symbol: ' + '; '.join(faults[:20]))
     try:
         shapes = {name: arrays[name].shape for name in inputs}
-        symbol_file.check_size(symbol, dict(shapes, data=(2, 3, 64, 64)))
+        size = picture_size(symbol, shapes)
+        side = size.side if size and size.fixed else TRIED
+        symbol_file.check_size(symbol, dict(shapes, data=(2, 3, side, side)))
     except ValueError as error:
         raise ValueError(f'{store.symbol_path} is damaged: {error}') from None
     try:
         block = _symbol_block(symbol, arrays, ctx or mx.cpu())
-        return _of_tables(block, arrays, ctx or mx.cpu()) or block
+        return (None if size and size.fixed else _of_tables(block, arrays, ctx or mx.cpu())) or block
     except mx.base.MXNetError:  # its text has many lines about mxnet's sources
         raise ValueError(f'{store.symbol_path} is damaged: mxnet cannot compute it') from None
 
@@ -80,7 +85,7 @@ def _of_tables(block, arrays, ctx):
     if identified is None:
         return None
     model, options = identified
-    x = mx.nd.array(np.random.RandomState(0).uniform(-2, 2, (2, 3, 64, 64)) * model.pixels.std[0], ctx=ctx)
+    x = mx.nd.array(np.random.RandomState(0).uniform(-2, 2, (2, 3, TRIED, TRIED)) * model.pixels.std[0], ctx=ctx)
     theirs = block(x).asnumpy()
     kits = ('in', 'gn', 'ln') if options.get('norm') == 'in' else (options.get('norm', 'bn'),)
     for kit in kits:  # in, gn and ln have the same arrays

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-import warnings
 from pathlib import Path
 
 import mxnet as mx
 from mxnet._ctypes.symbol import _symbol_creator
 
+from ibnnet_mx.graph.logits import logits_of
+from ibnnet_mx.graph.sizes import infer
 from ibnnet_mx.graph.symbol_json import SymbolGraph, load_text
 
 ATTRIBUTES = ('attrs', 'attr', 'param')  # their name in mxnet 1, in 0.8 to 1, and before
@@ -36,7 +37,10 @@ def read_symbol(path):
     if len(symbol.list_outputs()) != 1 or 'data' not in symbol.list_inputs():
         outputs = ', '.join(symbol.list_outputs())
         raise ValueError(f'{path}: a network needs the input data and one output; this one gives {outputs}')
-    return symbol.get_children()[0] if graph.nodes[graph.heads[0][0]]['op'] == 'SoftmaxOutput' else symbol
+    try:
+        return logits_of(symbol)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
 
 
 def check_size(symbol, shapes):
@@ -44,15 +48,9 @@ def check_size(symbol, shapes):
 
     shapes: {input: shape}.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about unknown shapes, which are refused below
-            inferred = symbol.get_internals().infer_shape(**shapes)[1]
-        if inferred is not None and sum(math.prod(map(abs, shape)) for shape in inferred) <= MOST:
-            return
-    except mx.base.MXNetError:
-        pass
-    raise ValueError('the shapes of its layers do not fit each other')
+    inferred = infer(symbol.get_internals(), shapes)
+    if inferred is None or sum(math.prod(map(abs, shape)) for shape in inferred) > MOST:
+        raise ValueError('the shapes of its layers do not fit each other')
 
 
 def _position(value, count):

@@ -9,6 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.inference import onnx_tail
 
 NEEDS = "needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 'protobuf<7'"
 
@@ -47,7 +48,8 @@ class GluonEngine:
 class OnnxEngine:
     """An .onnx file on the CPU, by onnxruntime.
 
-    facts: its metadata {key: text}. shape: of its input, numbers or names. threads: 0 leaves the choice to onnxruntime.
+    A softmax at its end is cut; see onnx_tail. facts: its metadata {key: text}. shape: of its input, numbers or names.
+    threads: 0 leaves the choice to onnxruntime.
     Raises OptionError for onnx if the file is not a network for pictures.
     """
 
@@ -63,7 +65,11 @@ class OnnxEngine:
         if not os.path.isfile(path):
             raise OptionError('onnx', self._path, 'cannot be read: no such file')
         try:
-            self._session = onnxruntime.InferenceSession(self._path, options, providers=['CPUExecutionProvider'])
+            cut, self._probabilities = onnx_tail.without_softmax(self._path)
+            given = self._path if cut is None else cut
+            self._session = onnxruntime.InferenceSession(given, options, providers=['CPUExecutionProvider'])
+        except OptionError:
+            raise
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise OptionError('onnx', self._path, f'cannot be run by onnxruntime: {error}') from None
         entries = self._session.get_inputs()
@@ -98,7 +104,10 @@ class OnnxEngine:
         except Exception as error:  # onnxruntime's exceptions have no common class
             shape = tuple(batches[0].shape)
             raise OptionError('onnx', self._path, f'takes {self.shape} and got {shape}: {error}') from None
-        return np.concatenate(outputs)[: len(x)]
+        logits = np.concatenate(outputs)[: len(x)]
+        logits = logits.reshape(len(logits), -1) if logits.shape[2:] == (1, 1) else logits
+        return np.log(np.maximum(logits, LEAST)) if self._probabilities else logits
 
 
+LEAST = np.finfo(np.float32).tiny  # a probability that is 0 in float32
 ENGINES = {'gluon': GluonEngine, 'onnxruntime': OnnxEngine}

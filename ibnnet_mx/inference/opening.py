@@ -15,6 +15,7 @@ import numpy as np
 from ibnnet_mx import _env, checkpoint, convert, data, hub, models
 from ibnnet_mx.convert import identify
 from ibnnet_mx.errors import OptionError, markup
+from ibnnet_mx.graph.sizes import infer, picture_size
 from ibnnet_mx.inference.engines import Engine, GluonEngine, OnnxEngine
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
 
@@ -69,7 +70,7 @@ class Opening:
 def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str | None = None) -> Opening:
     """Return the network of a checkpoint. label: its name in messages; if not given, prefix and epoch.
 
-    Without a .json, pictures are RGB of 0..255, squeezed to 224 pixels, or to 32 if the stem is a CIFAR network's 3x3.
+    Without a .json, pictures are RGB of 0..255, squeezed to the size that the layers tell; see graph/sizes.py.
     Raises ValueError, which begins with the label.
     """
     store, context = checkpoint.Store(prefix), context or mx.cpu()
@@ -134,25 +135,37 @@ def _without_facts(prefix: str, epoch: int, context: Any, label: str, opened: An
     network = Opening(GluonEngine(net, context, label), label, 0, context)
     if model is not None:
         network.describe_by(model)
-    elif 'conv0_weight' in params and params['conv0_weight'].shape[2] == 3 and 'bn0_gamma' not in params:
-        network.size = CIFAR_SIDE
+    elif not (opened and opened.facts.size):
+        _guess_size(network, net, {name: param.shape for name, param in params.items()})
     network.centred = False
     size = opened.facts.size if opened and opened.facts.size else network.size
     network.classes = _classes(net, size, label)
     return network
 
 
+def _guess_size(network: Opening, net: Any, shapes: dict) -> None:
+    """Take the size of a network's pictures from its layers, and tell it if they leave it open."""
+    size = picture_size(net(mx.sym.var('data')), shapes)
+    if size is None:
+        return
+    network.size, network.fixed = size.side, size.fixed
+    if not size.fixed:
+        network.notes.append(
+            f'{network.label} does not say the size of its pictures: {size.side} is taken for its layers '
+            f'(`image_size` {size.side}; name another one if it was trained so)'
+        )
+
+
 def _classes(net: Any, size: int | None, label: str) -> int:
     """Return how many logits a network gives. Raises ValueError if it gives other results."""
     shapes = {name: param.shape for name, param in net.collect_params().items()}
     size = size or 224
-    try:
-        shape = net(mx.sym.var('data')).infer_shape(data=(1, 3, size, size), **shapes)[1][0]
-    except mx.base.MXNetError:
-        raise ValueError(f'{label}: the network cannot take pictures of {size}x{size}') from None
-    if len(shape) != 2:
-        raise ValueError(f'{label}: the network must give logits (N, classes), but gives {shape}')
-    return shape[1]
+    results = infer(net(mx.sym.var('data')), {**shapes, 'data': (1, 3, size, size)})
+    if results is None:
+        raise ValueError(f'{label}: the network cannot take pictures of {size}x{size}')
+    if len(results[0]) != 2:
+        raise ValueError(f'{label}: the network must give logits (N, classes), but gives {results[0]}')
+    return results[0][1]
 
 
 def open_weights(

@@ -62,8 +62,8 @@ def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
     [
         (['{pth}', 'x.pkl'], 'DST x.pkl must end in .pth, .safetensors, .onnx or -0000.params'),
         (['{pth}', 'x.params'], 'DST x.params must end in an epoch of four digits, such as x-0000.params'),
-        (['{pth}', 'x.pth', '--size', '64'], '--size is for .onnx files, but DST is x.pth'),
-        (['{pth}', 'x.onnx', '--size', '100000'], '--size 100000 must be from 1 to 16000'),
+        (['{pth}', 'x.pth', '--size', '64'], '--image-size is for .onnx files, but DST is x.pth'),
+        (['{pth}', 'x.onnx', '--size', '100000'], '--image-size 100000 must be from 1 to 16000'),
         (['{pth}', 'x.onnx', '--own-names'], '--own-names is for .safetensors files'),
         (['{pth}', 'x.pth', '--pixels', 'raw'], '--pixels raw: a .pth file cannot hold the normalisation'),
         (['{pth}', 'x.pth', '--new-head'], '--new-head needs --classes'),

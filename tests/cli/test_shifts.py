@@ -32,7 +32,7 @@ def test_the_command_draws_a_row_a_shift(tmp_path, capsys):
         (['no.png', 's.png'], 'no.png cannot be read: No such file'),
         (['{text}', 's.png'], 'text cannot be decoded'),
         (['{text}', 's.txt'], 'SHEET s.txt: the name must end in .png'),
-        (['{text}', 's.png', '--size', '7'], '--size 7 must be from 8 to 1024'),
+        (['{text}', 's.png', '--size', '7'], '--image-size 7 must be from 8 to 1024'),
         (['{text}', 's.png', '--seed', '-1'], '--seed -1 must not be below 0'),
         (['{text}', 's.png', '--shift', 'mist'], "there is no 'mist'"),
         (['{picture}', '{text}/s.png'], 'cannot be written'),

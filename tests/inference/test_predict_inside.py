@@ -200,7 +200,7 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
         '',
         text + 'open the checkpoint or weights that it was made from, by --prefix or --weights\n',
     )
-    assert run('flat', *words) == 2
+    assert run('flat', *words, '--image-size', '224') == 2
     text = f'predict: --explain: --prefix {folder / "flat"} --epoch 0: no maps of several pixels lie between a '
     assert capsys.readouterr() == ('', text + 'convolution and its logits at 224x224\n')
 

@@ -1,0 +1,61 @@
+"""The size of the pictures that a symbol takes, as far as its layers tell it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from typing import Any, Mapping, NamedTuple
+
+import mxnet as mx
+
+USUAL = (
+    (224, 32, 28, 64, 96, 112, 48, 56, 84, 100, 120, 128, 144, 150, 160, 180, 192, 200, 227, 240, 256, 288, 299)
+    + (300, 320, 331, 336, 380, 384, 400, 416, 448, 480, 512)
+)  # fmt: skip
+MOST = 640  # pixels of a side that is tried
+COARSE, FINE = 16, 2  # how many pixels of a picture a cell of the last maps covers, in networks for 224 and for 32
+
+
+class PictureSize(NamedTuple):
+    """The side of a network's pictures. fixed: the network takes no other; else it is a guess from its layers."""
+
+    side: int
+    fixed: bool
+
+
+def infer(symbol: Any, shapes: Mapping[str, Any]) -> list[Any] | None:
+    """Return the shapes of a symbol's results; None if the layers do not fit. mxnet's own words are not printed."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter('ignore')  # about unknown shapes
+        try:
+            return symbol.infer_shape(**shapes)[1]
+        except mx.base.MXNetError:
+            return None
+
+
+def picture_size(symbol: Any, shapes: Mapping[str, Any]) -> PictureSize | None:
+    """Return the size of a symbol's pictures; None if its layers fit no size. shapes: {input: shape} without 'data'.
+
+    A dense layer behind a Flatten fixes the size. A network that ends in a global mean takes any size: then the maps
+    before it tell how much it shrinks pictures, by 32 (and more than 16) those for ImageNet, less those for CIFAR.
+    """
+
+    def fits(side: int) -> bool:
+        return infer(symbol, {**shapes, 'data': (1, 3, side, side)}) is not None
+
+    several = [side for side in (224, 192, 32) if fits(side)]
+    if len(several) > 1:
+        return PictureSize(_usual(symbol, shapes), fixed=False)
+    for side in several or (*USUAL, *(n for n in range(8, MOST + 1) if n not in USUAL)):
+        if several or fits(side):
+            return PictureSize(side, fixed=True)
+    return None
+
+
+def _usual(symbol: Any, shapes: Mapping[str, Any]) -> int:
+    """Return 32 for a network that shrinks pictures as networks for CIFAR do, else 224."""
+    results = infer(symbol.get_internals(), {**shapes, 'data': (1, 3, 224, 224)}) or []
+    sides = [shape[2] for shape in results if len(shape) == 4 and shape[2] == shape[3] > 1]
+    covered = 224 / sides[-1] if sides else 1
+    return 32 if FINE <= covered < COARSE else 224
