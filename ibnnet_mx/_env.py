@@ -65,6 +65,15 @@ def report() -> list[str]:
     return [', '.join(versions), *_lines]
 
 
+def memory_limit() -> int:
+    """Return the bytes of memory that this process may have: the machine's, or the limit of its address space."""
+    import resource  # here: the rest of this file is of use on systems without it
+
+    machine = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return machine if limit == resource.RLIM_INFINITY else min(machine, limit)
+
+
 def usable_cores() -> int:
     """Return the count of cores in this process's affinity mask, or its cgroup's CPU quota, rounded down, if lower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -10,7 +10,7 @@ from typing import Any, Callable, NoReturn, Sequence
 
 from ibnnet_mx import _env
 from ibnnet_mx.cli import streams
-from ibnnet_mx.errors import OptionError, Stopped, dashed
+from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory
 
 
 class RawText(argparse.RawDescriptionHelpFormatter):
@@ -58,6 +58,10 @@ def named(names: dict[str, str] | None) -> Callable[[str], str]:
     return lambda option: (names or {}).get(option) or option_name(option)
 
 
+NO_MEMORY = (
+    'there is not enough memory: stop other programs, raise the limit (ulimit -v, a container, a job), or use less: a '
+    'smaller --batch-size, fewer threads'
+)
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -116,12 +120,18 @@ def run(
         code, text = 2, error.told(name_of)
     except ValueError as error:
         code, text = 2, str(error)
+    except Exception as error:
+        if not no_memory(error):
+            raise
+        code, text = 2, NO_MEMORY
     finally:
         streams.settle()
         for number in ENDING:
             if signal.getsignal(number) is _terminated:
                 signal.signal(number, signal.SIG_DFL)
     print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)
+    if text == NO_MEMORY:
+        streams.leave(code)
     return code
 
 

@@ -19,6 +19,9 @@ NETWORK = (
 )  # options of models.create() in a recipe
 
 
+COPIES = 3  # of the weights, in training: weight, gradient, momentum
+
+
 def _given(args):
     """Return the options; --pretrained NAME stands for --model and --depth if these are not given."""
     given = vars(args)
@@ -115,7 +118,21 @@ def create_network(args, wanted, model, classes, cluster):
             raise ValueError('--norm syncbn is for several GPUs: add --gpus 0,1; on the CPU mxnet would hang: use bn')
         norm_args.setdefault('devices', len(cluster.contexts))
     options = {key: getattr(wanted, key) for key in NETWORK}
-    return models.create(model.name, classes, workspace=args.workspace, norm_args=norm_args, **options)
+    net = models.create(model.name, classes, workspace=args.workspace, norm_args=norm_args, **options)
+    check_memory(net, classes)
+    return net
+
+
+def check_memory(net, classes):
+    """Raise ValueError if weights, gradients and momentum alone need more than the machine's memory."""
+    from ibnnet_mx.models import nets
+
+    needed, memory = COPIES * 4 * nets.count_parameters(net), _env.memory_limit()
+    if needed > memory:
+        raise ValueError(
+            f'--num-classes {classes}: weights, gradients and momentum of this network take {needed / 1e9:.0f} GB, '
+            f'and there are {memory / 1e9:.0f} GB of memory'
+        )
 
 
 def facts_of(wanted, model, classes, names, origin, workers, run):

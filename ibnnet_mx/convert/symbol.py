@@ -10,6 +10,7 @@ import numpy as np
 from ibnnet_mx import models
 from ibnnet_mx.checkpoint import Store
 from ibnnet_mx.convert import fill, identify
+from ibnnet_mx.errors import no_memory
 from ibnnet_mx.files import params_file
 from ibnnet_mx.graph import symbol_file
 from ibnnet_mx.graph.sizes import picture_size
@@ -55,7 +56,9 @@ def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
     try:
         block = _symbol_block(symbol, arrays, ctx or mx.cpu())
         return (None if size and size.fixed else _of_tables(block, arrays, ctx or mx.cpu())) or block
-    except mx.base.MXNetError:  # its text has many lines about mxnet's sources
+    except mx.base.MXNetError as error:  # its text has many lines about mxnet's sources
+        if no_memory(error):
+            raise
         raise ValueError(f'{store.symbol_path} is damaged: mxnet cannot compute it') from None
 
 

@@ -45,10 +45,18 @@ def record_iters(
 def val_iter(data_dir: Any, data_type: str, batch_size: int, net_input: Input, options: Options) -> Iterator:
     """Return the Iterator over the validation records of data_dir: all of them, for any options.limit."""
     path = require_records(data_dir, data_type, 'val')
-    reader = Reader(
-        path, net_input.size, batch_size, None, (net_input.mean, net_input.std), options._replace(limit=None)
-    )
+    normalisation = (net_input.mean, net_input.std)
+    reader = _open_whole(path, net_input.size, batch_size, normalisation, options._replace(limit=None))
     return Iterator({None: reader}, lambda epoch: None)
+
+
+def _open_whole(path: Any, size: int, batch_size: int, normalisation: Any, options: Options, *view: Any) -> Reader:
+    """Return a Reader of all pictures. A batch is padded to its size, so it is no larger than all pictures together."""
+    reader = Reader(path, size, batch_size, None, normalisation, options, *view)
+    if reader.count >= batch_size:
+        return reader
+    reader.close()
+    return Reader(path, size, max(reader.count, 1), None, normalisation, options, *view)
 
 
 def evaluation_iter(
@@ -77,10 +85,7 @@ def evaluation_iter(
     chosen = view.choose_view(net_input.size, resize, crops, not Path(path).is_dir())
     normalisation, pictures = None if raw else (net_input.mean, net_input.std), -(-batch_size // crops)
     try:
-        reader = Reader(path, net_input.size, pictures, None, normalisation, options, chosen)
-        if reader.count < pictures:  # a batch is padded to its size, which may be all of the memory
-            reader.close()
-            reader = Reader(path, net_input.size, max(reader.count, 1), None, normalisation, options, chosen)
+        reader = _open_whole(path, net_input.size, pictures, normalisation, options, chosen)
     except SourceError as error:
         looked_for = ' or '.join(FILES[kind, 'val'][0] for kind in kinds)
         raise ValueError(f'{error}; and no validation records ({looked_for})') from None

@@ -5,6 +5,7 @@ Any room may import this one, and it imports nothing of the package.
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Any, Callable
 
@@ -76,3 +77,18 @@ class Stopped(Exception):
     def __init__(self, code: int, text: str, together: bool = False) -> None:
         super().__init__(text)
         self.code, self.together = code, together
+
+
+# What mxnet, oneDNN, CUDA, OpenCV, onnxruntime and the system say when they get no more memory.
+MEMORY = re.compile(
+    r'bad_alloc|[Cc]annot allocate memory|[Ff]ailed to [Aa]llocate|[Uu]nable to allocate|out of memory|OutOfMemory'
+    r'|Insufficient memory|Allocation failed|could not create a (memory|primitive)|CUDNN_STATUS_ALLOC_FAILED'
+    r"|failed to map segment|can't start new thread|Resource temporarily unavailable"  # no room for a thread's stack
+)
+
+
+def no_memory(error: BaseException) -> bool:
+    """Return True if an error of Python or of any library tells that there is not enough memory."""
+    if isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM:
+        return True
+    return MEMORY.search(str(error)) is not None

@@ -9,6 +9,8 @@ from typing import Any, Mapping, NamedTuple
 
 import mxnet as mx
 
+from ibnnet_mx.errors import no_memory
+
 USUAL = (
     (224, 32, 28, 64, 96, 112, 48, 56, 84, 100, 120, 128, 144, 150, 160, 180, 192, 200, 227, 240, 256, 288, 299)
     + (300, 320, 331, 336, 380, 384, 400, 416, 448, 480, 512)
@@ -30,7 +32,9 @@ def infer(symbol: Any, shapes: Mapping[str, Any]) -> list[Any] | None:
         warnings.simplefilter('ignore')  # about unknown shapes
         try:
             return symbol.infer_shape(**shapes)[1]
-        except mx.base.MXNetError:
+        except mx.base.MXNetError as error:
+            if no_memory(error):
+                raise
             return None
 
 

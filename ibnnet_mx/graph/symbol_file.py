@@ -14,6 +14,7 @@ from pathlib import Path
 import mxnet as mx
 from mxnet._ctypes.symbol import _symbol_creator
 
+from ibnnet_mx.errors import no_memory
 from ibnnet_mx.graph.logits import logits_of
 from ibnnet_mx.graph.sizes import infer
 from ibnnet_mx.graph.symbol_json import SymbolGraph, load_text
@@ -32,7 +33,9 @@ def read_symbol(path):
         _check_operators(SymbolGraph.of_symbol(symbol))  # mxnet has added what old files leave out
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, mx.base.MXNetError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, mx.base.MXNetError) as error:
+        if no_memory(error):
+            raise
         raise ValueError(f'{path} is damaged: not the symbol of a network') from None
     if len(symbol.list_outputs()) != 1 or 'data' not in symbol.list_inputs():
         outputs = ', '.join(symbol.list_outputs())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx.errors import OptionError
+from ibnnet_mx.errors import OptionError, no_memory
 from ibnnet_mx.inference import onnx_tail
 
 NEEDS = "needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 'protobuf<7'"
@@ -38,8 +38,8 @@ class GluonEngine:
     def __call__(self, pictures: Any) -> np.ndarray:
         try:
             return self._form(pictures.as_in_context(self.context)).asnumpy()
-        except mx.base.MXNetError:  # its text has many lines about mxnet's sources
-            if not self._foreign:
+        except mx.base.MXNetError as error:  # its text has many lines about mxnet's sources
+            if no_memory(error) or not self._foreign:
                 raise
             shape = pictures.shape
             raise ValueError(f'{self._label}: mxnet cannot compute this network for pictures {shape}') from None

@@ -10,6 +10,7 @@ import numpy as np
 from mxnet import autograd
 
 from ibnnet_mx import convert
+from ibnnet_mx.errors import no_memory
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 CONVOLUTIONS = ('Convolution', 'Deconvolution')
@@ -40,7 +41,9 @@ class GradCam:
         try:
             self._body, self._head = _Compiled(body), _Compiled(graph.from_node(number, MAPS))
             self(mx.nd.zeros((1, 3, size, size), ctx=context), [0])
-        except mx.base.MXNetError:  # its text has many lines about mxnet's sources
+        except mx.base.MXNetError as error:  # its text has many lines about mxnet's sources
+            if no_memory(error):
+                raise
             raise ValueError('mxnet has no gradient of a layer between its maps and its logits') from None
 
     def __call__(self, x, classes):

@@ -9,6 +9,7 @@ from ibnnet_mx.models.blocks import Style
 from ibnnet_mx.models.nets import DenseNet, ResNet
 from ibnnet_mx.norm.table import norm_args
 
+MOST_CLASSES = 1 << 24  # the largest number up to which float32 has every whole number
 DTYPES = ('float32', 'bfloat16')
 NETS = {'ResNet': ResNet, 'DenseNet': DenseNet}
 RESIDUAL_ONLY = dict(w_d=False, last_stride=2, zero_gamma=False)  # values that a DenseNet needs
@@ -75,6 +76,8 @@ def create(name, classes=None, depth=None, features=None, **options):
     classes = model.classes if classes is None else classes
     if classes < 1:
         raise OptionError('num_classes', classes, ': a network needs at least one class')
+    if classes > MOST_CLASSES:
+        raise OptionError('num_classes', classes, f'must be at most {MOST_CLASSES}: labels are float32')
     kind, row = tables.MODELS[model.family]
     values.update(tables.placement(model, row, values['ibn_ratio'], values['ibn_stages']))
     net = build(kind, model.shape, classes, {**row, **values}, features)

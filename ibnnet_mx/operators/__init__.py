@@ -18,6 +18,7 @@ with _env.terse():
 from mxnet import library
 from mxnet.base import MXNetError
 
+from ibnnet_mx.errors import no_memory
 from ibnnet_mx.operators import libmxnet
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +38,8 @@ def loaded():
             return False
         library.load(str(LIBRARY), False)
     except (MXNetError, OSError) as error:
+        if no_memory(error):
+            raise
         print(f'{LIBRARY} cannot be loaded, {HINT} ({error})', file=sys.stderr)
         return False
     return True

@@ -8,21 +8,28 @@ from ibnnet_mx.report.figures import save_figure
 
 NAMED = 40  # with more classes, the matrix has no names at its sides
 COUNTED = 15  # with more classes, the cells have no numbers
+MOST = 1000  # with more classes, only those that are confused most are drawn
 
 
 def draw_confusion(path, result, keys):
     """Draw how often each class (a row) is taken for each other (a column), as shares of the row.
 
+    With more than MOST classes, the NAMED ones with the most mistakes are drawn: the whole matrix of 10,000 classes
+    would take 9 GB.
+
     result: classification.Result. keys: names of the classes. Raises OptionError for confusion.
     """
     from matplotlib.figure import Figure
 
-    counts, classes = result.confusion(), result.classes
-    shares = counts / np.maximum(np.bincount(result.labels, minlength=classes), 1)[:, None]
+    among = np.arange(result.classes) if result.classes <= MOST else result.most_confused(NAMED)
+    counts, classes, keys = result.confusion(among), len(among), [keys[number] for number in among]
+    shares = counts / np.maximum(np.bincount(result.labels, minlength=result.classes), 1)[among, None]
     side = min(max(4.0, 0.45 * classes + 2.5), 14.0)
     figure = Figure(figsize=(side + 0.8, side), layout='constrained')
     axes = figure.subplots()
     image = axes.imshow(100 * shares, cmap='Blues', vmin=0, vmax=100)
+    if classes < result.classes:
+        axes.set_title(f'the {classes} of {result.classes} classes with the most mistakes', fontsize=10)
     axes.set_xlabel('the network says')
     axes.set_ylabel('class of the picture')
     if classes <= NAMED:

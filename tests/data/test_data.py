@@ -253,3 +253,13 @@ def test_no_list_at_all_is_an_error(listed, tmp_path):
     for name in ('empty', 'missing'):
         with pytest.raises(ValueError, match=rf"list_dir='.*{name}' holds no \.lst file"):
             data.check_lists(tmp_path / name, listed, 'imagenet')
+
+
+def test_a_validation_batch_is_no_larger_than_all_pictures(tmp_path):
+    """A batch is padded to its size: 4096 rows for 6 pictures would take the memory of 4096."""
+    path = folder(tmp_path, *EVERY)
+    for workers, rows in ((1, 6), (2, 3)):
+        cluster = SimpleNamespace(rank=0, num_workers=workers, contexts=[mx.cpu()])
+        _, val = iters(path, cluster=cluster, batch_size=4096)
+        ((pictures, _, real),) = val.epoch()
+        assert (pictures.shape[0], real) == (rows, rows)

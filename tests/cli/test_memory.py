@@ -1,0 +1,86 @@
+"""Too little memory is said as that, in one line, before any work where it can be foreseen."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ibnnet_mx import errors
+from ibnnet_mx.cli import options, run_options
+from ibnnet_mx.graph import symbol_file
+from ibnnet_mx.metrics.classification import Result
+from ibnnet_mx.report import confusion
+from tests.cli import test_train
+from tests.conftest import ROOT
+
+run = test_train.run
+TEXTS = [
+    'std::bad_alloc',
+    'Check failed: ret == 0 (12 vs. 0) : Allocation failed',
+    'MXNetError: Resource temporarily unavailable',
+    'src/storage/./pooled_storage_manager.h: cudaMalloc retry failed: out of memory',
+    'OpenCV(4.11.0) error: (-4:Insufficient memory) Failed to allocate 99 bytes in function OutOfMemoryError',
+]
+
+
+@pytest.mark.parametrize('text', TEXTS)
+@pytest.mark.parametrize('kind', [RuntimeError, MemoryError])
+def test_an_error_about_memory_is_one_line_about_memory(capsys, kind, text):
+    def command(args):
+        raise kind(text)
+
+    assert options.run(command, options.Parser(prog='tool'), []) == 2
+    assert capsys.readouterr().err == f'tool: {options.NO_MEMORY}\n'
+
+
+def test_other_errors_are_not(capsys):
+    assert not errors.no_memory(RuntimeError('shapes do not fit'))
+    assert not errors.no_memory(ValueError('the symbol is damaged'))
+
+
+def test_a_symbol_is_not_damaged_because_memory_lacks(tmp_path, monkeypatch):
+    import mxnet as mx
+
+    mx.sym.FullyConnected(mx.sym.var('data'), num_hidden=2).save(str(tmp_path / 'a-symbol.json'))
+
+    def full(*_):
+        raise mx.base.MXNetError('std::bad_alloc')
+
+    monkeypatch.setattr(symbol_file, 'load_text', full)
+    with pytest.raises(mx.base.MXNetError, match='bad_alloc'):
+        symbol_file.read_symbol(tmp_path / 'a-symbol.json')
+
+
+def test_too_many_classes_are_refused_before_they_take_memory(run, monkeypatch):
+    last = run('--num-classes', 10**9, code=2).splitlines()[-1]
+    assert last == 'train_resnet: --num-classes 1000000000 must be at most 16777216: labels are float32'
+    monkeypatch.setattr(run_options._env, 'memory_limit', lambda: 2 * 10**9)
+    last = run('--num-classes', 10**7, code=2).splitlines()[-1]
+    text = 'weights, gradients and momentum of this network take 8 GB, and there are 2 GB of memory'
+    assert last == f'train_resnet: --num-classes 10000000: {text}'
+
+
+def test_the_memory_of_a_process_is_the_machines_or_its_limit():
+    code = 'import resource; resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30)); from ibnnet_mx import _env;'
+    words = [sys.executable, '-c', f'{code} print(_env.memory_limit() == 3 << 30)']
+    assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout == 'True\n'
+
+
+def test_the_confusion_of_many_classes_is_that_of_the_worst(tmp_path, monkeypatch):
+    pytest.importorskip('matplotlib')
+    classes, draw = 20_000, np.random.RandomState(0)
+    labels = np.repeat(np.arange(classes), 2)
+    predicted = labels.copy()
+    predicted[[2 * 7, 2 * 7 + 1, 2 * 9]] = 12_345, 12_345, 7
+    predicted[2 * 500] = -1
+    result = Result(labels, predicted, classes, 0.5, None, 1.0, draw.rand(len(labels)))
+    assert result.most_confused(3).tolist() == [7, 9, 12_345]
+    assert result.confusion([7, 9, 12_345]).tolist() == [[0, 0, 2], [1, 1, 0], [0, 0, 2]]
+    drawn = []
+    monkeypatch.setattr(confusion, 'save_figure', lambda option, path, figure: drawn.append(figure))
+    confusion.draw_confusion('a.png', result, [f'class {number}' for number in range(classes)])
+    axes = drawn[0].axes[0]
+    assert axes.get_title() == 'the 40 of 20000 classes with the most mistakes'
+    assert axes.images[0].get_array().shape == (40, 40)
+    assert 'class 12345' in [label.get_text() for label in axes.get_yticklabels()]
