@@ -210,6 +210,39 @@ def bfloat16() -> str:
     return 'fast' if {'amx_bf16', 'avx512_bf16'} & flags else 'slow'
 
 
+LEVELS = (  # of oneDNN's instruction sets: name, the value that it begins with in DNNL_MAX_CPU_ISA, needed flags
+    ('SSE4.1', 'SSE41', {'sse4_1'}),
+    ('AVX', 'AVX', {'avx'}),
+    ('AVX2', 'AVX2', {'avx2'}),
+    ('AVX-512', 'AVX512', {'avx512f', 'avx512bw', 'avx512vl', 'avx512dq'}),
+)
+
+
+def instructions(dtype: str = 'float32') -> str:
+    """Return the instruction set that oneDNN computes with: the processor's best, or the limit of DNNL_MAX_CPU_ISA.
+
+    AMX counts for bfloat16 alone.
+    """
+    flags, limit = set(_read_text(Path('/proc/cpuinfo')).split()), os.environ.get('DNNL_MAX_CPU_ISA', '').upper()
+    best = ''
+    for name, value, needed in LEVELS:
+        best = name if needed <= flags else best
+        if limit == value:
+            break
+    return f'{best} with AMX' if dtype == 'bfloat16' and 'AMX' in limit and _has_amx() else best or platform.machine()
+
+
+def processor() -> str:
+    """Return the name of the processor's model; '' if the system does not tell."""
+    lines = (line.partition(':') for line in _read_text(Path('/proc/cpuinfo')).splitlines())
+    return next((value.strip() for name, _, value in lines if name.strip() == 'model name'), '')
+
+
+def mxnet_version() -> str:
+    """Return the name and version of mxnet's wheel."""
+    return _mxnet_wheel()
+
+
 def _ask_for_amx() -> bool:
     """Ask the kernel for the tile registers. Kernels before 5.16 and processors without them refuse."""
     if sys.platform != 'linux' or platform.machine() != 'x86_64':

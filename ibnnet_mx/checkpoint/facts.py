@@ -49,6 +49,10 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
 def _are_numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(_is_number(number) for number in value.values())
 
@@ -87,7 +91,8 @@ class Facts:
     model: full name of the network. recipe: that of the run, {} for converted weights. files: {name: {bytes, sha256}}.
     network: options of models.create() that converted weights were built with. pixels: {order, mean, std}.
     classes, class_names, size (pixels): of the network. init: where a run's first weights came from. run: its id.
-    workers: how many trained. metrics: {'train' or 'validation': {metric: mean}}. left_out: [epoch, batch] pairs.
+    workers: how many trained. computed: circumstances that change the last bits, {name: text}. metrics: {'train' or
+    'validation': {metric: mean}}. left_out: [epoch, batch] pairs.
     epoch, batch: the place; batch is None at the end of an epoch. Within an epoch there are steps (batches of the
     epoch) and shares (sums over each worker's pictures so far).
     """
@@ -109,6 +114,7 @@ class Facts:
     metrics: dict = field(default_factory=dict, metadata={'fits': _are_metrics, 'optional': False})
     left_out: list = field(default_factory=list, metadata={'fits': _are_places, 'optional': False})
     shares: list | None = _fact(_are_shares)
+    computed: dict | None = _fact(_are_texts)
     steps: int | None = _fact(lambda value: _is_count(value, 1))
     epoch: int = _fact(_is_count, default=0, optional=False)
     batch: int | None = _fact(_is_count)

@@ -108,22 +108,11 @@ def run(
         if streams.reader_gone():
             return 128 + signal.SIGPIPE  # the code that a shell gives for a program in C
         code, text = 2, str(error)
-    except KeyboardInterrupt as error:
-        code, text = (128 + error.number if isinstance(error, _Terminated) else 130), interrupted
-    except Stopped as stopped:
-        code, text = stopped.code, dashed(str(stopped), name_of)
-    except OSError as error:
-        code, text = 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
-    except ModuleNotFoundError as error:
-        code, text = 2, _env.describe_error(error)
-    except OptionError as error:
-        code, text = 2, error.told(name_of)
-    except ValueError as error:
-        code, text = 2, str(error)
-    except Exception as error:
-        if not no_memory(error):
+    except BaseException as error:
+        told = _told(error, interrupted, name_of)
+        if told is None:
             raise
-        code, text = 2, NO_MEMORY
+        code, text = told
     finally:
         streams.settle()
         for number in ENDING:
@@ -133,6 +122,23 @@ def run(
     if text == NO_MEMORY:
         streams.leave(code)
     return code
+
+
+def _told(error: BaseException, interrupted: str, name_of: Callable[[str], str]) -> tuple[int, str] | None:
+    """Return the exit code and the line for an error that a user can cure; None for any other."""
+    if isinstance(error, KeyboardInterrupt):
+        return (128 + error.number if isinstance(error, _Terminated) else 130), interrupted
+    if isinstance(error, Stopped):
+        return error.code, dashed(str(error), name_of)
+    if isinstance(error, OSError):
+        return 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return 2, _env.describe_error(error)
+    if isinstance(error, OptionError):
+        return 2, error.told(name_of)
+    if isinstance(error, ValueError):
+        return 2, str(error)
+    return (2, NO_MEMORY) if isinstance(error, Exception) and no_memory(error) else None
 
 
 def picture_side(text: str) -> int:

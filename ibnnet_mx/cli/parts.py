@@ -83,12 +83,18 @@ def open_data(args, wanted, model, cluster, report):
     return train, val, classes, names
 
 
-def opening_lines(run, wanted, model, begin, opened):
-    """Yield (level, line) for the start of a run's log. Only worker 0 gives remarks as warnings, so they come once."""
+def opening_lines(run, wanted, model, begin, opened, now):
+    """Yield (level, line) for the start of a run's log. Only worker 0 gives remarks as warnings, so they come once.
+
+    now: computed.circumstances().
+    """
+    from ibnnet_mx.training import computed
+
     for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
         yield 'info', line
     level = 'warn' if run.cluster.is_main else 'info'
-    for line in [*recipe.remarks(wanted, run.epoch), *start.remarks_on(begin, opened, wanted)]:
+    moved = computed.remark(opened.facts.computed if opened else None, now)
+    for line in [*recipe.remarks(wanted, run.epoch), *start.remarks_on(begin, opened, wanted), *[moved] * bool(moved)]:
         yield level, line
 
 

@@ -15,7 +15,7 @@ NAMES = {'limit': '--num-examples', 'max_bad': '--max-bad-records'}
 def train(args, wanted, model, begin, opened, store, report, cluster):
     """Train a run from its parts: data, network, trainer, then epoch after epoch."""
     from ibnnet_mx import checkpoint
-    from ibnnet_mx.training import agreement, objective, saver, trainer, watchdog
+    from ibnnet_mx.training import agreement, computed, objective, saver, trainer, watchdog
 
     # Data, network and trainer
     train_data, val_data, classes, names = parts.open_data(args, wanted, model, cluster, report)
@@ -31,7 +31,8 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     # The folder of the checkpoints
     if not args.profile and cluster.is_main:
         store.prepare()
-    for level, line in parts.opening_lines(run, wanted, model, begin, opened):
+    now = computed.circumstances(cluster, wanted.dtype)
+    for level, line in parts.opening_lines(run, wanted, model, begin, opened, now):
         getattr(report, level)(line)
     if args.profile:
         return parts.profile(run, train_data, args.profile, report)
@@ -40,6 +41,7 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     origin = start.origin_of(begin, opened)
     run_id = opened.facts.run if opened else checkpoint.new_id()
     facts = run_options.facts_of(wanted, model, classes, names, origin, cluster.num_workers, run_id)
+    facts = facts.at(facts.place, computed=now)
     store.begin(facts, opened.place if opened else None, report.info)
     every, go_on = args.checkpoint_batches, args.on_save_error == 'go-on'
     keep = saver.Saver(store, run, (train_data, val_data), facts, every, go_on, opened.place if opened else None)

@@ -29,6 +29,7 @@ FACTS = {
     'left_out': [[0, 3]],
     'shares': [{'samples': 8.0, 'accuracy': 3.0}, {'samples': 8.0, 'accuracy': 2.0}],
     'workers': 2,
+    'computed': {'threads': '2'},
     'files': {},
 }
 WRONG = [
@@ -50,6 +51,7 @@ WRONG = [
     ('shares', [{'accuracy': 3.0}]),
     ('shares', [{'samples': 3.0}, {'samples': '3'}]),
     ('workers', 0),
+    ('computed', {'threads': 2}),
 ]
 
 
