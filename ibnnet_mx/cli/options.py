@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import Any, Callable, NoReturn, Sequence
 from ibnnet_mx import _env
 from ibnnet_mx.cli import streams
 from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory
+from ibnnet_mx.recordio.fast import last_words
 
 
 class RawText(argparse.RawDescriptionHelpFormatter):
@@ -94,6 +96,8 @@ def run(
         options = parser.parse_args(argv)
     finally:
         streams.settle()
+    if streams.owned():
+        last_words.install(f'{parser.prog}: {NO_MEMORY}')
     # Python's default for them would leave child processes behind.
     for number in ENDING if threading.current_thread() is threading.main_thread() else ():
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -119,8 +123,8 @@ def run(
             if signal.getsignal(number) is _terminated:
                 signal.signal(number, signal.SIG_DFL)
     print(f'{parser.prog}: {one_line(text)}', file=sys.stderr)
-    if text == NO_MEMORY:
-        streams.leave(code)
+    if text == NO_MEMORY and streams.owned():
+        os._exit(code)  # without memory, mxnet's own end is an error or hangs
     return code
 
 

@@ -82,8 +82,8 @@ class Stopped(Exception):
 # What mxnet, oneDNN, CUDA, OpenCV, onnxruntime and the system say when they get no more memory.
 MEMORY = re.compile(
     r'bad_alloc|[Cc]annot allocate memory|[Ff]ailed to [Aa]llocate|[Uu]nable to allocate|out of memory|OutOfMemory'
-    r'|Insufficient memory|Allocation failed|could not create a (memory|primitive)|CUDNN_STATUS_ALLOC_FAILED'
-    r"|failed to map segment|can't start new thread|Resource temporarily unavailable"  # no room for a thread's stack
+    r'|Insufficient memory|[Mm]alloc\w* failed|Allocation failed|could not create a (memory|primitive)'
+    r"|CUDNN_STATUS_ALLOC_FAILED|failed to map segment|can't start new thread|Resource temporarily unavailable"
 )
 
 

@@ -1,5 +1,7 @@
 """Too little memory is said as that, in one line, before any work where it can be foreseen."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ from ibnnet_mx import errors
 from ibnnet_mx.cli import options, run_options
 from ibnnet_mx.graph import symbol_file
 from ibnnet_mx.metrics.classification import Result
+from ibnnet_mx.recordio.fast import last_words
 from ibnnet_mx.report import confusion
 from tests.cli import test_train
 from tests.conftest import ROOT
@@ -84,3 +87,26 @@ def test_the_confusion_of_many_classes_is_that_of_the_worst(tmp_path, monkeypatc
     assert axes.get_title() == 'the 40 of 20000 classes with the most mistakes'
     assert axes.images[0].get_array().shape == (40, 40)
     assert 'class 12345' in [label.get_text() for label in axes.get_yticklabels()]
+
+
+@pytest.mark.parametrize('end', ['os.abort()', 'os.kill(os.getpid(), signal.SIGSEGV)'])
+@pytest.mark.parametrize('limited', [True, False])
+def test_a_process_that_c_plus_plus_ends_says_whether_memory_lacked(tmp_path, end, limited):
+    if not last_words.LIBRARY.is_file():
+        pytest.skip('the C library is not built')
+    limit = 'resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))\n        ' if limited else ''
+    (tmp_path / 'tool.py').write_text(
+        'import os, resource, signal, sys\n'
+        'from ibnnet_mx.cli import options\n'
+        'def command(args):\n'
+        f'        {limit}{end}\n'
+        "sys.exit(options.run(command, options.Parser(prog='tool')))\n"
+    )
+    words = [sys.executable, 'tool.py']
+    settings = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
+    if limited:
+        assert (done.returncode, done.stderr) == (2, f'tool: {options.NO_MEMORY}\n')
+    else:
+        assert done.returncode in (-signal.SIGABRT, -signal.SIGSEGV)
+        assert options.NO_MEMORY not in done.stderr

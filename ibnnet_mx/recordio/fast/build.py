@@ -34,6 +34,7 @@ SOURCES = (
     'filter.c',
     'render.c',
     'restart.c',
+    'last_words.c',
 )
 FLAGS = ['-std=gnu11', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread']
 # All variants of the kernels must round alike. Not-a-number and traps cannot occur in them.
