@@ -114,6 +114,18 @@ def _facts(network, epoch):
     )
 
 
+def _not_finite(network):
+    """Yield a line if weights are NaN or infinite: they are converted as they are, and give no answers."""
+    import numpy as np
+
+    params = network.net.collect_params().items()
+    bad = [name for name, param in params if not np.isfinite(param.data(param.list_ctx()[0]).asnumpy()).all()]
+    if bad:
+        yield f'{network.label}: {bad[0]} holds values that are not finite' + f', {len(bad) - 1} more do' * (
+            len(bad) > 1
+        )
+
+
 def _write(args, network):
     """Write DST in the format that its ending names."""
     from ibnnet_mx import checkpoint, convert
@@ -171,7 +183,7 @@ def convert(args):
     """Carry out the options of ibnnet convert; return 1 if --check finds a difference."""
     _check_options(args)
     network = _open(args)
-    for note in network.notes:
+    for note in [*network.notes, *_not_finite(network)]:
         print(f'convert: {dashed(note, options.option_name)}', file=sys.stderr)
     _write(args, network)
     built = getattr(network.net, 'norm_options', {})

@@ -32,6 +32,17 @@ def names_of_not_finite(run: Any) -> list[str]:
     return names
 
 
+def check_first_weights(net: Any) -> None:
+    """Raise OptionError if the weights that a run is to start from are not finite: no rate would help them."""
+    params = net.collect_params().items()
+    bad = [name for name, param in params if not optimiser.all_finite(param.list_data()[:1]).asscalar()]
+    if bad:
+        more = f' and {len(bad) - 1} more' if len(bad) > 1 else ''
+        raise OptionError(
+            None, None, f'the first weights hold values that are not finite ({bad[0]}{more}): start from others'
+        )
+
+
 def is_finite(run: Any) -> bool:
     """Return True if names_of_not_finite() would find none; much faster."""
     devices: dict[Any, list[Any]] = {}

@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 
 from ibnnet_mx import norm, recipe
 from ibnnet_mx.metrics import classification
-from ibnnet_mx.training import agreement, memonger, optimiser, profiling, setup, state
+from ibnnet_mx.training import agreement, finite, memonger, optimiser, profiling, setup, state
 from ibnnet_mx.training.finite import NotFinite
 from ibnnet_mx.training.objective import of_classifier
 
@@ -39,6 +39,8 @@ class Trainer:
         net.initialize(ctx=cluster.contexts)
         for line in start(net) if start else ():
             report.info(line)
+        if start:
+            finite.check_first_weights(net)
         net.hybridize(static_alloc=True, static_shape=True)
         self._params = net.collect_params()
         for name, param in self._params.items():

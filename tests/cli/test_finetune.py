@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import pytest
 
 from ibnnet_mx import convert, hub, models
 from ibnnet_mx.checkpoint import Store
+from ibnnet_mx.cli import convert as convert_command
 from ibnnet_mx.cli import run_options, start, train, train_options
 from ibnnet_mx.distributed import job
-from ibnnet_mx.files import atomic
+from ibnnet_mx.files import atomic, params_file
 from ibnnet_mx.training import initial_weights
 from tests.cli.test_train import same, saved, warnings
 from tests.conftest import ROOT
@@ -249,3 +251,15 @@ def test_a_dry_run_holds_the_file_against_the_network(run, source, tmp_path):
 def test_an_earlier_run_of_the_same_prefix_is_set_aside(run, source):
     log = run('--epochs', '1', prefix='base')
     assert 'base-0001, the checkpoints of an earlier run, are in base-old-1/ now' in log
+
+
+def test_weights_that_are_not_finite_are_no_start_and_are_told_by_convert(run, source, tmp_path, capsys):
+    arrays = params_file.read_params(tmp_path / source)
+    name = next(name for name in arrays if name.endswith('fc1_weight'))
+    arrays[name] = np.full_like(arrays[name], np.nan)
+    shutil.copy(tmp_path / 'base-symbol.json', tmp_path / 'bad-symbol.json')
+    (tmp_path / 'bad-0001.params').write_bytes(params_file.encode_params(arrays))
+    last = run('--init', 'bad-0001.params', code=2).splitlines()[-1]
+    assert last == ('train_resnet: the first weights hold values that are not finite (fc1_weight): start from others')
+    assert convert_command.main(['bad-0001.params', 'out-0001.params']) == 0
+    assert 'fc1_weight holds values that are not finite\n' in capsys.readouterr().err
