@@ -121,9 +121,8 @@ def _not_finite(network):
     params = network.net.collect_params().items()
     bad = [name for name, param in params if not np.isfinite(param.data(param.list_ctx()[0]).asnumpy()).all()]
     if bad:
-        yield f'{network.label}: {bad[0]} holds values that are not finite' + f', {len(bad) - 1} more do' * (
-            len(bad) > 1
-        )
+        more = f', and {len(bad) - 1} more do' if len(bad) > 1 else ''
+        yield f'{network.label}: {bad[0]} holds values that are not finite{more}'
 
 
 def _write(args, network):
