@@ -54,9 +54,9 @@ class PictureRecords:
         """Return float32 (n, 1), the identities' numbers."""
         return self._labels
 
-    def spans(self) -> tuple[np.ndarray, ...]:
+    def spans(self, positions: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         """Return the places of the payloads; see RecordFile.spans()."""
-        return tuple(part[self._positions] for part in self._records.spans())
+        return self._records.spans(self._positions if positions is None else self._positions[positions])
 
     def announce(self, positions: np.ndarray) -> None:
         """Let the kernel fetch records that will be read soon."""
@@ -71,8 +71,7 @@ def picture_range(records: RecordFile) -> tuple[int, int] | None:
     zero = np.flatnonzero(records.ids == 0)
     if len(zero) != 1 or len(records) < NUMBERS:
         return None
-    _, _, _, lengths = records.spans()
-    if lengths[zero[0]]:
+    if records.spans(zero)[3][0]:
         return None
     try:
         item = records.read(int(zero[0]))

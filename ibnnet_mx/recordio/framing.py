@@ -15,6 +15,8 @@ from typing import Any, Iterable, NamedTuple, NoReturn
 
 import numpy as np
 
+from ibnnet_mx.files.regular import open_regular
+
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack('<I', MAGIC)
 FRAME = struct.Struct('<II')
@@ -87,7 +89,7 @@ class Frames:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            self.fd = os.open(path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0))
+            self.fd = open_regular(path)
         except OSError as error:
             raise RecordError(f'{path}: cannot open the records: {error.strerror}') from None
         try:
@@ -179,24 +181,16 @@ class Frames:
         labels = np.frombuffer(data, '<f4', flag, HEADER.size).astype(np.float32) if flag else np.array([label], 'f4')
         return Item(labels, record_id, data[begin:])
 
+    def numbers(self, offsets: np.ndarray, width: int) -> np.ndarray:
+        """Return float32 (n, width): the numbers at offsets. Raises RecordError if the file has become shorter."""
+        size, fd = 4 * width, self.fd
+        data = b''.join([os.pread(fd, size, at) for at in offsets.tolist()])
+        if len(data) != size * len(offsets):
+            raise RecordError(f'{self.path} has become shorter while it was read')
+        return np.frombuffer(data, '<f4').reshape(-1, width).astype(np.float32)
+
     def announce(self, offsets: Iterable[int], sizes: Iterable[int]) -> None:
         """Tell the kernel which records will be read."""
         if hasattr(os, 'posix_fadvise'):
             for at, size in zip(offsets, sizes):
                 os.posix_fadvise(self.fd, int(at), int(size), os.POSIX_FADV_WILLNEED)
-
-    def heads(self, offsets: np.ndarray) -> np.ndarray:
-        """Return uint32 (n, 8): the first 32 bytes of each record. Magic and flag are checked, lengths are not."""
-        blocks = []
-        for first in range(0, len(offsets), READ_AHEAD):
-            starts = offsets[first : first + READ_AHEAD].tolist()
-            self.announce(starts, [HEAD] * len(starts))
-            block = b''.join([os.pread(self.fd, HEAD, at) for at in starts])
-            if len(block) != HEAD * len(starts):
-                for number, at in enumerate(starts, first):
-                    self.take(HEAD, at, number, at)
-            blocks.append(block)
-        words = np.frombuffer(b''.join(blocks), '<u4').reshape(-1, HEAD // 4)
-        for number in np.flatnonzero((words[:, 0] != MAGIC) | (words[:, 1] >> 29 > 1))[:1]:
-            self.frame(words[number].tobytes(), int(number), int(offsets[number]), True)
-        return words

@@ -175,7 +175,7 @@ def test_missing_and_empty_files_are_named(tmp_path):
     (tmp_path / 'empty.rec').touch()
     with pytest.raises(RecordError, match=r'empty\.rec is empty'):
         RecordFile(tmp_path / 'empty.rec')
-    with pytest.raises(RecordError, match='cannot read the records: Is a directory'):
+    with pytest.raises(RecordError, match='cannot open the records: it is a folder, not a regular file'):
         RecordFile(tmp_path)
     path, _ = write(tmp_path, small())
     with pytest.raises(RecordError, match=r'other\.idx: cannot open the index'):

@@ -51,6 +51,7 @@ _FUNCTIONS = {
     'fast_level': (_INT, []),
     'fast_interface': (ctypes.c_char_p, []),
     'fast_heads': (None, [_POINTER, _INT, _POINTER]),
+    'fast_record_heads': (_INT, [_INT, _POINTER, _INT, _POINTER]),
     'fast_render': (None, [_POINTER, ctypes.POINTER(Task)]),
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
     'fast_restart': (_POINTER, [ctypes.c_char_p, ctypes.c_int64, _INT, _POINTER, _POINTER]),
@@ -129,6 +130,11 @@ def read_payload(payload: np.void) -> bytes:
 def heads(payloads: np.ndarray, why: np.ndarray) -> None:
     """Set width, height and kind of PAYLOAD (n,), except BROKEN ones. why: uint8 (n, WHY); it tells of broken ones."""
     functions().fast_heads(address(payloads), len(payloads), address(why))
+
+
+def read_heads(fd: int, offsets: np.ndarray, words: np.ndarray) -> bool:
+    """Read the 32 bytes at each of offsets int64 (n,) into words uint32 (n, 8). Return False if a file ends before."""
+    return bool(functions().fast_record_heads(fd, address(offsets), len(offsets), address(words)))
 
 
 class Decoder:

@@ -17,6 +17,7 @@ from ibnnet_mx.recordio.pixels.jpeg import SOI
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 
+MOST_NOTED = 1 << 20  # records; of more, no picture is kept decoded
 # Pictures' numbers (n,), widths and heights (n, 2) -> ROW (n, views), the views that are made of them.
 RowsOf = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Refusal = Optional[Callable[[int, int], Optional[str]]]  # of a width and height: why such a picture cannot be used
@@ -75,23 +76,19 @@ class Native:
             mean, std = normalisation
             self._pixels['shift'], self._pixels['factor'] = mean, 1 / np.array(std, np.float64)
             self._pixels['floats'] = 1
-        self._payloads = np.zeros(len(records), native.PAYLOAD)
-        self._payloads['kind'], self._payloads['as_stored'] = UNREAD, exif == IGNORE
-        spans = records.spans()
-        if spans is not None:
-            for name, part in zip(('fd', 'offset', 'start', 'length'), spans):
-                self._payloads[name] = part
-            self._payloads['kind'][self._payloads['start'] > 0] = JPEG
+        # One for each record, in which decoded pictures are noted; None: too many, they are made for each batch.
+        self._payloads = self._describe(np.arange(len(records))) if len(records) <= MOST_NOTED else None
         self._cached: list[np.ndarray] = []
         self._local = threading.local()
 
     def cache(self, position: int, picture: np.ndarray) -> None:
         """Keep a decoded picture, BGR, so that it is not read again."""
-        self._cached.append(_place(self._payloads, position, picture))
+        if self._payloads is not None:
+            self._cached.append(_place(self._payloads, position, picture))
 
     def cached(self) -> list[int]:
         """Return the positions of these pictures."""
-        return np.flatnonzero(self._payloads['stride']).tolist()
+        return [] if self._payloads is None else np.flatnonzero(self._payloads['stride']).tolist()
 
     def is_sound(self, payload: bytes) -> bool:
         """Return True if a picture that OpenCV has decoded is whole: C decodes a JPEG again and tells."""
@@ -104,7 +101,8 @@ class Native:
 
     def render(self, positions: np.ndarray, rows_of: RowsOf, out: np.ndarray) -> dict[int, str]:
         """Fill out (n, views, 3, size, size). Return {number: why} of the pictures that cannot be read."""
-        payloads, why = native.pick(self._payloads, positions), np.zeros((len(positions), native.WHY), np.uint8)
+        payloads = self._describe(positions) if self._payloads is None else native.pick(self._payloads, positions)
+        why = np.zeros((len(positions), native.WHY), np.uint8)
         alive: list[np.ndarray] = []
         bad: dict[int, str] = {}
         if not payloads['stride'].all():
@@ -116,6 +114,17 @@ class Native:
             position = int(positions[number])
             bad[number] = self._changed(position) if text == CHANGED else f'{self._records.describe(position)} {text}'
         return bad
+
+    def _describe(self, positions: np.ndarray) -> np.ndarray:
+        """Return native.PAYLOAD (n,) of records, by their places in the files."""
+        payloads = np.zeros(len(positions), native.PAYLOAD)
+        payloads['kind'], payloads['as_stored'] = UNREAD, self._exif == IGNORE
+        spans = self._records.spans(positions)
+        if spans is not None:
+            for name, part in zip(('fd', 'offset', 'start', 'length'), spans):
+                payloads[name] = part
+            payloads['kind'][payloads['start'] > 0] = JPEG
+        return payloads
 
     def _read_foreign(
         self, positions: np.ndarray, payloads: np.ndarray, why: np.ndarray

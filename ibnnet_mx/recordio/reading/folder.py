@@ -54,7 +54,7 @@ class FolderRecords:
         except OSError as error:
             raise RecordError(f'{self.describe(i)} cannot be read: {error.strerror}') from None
 
-    def spans(self) -> None:
+    def spans(self, positions: np.ndarray | None = None) -> None:
         """Return None, because each picture is a file of its own."""
 
     def announce(self, positions: np.ndarray) -> None:

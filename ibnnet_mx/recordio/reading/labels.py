@@ -12,6 +12,8 @@ from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import open_picture
 from ibnnet_mx.recordio.reading.options import Options
 
+BLOCK = 1 << 18  # records that are looked at together
+
 
 def choose(path: str, labels: np.ndarray, options: Options) -> np.ndarray:
     """Return float32 (n,), or (n, width) for several, of all labels (n, width) of a file.
@@ -34,16 +36,22 @@ def of_pictures(records: Any, labels: np.ndarray, max_bad: int) -> tuple[np.ndar
     A record without a payload is none. With max_bad, neither are the records of the highest class if they are at most
     so many and none of them can be read: damage made up their class, or all its pictures are skipped.
     """
-    spans = records.spans()
-    empty = np.zeros(len(records), bool) if spans is None else (spans[2] != 0) & (spans[3] == 0)
+    empty = np.concatenate([_are_empty(records, first) for first in range(0, len(records), BLOCK)])
     positions = np.flatnonzero(~empty)
-    labels = labels[positions]
+    labels = labels[positions] if empty.any() else labels
     while max_bad and len(labels) and labels.ndim == 1:
         top = labels == labels.max()
         if top.sum() > max_bad or any(_can_be_read(records, int(position)) for position in positions[top]):
             break
         positions, labels = positions[~top], labels[~top]
     return positions, labels
+
+
+def _are_empty(records: Any, first: int) -> np.ndarray:
+    """Return bool (BLOCK or fewer,): True for the records from `first` on that have no payload."""
+    numbers = np.arange(first, min(first + BLOCK, len(records)))
+    spans = records.spans(numbers)
+    return np.zeros(len(numbers), bool) if spans is None else (spans[2] != 0) & (spans[3] == 0)
 
 
 def _can_be_read(records: Any, position: int) -> bool:

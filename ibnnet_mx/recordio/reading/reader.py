@@ -24,7 +24,7 @@ from ibnnet_mx.recordio.reading import checks, labels
 from ibnnet_mx.recordio.reading.buffers import Buffers
 from ibnnet_mx.recordio.reading.folder import open_records
 from ibnnet_mx.recordio.reading.options import Options
-from ibnnet_mx.recordio.reading.sampler import EachOnce
+from ibnnet_mx.recordio.reading.sampler import EachOnce, count_steps
 
 AHEAD = 3  # batches in work besides the one that was handed out, if they fit into AHEAD_BYTES
 AHEAD_BYTES = 100 << 20
@@ -118,12 +118,21 @@ class Reader:
     @property
     def count(self) -> int:
         """Return the pictures of an epoch, over all workers."""
-        return sum(map(len, self._batches(0, (0, 1))))
+        return self._extent[0]
 
     @property
     def steps(self) -> int:
         """Return the batches of an epoch, the same for every worker."""
-        return len(self._batches(0, self.options.share))
+        return self._extent[1]
+
+    @functools.cached_property
+    def _extent(self) -> tuple[int, int]:
+        """Return pictures and steps of an epoch, which all epochs have alike."""
+        if isinstance(self._sampler, EachOnce):
+            pictures = self._sampler.pictures(len(self.records))
+            return pictures, count_steps(pictures, self.batch_size)
+        batches = self._batches(0, (0, 1))
+        return sum(map(len, batches)), len(batches)
 
     def labels(self) -> np.ndarray:
         """Return float32 (n,) or (n, label_width), in the order of the records."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, Sequence
+from typing import Any, NamedTuple, Protocol, Sequence
 
 import numpy as np
 
@@ -34,26 +34,60 @@ class EachOnce(NamedTuple):
     every: int = 1
     limit: int | None = None
 
-    def batches(self, labels: np.ndarray, epoch: int, batch_size: int, share: tuple[int, int]) -> list[np.ndarray]:
+    def batches(self, labels: np.ndarray, epoch: int, batch_size: int, share: tuple[int, int]) -> Steps:
         """Return the steps of an epoch; see Sampler.batches()."""
-        positions = epoch_order(len(labels), self.shuffle, self.seed, epoch)[:: self.every][: self.limit]
-        return cut_steps(positions, batch_size, share)
+        return cut_steps(_order(len(labels), self, epoch), batch_size, share)
+
+    def pictures(self, records: int) -> int:
+        """Return the pictures of an epoch, without making its order."""
+        chosen = -(-records // self.every)
+        return chosen if self.limit is None else min(chosen, self.limit)
+
+
+class Steps(Sequence[np.ndarray]):
+    """The steps of an epoch for one share (rank, how many shares), each cut from the positions when it is asked for.
+
+    steps[number] is int64 (records of the step,). The last step may be smaller. Its share is empty if there are more
+    shares than records left.
+    """
+
+    def __init__(self, positions: np.ndarray, batch_size: int, share: tuple[int, int]) -> None:
+        self._positions, self._batch_size, self._share = positions, batch_size, share
+
+    def __len__(self) -> int:
+        return count_steps(len(self._positions), self._batch_size)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[one] for one in range(len(self))[number]]
+        start = range(len(self))[number] * self._batch_size
+        rank, shares = self._share
+        each, more = divmod(min(self._batch_size, len(self._positions) - start), shares)
+        first = start + rank * each + min(rank, more)
+        return self._positions[first : first + each + (rank < more)].astype(np.int64)
+
+
+def count_steps(pictures: int, batch_size: int) -> int:
+    """Return the steps of an epoch; one, which is empty, without pictures."""
+    return max(-(-pictures // batch_size), 1)
+
+
+def _order(count: int, chosen: EachOnce, epoch: int) -> np.ndarray:
+    """Return the positions of an epoch, int32 if they fit. The order is that of int64: the draws are the same."""
+    positions = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    if chosen.shuffle:
+        np.random.Generator(np.random.Philox(key=[chosen.seed, epoch])).shuffle(positions)
+    return positions[:: chosen.every][: chosen.limit]
 
 
 def epoch_order(count: int, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
     """Return the positions 0..count-1, int64 (count,), shuffled by (seed, epoch) if asked for."""
-    positions = np.arange(count)
-    if shuffle:
-        np.random.Generator(np.random.Philox(key=[seed, epoch])).shuffle(positions)
-    return positions
+    return _order(count, EachOnce(seed, shuffle), epoch).astype(np.int64)
 
 
-def cut_steps(positions: np.ndarray, batch_size: int, share: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
+def cut_steps(positions: np.ndarray, batch_size: int, share: tuple[int, int] = (0, 1)) -> Steps:
     """Cut the positions of an epoch into steps of batch_size, and return one share (rank, how many) of each step.
 
-    All shares have the same number of steps. The last step may be smaller. Its share is empty if there are more shares
-    than records left.
+    All shares have the same number of steps.
     """
-    rank, shares = share
-    cuts = range(batch_size, len(positions), batch_size)
-    return [np.array_split(step, shares)[rank] for step in np.split(positions, cuts)]
+    return Steps(positions, batch_size, share)

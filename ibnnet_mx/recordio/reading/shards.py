@@ -68,9 +68,16 @@ class Shards:
         """Return float32 (n, width)."""
         return np.concatenate([file.labels() for file in self._files])
 
-    def spans(self) -> tuple[np.ndarray, ...]:
-        """Return the places of all payloads; see RecordFile.spans()."""
-        return tuple(np.concatenate(part) for part in zip(*[file.spans() for file in self._files]))
+    def spans(self, positions: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+        """Return the places of the payloads at positions, None: of all; see RecordFile.spans()."""
+        if positions is None:
+            return tuple(np.concatenate(part) for part in zip(*[file.spans() for file in self._files]))
+        parts = [np.zeros(len(positions), kind) for kind in (np.int32, np.int64, np.int64, np.int64)]
+        for file, start, stop in zip(self._files, self._starts, self._starts[1:]):
+            inside = (positions >= start) & (positions < stop)
+            for part, values in zip(parts, file.spans(positions[inside] - start)):
+                part[inside] = values
+        return tuple(parts)
 
     def announce(self, positions: np.ndarray) -> None:
         """Let the kernel fetch records that will be read soon."""
