@@ -78,7 +78,8 @@ def evaluation_iter(
     """
     if batch_size < 1:
         raise OptionError('batch_size', batch_size, 'must be at least 1')
-    options, small = (options or Options())._replace(limit=None), net_input.size <= view.SMALL
+    # Raw pictures are passed over once for each shift, others once.
+    options, small = (options or Options())._replace(limit=None, keep=raw), net_input.size <= view.SMALL
     kinds = ('cifar10', 'imagenet') if small else ('imagenet',)
     records = (find_records(path, kind, 'val') for kind in kinds if Path(path).is_dir())
     path = next((rec for rec in records if rec), path)

@@ -118,6 +118,8 @@ def check_options(given: Any) -> None:
         check_whole('label_column', given.label_column, 0)
     if given.threads is not None:
         check_whole('threads', given.threads, 1, 1024)
+    if given.keep not in (True, False):
+        raise ValueError(f'keep {given.keep!r} must be True or False')
     for name in ('native', 'shuffle'):
         if getattr(given, name) not in (None, True, False):
             raise ValueError(f'{name} {getattr(given, name)!r} must be None, True or False')

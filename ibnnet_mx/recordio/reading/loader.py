@@ -16,6 +16,8 @@ from ibnnet_mx.recordio.reading import checks
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.reader import RAW, Batch, Reader
 
+BLOCK = 1 << 20  # labels that are looked at together, which saves memory
+
 
 class Place(NamedTuple):
     """The place of a Loader: its next batch is number `step` of `epoch`."""
@@ -26,6 +28,11 @@ class Place(NamedTuple):
 
 def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=2)
+
+
+def _are_classes(labels: np.ndarray) -> bool:
+    """Return True if all labels are whole numbers."""
+    return bool((labels == np.floor(labels)).all()) and bool(np.isfinite(labels).all())
 
 
 def _again(made_of: dict[str, Any], place: Place) -> Loader:
@@ -91,7 +98,7 @@ class Loader:
         if wanted.limit is not None:
             checks.check_whole('limit', wanted.limit, 1, len(self._reader.records))
         labels = self._reader.labels()
-        self._whole = labels.ndim == 1 and bool((labels == np.floor(labels)).all()) and bool(np.isfinite(labels).all())
+        self._whole = labels.ndim == 1 and all(map(_are_classes, np.array_split(labels, -(-len(labels) // BLOCK))))
         self.place = Place(0, 0)
 
     def __len__(self) -> int:

@@ -24,7 +24,8 @@ class Options(NamedTuple):
     of several labels that is given, from 0. native: True makes pictures in C, False by OpenCV, None in C
     if it is built. Both are equal if nothing is resampled. Otherwise they differ by less than half a unit of 255 on
     average, or a unit if colours are changed. exif: 'apply' turns pictures upright by the orientation in their EXIF,
-    'ignore' gives the pixels as they are stored.
+    'ignore' gives the pixels as they are stored. keep: small pictures stay decoded in memory, so that later epochs do
+    not decode them again; False for a single pass.
     """
 
     seed: int = 0
@@ -40,3 +41,4 @@ class Options(NamedTuple):
     label_column: int | None = None
     sampler: Sampler | None = None
     exif: str = APPLY
+    keep: bool = True

@@ -18,7 +18,7 @@ from ibnnet_mx.recordio.pixels import augment
 from ibnnet_mx.recordio.pixels import view as views
 from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
-from ibnnet_mx.recordio.pixels.render import renderer
+from ibnnet_mx.recordio.pixels.render import MOST_NOTED, renderer
 from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading import checks, labels
 from ibnnet_mx.recordio.reading.buffers import Buffers
@@ -30,6 +30,7 @@ AHEAD = 3  # batches in work besides the one that was handed out, if they fit in
 AHEAD_BYTES = 100 << 20
 SLICE = 8, 32  # pictures at least and at most that a thread is given at a time, if there are so many
 COLD = 256  # records that the kernel is told to fetch before they are read
+TRIES = 1000  # records at most that are looked at for a first picture that can be read
 CACHED_SIDE = 64  # pictures up to this size are kept decoded in memory,
 CACHED_BYTES = 1 << 31  # if all of them fit into so many bytes
 RAW = ((0.0,) * 3, (1.0,) * 3)
@@ -103,7 +104,7 @@ class Reader:
         refusal = functools.partial(views.refusal, view=self.view) if changes is None and self.view.short else None
         self._pictures = renderer(self.records, normalisation, refusal, self.options.native, self.options.exif)
         self._all_cached = False
-        if self._small():
+        if self.options.keep and self._small():
             self._fill_cache()
             self._all_cached = len(self._pictures.cached()) > len(self.records) // 2
 
@@ -164,7 +165,9 @@ class Reader:
         """Return True if the first picture that can be read is small enough to keep. max_bad damaged ones may come
         before it.
         """
-        for position in range(min(len(self.records), self.options.max_bad + 1)):
+        if len(self.records) > MOST_NOTED:
+            return False
+        for position in range(min(len(self.records), self.options.max_bad + 1, TRIES)):
             try:
                 picture = open_picture(self.records.read(position).payload, self.options.exif)
             except (PictureError, RecordError):
