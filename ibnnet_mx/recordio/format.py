@@ -76,16 +76,21 @@ class RecordFile:
             ids, offsets = read_columns(index)
             return ids, self._fit(index, offsets)
         self.offsets = _scan(self._frames)
-        self._heads, ids = Heads(self.offsets, self._frames.size), np.zeros(len(self.offsets), np.int64)
+        self._heads = Heads(self.offsets, self._frames.size)
         for first, words in read_blocks(self._frames, self.offsets):
             self._heads.put(first, words)
-            ids[first : first + len(words)] = words[:, 4:6].copy().view('<i8')[:, 0]
-            self.ids = ids
-            for number in check_lengths(self._heads, first, words)[:1]:
+            for number in check_lengths(first, words)[:1]:
                 self.read(int(number))
+        return self.header_ids(), self._heads
+
+    def header_ids(self) -> np.ndarray:
+        """Return int64 (n,): the ids in the records' own headers, which are read anew. Raises RecordError."""
+        ids = np.zeros(len(self), np.int64)
+        for first, words in read_blocks(self._frames, self.offsets):
+            ids[first : first + len(words)] = words[:, 4:6].copy().view('<i8')[:, 0]
         for number in np.flatnonzero(self._heads.rests == PARTS):
             ids[number] = self.read(int(number)).id
-        return ids, self._heads
+        return ids
 
     def _fit(self, index: str, offsets: np.ndarray) -> Heads:
         """Return the heads of the records. Raises RecordError unless the index names each record of the file once."""
@@ -104,7 +109,7 @@ class RecordFile:
                 differs = ends != heads.ends(numbers)
                 wrong.update(zip(numbers[differs].tolist(), ends[differs].tolist()))
                 heads.put(first, words)
-                short += check_lengths(heads, first, words).tolist()
+                short += check_lengths(first, words).tolist()
         except RecordError as error:
             raise RecordError(f'{error}; {way_out}') from None
         if wrong:

@@ -158,7 +158,7 @@ def match_file(heads: Heads, frames: Frames) -> bool:
     return True
 
 
-def check_lengths(heads: Heads, first: int, words: np.ndarray) -> np.ndarray:
+def check_lengths(first: int, words: np.ndarray) -> np.ndarray:
     """Return the numbers of records of a block that are too short for the header of a picture."""
     return first + np.flatnonzero((words[:, 1] < PART_FLAG) & (words[:, 1] < HEADER.size))
 
