@@ -18,7 +18,7 @@ import numpy as np
 
 from ibnnet_mx.files import atomic
 from ibnnet_mx.files.regular import open_regular
-from ibnnet_mx.recordio.framing import Frames
+from ibnnet_mx.recordio.framing import HEAD, Frames
 from ibnnet_mx.recordio.heads import Heads, match_file
 
 SUFFIX = '.heads'
@@ -72,6 +72,14 @@ def save(frames: Frames, index: str, ids: np.ndarray, heads: Heads) -> None:
             os.unlink(own)
 
 
+def _is_sound(heads: Heads) -> bool:
+    """Return True if all records lie within the file, one behind the other. A sum can be right by intent."""
+    offsets = heads.offsets
+    if heads.follows is None:
+        return bool(offsets[0] == 0 and offsets[-1] <= heads.end - HEAD and (np.diff(offsets) >= HEAD).all())
+    return bool((offsets >= 0).all() and (heads.follows <= heads.end).all() and (heads.follows - offsets >= HEAD).all())
+
+
 def load(frames: Frames, index: str) -> tuple[np.ndarray, Heads] | None:
     """Return ids and heads of the records, None if there is no file that fits them."""
     with contextlib.suppress(OSError, ValueError):
@@ -80,6 +88,8 @@ def load(frames: Frames, index: str) -> tuple[np.ndarray, Heads] | None:
             if len(header) < HEADER.size:
                 return None
             magic, *stamps, count, id_bytes, flags, follows, checksum = HEADER.unpack(header)
+            if id_bytes not in (4, 8) or {flags, follows} - {0, 1}:
+                return None
             types = [np.dtype(f'i{id_bytes}'), np.dtype('i8'), np.dtype('u1'), np.dtype('f4')]
             types += [np.dtype('u4')] * flags + [np.dtype('i8')] * follows
             size = HEADER.size + count * sum(kind.itemsize for kind in types)
@@ -91,5 +101,5 @@ def load(frames: Frames, index: str) -> tuple[np.ndarray, Heads] | None:
         heads = Heads(arrays[1], frames.size, arrays[-1] if follows else None)
         heads.rests, heads.labels = arrays[2], arrays[3]
         heads.flags = arrays[4] if flags else None
-        return (arrays[0], heads) if match_file(heads, frames) else None
+        return (arrays[0], heads) if _is_sound(heads) and match_file(heads, frames) else None
     return None

@@ -201,3 +201,40 @@ def test_nothing_is_noted_where_it_cannot_be_or_is_too_early(tmp_path, eager, mo
     monkeypatch.setattr(head_cache, 'LEAST', COUNT + 1)
     RecordFile(path).close()
     assert sorted(os.listdir(tmp_path)) == ['a.idx', 'a.rec']
+
+
+def forge(path, change):
+    """Write what is noted anew, with a right sum, after change(ids, heads)."""
+    with RecordFile(path) as records:
+        ids, kept = records.ids, records._heads
+        change(kept)
+        head_cache.save(records._frames, str(path.with_suffix('.idx')), ids, kept)
+
+
+@pytest.mark.parametrize('shuffled', [False, True])
+@pytest.mark.parametrize('at', [-8, 1 << 60, 5])
+def test_a_forged_file_leads_nowhere(tmp_path, at, shuffled, eager):
+    path = write(tmp_path, order=np.arange(COUNT)[::-1] if shuffled else None)
+    with RecordFile(path) as records:
+        wanted = seen(records)
+
+    def change(kept):
+        kept.offsets[7] = at
+        if kept.follows is not None:
+            kept.follows[8] = at
+
+    forge(path, change)
+    with RecordFile(path) as records:
+        assert seen(records) == wanted
+
+
+@pytest.mark.parametrize('place', range(0, head_cache.HEADER.size, 3))
+def test_any_byte_of_the_header_may_be_wrong(tmp_path, place, eager):
+    path = write(tmp_path)
+    with RecordFile(path) as records:
+        wanted = seen(records)
+    data = bytearray(noted(path).read_bytes())
+    data[place] ^= 0xFF
+    noted(path).write_bytes(data)
+    with RecordFile(path) as records:
+        assert seen(records) == wanted
