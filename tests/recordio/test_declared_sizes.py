@@ -63,12 +63,6 @@ def webp(width, height, animated):
     return b'RIFF' + struct.pack('<I', len(body) + 4) + b'WEBP' + body
 
 
-def jp2(width, height, parts=3):
-    return (
-        formats.JP2_STREAM + struct.pack('>HHIIII', 41, 0, width, height, 0, 0) + bytes(16) + struct.pack('>H', parts)
-    )
-
-
 def jpeg_of(width, height):
     data = jpeg(PICTURE)
     at = data.index(b'\xff\xc0')
@@ -85,7 +79,6 @@ MAKERS = {
     'TIFF, big-endian': lambda w, h: tiff(w, h, '>'),
     'BigTIFF': lambda w, h: tiff(w, h, big=True),
     'WebP': lambda w, h: webp(w, h, False),
-    'JPEG 2000': jp2,
     'PNM': lambda w, h: b'P6\n# a comment\n%d\n#another\n %d\n255\n' % (w, h),
     'PAM': lambda w, h: b'P7\nWIDTH %d\nHEIGHT %d\nDEPTH 3\nMAXVAL 255\nENDHDR\n' % (w, h),
     'PFM': lambda w, h: b'PF\n%d %d\n-1.0\n' % (w, h),
@@ -101,9 +94,7 @@ def test_the_declared_size_is_read_in_every_format(kind):
     size = formats.size_of(payload)
     assert (size.width, size.height) == (LARGE, LARGE + 1)
     assert kind.startswith((formats.format_of(payload).name, 'Big'))
-    with pytest.raises(
-        PictureError, match=f'has {LARGE}x{LARGE + 1} pixels, more than|which OpenCV .* does not decode'
-    ):
+    with pytest.raises(PictureError, match=f'has {LARGE}x{LARGE + 1} pixels, more than|which is not decoded here'):
         decode(payload)
 
 
@@ -115,13 +106,11 @@ def test_a_header_that_is_cut_off_is_never_an_accident(kind):
         formats.size_of(payload[:length])
 
 
-@pytest.mark.parametrize(
-    'suffix', ['.jpg', '.png', '.bmp', '.tiff', '.webp', '.jp2', '.ppm', '.pgm', '.ras', '.hdr', '.pfm']
-)
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp', '.tiff', '.webp', '.ppm', '.pgm', '.ras', '.hdr', '.pfm'])
 def test_sizes_are_those_of_what_opencv_writes(suffix):
     picture = PICTURE.astype(np.float32) / 255 if suffix in ('.hdr', '.pfm') else PICTURE
     picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if suffix == '.pgm' else picture
-    picture = cv2.resize(picture, (90, 60))  # the least for JPEG 2000
+    picture = cv2.resize(picture, (90, 60))
     payload = cv2.imencode(suffix, picture)[1].tobytes()
     assert formats.size_of(payload)[:2] == (90, 60)
     assert decode(payload).shape == (60, 90, 3)
@@ -139,9 +128,9 @@ def test_every_kind_of_webp_tells_its_size(options):
         (tiff(10, 10, tile=60000), 'bytes to be decoded'),
         (tiff(10, 10, floats=True), 'is a TIFF of floating-point numbers'),
         (webp(10000, 10000, True), 'needs 1200000000 bytes to be decoded'),
-        (jp2(10000, 10000, 16384), 'bytes to be decoded'),
-        (b'8BPS', 'is of the format Photoshop, which OpenCV'),
-        (b'\0\0\0\x18ftypheic', 'is of the format HEIF, which OpenCV'),
+        (b'\xff\x4f\xff\x51', 'is of the format JPEG 2000, which is not decoded here'),
+        (b'8BPS', 'is of the format Photoshop, which is not decoded here'),
+        (b'\0\0\0\x18ftypheic', 'is of the format HEIF, which is not decoded here'),
         (b'BM', r'cannot be decoded \(BMP: its header tells no size\)'),
         (b'P5\n1000000000000 1\n', r'cannot be decoded \(PNM: its header tells no size\)'),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.recordio.pixels import exif, formats
+from ibnnet_mx.recordio.pixels.jpeg import without_animation
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from tests.record_sets import write
+from tests.record_sets import photograph, png, write
 
 EQUAL = [
     'apng.png',
@@ -62,13 +65,15 @@ EQUAL = [
     'tif_rgba.tif',
     'trailing.jpg',
 ]
-NO_GIF, NO_AVIF = 'is of the format GIF, which OpenCV', 'is of the format AVIF, which OpenCV'
+NO_GIF, NO_AVIF, NO_JP2 = (f'is of the format {name}, which is not decoded' for name in ('GIF', 'AVIF', 'JPEG 2000'))
 UNKNOWN, CUT = 'cannot be decoded (it is no picture of a known format)', 'is truncated'
 REFUSED = {
     **dict.fromkeys(['anim', 'anim_disposal2', 'cut_gif', 'gif87', 'gif_inter', 'trans'], ('.gif', NO_GIF)),
     'gif_called': ('.jpg', NO_GIF),
     'avif': ('.avif', NO_AVIF),
     'avif_called': ('.jpg', NO_AVIF),
+    'jp2': ('.jp2', NO_JP2),
+    'jp2_called': ('.jpg', NO_JP2),
     'cut_bmp': ('.bmp', 'cannot be decoded (BMP)'),
     'cut_png': ('.png', CUT),
     'cut_tif': ('.tif', 'cannot be decoded (TIFF)'),
@@ -85,8 +90,6 @@ REFUSED = {
 }
 TURNED = ['exif3.png', 'exif6.tif', 'exif6.webp']  # mxnet's reader turns JPEGs alone
 OURS = [
-    'jp2.jp2',
-    'jp2_called.jpg',
     'pgm.pgm',
     'pgm16.pgm',
     'ppm.ppm',
@@ -180,3 +183,21 @@ def test_a_decoder_that_opencv_lacks_is_named(monkeypatch):
         assert not formats._has_decoder('AVIF')
     finally:
         formats._has_decoder.cache_clear()
+
+
+def chunk(name, data, wrong=0):
+    return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data) ^ wrong)
+
+
+def test_damaged_animation_chunks_never_reach_the_decoder():
+    """OpenCV 4.11 freed memory twice, which ended the process."""
+    picture = photograph(0, 20, 30)
+    plain = png(picture)
+    for wrong in (0, 1):
+        control = chunk(b'fcTL', struct.pack('>IIIIIHHBB', 0, 30, 20, 0, 0, 1, 10, 0, 0), wrong)
+        more = chunk(b'acTL', struct.pack('>II', 2, 0), wrong) + control
+        payload = plain[:33] + more + plain[33:-12] + control + chunk(b'fdAT', bytes(50), wrong) + plain[-12:]
+        assert without_animation(payload) == plain
+        np.testing.assert_array_equal(decode(payload), picture)
+        for length in range(len(payload)):
+            without_animation(payload[:length])

@@ -1,7 +1,7 @@
 """The formats of pictures: their names, and the sizes that their headers declare, read before any decoder runs.
 
-A decoder takes memory for the size that a file declares, whatever else is in the file. So each format that OpenCV
-decodes has a parser here. What has none is refused.
+A decoder takes memory for the size that a file declares, whatever else is in the file. So each format that is decoded
+has a parser here. What has none is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ibnnet_mx.recordio.pixels.jpeg import PNG_SIGNATURE, SOI, declared
 
 MAX_PIXELS = 1 << 27  # of a picture as it is declared; the C reader has the same limit
 MAX_MEMORY = 1 << 30  # bytes that a decoder may need besides the picture of 3 bytes a pixel
-JP2_BOX, JP2_STREAM = b'\0\0\0\x0cjP  \r\n\x87\n', b'\xff\x4f\xff\x51'
 GAP = rb'(?:\s|#[^\n]*\n)+'  # between the numbers of a PNM
 PNM = re.compile(rb'P[1-6]' + GAP + rb'(\d{1,9})' + GAP + rb'(\d{1,9})[\s#]')
 PAM = {name: re.compile(rb'^' + name + rb'[ \t]+(\d{1,9})\s', re.MULTILINE) for name in (b'WIDTH', b'HEIGHT', b'DEPTH')}
@@ -65,15 +64,6 @@ def _of_webp(payload: bytes) -> Size | None:
         width, height = struct.unpack_from('<HH', payload, 26)
         return Size(width & 0x3FFF, height & 0x3FFF, 4)
     return None
-
-
-def _of_jp2(payload: bytes) -> Size:
-    sizes = []  # of whatever looks like a stream; the largest counts
-    for match in re.finditer(JP2_STREAM, payload):
-        right, bottom, left, top = struct.unpack_from('>IIII', payload, match.start() + 8)
-        (parts,) = struct.unpack_from('>H', payload, match.start() + 40)
-        sizes.append(Size(max(right - left, 0), max(bottom - top, 0), 4 * parts))
-    return max(sizes, key=lambda size: size.width * size.height * max(size.memory, 1))
 
 
 def _of_pnm(payload: bytes) -> Size | None:
@@ -130,7 +120,8 @@ FORMATS = (
     Format('BMP', (b'BM',), _of_bmp),
     Format('TIFF', tiff.BEGINS, _of_tiff, 'TIFF'),
     Format('WebP', (b'RIFF',), _of_webp, 'WEBP'),
-    Format('JPEG 2000', (JP2_BOX, JP2_STREAM), _of_jp2, 'JPEG 2000'),
+    # OpenCV 4.11's decoder of JPEG 2000 ends the process on some damaged files.
+    Format('JPEG 2000', (b'\0\0\0\x0cjP  \r\n\x87\n', b'\xff\x4f\xff\x51'), None),
     Format('PNM', tuple(b'P%d' % kind for kind in range(1, 7)), _of_pnm),
     Format('PAM', (b'P7\n',), _of_pam),
     Format('PFM', (b'PF', b'Pf'), _of_pfm),
@@ -178,7 +169,7 @@ def refusal(payload: bytes) -> str:
     if known is None:
         return 'cannot be decoded (it is no picture of a known format)'
     if _refused_format(known):
-        return f'is of the format {known.name}, which OpenCV {cv2.__version__} here does not decode: use PNG or JPEG'
+        return f'is of the format {known.name}, which is not decoded here (OpenCV {cv2.__version__}): use PNG or JPEG'
     size = size_of(payload)
     if size is None:
         return f'cannot be decoded ({known.name}: its header tells no size)'

@@ -10,6 +10,7 @@ import zlib
 from typing import Iterator
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+ANIMATION = (b'acTL', b'fcTL', b'fdAT')
 SOI = b'\xff\xd8'  # how a JPEG begins
 FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, of all kinds
 SOS, EOI = 0xDA, 0xD9
@@ -57,6 +58,23 @@ def complete(payload: bytes) -> bool:
     if payload[:8] == PNG_SIGNATURE:
         return _png_complete(payload)
     return True
+
+
+def without_animation(payload: bytes) -> bytes:
+    """Return a PNG without the chunks of its animation, so that its default picture is left; others as they are.
+
+    OpenCV 4.11 frees memory twice if such a chunk is damaged, and older ones pass over all of them.
+    """
+    if payload[:8] != PNG_SIGNATURE or not any(name in payload for name in ANIMATION):
+        return payload
+    parts, at = [payload[:8]], 8
+    while at + 8 <= len(payload):
+        length, name = struct.unpack_from('>I4s', payload, at)
+        end = at + 12 + length
+        if name not in ANIMATION:
+            parts.append(payload[at:end])
+        at = end
+    return b''.join(parts)
 
 
 def _jpeg_complete(payload: bytes) -> bool:

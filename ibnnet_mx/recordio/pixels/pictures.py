@@ -12,7 +12,7 @@ import numpy as np
 from ibnnet_mx.files.regular import read_regular
 from ibnnet_mx.recordio.pixels import formats
 from ibnnet_mx.recordio.pixels.exif import APPLY, orientation, upright, without_orientation
-from ibnnet_mx.recordio.pixels.jpeg import complete
+from ibnnet_mx.recordio.pixels.jpeg import complete, without_animation
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 MAX_SIDE = 16000  # longer after scaling is no picture to train on (a strip); JPEG itself ends at 65,500
@@ -67,7 +67,8 @@ def decode(payload: bytes, complaints: Complaints | None = None, exif: str = APP
     if complaints is not None:
         complaints.take()
     try:
-        picture = cv2.imdecode(np.frombuffer(without_orientation(payload), np.uint8), FLAGS)
+        stored = without_animation(without_orientation(payload))
+        picture = cv2.imdecode(np.frombuffer(stored, np.uint8), FLAGS)
     except cv2.error as error:
         raise PictureError(f'cannot be decoded ({_name(payload)}: {error.err or "OpenCV error"})') from None
     text = complaints.take() if complaints is not None else ''
