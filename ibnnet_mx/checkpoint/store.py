@@ -19,11 +19,11 @@ import mxnet as mx
 from ibnnet_mx.checkpoint import runs
 from ibnnet_mx.checkpoint.facts import Facts, Inside, Place, parse_facts
 from ibnnet_mx.checkpoint.runs import as_inside
+from ibnnet_mx.checkpoint.symbols import graph_of, inputs_of, is_symbol_of
 from ibnnet_mx.checkpoint.writing import alone, write_files
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import params_file
 from ibnnet_mx.files.state import WHOLE, Verdict, damaged
-from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 
 class Opened(NamedTuple):
@@ -45,21 +45,6 @@ class Opened(NamedTuple):
         self.params.clear()
         if self.states is not None:
             self.states.clear()
-
-
-def graph_of(net: Any) -> SymbolGraph:
-    """Return the graph of a network's prediction with a SoftmaxOutput behind it, as a checkpoint keeps it."""
-    logits = net.symbol() if hasattr(net, 'symbol') else net(mx.sym.var('data'))
-    return SymbolGraph.of_symbol(mx.sym.SoftmaxOutput(logits, name='softmax'))
-
-
-def inputs_of(net: Any) -> list[str]:
-    """Return the names of the parameters that a prediction needs, in the network's order.
-
-    Parameters that only training needs are kept with the optimiser's state.
-    """
-    needed = {node['name'] for node in graph_of(net).nodes}
-    return [name for name in net.collect_params() if name in needed]
 
 
 def put_params(net: Any, opened: Opened) -> None:
@@ -154,7 +139,7 @@ class Store:
 
     def differs(self, net: Any) -> bool:
         """Return True if the symbol of another network exists. Its checkpoints would be useless without that symbol."""
-        return self.symbol_path.exists() and self.symbol_path.read_bytes() != graph_of(net).stable_bytes()
+        return self.symbol_path.exists() and not is_symbol_of(self.symbol_path, net)
 
     def write(self, net: Any, facts: Facts, context: Any = None, states: dict | None = None) -> None:
         """Write a network at facts.place, with the optimiser's {name: NDArray} if there is one.
