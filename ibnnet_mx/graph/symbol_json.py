@@ -41,12 +41,11 @@ class SymbolGraph:
     def with_nodes(self, nodes: list[dict[str, Any]], heads: list[list[int]]) -> SymbolGraph:
         """Return a graph of other nodes and heads, with the attributes of this one."""
         rest = {key: value for key, value in self._document.items() if key != 'node_row_ptr'}
-        return SymbolGraph({**rest, 'nodes': nodes, 'heads': heads})
+        return SymbolGraph({**rest, 'nodes': nodes, 'heads': heads, 'arg_nodes': _variables(nodes)})
 
     def symbol(self) -> Any:
         """Return the symbol of the graph as it is now."""
-        variables = [number for number, node in enumerate(self.nodes) if node['op'] == VARIABLE]
-        document = {**self._document, 'nodes': self.nodes, 'heads': self.heads, 'arg_nodes': variables}
+        document = {**self._document, 'nodes': self.nodes, 'heads': self.heads, 'arg_nodes': _variables(self.nodes)}
         document.pop('node_row_ptr', None)
         return mx.sym.load_json(json.dumps(document))
 
@@ -119,6 +118,10 @@ class SymbolGraph:
         variable = {'op': VARIABLE, 'name': name, 'inputs': []}
         nodes = [variable if i == number else node for i, node in enumerate(self.nodes)]
         return self.with_nodes(nodes, self.heads).symbol()
+
+
+def _variables(nodes: list[dict[str, Any]]) -> list[int]:
+    return [number for number, node in enumerate(nodes) if node['op'] == VARIABLE]
 
 
 def first_outputs(symbol: Any, values: Iterable[Any]) -> dict[str, Any]:

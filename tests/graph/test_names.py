@@ -12,7 +12,7 @@ from ibnnet_mx.graph import names
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 from tests.convert.networks import filled
 
-MODELS = ['cifar_resnet8_v2', 'cifar_resnet8_ibn_a', 'resnet18_v2_ibn_b', 'cifar_se_resnet8', 'densenet121_ibn_a']
+MODELS = ['cifar_resnet8_v2', 'cifar_resnet8_ibn_a', 'resnet18_v2_ibn_b', 'se_resnet50_ibn_a', 'densenet121_ibn_a']
 # The original's names: tornadomeet/ResNet, symbol_resnet.py.
 ORIGINAL = ['fc1_output', 'flatten0_output', 'pool1_output', 'stage1_unit1_conv1_output', 'stage1_unit1_bn2_output']
 OF_V2 = ['bn_data_output', 'conv0_output', 'bn1_output', 'relu1_output', 'stage3_unit1_relu2_output', 'softmax_output']
