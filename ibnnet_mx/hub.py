@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import urllib.parse
 from pathlib import Path
 
 from ibnnet_mx import convert, models
@@ -84,9 +85,10 @@ def folder(root=None):
 
 
 def _promised_sum(url):
-    """Return the checksum in the name of a file; None if there is none."""
-    digits = re.search(r'-([0-9a-f]{8})\.pth$', url)
-    return download.Check('sha256', digits[1]) if digits else None
+    """Return the checksum in the name of a file; None if there is none. A URL may have a query behind the name."""
+    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path) if '://' in url else url
+    digits = re.search(r'-([0-9a-f]{8})\.pth$', name.rstrip('/'), re.IGNORECASE)
+    return download.Check('sha256', digits[1].lower()) if digits else None
 
 
 def _kept(model, url, way_out, root):
@@ -138,12 +140,13 @@ def _convert(model, url, path, way_out):
         net = models.create(model, **identify.options(arrays))
         convert.load_torch(net, arrays)
     except ValueError as error:
-        raise OptionError(None, None, f'{url}: {markup(error)}') from None
+        raise OptionError(None, None, f'{download.shown(url)}: {markup(error)}') from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             downloaded.unlink()
     content = params_file.encode_params({name: param.data().asnumpy() for name, param in net.collect_params().items()})
-    description = dict(model=model, source=url, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    origin, digest = download.shown(url), hashlib.sha256(content).hexdigest()
+    description = dict(model=model, source=origin, bytes=len(content), sha256=digest)
     atomic.write_file(path, content)
     atomic.write_file(path.with_suffix('.json'), (json.dumps(description, indent=1) + '\n').encode())
     return content

@@ -11,12 +11,13 @@ class Server:
 
     A fault is a status (404), 'cut' (half of the body, then the connection ends), 'stall' (half of it, then nothing
     until the server stops) or 'shift' (another range than was asked for). asked: (path, Range header) of each request;
-    sent: bytes of each body. While `gate` is cleared, bodies wait.
+    sent: bytes of each body; headers: of each request; moved: {path: where it redirects to}. While `gate` is cleared,
+    bodies wait.
     """
 
     def __init__(self, files):
         self.files, self.faults, self.always, self.ranges = dict(files), [], None, True
-        self.asked, self.sent = [], []
+        self.asked, self.sent, self.headers, self.moved = [], [], [], {}
         self.seen, self.gate, self.end = threading.Event(), threading.Event(), threading.Event()
         self.gate.set()
         server = self
@@ -36,6 +37,11 @@ class Server:
         fault = self.faults.pop(0) if self.faults else self.always
         asked = request.headers.get('Range')
         self.asked.append((request.path, asked))
+        self.headers.append(dict(request.headers))
+        if request.path in self.moved:
+            request.send_response(302)
+            request.send_header('Location', self.moved[request.path])
+            return request.end_headers()
         self.seen.set()
         body = self.files.get(request.path)
         if isinstance(fault, int) or body is None:

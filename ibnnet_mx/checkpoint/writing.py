@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ibnnet_mx.errors import OptionError
-from ibnnet_mx.files import locks
+from ibnnet_mx.files import locks, outputs
 from ibnnet_mx.files.atomic import AtomicFile
+
+LONGEST = '-symbol.json.part'  # and no ending of a checkpoint has more bytes, up to a million epochs
 
 
 @contextlib.contextmanager
@@ -19,6 +21,7 @@ def alone(prefix: str, folder: Path) -> Iterator[None]:
 
     Raises OptionError for model_prefix, also if the folder cannot be made.
     """
+    outputs.check_name('model_prefix', prefix, LONGEST)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with contextlib.ExitStack() as stack:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ibnnet_mx import __version__
 from ibnnet_mx.cli import options, source
 from ibnnet_mx.errors import dashed
+from ibnnet_mx.files import outputs
 from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 
 OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
@@ -88,6 +89,7 @@ def _check_options(args):
         )
     if args.image_size is not None and not 1 <= args.image_size <= MAX_SIDE:
         raise ValueError(f'--image-size {args.image_size} must be from 1 to {MAX_SIDE}')
+    outputs.check_name('DST', args.dst)
     if Path(args.src).exists() and Path(args.dst).exists() and Path(args.src).samefile(args.dst):
         raise ValueError(f'DST {args.dst} is the same file as SRC: name another file')
 

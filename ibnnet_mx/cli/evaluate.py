@@ -11,7 +11,7 @@ import os
 import sys
 
 from ibnnet_mx.cli import options, source
-from ibnnet_mx.errors import dashed
+from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
 
@@ -77,7 +77,7 @@ def make_parser():
 
 
 def warn(text):
-    print(f'evaluate: {text}', file=sys.stderr)
+    print(f'evaluate: {visible(text)}', file=sys.stderr)
 
 
 def check_options(args):

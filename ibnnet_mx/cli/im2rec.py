@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, add_exif, option_name, run
-from ibnnet_mx.errors import dashed
+from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import locks
 from ibnnet_mx.recordio import lists, sources
 from ibnnet_mx.recordio.packing import cifar10, restart
@@ -110,7 +110,7 @@ def write_records(args: argparse.Namespace) -> None:
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
     source = open_source(name, args.root)
     for note in source.notes:
-        print(f'im2rec_wrapper: {dashed(note, option_name)}', file=sys.stderr)
+        print(f'im2rec_wrapper: {visible(dashed(note, option_name))}', file=sys.stderr)
     args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
     train, val = sides(source, args)
     os.makedirs(folder, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any, Callable, NoReturn, Sequence
 
 from ibnnet_mx import _env
 from ibnnet_mx.cli import streams
-from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory
+from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory, visible
 from ibnnet_mx.recordio.fast import last_words
 
 
@@ -47,7 +47,7 @@ def add_exif(add: Callable[..., Any]) -> None:
 
 def one_line(text: str) -> str:
     """Return a text as one line; file names and messages of libraries may hold line ends."""
-    return ' '.join(part.strip() for part in text.splitlines() if part.strip())
+    return visible(' '.join(part.strip() for part in text.splitlines() if part.strip()))
 
 
 def option_name(option: str) -> str:

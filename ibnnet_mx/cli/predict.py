@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ibnnet_mx.cli import options, source
-from ibnnet_mx.errors import dashed
+from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
@@ -108,7 +108,7 @@ def tell(path, views, as_json, shift):
             line['compare'] = {'network': view.network, 'top': _rows(view.top)}
         print(json.dumps(line), flush=True)
         return
-    print(f'{path}, {shift}' if shift else path)
+    print(visible(f'{path}, {shift}' if shift else path))
     for view in views:
         top = view.top
         if len(views) > 1:
@@ -202,7 +202,7 @@ def predict(args, default_names=None):
 
     def complain(text):
         complaints.append(text)
-        print(f'predict: {text}', file=sys.stderr)
+        print(f'predict: {visible(text)}', file=sys.stderr)
 
     files = files_of(args.img)
     outputs.spare_inputs(files, {**dict(drawings), 'features': args.features})

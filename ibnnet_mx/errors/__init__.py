@@ -9,6 +9,7 @@ import errno
 import re
 from typing import Any, Callable
 
+CONTROL = re.compile(r'[\x00-\x08\x0a-\x1f\x7f-\x9f]')  # all but the tab
 REFERENCE = re.compile(r'`([a-z][a-z0-9_]*)`')  # an option that an advice names, such as `freeze`
 
 
@@ -52,6 +53,13 @@ def markup(error: Exception) -> str:
 def dashed(text: str, name_of: Callable[[str], str]) -> str:
     """Return a text with the options that stand in it in backticks as name_of() writes them."""
     return REFERENCE.sub(lambda reference: name_of(reference[1]), text)
+
+
+def visible(text: str) -> str:
+    """Return a text with its control characters written as \\x1b, so that a name from a file moves no cursor and forges
+    no line. Tabs stay.
+    """
+    return CONTROL.sub(lambda sign: f'\\x{ord(sign[0]):02x}', text)
 
 
 def command_value(value: Any) -> str:

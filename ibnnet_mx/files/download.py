@@ -5,6 +5,7 @@ The bytes of a lost connection stay as PATH.part, and the next call goes on from
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -28,6 +29,25 @@ PAUSE = 0.5  # seconds after the first of them, doubled after each further one
 TIMEOUT = 60  # seconds without a byte
 BLOCK = 1 << 16
 PASSING = (408, 425, 429)  # the answers below 500 that another try may change
+
+
+def split_secret(url: str) -> tuple[str, str]:
+    """Return a URL without its user and password, and these ('user:password', or '')."""
+    scheme, mark, rest = url.partition('://')
+    place, slash, path = rest.partition('/')
+    secret, at, host = place.rpartition('@')
+    return (f'{scheme}{mark}{host}{slash}{path}', secret) if mark and at else (url, '')
+
+
+def has_secret(text: str) -> bool:
+    """Return True for a URL with a user or a password in it."""
+    return bool(split_secret(text)[1])
+
+
+def shown(url: str) -> str:
+    """Return a URL for messages and notes: without user, password and query, which may hold keys."""
+    url = split_secret(url)[0]
+    return url.partition('?')[0] if '://' in url else url
 
 
 class DownloadError(OptionError):
@@ -70,10 +90,10 @@ def fetch(url: str, path: str, check: Check | None = None, way_out: str = 'try a
             verdict = _judge_sum(part, check)
         if not verdict.whole:
             _drop(part)
-            raise DownloadError(f'{url} {verdict.reason}: it is damaged, try again; {way_out}')
+            raise DownloadError(f'{shown(url)} {verdict.reason}: it is damaged, try again; {way_out}')
         atomic.rename(part, path)
     except _Lost as error:
-        raise DownloadError(f'cannot get {url} ({error}); {way_out}') from None
+        raise DownloadError(f'cannot get {shown(url)} ({error}); {way_out}') from None
     except OSError as error:  # a full disk should not stay full
         _drop(part)
         raise OSError(error.errno, f'cannot be written: {error.strerror}', path) from None
@@ -95,7 +115,7 @@ def _local(url: str, check: Check | None, way_out: str) -> str:
     if url.startswith('file://'):
         path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
     elif '://' in url:
-        raise DownloadError(f'cannot get {url} (not http://, https://, file:// or a path); {way_out}')
+        raise DownloadError(f'cannot get {shown(url)} (not http://, https://, file:// or a path); {way_out}')
     try:
         open(path, 'rb').close()
         verdict = _judge_sum(path, check)
@@ -174,11 +194,25 @@ def _no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but none from https to anything else, and none to a file or the like."""
+
+    def redirect_request(self, request: Any, file: Any, code: int, text: str, headers: Any, target: str) -> Any:
+        scheme = urllib.parse.urlsplit(target).scheme.lower()
+        if scheme not in ('https', urllib.parse.urlsplit(request.full_url).scheme):
+            raise _Lost(f'the server redirects to {scheme}://, which is not followed', again=False)
+        return super().redirect_request(request, file, code, text, headers, target)
+
+
 def _open(url: str, part: str, start: int) -> Any:
     """Return the server's answer to a GET of everything behind the first `start` bytes."""
     try:
-        request = urllib.request.Request(url, headers={'Range': f'bytes={start}-'} if start else {})
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
+        plain, secret = split_secret(url)
+        request = urllib.request.Request(plain, headers={'Range': f'bytes={start}-'} if start else {})
+        if secret:
+            words = base64.b64encode(urllib.parse.unquote(secret).encode()).decode()
+            request.add_unredirected_header('Authorization', f'Basic {words}')  # not to another server
+        return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         beyond = error.code == 416 and start > 0  # `part` is longer than the file

@@ -10,6 +10,8 @@ from typing import Mapping, Sequence
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic
 
+MOST_BYTES = 255  # of a file's name, on all usual file systems
+
 
 def spare_inputs(inputs: Sequence[str], outputs: Mapping[str, str | None]) -> None:
     """Raise OptionError if a file to be written is one that is read, or a picture in a class folder that is read.
@@ -27,8 +29,16 @@ def spare_inputs(inputs: Sequence[str], outputs: Mapping[str, str | None]) -> No
                 raise OptionError(option, path, f'would replace what is read from {one}: name another file')
 
 
+def check_name(option: str, path: str, longest: str = atomic.PART) -> None:
+    """Raise OptionError if a file system cannot hold the name with the longest ending that is put behind it."""
+    length = len(os.fsencode(os.path.basename(path))) + len(longest)
+    if length > MOST_BYTES:
+        raise OptionError(option, path, f'is too long by {length - MOST_BYTES} bytes: name a shorter one')
+
+
 def check_writable(option: str, path: str) -> None:
     """Raise OptionError if the file of an option cannot be written. Its folder is made."""
+    check_name(option, path)
     if os.path.isdir(path):
         raise OptionError(option, path, 'is a folder: name a file')
     folder = os.path.dirname(os.path.abspath(path))

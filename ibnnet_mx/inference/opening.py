@@ -14,7 +14,7 @@ import numpy as np
 
 from ibnnet_mx import _env, checkpoint, convert, data, hub, models
 from ibnnet_mx.convert import identify
-from ibnnet_mx.errors import OptionError, markup
+from ibnnet_mx.errors import OptionError, markup, visible
 from ibnnet_mx.graph.sizes import infer, picture_size
 from ibnnet_mx.inference.engines import Engine, GluonEngine, OnnxEngine
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
@@ -96,7 +96,7 @@ def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str
         )
         network.describe_by(net.model)
     network.model, network.size = facts.model, facts.size or network.size
-    network.names, network.centred = list(facts.class_names or ()), network.size > CIFAR_SIDE
+    network.names, network.centred = list(map(visible, facts.class_names or ())), network.size > CIFAR_SIDE
     if facts.pixels:
         network.pixels = models.Pixels(tuple(facts.pixels['mean']), tuple(facts.pixels['std']))
     return network
@@ -243,7 +243,7 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
     except (ValueError, KeyError, TypeError, RecursionError):
         shown = {key: engine.facts[key][:200] for key in ('pixels', 'class_names') if key in engine.facts}
         raise ValueError(f'{label}: its metadata are damaged or of another program: {shown}') from None
-    network.names = names
+    network.names = list(map(visible, names))
     if not normalisation and not pixels:
         raise OptionError(
             None, None, f'{label} does not say how pixels are normalised: add `pixels` raw or `pixels` imagenet'

@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, Callable, Mapping, Sequence
 
-from ibnnet_mx.errors import OptionError, dashed
+from ibnnet_mx.errors import OptionError, dashed, visible
 from ibnnet_mx.logs import handlers
 from ibnnet_mx.logs.lines import BATCH, RATE, SHORT, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
 from ibnnet_mx.logs.scalars import Scalars
@@ -130,11 +130,11 @@ class Reporter:
 
     def info(self, text: str) -> None:
         """Write a line."""
-        self._logger.info(dashed(text, self._name_of))
+        self._logger.info(visible(dashed(text, self._name_of)))
 
     def warn(self, text: str) -> None:
         """Write a warning."""
-        self._logger.warning(dashed(text, self._name_of))
+        self._logger.warning(visible(dashed(text, self._name_of)))
 
     def _complain(self, text: str) -> None:
         """Write a warning to stderr alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Iterable, NamedTuple, Tuple
 
+from ibnnet_mx.errors import CONTROL
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 TRAIN, VAL, TEST = 'train', 'val', 'test'
@@ -93,7 +94,8 @@ def _words(folder: str) -> list[str]:
 
 def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts], list[str]]:
     """Return (parts, number) of the pictures, all folders, and notes about the files that are left out."""
-    pictures, folders, others = [], set(), 0
+    pictures, folders = [], set()
+    others = odd = 0
     litter: dict[str, int] = {}
     for number, name in enumerate(names):
         parts = tuple(part for part in name.split('/') if part not in ('', '.'))
@@ -102,12 +104,14 @@ def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts]
             litter[refused] = litter.get(refused, 0) + 1
             continue
         folders.add(parts[:-1])
-        plain = not parts[-1].startswith('.') and not set('\t\r\n') & set(name)
-        if plain and parts[-1].lower().endswith(SUFFIXES):
-            pictures.append((parts, number))
-        else:
+        if parts[-1].startswith('.') or not parts[-1].lower().endswith(SUFFIXES):
             others += 1
+        elif '\t' in name or CONTROL.search(name):
+            odd += 1  # a list cannot hold them, and a terminal should not
+        else:
+            pictures.append((parts, number))
     notes = [f'{others} files that are no pictures by their names are left out'] if others else []
+    notes += [f'{odd} pictures with control characters in their names are left out'] if odd else []
     notes += [f'{count} files in folders {name} are left out' for name, count in sorted(litter.items())]
     return pictures, folders, notes
 

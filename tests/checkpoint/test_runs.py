@@ -140,3 +140,13 @@ def test_two_trainings_under_one_prefix(tmp_path):
     (tmp_path / 'net.lock').write_text('1 elsewhere\n')  # left by a killed process: needs no hand
     with Store(tmp_path / 'net').alone():
         assert (tmp_path / 'net.lock').read_text().startswith(f'{os.getpid()} ')
+
+
+def test_names_that_no_file_system_holds_are_refused_before_the_work(tmp_path):
+    longest = tmp_path / 'new' / ('x' * (255 - len('-symbol.json.part')))
+    with Store(longest).alone():
+        pass
+    for name in (f'{longest}x', f'{str(longest)[:-1]}é'):
+        with pytest.raises(ValueError, match='is too long by 1 bytes: name a shorter one'), Store(name).alone():
+            pass
+    assert not (tmp_path / 'new').exists()

@@ -16,6 +16,7 @@ from typing import IO, Callable, NamedTuple, Sequence, cast
 from ibnnet_mx import _env
 from ibnnet_mx.distributed.launch import hosts
 from ibnnet_mx.distributed.launch.hosts import Process
+from ibnnet_mx.files import download
 
 GUARD = str(Path(__file__).with_name('guard.py'))
 SSH = ('ssh', '-o', 'BatchMode=yes')  # which asks nothing
@@ -54,10 +55,16 @@ class Setup(NamedTuple):
             environment.update({name: value for name, value in _env.BEFORE.items() if name.startswith(PASSED)})
         return environment
 
+    def withheld(self, process: Process) -> dict[str, str]:
+        """Return the settings that go to another machine by standard input: URLs with a user and a password."""
+        settings = {} if process.local else self.settings(process)
+        return {name: value for name, value in settings.items() if download.has_secret(value)}
+
     def words(self, process: Process) -> list[str]:
         """Return the command line that starts a process."""
         command = list(self.command) if process.role == 'worker' else [self.python, '-m', 'ibnnet_mx.distributed.serve']
-        settings = [f'{name}={value}' for name, value in self.settings(process).items()]
+        withheld = self.withheld(process)
+        settings = [name if name in withheld else f'{name}={value}' for name, value in self.settings(process).items()]
         words = [self.python, GUARD, *settings, '--', *command]
         if process.local:
             return words
@@ -92,13 +99,15 @@ class Output:
 class Child:
     """A process that was started. Its lines go to outputs, those of stdout and stderr, with its name before them."""
 
-    def __init__(self, process: Process, words: Sequence[str], outputs: Sequence[Output]) -> None:
+    def __init__(self, process: Process, setup: Setup, outputs: Sequence[Output]) -> None:
         self.process, self._rank = process, ''
         pipe = subprocess.PIPE
         # A session of its own: Ctrl-C comes to the launcher alone, which hands it on.
         self._popen = subprocess.Popen(
-            words, env=_env.BEFORE, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            setup.words(process), env=_env.BEFORE, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
+        for value in setup.withheld(process).values():
+            self.send(value)
         pairs = zip((self._popen.stdout, self._popen.stderr), outputs)
         self._pumps = [threading.Thread(target=self._pump, args=pair, daemon=True) for pair in pairs]
         for pump in self._pumps:
@@ -121,7 +130,7 @@ class Child:
         return self._popen.poll()
 
     def send(self, name: str) -> None:
-        """Send 'INT', 'TERM' or 'KILL' to the process. If it has ended, nothing happens."""
+        """Send 'INT', 'TERM' or 'KILL' to the process, or the value of a setting. If it has ended, nothing happens."""
         to = cast(IO[bytes], self._popen.stdin)
         with contextlib.suppress(OSError):
             to.write(f'{name}\n'.encode())
@@ -148,7 +157,7 @@ class Job:
     def __init__(self, setup: Setup, tell: Callable[[str], None], asked: Callable[[], str]) -> None:
         self._tell, self._asked, lock = tell, asked, threading.Lock()
         outputs = Output(sys.stdout, lock, tell), Output(sys.stderr, lock, None)
-        self.children = [Child(process, setup.words(process), outputs) for process in setup.processes]
+        self.children = [Child(process, setup, outputs) for process in setup.processes]
         self._workers = [child for child in self.children if child.process.role == 'worker']
 
     def wait(self) -> int:

@@ -2,9 +2,10 @@
 
     python guard.py NAME=VALUE ... -- COMMAND ...
 
-A line 'INT', 'TERM' or 'KILL' there is a signal for the command and all that it has started. If the input ends, because
-the launcher or a connection died, they are asked to end and, GRACE seconds later, killed. This file imports nothing of
-the package, so that it starts at once.
+A NAME alone has its value in a line of standard input, because everybody on a machine sees command lines. A later line
+'INT', 'TERM' or 'KILL' there is a signal for the command and all that it has started. If the input ends, because the
+launcher or a connection died, they are asked to end and, GRACE seconds later, killed. This file imports nothing of the
+package, so that it starts at once.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def main(words: list[str]) -> int:
     command.
     """
     cut = words.index('--')
-    settings = dict(word.split('=', 1) for word in words[:cut])
+    settings = dict(word.split('=', 1) for word in words[:cut] if '=' in word)
+    settings.update({word: sys.stdin.readline().rstrip('\n') for word in words[:cut] if '=' not in word})
     beside = os.path.dirname(sys.executable)  # the folder of ibnnet-train, if the environment is not activated
     settings['PATH'] = f'{beside}{os.pathsep}{os.environ.get("PATH", os.defpath)}'
     for number in (signal.SIGINT, signal.SIGTERM):

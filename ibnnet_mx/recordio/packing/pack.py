@@ -16,7 +16,7 @@ from typing import Any, Iterator, NamedTuple
 
 from tqdm import tqdm
 
-from ibnnet_mx.errors import OptionError
+from ibnnet_mx.errors import OptionError, visible
 from ibnnet_mx.files import ahead
 from ibnnet_mx.files.atomic import AtomicFile
 from ibnnet_mx.recordio import lists
@@ -163,7 +163,7 @@ class Packer:
 
     def _count_bad(self, sample: Sample, reason: str) -> None:
         self.bad += 1
-        tqdm.write(f'skipped: {sample.name} {reason}', file=sys.stderr)
+        tqdm.write(visible(f'skipped: {sample.name} {reason}'), file=sys.stderr)
         if self.bad > self.max_bad:
             raise PackError(
                 'max_bad',
