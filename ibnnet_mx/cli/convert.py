@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tarfile
 from argparse import Namespace
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
 LARGEST = 1e-4  # difference of logits that --check allows, relative to the largest logit
 EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (of this project or the 2016 code), a .pth,
-.pt, .th, .safetensors or .params, or the word 'published'. DST: PREFIX-0000.params (a checkpoint for evaluate, predict
-and --init), .pth and .safetensors with the original's keys, or .onnx."""
+.pt, .th, .safetensors or .params, a .tar.gz of SageMaker or AutoGluon that holds these, or the word 'published'. DST:
+PREFIX-0000.params (a checkpoint for evaluate, predict and --init), .pth and .safetensors with the original's keys, or
+.onnx."""
 
 
 def make_parser():
@@ -183,6 +186,20 @@ def _difference(args, network):
 def convert(args):
     """Carry out the options of ibnnet convert; return 1 if --check finds a difference."""
     _check_options(args)
+    from ibnnet_mx.convert import archive
+
+    if not (args.src.lower().endswith(archive.SUFFIXES) and tarfile.is_tarfile(args.src)):
+        return convert_file(args)
+    shown = args.src
+    with archive.unpacked(args.src) as args.src:
+        try:
+            return convert_file(args)
+        except ValueError as error:
+            raise ValueError(str(error).replace(os.path.dirname(args.src), shown)) from None
+
+
+def convert_file(args):
+    """Convert SRC, a file or the word published, into DST."""
     network = _open(args)
     for note in [*network.notes, *_not_finite(network)]:
         print(f'convert: {dashed(note, options.option_name)}', file=sys.stderr)

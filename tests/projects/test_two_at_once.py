@@ -282,3 +282,15 @@ def test_blocks_are_looked_at_behind_their_last_layer(parts, name, tmp_path):
     for stage, result in enumerate(maps(data.normalise(pictures, source)), 1):
         expected = mx.nd.mean(result, axis=(2, 3)).asnumpy()
         assert np.allclose(found[f'stage{stage}_unit1'], expected, atol=1e-5)
+
+
+def test_the_stored_results_keep_their_records(parts, shared, tmp_path):
+    """The results name a fingerprint of the records that they were trained on; today's packer makes the same bytes."""
+    sys.path.insert(0, str(HERE))
+    try:
+        import pictures
+    finally:
+        sys.path.remove(str(HERE))
+    records = pictures.cifar10(str(shared / 'data' / 'cifar10_jpg.tar.gz'), tmp_path)
+    stored = json.loads((HERE / 'results' / 'cifar10_v1_bn_seed0.json').read_text())
+    assert pictures.fingerprint(records) == stored['pictures']
