@@ -210,7 +210,8 @@ def convert_file(args):
             f'convert: {args.dst} does not say its norm; add --norm {built["norm"]} wherever you read it',
             file=sys.stderr,
         )
-    print(f'{args.dst}: {network.model or "a network that is not in the tables"}, {network.classes} classes')
+    numbers = f'an embedding of {network.classes} numbers' if network.embeds else f'{network.classes} classes'
+    print(f'{args.dst}: {network.model or "a network that is not in the tables"}, {numbers}')
     if args.check:
         args.new_head, args.init_from_plain, args.weights_key = False, False, None
         args.norm, args.norm_args = built.get('norm'), tuple((built.get('norm_args') or {}).items())

@@ -134,11 +134,13 @@ def place_of(args):
 
 def open_networks(args, context):
     """Return the network, and the baseline if there is one."""
+    from ibnnet_mx.inference import opening
     from ibnnet_mx.shift import LEAST
 
     baseline = source.open_other(args, context, 'baseline')
     networks = [source.open_source(args, context), *([baseline] if baseline else [])]
     for network in networks:
+        opening.need_classes(network, 'predict.py --features FILE.npz writes its numbers')
         options.check_image_size(network, args.image_size)
         if args.shift is not None and network.size < LEAST:
             raise ValueError(

@@ -164,12 +164,15 @@ def crops_of(models, files, first, complain):
 
 def open_all(args, default_names, complain):
     """Return the Predictor of the network, and the one of --compare if it is given, prepared as the options say."""
+    from ibnnet_mx.inference import opening
     from ibnnet_mx.inference.predictor import Features, Predictor
 
     context = _device(args.gpu)
     networks = [source.open_source(args, context), source.open_other(args, context, 'compare')]
     for network in filter(None, networks):
         options.check_image_size(network, args.image_size)
+        if not args.features or args.compare or args.plot or args.explain:
+            opening.need_classes(network, '`features` FILE.npz alone writes its numbers')
     for note in [note for network in filter(None, networks) for note in network.notes]:
         print(f'predict: {dashed(note, options.option_name)}', file=sys.stderr)
     predictors = [Predictor(network, args.crop, args.exif) for network in networks if network is not None]
@@ -181,6 +184,18 @@ def open_all(args, default_names, complain):
     if args.features:
         predictors[0].features = Features(args.features, networks[0])
     return predictors
+
+
+def embed(model, files, shifted, complain):
+    """Write the embeddings of all pictures by a network without a classifier."""
+    import numpy as np
+
+    for first in range(0, len(files), BATCH):
+        positions, crops = crops_of([model], files, first, complain)
+        if positions:
+            pictures = shifted(np.stack(crops[0]), positions)
+            model.features.collect([files[i] for i in positions], pictures, model.network.input)
+    model.features.write()
 
 
 def predict(args, default_names=None):
@@ -207,6 +222,9 @@ def predict(args, default_names=None):
     files = files_of(args.img)
     outputs.spare_inputs(files, {**dict(drawings), 'features': args.features})
     models = open_all(args, default_names, complain)
+    if models[0].network.embeds:
+        embed(models[0], files, shifted, complain)
+        return 1 if complaints else 0
     drawn: list[tuple] = []
     for first in range(0, len(files), BATCH):
         positions, crops = crops_of(models, files, first, complain)

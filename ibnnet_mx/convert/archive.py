@@ -49,9 +49,7 @@ def unpacked(path: str) -> Iterator[str]:
                 members = _members(tar, path)
                 size = sum(member.size for member in members.values())
                 if size > bound or any(member.issparse() for member in members.values()):
-                    raise ValueError(
-                        f'{path} becomes {size} bytes when it is unpacked, or is sparse: unpack it yourself'
-                    )
+                    raise ValueError(f'{path} has {size} bytes when it is unpacked, or is sparse: unpack it yourself')
                 for name, member in members.items():
                     source = tar.extractfile(member)
                     assert source is not None  # it is a regular file

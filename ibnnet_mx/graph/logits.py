@@ -18,6 +18,30 @@ PASSING = ('_copy', 'identity', 'BlockGrad', 'stop_gradient', 'Dropout', 'amp_ca
 SHAPING = ('Flatten', 'flatten', 'Reshape', 'reshape', 'squeeze', 'expand_dims')
 
 
+NO_CLASSIFIER = (
+    'BatchNorm',
+    'BatchNorm_v1',
+    'L2Normalization',
+    'LayerNorm',
+    'InstanceNorm',
+    'Pooling',
+    'mean',
+    'Concat',
+)
+NO_CLASSIFIER += ('Activation', 'LeakyReLU', 'relu')
+
+
+def is_embedding(symbol: Any) -> bool:
+    """Return True if a symbol ends in what no classifier ends in: a norm, a pooling or a ReLU, apart from Flatten and
+    the like. Face and re-identification networks do; their numbers are no logits of classes.
+    """
+    graph = SymbolGraph.of_symbol(symbol)
+    number = graph.heads[0][0]
+    while graph.nodes[number]['op'] in (*PASSING, *SHAPING):
+        number = graph.nodes[number]['inputs'][0][0]
+    return graph.nodes[number]['op'] in NO_CLASSIFIER
+
+
 def logits_of(symbol: Any) -> Any:
     """Return the symbol up to its logits, without SoftmaxOutput, softmax, SoftmaxActivation or log_softmax at its end,
     also if an identity, Flatten or the like follows them.

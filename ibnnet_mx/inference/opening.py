@@ -15,6 +15,7 @@ import numpy as np
 from ibnnet_mx import _env, checkpoint, convert, data, hub, models
 from ibnnet_mx.convert import identify
 from ibnnet_mx.errors import OptionError, markup, visible
+from ibnnet_mx.graph.logits import is_embedding
 from ibnnet_mx.graph.sizes import infer, picture_size
 from ibnnet_mx.inference.engines import Engine, GluonEngine, OnnxEngine
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
@@ -36,14 +37,15 @@ class Opening:
 
     engine: an Engine. label: the user's name for the network. model: name of the model. size: side of its pictures.
     pixels: models.Pixels. names: of the classes; [] if unknown. centred: True if pictures are cropped in the centre,
-    False if they are squeezed. fixed: True if it takes only pictures of its size. notes: lines about weights that were
+    False if they are squeezed. fixed: True if it takes only pictures of its size. embeds: True if its numbers are an
+    embedding and no logits of classes. notes: lines about weights that were
     not simply copied.
     """
 
     def __init__(self, engine: Engine, label: str, classes: int, context: Any = None) -> None:
         self.engine, self.label, self.classes, self.context = engine, label, classes, context
         self.model, self.size, self.pixels = '', 224, models.RAW
-        self.centred, self.fixed = True, False
+        self.centred, self.fixed, self.embeds = True, False, False
         self.names: list[str] = []
         self.notes: list[str] = []
 
@@ -140,7 +142,15 @@ def _without_facts(prefix: str, epoch: int, context: Any, label: str, opened: An
     network.centred = False
     size = opened.facts.size if opened and opened.facts.size else network.size
     network.classes = _classes(net, size, label)
+    network.embeds = model is None and is_embedding(net(mx.sym.var('data')))
     return network
+
+
+def need_classes(network: Opening, way_out: str) -> None:
+    """Raise OptionError for a network without a classifier."""
+    if network.embeds:
+        numbers = f'an embedding of {network.classes} numbers'
+        raise OptionError(None, None, f'{network.label} ends in {numbers}, it has no classes: {way_out}')
 
 
 def _guess_size(network: Opening, net: Any, shapes: dict) -> None:

@@ -160,10 +160,16 @@ class Features:
             raise OptionError('features', None, f': {network.label} gives only logits; use `prefix` or `weights`')
         outputs.check_writable('features', path)
         self._path, self._model, self._context = path, network.model, network.context
-        self._net = convert.with_embedding(network.net)
+        self._net = network.net if network.embeds else convert.with_embedding(network.net)
         self._files: list[str] = []
         self._rows: list[np.ndarray] = []
         self._net.hybridize()
+
+    def collect(self, files: list, crops: np.ndarray, network_input: data.Input) -> None:
+        """Keep the embeddings of crops, uint8 (n, S, S, 3), by a network that gives nothing else."""
+        rows = self._net(data.normalise(crops, network_input).as_in_context(self._context))
+        self._files += files
+        self._rows.append(rows.asnumpy())
 
     def logits(self, files: list, x: Any) -> np.ndarray:
         """Return the logits (n, classes) of an NDArray (n, 3, S, S), and keep the embeddings."""

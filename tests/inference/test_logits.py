@@ -199,3 +199,43 @@ def test_the_handed_networks_of_fixed_size(shared):
     for side in (28, 32):
         network = open_checkpoint(str(shared / 'cases' / 'symbol_fixed_size' / f'lenet{side}'))
         assert (network.size, network.fixed) == (side, True)
+
+
+@pytest.fixture
+def face(tmp_path):
+    """A network as insightface's: it normalises its pixels itself and ends in an embedding of 6 numbers behind a norm."""
+    x = (mx.sym.var('data') - 127.5) * 0.0078125
+    x = mx.sym.Convolution(x, kernel=(3, 3), stride=(4, 4), num_filter=4, no_bias=True, name='conv')
+    x = mx.sym.FullyConnected(mx.sym.Flatten(mx.sym.relu(x)), num_hidden=6, no_bias=True, name='pre_fc1')
+    x = mx.sym.BatchNorm(x, fix_gamma=False, name='fc1')
+    shapes, _, states = x.infer_shape(data=(1, 3, 112, 112))
+    draw = np.random.RandomState(0)
+    arrays = {n: draw.normal(0, 1, s).astype('f') for n, s in zip(x.list_arguments(), shapes) if n != 'data'}
+    arrays.update({n: np.ones(s, 'f') for n, s in zip(x.list_auxiliary_states(), states)})
+    return write(tmp_path, x, arrays)
+
+
+def test_an_embedding_is_no_list_of_classes(face, tmp_path, capsys):
+    import cv2
+
+    pictures = [np.random.RandomState(i).randint(0, 256, (112, 112, 3)).astype(np.uint8) for i in range(3)]
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), picture)
+    words = ['--img', *(str(tmp_path / f'{i}.png') for i in range(3)), '--prefix', str(face)]
+    assert predict.main(words) == 2
+    assert 'ends in an embedding of 6 numbers, it has no classes: --features FILE.npz alone' in capsys.readouterr().err
+    assert predict.main([*words, '--features', str(tmp_path / 'f.npz')]) == 0
+    stored = np.load(tmp_path / 'f.npz')
+    x = np.stack([picture[..., ::-1].transpose(2, 0, 1) for picture in pictures]).astype(np.float32)
+    np.testing.assert_allclose(stored['embedding'], open_checkpoint(str(face)).predict(mx.nd.array(x)), rtol=1e-5)
+    assert open_checkpoint(str(face)).size == 112
+    assert evaluate.main([str(write_graded(tmp_path / 'data')), '--prefix', str(face)]) == 2
+    assert 'it has no classes' in capsys.readouterr().err
+
+
+def test_an_embedding_is_converted(face, tmp_path, capsys):
+    from ibnnet_mx.cli import convert as command
+
+    assert command.main([f'{face}-0000.params', str(tmp_path / 'other-0000.params'), '--check']) == 0
+    assert 'an embedding of 6 numbers' in capsys.readouterr().out
+    assert open_checkpoint(str(tmp_path / 'other')).embeds
