@@ -198,11 +198,9 @@ def embed(model, files, shifted, complain):
     model.features.write()
 
 
-def predict(args, default_names=None):
-    """Classify every picture that can be read. Return 1 if there was any complaint."""
-    import numpy as np
-
-    from ibnnet_mx.report import explanations, figures
+def check_drawings(args):
+    """Return [(option, file)] of the drawings that are asked for. Raises ValueError for options that cannot be."""
+    from ibnnet_mx.report import figures
 
     if args.top < 1:
         raise ValueError(f'--top {args.top} must be at least 1')
@@ -213,6 +211,16 @@ def predict(args, default_names=None):
         raise ValueError(f'--explain {args.explain} is the file of --plot too: name another')
     if args.explain_class is not None and not args.explain:
         raise ValueError(f'--explain-class {args.explain_class} needs --explain: add --explain FILE')
+    return drawings
+
+
+def predict(args, default_names=None):
+    """Classify every picture that can be read. Return 1 if there was any complaint."""
+    import numpy as np
+
+    from ibnnet_mx.report import explanations
+
+    drawings = check_drawings(args)
     shifted, complaints = shifts(args.shift, args.seed), []
 
     def complain(text):

@@ -19,16 +19,9 @@ SHAPING = ('Flatten', 'flatten', 'Reshape', 'reshape', 'squeeze', 'expand_dims')
 
 
 NO_CLASSIFIER = (
-    'BatchNorm',
-    'BatchNorm_v1',
-    'L2Normalization',
-    'LayerNorm',
-    'InstanceNorm',
-    'Pooling',
-    'mean',
-    'Concat',
-)
-NO_CLASSIFIER += ('Activation', 'LeakyReLU', 'relu')
+    'BatchNorm', 'BatchNorm_v1', 'L2Normalization', 'LayerNorm', 'InstanceNorm', 'Pooling', 'mean', 'Concat',
+    'Activation', 'LeakyReLU', 'relu',
+)  # fmt: skip
 
 
 def is_embedding(symbol: Any) -> bool:

@@ -203,7 +203,7 @@ def test_the_handed_networks_of_fixed_size(shared):
 
 @pytest.fixture
 def face(tmp_path):
-    """A network as insightface's: it normalises its pixels itself and ends in an embedding of 6 numbers behind a norm."""
+    """A network as insightface's: it normalises its pixels itself, and ends in a norm of 6 numbers."""
     x = (mx.sym.var('data') - 127.5) * 0.0078125
     x = mx.sym.Convolution(x, kernel=(3, 3), stride=(4, 4), num_filter=4, no_bias=True, name='conv')
     x = mx.sym.FullyConnected(mx.sym.Flatten(mx.sym.relu(x)), num_hidden=6, no_bias=True, name='pre_fc1')
