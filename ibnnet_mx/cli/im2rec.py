@@ -14,7 +14,7 @@ from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, add_exif, option_name, run
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import locks
-from ibnnet_mx.recordio import lists, sources
+from ibnnet_mx.recordio import faces, lists, sources
 from ibnnet_mx.recordio.packing import cifar10, restart
 from ibnnet_mx.recordio.packing.manifest import Manifest
 from ibnnet_mx.recordio.packing.open_source import open_source
@@ -41,6 +41,12 @@ def parser() -> Parser:
     parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help='(with --download, DATA_DIR is enough)')
     add = parser.add_argument
     add('--data-type', choices=('imagenet', 'cifar10'), help='kind of pictures; unset: cifar10 if they are 32x32')
+    add(
+        '--task',
+        choices=('classes', 'face'),
+        default='classes',
+        help="face: train.rec in insightface's layout, 112x112",
+    )
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
     add('--resize', type=int, default=480, help='short side of the large training records (480)')
@@ -111,10 +117,12 @@ def write_records(args: argparse.Namespace) -> None:
     source = open_source(name, args.root)
     for note in source.notes:
         print(f'im2rec_wrapper: {visible(dashed(note, option_name))}', file=sys.stderr)
+    if args.task == 'face':
+        return write_faces(args, folder, source)
     args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
     train, val = sides(source, args)
     os.makedirs(folder, exist_ok=True)
-    with locks.alone(os.path.join(folder, 'packing'), 'DATA_DIR', folder, 'wait for it, or name another folder'):
+    with packing_alone(folder):
         if args.list:
             write_lists(folder, train, val)
         else:
@@ -123,6 +131,23 @@ def write_records(args: argparse.Namespace) -> None:
             path = os.path.join(folder, 'synset.txt')
             lists.write_text(path, source.classes)
             print(f'{path}: {len(source.classes)} classes')
+
+
+def packing_alone(folder: str) -> Any:
+    """Return a context in which no other process packs into a folder."""
+    return locks.alone(os.path.join(folder, 'packing'), 'DATA_DIR', folder, 'wait for it, or name another folder')
+
+
+def write_faces(args: argparse.Namespace, folder: str, source: Source) -> None:
+    """Write all pictures of SOURCE as records of faces, with insightface's file `property`."""
+    os.makedirs(folder, exist_ok=True)
+    with packing_alone(folder), Packer(folder, args.jobs, 0, args.exif) as packer:
+        output = Output('train', faces.SIDE, args.quality)
+        result = packer.faces([*source.train, *source.val], source.store, output)
+        identities = len({sample.labels for sample in (*source.train, *source.val)})
+        lists.write_text(os.path.join(folder, 'property'), [f'{identities},{faces.SIDE},{faces.SIDE}'])
+        lists.write_text(os.path.join(folder, 'synset.txt'), source.classes)
+    print(f'{result.path}: {result.records} pictures, {identities} identities, {result.bytes} bytes')
 
 
 def write_lists(folder: str, train: list[Sample], val: list[Sample]) -> None:

@@ -12,9 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
+from ibnnet_mx.recordio.format import Item, RecordError, RecordFile, encode
+from ibnnet_mx.recordio.framing import FRAME, HEADER
 
 NUMBERS = 2  # labels of a table
+SIDE = 112  # pixels of a face
+HEADER_BYTES = FRAME.size + HEADER.size  # before the payload of a record with one label
+
+
+def table(record_id: int, first: int, last: int) -> bytes:
+    """Return a record without a picture that names the records from `first` on, before `last`."""
+    return encode(b'', (float(first), float(last)), record_id)
+
+
+def identity_ranges(numbers: list[int]) -> list[tuple[int, int]]:
+    """Return (first, last) of each identity's records; numbers: of the identities of records 1, 2, ..., rising."""
+    starts = [at for at, number in enumerate(numbers, 1) if at == 1 or number != numbers[at - 2]]
+    return list(zip(starts, [*starts[1:], len(numbers) + 1]))
 
 
 class PictureRecords:

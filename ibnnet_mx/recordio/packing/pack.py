@@ -19,10 +19,11 @@ from tqdm import tqdm
 from ibnnet_mx.errors import OptionError, visible
 from ibnnet_mx.files import ahead
 from ibnnet_mx.files.atomic import AtomicFile
-from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio import faces, lists
 from ibnnet_mx.recordio.format import write_index
 from ibnnet_mx.recordio.packing import manifest, upright, worker
 from ibnnet_mx.recordio.packing.worker import Output, Packed, Task
+from ibnnet_mx.recordio.pixels import jpeg
 from ibnnet_mx.recordio.pixels.exif import APPLY, check_exif
 from ibnnet_mx.recordio.sources import Sample, Store
 
@@ -56,9 +57,13 @@ class _Writer:
         self.size = 0
 
     def add(self, number: int, sample: Sample, record: bytes) -> None:
-        self.file.write(record)
         self.samples.append(sample)
-        self.ids.append(lists.record_id(number, sample))
+        self.put(lists.record_id(number, sample), record)
+
+    def put(self, record_id: int, record: bytes) -> None:
+        """Append a record that is in no list."""
+        self.file.write(record)
+        self.ids.append(record_id)
         self.offsets.append(self.size)
         self.size += len(record)
 
@@ -70,7 +75,8 @@ class _Writer:
         self.file.seal()
         with suppress(FileNotFoundError):
             os.unlink(f'{self.base}.idx')
-        lists.write_text(f'{self.base}.lst', map(lists.list_line, self.ids, self.samples))
+        if self.samples:
+            lists.write_text(f'{self.base}.lst', map(lists.list_line, self.ids, self.samples))
         self.file.commit()
         write_index(f'{self.base}.idx', self.ids, self.offsets)
 
@@ -129,6 +135,43 @@ class Packer:
             for writer in writers:
                 writer.drop()  # a full disk may show only when the last bytes are written
             raise
+
+    def faces(self, samples: list[Sample], store: Store, output: Output) -> Result:
+        """Write NAME.rec and .idx in insightface's layout; see recordio/faces.py. A picture that cannot be read, or is
+        not square, is an error.
+
+        samples: each with the number of its identity. Pictures of an identity come together, in the order of numbers.
+        """
+        order = sorted(samples, key=lambda sample: sample.labels[0])
+        order = [sample._replace(id=number) for number, sample in enumerate(order, 1)]
+        ranges = faces.identity_ranges([int(sample.labels[0]) for sample in order])
+        writer = _Writer(self.folder, output.name)
+        try:
+            writer.put(0, faces.table(0, len(order) + 1, len(order) + 1 + len(ranges)))
+            with tqdm(total=len(order), desc=output.name, unit=' pictures', file=sys.stderr, disable=None) as bar:
+                for sample, packed in zip(order, self._run(order, store, [output], output.short)):
+                    bar.update()
+                    if isinstance(packed, str):
+                        raise PackError(None, None, f'{sample.name} {packed}: mend or remove it')
+                    self._refuse_oblong(sample, packed[0])
+                    writer.put(lists.record_id(0, sample), packed[0])
+            for number, (first, last) in enumerate(ranges, len(order) + 1):
+                writer.put(number, faces.table(number, first, last))
+            writer.finish()
+        except BaseException:
+            writer.drop()
+            raise
+        return Result(f'{writer.base}.rec', len(order), 0, writer.size, True)
+
+    @staticmethod
+    def _refuse_oblong(sample: Sample, record: bytes) -> None:
+        width, height = jpeg.declared(record[faces.HEADER_BYTES :]) or (0, 1)
+        if width != height:
+            raise PackError(
+                None,
+                None,
+                f'{sample.name} becomes {width}x{height} pixels: faces must be square, align and cut them first',
+            )
 
     def _finish(self, output: Output, writer: _Writer, count: int, origin: str) -> None:
         self.manifest.put(output.name, None)
