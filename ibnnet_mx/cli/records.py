@@ -15,11 +15,12 @@ from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, option_name, run
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio import lists, pairs
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.inspection import sheet, verify
 from ibnnet_mx.recordio.inspection.verify import Report, Span
 from ibnnet_mx.recordio.pixels.augment import Augment
+from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 
 NAMED = 10  # so many faults of a file are listed
 ABOUT = """Reads FILE.rec and decodes every picture in it: index, lengths, labels, damage, sizes, formats, classes.
@@ -95,6 +96,22 @@ def draw(args: argparse.Namespace) -> int:
     return 0
 
 
+def describe_pairs(path: str) -> None:
+    """Print the contents of a verification set of faces. Raises RecordError, or ValueError for a damaged picture."""
+    held = pairs.read_pairs(path)
+    sizes = set()
+    for number, picture in enumerate(held.pictures):
+        try:
+            sizes.add(decode(picture).shape[1::-1])
+        except PictureError as error:
+            raise ValueError(f'{path}: picture {number} {error}') from None
+    shown = ', '.join(f'{width}x{height}' for width, height in sorted(sizes))
+    same = int(held.same.sum())
+    print(
+        f'{path}\n  pairs    {len(held.same)}: {same} of one person, {len(held.same) - same} of two\n  size     {shown}'
+    )
+
+
 def _verified(path: str, threads: int, headers_only: bool) -> Report:
     style = dict(desc=os.path.basename(path), unit=' records', disable=None, leave=False)
     with verify.hushed() as (complaints, screen), tqdm(file=screen, **style) as bar:
@@ -110,6 +127,9 @@ def look(args: argparse.Namespace) -> int:
     """Check each file and print what was found. Return 1 if something is wrong."""
     reports = []
     for path in args.files:
+        if path.lower().endswith('.bin'):
+            describe_pairs(path)
+            continue
         reports.append(_verified(path, args.threads, args.headers_only))
         print('\n'.join(lines(reports[-1], lists.read_synset(os.path.dirname(path)), None if args.all else NAMED)))
     if args.json:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
-import io
 import lzma
 import os
-import pickle
 import posixpath
 import tarfile
 import tempfile
@@ -20,6 +18,7 @@ import numpy as np
 
 from ibnnet_mx.recordio.folders import from_names
 from ibnnet_mx.recordio.lists import parse_names
+from ibnnet_mx.recordio.pickles import PickleError, load_arrays
 from ibnnet_mx.recordio.pixels.pictures import MAX_BYTES
 from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store
 
@@ -28,7 +27,6 @@ CIFAR_TEST = 'test_batch'
 CIFAR_ROW = 3 * 32 * 32
 UNPACK: dict[bytes, Callable[..., Any]] = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open, b'\xfd7': lzma.open}
 UNPACKED, UNPACKED_LEAST = 50, 1 << 28  # a compressed tar may grow so many times, or to so many bytes
-ARRAYS = (('numpy.core.multiarray', '_reconstruct'), ('numpy', 'ndarray'), ('numpy', 'dtype'))
 
 
 class TarStore(Store):
@@ -190,28 +188,19 @@ def _binary(data: bytes) -> tuple[np.ndarray, list[int]]:
     return table[:, 1:], table[:, 0].tolist()
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that knows names for numpy arrays and for nothing else, because pickles run what they name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in ARRAYS:
-            return super().find_class(module, name)
-        if (module, name) == ('_codecs', 'encode'):  # how Python 3 writes bytes for Python 2
-            return _latin1
-        raise SourceError(f'is a pickle that asks for {module}.{name}, which CIFAR-10 does not need: refused')
-
-
-def _latin1(text: str, encoding: str = 'latin1') -> bytes:
-    return text.encode('latin1')
-
-
 def _unpickle(data: bytes) -> dict[str, Any]:
     try:
-        content = _ArraysOnly(io.BytesIO(data), encoding='bytes').load()
+        content = load_arrays(data)
         return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
-    except SourceError:
-        raise
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except PickleError as error:
+        asks = 'asks for' in str(error)
+        text = (
+            f'{error}, which CIFAR-10 does not need: refused'
+            if asks
+            else str(error).replace('no pickle', 'no CIFAR-10 pickle')
+        )
+        raise SourceError(text) from None
+    except (AttributeError, UnicodeDecodeError) as error:
         raise SourceError(f'is no CIFAR-10 pickle ({type(error).__name__}: {error})') from None
 
 
