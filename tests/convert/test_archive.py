@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from ibnnet_mx.cli import convert as command
 from ibnnet_mx.convert import archive
 from ibnnet_mx.files import params_file
 from tests.convert.networks import arrays_of, filled, write_checkpoint
+from tests.picture_sets import tar_of
 
 MODEL = 'cifar_resnet8_v2'
 
@@ -34,18 +33,9 @@ def files(tmp_path):
     }
 
 
-def packed(path, files, mode='w:gz'):
-    with tarfile.open(path, mode) as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return str(path)
-
-
 @pytest.mark.parametrize('name', ['model.tar.gz', 'model.tgz', 'model.tar'])
 def test_the_newest_epoch_of_an_archive_is_converted(tmp_path, files, name, capsys):
-    src = packed(tmp_path / name, files, 'w' if name.endswith('.tar') else 'w:gz')
+    src = str(tar_of(tmp_path / name, files, 'w' if name.endswith('.tar') else 'w:gz'))
     assert command.main([src, str(tmp_path / 'out.safetensors'), '--own-names', '--check']) == 0
     assert MODEL in capsys.readouterr().out
     from safetensors.numpy import load_file
@@ -65,8 +55,8 @@ def refused(path, capsys):
 def test_what_is_no_archive_of_one_network_is_refused(tmp_path, files, capsys, monkeypatch):
     del files['image-classification-symbol.json']
     text = 'must hold one network, NAME-symbol.json with NAME-0000.params; it holds none'
-    assert text in refused(packed(tmp_path / 'a.tar.gz', files), capsys)
-    whole = packed(tmp_path / 'b.tar', {'x-symbol.json': b'{}', 'x-0000.params': bytes(9999)}, 'w')
+    assert text in refused(str(tar_of(tmp_path / 'a.tar.gz', files, 'w:gz')), capsys)
+    whole = str(tar_of(tmp_path / 'b.tar', {'x-symbol.json': b'{}', 'x-0000.params': bytes(9999)}))
     assert f'{tmp_path}/b.tar' in refused(whole, capsys)
     monkeypatch.setattr(archive, 'GROWTH', 0)
     monkeypatch.setattr(archive, 'LEAST', 9000)
