@@ -113,10 +113,10 @@ def run(
             return 128 + signal.SIGPIPE  # the code that a shell gives for a program in C
         code, text = 2, str(error)
     except BaseException as error:
-        told = _told(error, interrupted, name_of)
-        if told is None:
+        line = _line_of(error, interrupted, name_of)
+        if line is None:
             raise
-        code, text = told
+        code, text = line
     finally:
         streams.settle()
         for number in ENDING:
@@ -128,7 +128,7 @@ def run(
     return code
 
 
-def _told(error: BaseException, interrupted: str, name_of: Callable[[str], str]) -> tuple[int, str] | None:
+def _line_of(error: BaseException, interrupted: str, name_of: Callable[[str], str]) -> tuple[int, str] | None:
     """Return the exit code and the line for an error that a user can cure; None for any other."""
     if isinstance(error, KeyboardInterrupt):
         return (128 + error.number if isinstance(error, _Terminated) else 130), interrupted

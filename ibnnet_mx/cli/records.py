@@ -98,17 +98,17 @@ def draw(args: argparse.Namespace) -> int:
 
 def describe_pairs(path: str) -> None:
     """Print the contents of a verification set of faces. Raises RecordError, or ValueError for a damaged picture."""
-    held = pairs.read_pairs(path)
+    given = pairs.read_pairs(path)
     sizes = set()
-    for number, picture in enumerate(held.pictures):
+    for number, picture in enumerate(given.pictures):
         try:
             sizes.add(decode(picture).shape[1::-1])
         except PictureError as error:
             raise ValueError(f'{path}: picture {number} {error}') from None
     shown = ', '.join(f'{width}x{height}' for width, height in sorted(sizes))
-    same = int(held.same.sum())
+    same = int(given.same.sum())
     print(
-        f'{path}\n  pairs    {len(held.same)}: {same} of one person, {len(held.same) - same} of two\n  size     {shown}'
+        f'{path}\n  pairs    {len(given.same)}: {same} of one person, {len(given.same) - same} of two\n  size     {shown}'
     )
 
 

@@ -85,8 +85,8 @@ def choose_table(content: dict, kind: Any, key: str | None = None) -> Weights:
     others = ', '.join(name or 'the names outside' for name in alike if name != chosen)
     notes = []
     if others:
-        what = 'averaged weights' if is_averaged(chosen) else 'weights'
-        notes.append(f'takes the {what} {chosen}; the file also has {others}: `weights_key` chooses')
+        kind_of = 'averaged weights' if is_averaged(chosen) else 'weights'
+        notes.append(f'takes the {kind_of} {chosen}; the file also has {others}: `weights_key` chooses')
     elif not rank(chosen)[2]:
         notes.append(f'takes the weights {chosen}')
     return Weights(named[chosen], notes)

@@ -103,10 +103,10 @@ def check_lists(list_dir: Any, data_dir: Any, data_type: str) -> list[Path]:
         if len(samples) != count:
             raise OptionError('list_dir', str(list_dir), f': {path} lists {len(samples)} pictures, {rec} holds {count}')
         for sample in samples:
-            held = labels.get(sample.id)
-            same = held is not None and len(held) == len(sample.labels)
-            if held is None or not same or not np.allclose(held, sample.labels, rtol=1e-6, atol=0):
-                shown = 'no such id' if held is None else _numbers(held)
+            stored = labels.get(sample.id)
+            same = stored is not None and len(stored) == len(sample.labels)
+            if stored is None or not same or not np.allclose(stored, sample.labels, rtol=1e-6, atol=0):
+                shown = 'no such id' if stored is None else _numbers(stored)
                 raise OptionError(
                     'list_dir',
                     str(list_dir),
