@@ -107,9 +107,9 @@ def describe_pairs(path: str) -> None:
             raise ValueError(f'{path}: picture {number} {error}') from None
     shown = ', '.join(f'{width}x{height}' for width, height in sorted(sizes))
     same = int(given.same.sum())
-    print(
-        f'{path}\n  pairs    {len(given.same)}: {same} of one person, {len(given.same) - same} of two\n  size     {shown}'
-    )
+    print(path)
+    print(f'  pairs    {len(given.same)}: {same} of one person, {len(given.same) - same} of two')
+    print(f'  size     {shown}')
 
 
 def _verified(path: str, threads: int, headers_only: bool) -> Report:
