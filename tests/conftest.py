@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault('OMP_NUM_THREADS', '2')  # before mxnet is imported: the nets here are too small for more
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from tests.record_sets import png, write
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a run under nohup ignores it, and hands that on
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY_CLASSES = ('dots', 'falling', 'lying', 'standing')

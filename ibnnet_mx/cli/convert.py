@@ -202,12 +202,12 @@ def convert_file(args):
     """Convert SRC, a file or the word published, into DST."""
     network = _open(args)
     for note in [*network.notes, *_not_finite(network)]:
-        print(f'convert: {dashed(note, options.option_name)}', file=sys.stderr)
+        print(f'ibnnet convert: {dashed(note, options.option_name)}', file=sys.stderr)
     _write(args, network)
     built = getattr(network.net, 'norm_options', {})
     if built.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
         print(
-            f'convert: {args.dst} does not say its norm; add --norm {built["norm"]} wherever you read it',
+            f'ibnnet convert: {args.dst} does not say its norm; add --norm {built["norm"]} wherever you read it',
             file=sys.stderr,
         )
     numbers = f'an embedding of {network.classes} numbers' if network.embeds else f'{network.classes} classes'

@@ -30,7 +30,8 @@ def as_original(graph: SymbolGraph) -> SymbolGraph:
         name = node['name'] if node['op'] == VARIABLE else _name(graph, number, names, relus)
         names.append(f'{name}_{number}' if name in taken else name)
         taken.add(names[-1])
-    return graph.with_nodes([{**node, 'name': name} for node, name in zip(graph.nodes, names)], graph.heads)
+    renamed = graph.with_nodes([{**node, 'name': name} for node, name in zip(graph.nodes, names)], graph.heads)
+    return SymbolGraph.of_symbol(renamed.symbol())  # with the numbers that follow from the nodes
 
 
 def _name(graph: SymbolGraph, number: int, before: list[str], relus: Counter[str]) -> str:
