@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from ibnnet_mx.recordio.layout import LayoutError, is_litter, read_layout
@@ -29,7 +30,19 @@ def from_names(names: list[str], where: str, store: Store, keys: list[Any] | Non
         return Sample((label[parts[0]],), name, keys[number] if keys is not None else names[number])
 
     train, val = ([sample(*picture) for picture in side] for side in (layout.train, layout.val))
-    return Source(train, val, classes, store, layout.notes, one_sided=layout.two_sided and not val)
+    notes = layout.notes + describe_numbers(classes)
+    return Source(train, val, classes, store, notes, one_sided=layout.two_sided and not val)
+
+
+def describe_numbers(classes: list[str]) -> list[str]:
+    """Return a line if class names are numbers whose order as text is another one: 0, 1, 10, 2; else []."""
+    if not all(re.fullmatch('[0-9]{1,18}', name) for name in classes) or classes == sorted(classes, key=int):
+        return []
+    label, name = next((label, name) for label, name in enumerate(classes) if name != sorted(classes, key=int)[label])
+    return [
+        f'class names are ordered as text, as torchvision does: {name} is label {label}; '
+        'for the order of the numbers write a list train.lst (id<tab>label<tab>path)'
+    ]
 
 
 class _Walk:
@@ -87,7 +100,7 @@ class _Walk:
                     (links if entry.is_symlink() else inner).append(name)
             waiting += inner[::-1]
             if empty and folder != '.':
-                self.notes.append(f'the folder {folder} is empty: it is no class')
+                self.notes.append(f'the folder {folder} is empty: no class comes from it')
         return links
 
     def _add_file(self, entry: os.DirEntry[str], name: str) -> None:

@@ -101,3 +101,22 @@ def test_training_from_a_folder_is_possible(tmp_path):
     seen = [(label, row[0, 0, 0]) for batch in reader.epoch() for label, row in zip(batch.label, batch.data)]
     reader.close()
     assert sorted(seen) == [(label, np.float32(i)) for label in (0, 1) for i in range(5)]
+
+
+def test_class_folders_that_are_numbers_say_what_order_they_have(tmp_path):
+    """torchvision orders folders as text, timm as numbers: which one made the labels must be told."""
+    files = {f'{name}/0.jpg': encoded(name) for name in (0, 1, 2, 10)}
+    records = FolderRecords(tree(tmp_path / 'in', files))
+    assert records.classes == ['0', '1', '10', '2']
+    (note,) = records.notes
+    assert note.startswith('class names are ordered as text, as torchvision does: 10 is label 2; ')
+    assert FolderRecords(tree(tmp_path / 'few', {f'{name}/0.jpg': encoded(name) for name in range(10)})).notes == []
+
+
+def test_an_empty_folder_of_one_side_leaves_the_class(tmp_path):
+    files = class_folders(('train/', 'val/'))
+    files = {name: data for name, data in files.items() if not name.startswith('val/bird')}
+    (tree(tmp_path / 'in', files) / 'val' / 'bird').mkdir()
+    records = FolderRecords(tmp_path / 'in')
+    assert (records.classes, len(records)) == (NAMES, 8)
+    assert records.notes == ['the folder val/bird is empty: no class comes from it']
