@@ -163,7 +163,7 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'empty list': ('{x}/empty.lst {x}/out', '{x}/empty.lst: the list is empty'),
     'list of two widths': ('{x}/widths.lst {x}/out', '{x}/widths.lst: line 2 has 2 labels, the first line has 1'),
     'label nan': ('{x}/nan.lst {x}/out', '{x}/nan.lst: line 1 is'),
-    'all unreadable': ('{x}/gone.lst {x}/out', 'could be read'),
+    'all unreadable': ('{x}/gone.lst {x}/out', 'could be read: --root names the folder that their paths'),
     'one picture': ('{x}/one {x}/out', '1 picture cannot be split'),
     'unseen class': ('{x}/unseen {x}/out', "the class 'b' is in the validation side only"),
     'root': ('{x}/gone.lst {x}/out --root {x}/none', '--root {x}/none: there is no such folder'),

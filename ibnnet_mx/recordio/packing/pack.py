@@ -6,6 +6,7 @@ files and finished files, and the next run continues behind the finished ones.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import sys
@@ -94,7 +95,7 @@ class Packer:
     def __init__(self, folder: str, jobs: int, max_bad: int, exif: str = APPLY) -> None:
         check_exif(exif)
         self.folder, self.jobs, self.max_bad, self.exif = folder, jobs, max_bad, exif
-        self.bad = 0
+        self.bad = self.missing = 0  # missing: files that are not where their names say
         self.results: list[Result] = []
         self.manifest = manifest.Manifest(folder)
         self._executor: ProcessPoolExecutor | None = None
@@ -195,7 +196,8 @@ class Packer:
                     for writer, record in zip(writers, packed):
                         writer.add(number, samples[number], record)
             if not writers[0].ids:
-                raise PackError(None, None, f'none of the {len(samples)} pictures for {title} could be read')
+                hint = ': `root` names the folder that their paths start from' if self.missing >= len(samples) else ''
+                raise PackError(None, None, f'none of the {len(samples)} pictures for {title} could be read{hint}')
             return writers
         except BaseException as error:
             for writer in writers:
@@ -206,6 +208,7 @@ class Packer:
 
     def _count_bad(self, sample: Sample, reason: str) -> None:
         self.bad += 1
+        self.missing += reason.endswith(os.strerror(errno.ENOENT))
         tqdm.write(visible(f'skipped: {sample.name} {reason}'), file=sys.stderr)
         if self.bad > self.max_bad:
             raise PackError(
