@@ -83,6 +83,7 @@ def number_of(text: str) -> float:
 def plain(line: str) -> str:
     """Return a line without colours, in this project's form if GluonCV wrote it."""
     line = re.sub(COLOUR, '', line) if '\x1b' in line else line
+    line = line.replace('#011', '\t')  # so syslog and CloudWatch write a tab
     return _GLUONCV.sub(lambda part: f'Epoch[{part[1]}] {_SIDES[part[2]]}', line) if '[Epoch ' in line else line
 
 
@@ -106,3 +107,9 @@ def pairs_of(kind: Line, line: str) -> Iterator[tuple[Line, str, float]]:
             yield of, FRACTIONS[pair['metric']], 1 - value
         else:
             yield (RATE, '', value) if pair['metric'] == 'lr' else (of, pair['metric'], value)
+
+
+def decimals_of(line: str) -> int:
+    """Return how many digits behind the point the number has that ends a line with a metric; 0 if there is none."""
+    match = re.search(r'=[-+]?\d+[.,](\d*)\s*$', line) if 'Epoch[' in line and 'Time cost' not in line else None
+    return len(match[1]) if match else 0

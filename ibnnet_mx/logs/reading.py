@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from ibnnet_mx.logs.curves import LONGEST, Reader, Run, stem_of
+from ibnnet_mx.logs.lines import decimals_of
 
 
 def read_runs(path: str | Path) -> list[Run]:
@@ -23,7 +24,11 @@ def read_runs(path: str | Path) -> list[Run]:
             # PowerShell's `>` writes UTF-16.
             encoding = 'utf-16' if file.read(2) in (b'\xff\xfe', b'\xfe\xff') else 'utf-8'
         with opener(path, 'rt', encoding=encoding, errors='replace') as lines:
+            digits = 0
             for line in iter(lambda: lines.readline(LONGEST), ''):
+                if not line.endswith('\n') and decimals_of(line) < digits:
+                    break  # the file ends within a number: 0.5 may be the beginning of 0.5123
+                digits = max(digits, decimals_of(line))
                 reader.take(line)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f'{path} cannot be read as a log: {getattr(error, "strerror", None) or error}') from error

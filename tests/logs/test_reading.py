@@ -156,3 +156,19 @@ def test_a_few_packed_bytes_take_neither_time_nor_memory(tmp_path, unit, times, 
     (tmp_path / 'a.log').write_bytes(gzip.compress(data, 1))
     with pytest.raises(ValueError, match=text):
         logs.read_log(tmp_path / 'a.log')
+
+
+def test_tabs_as_syslog_writes_them(tmp_path):
+    line = 'INFO:root:Epoch[0] Batch [{}-{}]#011Speed: 500.00 samples/sec#011accuracy={}\n'
+    text = line.format(0, 100, 0.25) + line.format(100, 200, 0.75)
+    log = logs.read_log(write(tmp_path / 'a.log', text + 'INFO:root:Epoch[0] Validation-accuracy=0.358000\n'))
+    assert (log.train['accuracy'], log.speed) == ({0: 0.5}, {0: 500})
+
+
+@pytest.mark.parametrize('lost', range(1, 8))
+def test_a_number_that_the_end_of_the_file_cuts_is_no_number(tmp_path, lost):
+    text = 'Epoch[0] Validation-accuracy=0.412345\nEpoch[1] Validation-accuracy=0.512345'
+    log = logs.read_log(write(tmp_path / 'a.log', text[:-lost]))
+    assert log.validation['accuracy'] == {0: 0.412345}
+    whole = logs.read_log(write(tmp_path / 'b.log', text))
+    assert whole.validation['accuracy'] == {0: 0.412345, 1: 0.512345}
