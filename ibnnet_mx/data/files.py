@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -37,6 +39,14 @@ def require_records(data_dir: Any, data_type: str, side: str) -> Path:
     """Return the path of the .rec of a side. Raises OptionError for data_dir if there is none."""
     path = find_records(data_dir, data_type, side)
     if path is None:
+        others = _other_names(data_dir, side)
+        if others:
+            raise OptionError(
+                'data_dir',
+                str(data_dir),
+                f'holds no {FILES[data_type, side][0]}, but {", ".join(others[:NAMED])}: if these are its pictures, '
+                f'name them {FILES[data_type, side][0]}, or link to them by that name, with the .idx',
+            )
         archive = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
         raise OptionError(
             'data_dir',
@@ -45,6 +55,14 @@ def require_records(data_dir: Any, data_type: str, side: str) -> Path:
             f'python tools/im2rec_wrapper.py {archive} {data_dir} --data-type {data_type}',
         )
     return path
+
+
+def _other_names(data_dir: Any, side: str) -> list[str]:
+    """Return the .rec files that a side seems to have under a name of the user's own, such as mine_val.rec."""
+    usual = [pattern for patterns in FILES.values() for pattern in patterns]
+    names = sorted(path.name for path in Path(data_dir).glob('*.rec'))
+    names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in usual)]
+    return [name for name in names if side in re.split(r'[^a-z]', name.lower())]
 
 
 def count_classes(train: Any, val: Any, names: Sequence[str], given: int | None = None) -> int:
@@ -70,9 +88,11 @@ def count_classes(train: Any, val: Any, names: Sequence[str], given: int | None 
 
 
 def describe_gaps(train: Any, classes: int, names: Sequence[str]) -> list[str]:
-    """Return a line if classes have no picture on the training side; [] if all have."""
+    """Return a line if classes have no picture on the training side, or only one has any; [] if all have."""
     present = np.unique(np.concatenate([labels for _, labels in train.class_labels().values()]).astype(np.int64))
     missing = np.setdiff1d(np.arange(classes), present)
+    if len(present) == 1:
+        return [f'all training pictures have label {present[0]}: there is nothing to learn from a single class']
     if not len(missing):
         return []
     named = [f'{label} {names[label]}' if label < len(names) else str(label) for label in missing[:NAMED].tolist()]

@@ -83,6 +83,8 @@ def test_missing_records_say_how_to_make_them(tmp_path, there, name, missing, so
     with pytest.raises(ValueError, match=re.escape(f'data_dir={str(path)!r} holds no {missing}')) as caught:
         iters(path, name=name)
     assert command in str(caught.value)
+    with pytest.raises(ValueError, match='holds no val_256_q90.rec, but mine_val.rec: if these are its pictures, name'):
+        data.files.require_records(folder(tmp_path / 'mine', 'mine_train.rec', 'mine_val.rec'), 'imagenet', 'val')
     with pytest.raises(ValueError, match="no_such_folder' holds no"):
         iters(tmp_path / 'no_such_folder')
 

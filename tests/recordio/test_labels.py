@@ -151,6 +151,12 @@ def test_classes_without_a_picture_are_told():
     ]
 
 
+def test_a_single_class_is_told():
+    text = 'all training pictures have label {}: there is nothing to learn from a single class'
+    assert describe_gaps(sides(0, 0), 1, []) == [text.format(0)]
+    assert describe_gaps(sides(2, 2), 4, []) == [text.format(2)]
+
+
 def test_the_handed_face_records(shared):
     for name in ('insightface_rec_flag0', 'insightface_rec_flag2'):
         labels = np.concatenate([labels for _, labels in Loader(shared / 'cases' / name / 'train.rec', 8, 32)])
