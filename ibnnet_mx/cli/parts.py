@@ -52,8 +52,11 @@ def show(wanted, model, net, begin):
     print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size}x{size}' + ''.join(notes))
 
 
-def open_data(args, wanted, model, cluster, report):
-    """Return (train, val, class count, class names). Raises ValueError for wrong options or data."""
+def open_data(args, wanted, model, cluster, report, facts=None):
+    """Return (train, val, class count, class names). Raises ValueError for wrong options or data.
+
+    facts: those of the checkpoint that a run goes on from.
+    """
     from ibnnet_mx import data
     from ibnnet_mx.recordio import lists
     from ibnnet_mx.recordio.reading.options import Options
@@ -77,9 +80,19 @@ def open_data(args, wanted, model, cluster, report):
     if args.list_dir is not None:
         for path in data.check_lists(args.list_dir, args.data_dir, wanted.data_type):
             report.info(f'--list-dir: {path} agrees with the records')
-    classes = data.count_classes(train, val, names, args.num_classes)
-    for line in data.describe_gaps(train, classes, names) if args.num_classes is None else ():
+    given = args.num_classes
+    if facts and given is None and facts.class_names is not None and facts.class_names == names[: facts.classes]:
+        given = facts.classes  # as the run was begun, with --num-classes
+    classes = data.count_classes(train, val, names, given)
+    for line in check_classes(facts, classes, names, args.data_dir) if facts else ():
         report.warn(line)
+    pictures = min(len(labels) for _, labels in train.class_labels().values())
+    if pictures < wanted.batch_size:
+        report.warn(
+            f'--batch-size {wanted.batch_size} is more than the {pictures} training pictures: an epoch is one step'
+        )
+    for line in data.describe_gaps(train, classes, names):
+        report.warn(line) if given is None else report.info(line)
     return train, val, classes, names
 
 
@@ -103,6 +116,28 @@ def begin_line(run, opened):
     if opened:
         return logs.GO_ON.write(epoch=run.epoch, batch=run.batch)
     return logs.BEGIN.write(epoch=run.epoch)
+
+
+def check_classes(facts, classes, names, data_dir):
+    """Return a line if class names have changed since the checkpoint. Raises ValueError if count or order have."""
+    if facts.classes not in (None, classes):
+        raise ValueError(
+            f'--retrain: the checkpoint has {facts.classes} classes, the data in {data_dir} {classes}; to fine-tune '
+            'its weights for other classes begin a new run by --init FILE.params'
+        )
+    before, now = list(facts.class_names or ()), list(names[:classes])
+    moved = [label for label, (one, other) in enumerate(zip(before, now)) if one != other]
+    if not moved or not now:
+        return []
+    label = moved[0]
+    if sorted(before) == sorted(now):
+        raise ValueError(
+            f'--retrain: {data_dir} orders the classes differently: label {label} is {now[label]!r}, for the '
+            f'checkpoint {before[label]!r}; pack the data with the labels of the checkpoint'
+        )
+    return [
+        f'{data_dir} calls label {label} {now[label]!r}, the checkpoint {before[label]!r}: labels are taken as equal'
+    ]
 
 
 def check_place(facts, run, train_data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ibnnet_mx import recipe
 from ibnnet_mx.models import published
 
 ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain', 'weights_key')  # options that --retrain cannot use
@@ -47,10 +48,23 @@ def origin_of(start, opened):
 
 
 def remarks_on(start, opened, wanted):
-    """Return lines about surprising first weights."""
+    """Return lines about surprising first weights, and about a rate that jumps where a run goes on."""
     if start:
         return start.warnings
-    if wanted.freeze and not opened:
+    if opened:
+        return _jumps(recipe.from_dict(opened.facts.recipe), wanted, opened.facts.epoch)
+    if wanted.freeze:
         parts = ','.join(wanted.freeze)
         return [f'--freeze {parts} without --pretrained or --init: these parts stay as the seed drew them']
     return []
+
+
+def _jumps(before, wanted, epoch):
+    """Return a line if changed options of the schedule move the rate at the epoch that a run goes on from."""
+    names = ('epochs', 'schedule', 'lr_steps', 'warmup_epochs')
+    changed = [name for name in names if getattr(before, name) != getattr(wanted, name)]
+    planned, rate = recipe.lr_at(before, epoch), recipe.lr_at(wanted, epoch)
+    if not changed or wanted.lr_from != before.lr_from or abs(rate - planned) <= 1e-9 * max(rate, planned):
+        return []
+    listed = ' and '.join(f'`{name}`' for name in changed)
+    return [f'changed {listed} set the rate of epoch {epoch} to {rate:g}; the checkpoint was to go on with {planned:g}']

@@ -53,8 +53,8 @@ def body(arrays):
 
 
 def told(log):
-    """The lines about the start, which come before those about the environment."""
-    lines = [line.partition(' INFO ')[2] for line in log.splitlines()]
+    """The lines about the start, which come before those about the environment, without those about the data."""
+    lines = [line.partition(' INFO ')[2] for line in log.splitlines() if ' classes have no training ' not in line]
     return lines[: next(i for i, line in enumerate(lines) if line.startswith('Python '))]
 
 

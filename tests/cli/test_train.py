@@ -143,7 +143,7 @@ def test_a_new_rate_holds_from_the_retrained_epoch_on(run, tmp_path):
         (['--model', 'resnet_ibn_a'], '--model cifar_resnet8_ibn_a: the checkpoint holds cifar_resnet8_v2'),
         (['--recipe', 'digits'], '--recipe digits: the checkpoint was trained with cifar10; leave --recipe out'),
         (['--norm', 'in'], 'net-0002.params does not fit the network: '),
-        (['--num-classes', '9'], 'net-0002.params does not fit the network: fc1_'),
+        (['--num-classes', '9'], '--retrain: the checkpoint has 4 classes, the data in'),
         (['--epochs', '1'], '--epochs 1: the checkpoint has finished 2 epochs already'),
         (['--model-load-epoch', '7'], '--model-load-epoch 7: net-0007.json cannot be read'),
     ],
