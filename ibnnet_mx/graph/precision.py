@@ -5,6 +5,7 @@ from __future__ import annotations
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 
 HALF, WHOLE = 'bfloat16', 'float32'
+CASTS = ('Cast', 'cast', 'amp_cast')
 HALVED = ('Convolution', 'FullyConnected')  # every input in bfloat16
 PASSED = ('Activation', 'elemwise_add', 'Concat', 'Pooling', 'Dropout', 'Flatten')  # the type of their inputs
 NORMS = ('ibnnet_norm', 'ibnnet_excite', 'BatchNorm')  # maps in either type, the other inputs in float32
@@ -21,6 +22,24 @@ def mixed(symbol):
         made.add(node)
     heads = [made.entry(head, WHOLE) for head in graph.heads]
     return graph.with_nodes(made.nodes, heads).symbol()
+
+
+def without_halves(symbol):
+    """Return the graph of a network that was trained in float16 with all of it in float32, as the CPU needs it.
+
+    Its casts to float16 become casts to float32, and its variables have the usual type.
+    """
+    graph = SymbolGraph.of_symbol(symbol)
+    nodes = []
+    for node in graph.nodes:
+        attributes = dict(node.get('attrs', {}))
+        if node['op'] in CASTS and attributes.get('dtype') == 'float16':
+            attributes['dtype'] = WHOLE
+        if attributes.get('__dtype__') == '2':  # mxnet's number of float16
+            del attributes['__dtype__']
+        nodes.append({**node, 'attrs': attributes})
+    same = all(node.get('attrs', {}) == new['attrs'] for node, new in zip(graph.nodes, nodes))
+    return symbol if same else graph.with_nodes(nodes, graph.heads).symbol()
 
 
 class _Casting:

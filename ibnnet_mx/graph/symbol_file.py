@@ -16,6 +16,7 @@ from mxnet._ctypes.symbol import _symbol_creator
 
 from ibnnet_mx.errors import no_memory
 from ibnnet_mx.graph.logits import logits_of
+from ibnnet_mx.graph.precision import without_halves
 from ibnnet_mx.graph.sizes import infer
 from ibnnet_mx.graph.symbol_json import SymbolGraph, load_text
 
@@ -24,7 +25,7 @@ MOST = 1 << 30  # numbers in all layers' results together, for the batch of two 
 
 
 def read_symbol(path):
-    """Return the symbol of a -symbol.json up to the logits. Raises ValueError, which names the file."""
+    """Return the symbol of a -symbol.json up to the logits, in float32. Raises ValueError, which names the file."""
     try:
         text = Path(path).read_text(encoding='utf-8')
         graph = SymbolGraph.parse(text)
@@ -41,7 +42,7 @@ def read_symbol(path):
         outputs = ', '.join(symbol.list_outputs())
         raise ValueError(f'{path}: a network needs the input data and one output; this one gives {outputs}')
     try:
-        return logits_of(symbol)
+        return without_halves(logits_of(symbol))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
 
