@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import threading
+from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, get_model
+from ibnnet_mx import convert, get_model, logs
 from ibnnet_mx.convert import names
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.record_iter import ImageRecordIter
@@ -167,3 +170,23 @@ def test_iterators_that_are_dropped_leave_no_threads_and_no_open_files(records):
         iterator(records).next()
     assert threading.active_count() <= before[0]
     assert len(os.listdir('/proc/self/fd')) <= before[1] + 1
+
+
+def test_a_loss_that_is_not_a_number_is_read_as_that(tmp_path):
+    path = tmp_path / 'a.log'
+    path.write_text('Epoch[0] Validation-accuracy=0.008000\nEpoch[0] Validation-top_k_accuracy_5=nan\n')
+    curves = logs.read_log(path).validation
+    assert curves['accuracy'] == {0: 0.008}
+    assert math.isnan(curves['top5'][0])
+
+
+def test_the_page_of_reports_names_tests_that_there_are():
+    folder = Path(__file__).parent
+    rows = [line for line in (folder / 'README.md').read_text().splitlines() if re.match(r'\| \d+b? \|', line)]
+    assert len(rows) == 66 + 51
+    cells = ' '.join(row.rstrip(' |').rpartition('|')[2] for row in rows)
+    files = set(re.findall(r'(?:\w+/)?test_\w+\.py', cells))
+    assert [name for name in files if not (folder.parent / name).is_file()] == []
+    sources = ''.join(path.read_text() for path in folder.parent.glob('**/test_*.py'))
+    wanted = set(re.findall(r'\btest_\w+\b(?!\.py)', cells))
+    assert [name for name in wanted if f'def {name}(' not in sources] == []
