@@ -20,6 +20,8 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     # Data, network and trainer
     facts_before = opened.facts if opened else None
     train_data, val_data, classes, names = parts.open_data(args, wanted, model, cluster, report, facts_before)
+    if begin:
+        begin.compare_names(names)
     net = run_options.create_network(args, wanted, model, classes, cluster)
     task = objective.of_classifier(net, wanted)
     run = trainer.Trainer(net, wanted, cluster, report, args.memonger, begin, args.nan, task)

@@ -22,6 +22,9 @@ class Published:
         self.origin, self.warnings = {'pretrained': model.name}, []
         self._model, self._new_head = model, new_head
 
+    def compare_names(self, names):
+        """Do nothing, because published weights are for the classes of ImageNet."""
+
     def try_on(self, net):
         """Do nothing, because published weights can be compared with the network only after the download."""
 
@@ -46,6 +49,7 @@ class File:
     def __init__(self, path, model, new_head, from_plain, recipe, key=None):
         self.origin, self.warnings = {'file': path}, []
         self._path, self._new_head, self._from_plain = path, new_head, from_plain
+        self._names = []
         if not os.path.isfile(path):
             raise OptionError('init', path, 'is not a file')
         plain = plain_of(model)
@@ -63,6 +67,7 @@ class File:
         self._arrays = convert.read_weights(path, key) if opened is None else opened.params
 
     def _compare(self, facts, model, plain, recipe):
+        self._names = list(facts.class_names or ())
         expected = plain if self._from_plain else model.name
         if facts.model != expected:
             hint = '; add `init_from_plain`' if facts.model == plain else f'; use `model` {_option_of(facts.model)}'
@@ -78,6 +83,15 @@ class File:
         ours = {'order': 'RGB', 'mean': list(model.pixels.mean), 'std': list(model.pixels.std)}
         if theirs != ours:
             self.warnings.append(f'`init` {self._path} was trained on pixels {theirs}, this run feeds {ours}')
+
+    def compare_names(self, names):
+        """Add a warning if the classifier has the same classes as the data, in another order."""
+        label = next((label for label, (one, other) in enumerate(zip(self._names, names)) if one != other), None)
+        if label is not None and not self._new_head and sorted(self._names) == sorted(names):
+            self.warnings.append(
+                f'`init` {self._path}: its classifier has the classes in another order, label {label} is '
+                f'{self._names[label]!r} there and {names[label]!r} here: `new_head` starts a new one'
+            )
 
     def try_on(self, net):
         """Initialise the network and put the weights in. Raises OptionError if they do not fit."""

@@ -75,3 +75,13 @@ def test_classes_in_another_order_are_refused_and_other_names_told(run, own_data
 def test_a_batch_of_more_than_all_pictures_is_told(run):
     log = run('--epochs', '1', '--batch-size', '50', '--lr-steps', '0')
     assert warnings(log) == ['--batch-size 50 is more than the 48 training pictures: an epoch is one step']
+
+
+def test_a_classifier_of_the_same_classes_in_another_order_is_told(run, own_data):
+    run('--epochs', '1', '--lr-steps', '0', data=own_data)
+    (own_data / 'synset.txt').write_text('falling\ndots\nlying\nstanding\n')
+    again = ['--epochs', '1', '--lr-steps', '0', '--init', 'net-0001.params', '--model-prefix', 'other']
+    (line,) = warnings(run(*again, data=own_data))
+    assert line.startswith('--init net-0001.params: its classifier has the classes in another order, label 0 is ')
+    assert line.endswith("'dots' there and 'falling' here: --new-head starts a new one")
+    assert warnings(run(*again, '--new-head', data=own_data)) == []
