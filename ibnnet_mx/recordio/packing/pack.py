@@ -207,8 +207,8 @@ class Packer:
             raise
 
     def _count_bad(self, sample: Sample, reason: str) -> None:
-        self.bad += 1
         self.missing += reason.endswith(os.strerror(errno.ENOENT))
+        self.bad += 1
         tqdm.write(visible(f'skipped: {sample.name} {reason}'), file=sys.stderr)
         if self.bad > self.max_bad:
             raise PackError(
