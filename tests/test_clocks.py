@@ -5,7 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TIME_OF_DAY = {
     'ibnnet_mx/logs/scalars.py',  # TensorBoard's events have the time of day
-    'ibnnet_mx/recordio/head_cache.py',  # compared with the times of files
+    'ibnnet_mx/recordio/opening/head_cache.py',  # compared with the times of files
 }
 
 

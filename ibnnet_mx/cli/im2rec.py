@@ -14,7 +14,8 @@ from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, add_exif, option_name, run
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import locks
-from ibnnet_mx.recordio import faces, lists, sources
+from ibnnet_mx.recordio import lists, sources
+from ibnnet_mx.recordio.opening import faces
 from ibnnet_mx.recordio.packing import cifar10, restart
 from ibnnet_mx.recordio.packing.manifest import Manifest
 from ibnnet_mx.recordio.packing.open_source import open_source

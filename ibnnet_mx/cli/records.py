@@ -15,12 +15,13 @@ from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, option_name, run
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import lists, pairs
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.inspection import sheet, verify
 from ibnnet_mx.recordio.inspection.verify import Report, Span
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
+from ibnnet_mx.recordio.reading import pairs
 
 NAMED = 10  # so many faults of a file are listed
 ABOUT = """Reads FILE.rec and decodes every picture in it: index, lengths, labels, damage, sizes, formats, classes.

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ibnnet_mx.recordio import head_cache
 from ibnnet_mx.recordio.framing import FRAME, HEAD, HEADER, Frames, Item, RecordError, encode
-from ibnnet_mx.recordio.heads import PARTS, Heads, check_lengths, ends_of, read_blocks
-from ibnnet_mx.recordio.index import read_columns, read_index, write_index
+from ibnnet_mx.recordio.opening import head_cache
+from ibnnet_mx.recordio.opening.heads import PARTS, Heads, check_lengths, ends_of, read_blocks
+from ibnnet_mx.recordio.opening.index import read_columns, read_index, write_index
 
 __all__ = ['Item', 'RecordError', 'RecordFile', 'encode', 'read_index', 'scan_records', 'write_index']
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.cli import records as command
-from ibnnet_mx.recordio import index
 from ibnnet_mx.recordio.format import RecordError, RecordFile, encode, write_index
-from ibnnet_mx.recordio.index import read_columns, read_index
+from ibnnet_mx.recordio.opening import index
+from ibnnet_mx.recordio.opening.index import read_columns, read_index
 from ibnnet_mx.recordio.pixels import render
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.reading import reader

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.recordio import format as records_format
-from ibnnet_mx.recordio import head_cache, heads
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, encode, write_index
 from ibnnet_mx.recordio.framing import MAGIC_BYTES
+from ibnnet_mx.recordio.opening import head_cache, heads
 
 KINDS = {  # name: payload and label of record i
     'plain': lambda i: (bytes(i % 7), float(i)),

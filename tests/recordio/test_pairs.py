@@ -10,7 +10,7 @@ import pytest
 
 from ibnnet_mx.cli import records
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.pairs import read_pairs
+from ibnnet_mx.recordio.reading.pairs import read_pairs
 from tests.picture_sets import encoded
 
 PICTURES = [encoded(i, (112, 112)) for i in range(6)]

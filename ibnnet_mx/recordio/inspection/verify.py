@@ -11,9 +11,10 @@ from typing import Any, Callable, Iterator, NamedTuple, TextIO
 
 import numpy as np
 
-from ibnnet_mx.recordio import faces, lists
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile
+from ibnnet_mx.recordio.opening import faces
 from ibnnet_mx.recordio.packing.restart import PROGRESSIVE
 from ibnnet_mx.recordio.pixels import formats
 from ibnnet_mx.recordio.pixels.jpeg import FRAMES, SOI, headers

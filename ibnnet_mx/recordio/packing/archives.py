@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
+from ibnnet_mx.files.pickles import PickleError, load_arrays
 from ibnnet_mx.recordio.folders import from_names
 from ibnnet_mx.recordio.lists import parse_names
-from ibnnet_mx.recordio.pickles import PickleError, load_arrays
 from ibnnet_mx.recordio.pixels.pictures import MAX_BYTES
 from ibnnet_mx.recordio.sources import ArrayStore, Picture, Sample, Source, SourceError, Store
 

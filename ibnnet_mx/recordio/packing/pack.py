@@ -20,8 +20,9 @@ from tqdm import tqdm
 from ibnnet_mx.errors import OptionError, visible
 from ibnnet_mx.files import ahead
 from ibnnet_mx.files.atomic import AtomicFile
-from ibnnet_mx.recordio import faces, lists
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import write_index
+from ibnnet_mx.recordio.opening import faces
 from ibnnet_mx.recordio.packing import manifest, upright, worker
 from ibnnet_mx.recordio.packing.worker import Output, Packed, Task
 from ibnnet_mx.recordio.pixels import jpeg
@@ -138,7 +139,7 @@ class Packer:
             raise
 
     def faces(self, samples: list[Sample], store: Store, output: Output) -> Result:
-        """Write NAME.rec and .idx in insightface's layout; see recordio/faces.py. A picture that cannot be read, or is
+        """Write NAME.rec and .idx in insightface's layout; see opening/faces.py. A picture that cannot be read, or is
         not square, is an error.
 
         samples: each with the number of its identity. Pictures of an identity come together, in the order of numbers.

@@ -10,8 +10,8 @@ import numpy as np
 
 from ibnnet_mx.files.regular import read_regular
 from ibnnet_mx.recordio import folders
-from ibnnet_mx.recordio.faces import PictureRecords, open_pictures
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
+from ibnnet_mx.recordio.opening.faces import PictureRecords, open_pictures
 from ibnnet_mx.recordio.pixels.pictures import MAX_BYTES, SUFFIXES
 from ibnnet_mx.recordio.reading.shards import Shards
 

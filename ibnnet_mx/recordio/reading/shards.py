@@ -6,8 +6,8 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from ibnnet_mx.recordio.faces import PictureRecords, open_pictures
 from ibnnet_mx.recordio.format import Item, RecordError, RecordFile
+from ibnnet_mx.recordio.opening.faces import PictureRecords, open_pictures
 
 
 class Shards:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ibnnet_mx.files.pickles import PickleError, load_arrays
 from ibnnet_mx.files.regular import read_regular
 from ibnnet_mx.recordio.format import RecordError
-from ibnnet_mx.recordio.pickles import PickleError, load_arrays
 
 MOST_BYTES = 1 << 32  # of a file
 

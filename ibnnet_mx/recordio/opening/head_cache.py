@@ -19,7 +19,7 @@ import numpy as np
 from ibnnet_mx.files import atomic
 from ibnnet_mx.files.regular import open_regular
 from ibnnet_mx.recordio.framing import HEAD, Frames
-from ibnnet_mx.recordio.heads import Heads, match_file
+from ibnnet_mx.recordio.opening.heads import Heads, match_file
 
 SUFFIX = '.heads'
 LEAST = 200_000  # records; fewer are read in less than a second
