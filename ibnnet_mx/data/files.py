@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -90,15 +91,17 @@ def count_classes(train: Any, val: Any, names: Sequence[str], given: int | None 
 def describe_gaps(train: Any, classes: int, names: Sequence[str]) -> list[str]:
     """Return a line if classes have no picture on the training side, or only one has any; [] if all have."""
     present = np.unique(np.concatenate([labels for _, labels in train.class_labels().values()]).astype(np.int64))
-    missing = np.setdiff1d(np.arange(classes), present)
     if len(present) == 1:
         return [f'all training pictures have label {present[0]}: there is nothing to learn from a single class']
-    if not len(missing):
+    count = classes - len(present)
+    if not count:
         return []
-    named = [f'{label} {names[label]}' if label < len(names) else str(label) for label in missing[:NAMED].tolist()]
-    more = ', ...' if len(missing) > NAMED else ''
-    hint = '; do the labels count from 1? Pack them with labels from 0' if missing.tolist() == [0] else ''
-    return [f'{len(missing)} of {classes} classes have no training picture: {", ".join(named)}{more}{hint}']
+    taken = set(present.tolist())
+    first = list(islice((label for label in range(classes) if label not in taken), NAMED))  # of any number of classes
+    named = [f'{label} {names[label]}' if label < len(names) else str(label) for label in first]
+    more = ', ...' if count > NAMED else ''
+    hint = '; do the labels count from 1? Pack them with labels from 0' if count == 1 and first == [0] else ''
+    return [f'{count} of {classes} classes have no training picture: {", ".join(named)}{more}{hint}']
 
 
 def _numbers(labels: Sequence[float]) -> str:

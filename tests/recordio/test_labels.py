@@ -144,6 +144,9 @@ def test_labels_that_are_no_class_numbers_are_named(label):
 
 
 def test_classes_without_a_picture_are_told():
+    assert describe_gaps(sides(0, 2), 10**9, []) == [  # and no memory for each of them
+        '999999998 of 1000000000 classes have no training picture: 1, 3, 4, 5, 6, ...'
+    ]
     assert describe_gaps(sides(0, 1, 2), 3, []) == []
     assert describe_gaps(sides(0, 3), 4, ['a', 'b']) == ['2 of 4 classes have no training picture: 1 b, 2']
     assert describe_gaps(sides(1, 2), 3, []) == [
