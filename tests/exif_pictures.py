@@ -22,7 +22,7 @@ STORED = {  # orientation -> what a camera stores of an upright picture
 
 
 def stored(picture, orientation):
-    """What a camera stores that is held so."""
+    """The picture as a camera stores it that is held so."""
     return np.ascontiguousarray(STORED[orientation](picture))
 
 

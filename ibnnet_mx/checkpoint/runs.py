@@ -80,7 +80,11 @@ class History:
             return
         places = [place for place in _places(self._store) if not self._is_mine(place)]
         if places:
-            folder = _set_aside(self._store, places)
+            try:
+                folder = _set_aside(self._store, places)
+            except BaseException:
+                undo(self._store.prefix)
+                raise
             epochs = sorted({as_inside(place).epoch for place in places})
             span = f'{epochs[0]:04d}' + (f' to {epochs[-1]:04d}' if len(epochs) > 1 else '')
             whose = 'an earlier run' if self._since is None else 'what came after it before'

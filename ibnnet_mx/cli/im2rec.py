@@ -168,14 +168,21 @@ def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Samp
         print(f'{result.path}: {result.records} records{skipped}, {result.bytes} bytes{before}')
 
 
+def refuse_others(
+    parser: Parser, args: argparse.Namespace, argv: list[str] | None, allowed: tuple[str, ...], reason: str
+) -> None:
+    """Exit with one line if an option is given that is not among the allowed ones. reason: why it means nothing."""
+    given = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args))))
+    for name, value in vars(given).items():
+        if name not in allowed and value is not None and value != []:
+            option = f'SOURCE DATA_DIR ({" ".join(value)})' if name == 'paths' else f'--{name.replace("_", "-")}'
+            parser.error(f'{reason}, so {option} has no meaning: leave it out')
+
+
 def check_restart(parser: Parser, args: argparse.Namespace, argv: list[str] | None) -> None:
     """Exit with one line if an option other than --jobs is given with --add-restart."""
     check_numbers(parser, args)
-    given = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args))))
-    for name, value in vars(given).items():
-        if name not in ('add_restart', 'jobs') and value is not None and value != []:
-            option = f'SOURCE DATA_DIR ({" ".join(value)})' if name == 'paths' else f'--{name.replace("_", "-")}'
-            parser.error(f'--add-restart changes existing records, so {option} has no meaning: leave it out')
+    refuse_others(parser, args, argv, ('add_restart', 'jobs'), '--add-restart changes existing records')
     for path in args.add_restart:
         if not os.path.isfile(path):
             parser.error(f'--add-restart {path}: there is no such file')
@@ -232,6 +239,9 @@ def main(argv: list[str] | None = None) -> int:
             add_restart(args)
         else:
             check_options(options, args)
+            if args.task == 'face':
+                allowed = ('paths', 'task', 'root', 'quality', 'exif', 'jobs')
+                refuse_others(options, args, argv, allowed, "--task face packs all pictures in insightface's layout")
             write_records(args)
 
     return run(command, options, argv, 'interrupted; finished files stay, and the same command continues')

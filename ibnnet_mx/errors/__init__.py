@@ -87,7 +87,7 @@ class Stopped(Exception):
         self.code, self.together = code, together
 
 
-# What mxnet, oneDNN, CUDA, OpenCV, onnxruntime and the system say when they get no more memory.
+# The words of mxnet, oneDNN, CUDA, OpenCV, onnxruntime and the system when they get no more memory.
 MEMORY = re.compile(
     r'bad_alloc|[Cc]annot allocate memory|[Ff]ailed to [Aa]llocate|[Uu]nable to allocate|out of memory|OutOfMemory'
     r'|Insufficient memory|[Mm]alloc\w* failed|Allocation failed|could not create a (memory|primitive)'

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import ssl
 import sys
 import time
@@ -34,9 +35,9 @@ PASSING = (408, 425, 429)  # the answers below 500 that another try may change
 def split_secret(url: str) -> tuple[str, str]:
     """Return a URL without its user and password, and these ('user:password', or '')."""
     scheme, mark, rest = url.partition('://')
-    place, slash, path = rest.partition('/')
+    place = re.split('[/?#]', rest, maxsplit=1)[0]
     secret, at, host = place.rpartition('@')
-    return (f'{scheme}{mark}{host}{slash}{path}', secret) if mark and at else (url, '')
+    return (f'{scheme}{mark}{host}{rest[len(place) :]}', secret) if mark and at else (url, '')
 
 
 def has_secret(text: str) -> bool:

@@ -16,23 +16,19 @@ SIGMOID = ('sigmoid', 'LogisticRegressionOutput')
 # They change neither values nor their order in a prediction; some change the shape.
 PASSING = ('_copy', 'identity', 'BlockGrad', 'stop_gradient', 'Dropout', 'amp_cast', 'Cast', 'MakeLoss', 'make_loss')
 SHAPING = ('Flatten', 'flatten', 'Reshape', 'reshape', 'squeeze', 'expand_dims')
-
-
-NO_CLASSIFIER = (
-    'BatchNorm', 'BatchNorm_v1', 'L2Normalization', 'LayerNorm', 'InstanceNorm', 'Pooling', 'mean', 'Concat',
-    'Activation', 'LeakyReLU', 'relu',
-)  # fmt: skip
+# A network of classes that ends in a pooling or a ReLU is usual (NiN, SqueezeNet), one that ends in a norm is not.
+NORMS = ('BatchNorm', 'BatchNorm_v1', 'L2Normalization', 'LayerNorm', 'InstanceNorm')
 
 
 def is_embedding(symbol: Any) -> bool:
-    """Return True if a symbol ends in what no classifier ends in: a norm, a pooling or a ReLU, apart from Flatten and
-    the like. Face and re-identification networks do; their numbers are no logits of classes.
+    """Return True if a symbol ends in a norm, apart from Flatten and the like, as face and re-identification networks
+    do. Their numbers are no logits of classes.
     """
     graph = SymbolGraph.of_symbol(symbol)
     number = graph.heads[0][0]
     while graph.nodes[number]['op'] in (*PASSING, *SHAPING):
         number = graph.nodes[number]['inputs'][0][0]
-    return graph.nodes[number]['op'] in NO_CLASSIFIER
+    return graph.nodes[number]['op'] in NORMS
 
 
 def logits_of(symbol: Any) -> Any:

@@ -198,6 +198,8 @@ def open_weights(
     if path == 'published':
         if model is None:
             raise OptionError('weights', path, 'needs `model`, such as `model` resnet50_ibn_a')
+        if key is not None:
+            raise OptionError('weights_key', key, 'is for a file: published weights are one set; leave it out')
         net = models.create(model, (options or {}).get('classes'))
         notes = hub.load(net, net.model.name, new_head=new_head)
     else:

@@ -56,6 +56,10 @@ class File:
         if from_plain and plain is None:
             raise OptionError('init_from_plain', None, f': {model.name} is not an IBN network; leave this option out')
         opened = open_checkpoint(path) if path.endswith('.params') else None
+        if opened is not None and key is not None:
+            raise OptionError(
+                'weights_key', key, f': {path} is a checkpoint, which has one set of weights; leave it out'
+            )
         if opened is not None:
             self._compare(opened.facts, model, plain, recipe)
         elif path.endswith('.params'):

@@ -150,3 +150,24 @@ def test_names_that_no_file_system_holds_are_refused_before_the_work(tmp_path):
         with pytest.raises(ValueError, match='is too long by 1 bytes: name a shorter one'), Store(name).alone():
             pass
     assert not (tmp_path / 'new').exists()
+
+
+def test_a_move_that_fails_is_undone_and_tried_again(tmp_path, monkeypatch, nets):
+    store, about, _ = begin(tmp_path / 'net', 'a')
+    for epoch in (1, 2):
+        store.save(nets[0], epoch, about)
+    before = folder_of(tmp_path)
+    store, about, lines = begin(tmp_path / 'net', 'b')
+
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('ibnnet_mx.checkpoint.runs.atomic.write_file', full)
+        with pytest.raises(OSError, match='No space left'):
+            store.save(nets[1], 1, about)
+    assert folder_of(tmp_path) == before
+    store.save(nets[1], 1, about)
+    assert store.choose().facts.run == 'b'
+    assert Store(tmp_path / 'net-old-1' / 'net').epochs() == [1, 2]
+    assert len(lines) == 1

@@ -263,3 +263,8 @@ def test_weights_that_are_not_finite_are_no_start_and_are_told_by_convert(run, s
     assert last == ('train_resnet: the first weights hold values that are not finite (fc1_weight): start from others')
     assert convert_command.main(['bad-0001.params', 'out-0001.params']) == 0
     assert 'fc1_weight holds values that are not finite\n' in capsys.readouterr().err
+
+
+def test_a_key_of_weights_has_no_meaning_for_a_checkpoint(run, source):
+    said = run('--init', source, '--weights-key', 'state_dict', code=2)
+    assert f'--weights-key state_dict: {source} is a checkpoint, which has one set of weights; leave it out' in said

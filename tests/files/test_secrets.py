@@ -47,6 +47,11 @@ def test_a_password_is_sent_to_its_server_and_shown_to_nobody(server, tmp_path):
         assert server.url[7:] in str(error.value)
 
 
+def test_a_sign_in_a_query_is_no_password():
+    assert download.split_secret('https://host?mail=me@there') == ('https://host?mail=me@there', '')
+    assert download.split_secret('https://me:x@host?mail=a@b') == ('https://host?mail=a@b', 'me:x')
+
+
 @pytest.mark.parametrize('target', ['file:///etc/passwd', 'ftp://127.0.0.1/a', 'data:,a'])
 def test_redirects_lead_to_the_web_only(server, tmp_path, target):
     server.moved['/away'] = target

@@ -104,9 +104,11 @@ def ended(source, path, kinds, external=False):
 def test_what_comes_out_of_an_onnx_file_are_logits(exported, tmp_path, end, external):
     x = np.random.RandomState(0).uniform(0, 255, (3, 3, 32, 32)).astype(np.float32)
     wanted = open_onnx(str(exported)).predict(mx.nd.array(x))
-    found = open_onnx(ended(exported, tmp_path / 'a.onnx', ONNX_ENDS[end], external)).predict(mx.nd.array(x))
-    offset = (found - wanted).mean(axis=1, keepdims=True)  # logarithms of probabilities are logits but for a constant
-    np.testing.assert_allclose(found - offset, wanted, rtol=1e-4, atol=1e-4)
+    logits_of_file = open_onnx(ended(exported, tmp_path / 'a.onnx', ONNX_ENDS[end], external)).predict(mx.nd.array(x))
+    offset = (logits_of_file - wanted).mean(
+        axis=1, keepdims=True
+    )  # logarithms of probabilities are logits but for a constant
+    np.testing.assert_allclose(logits_of_file - offset, wanted, rtol=1e-4, atol=1e-4)
     assert external or 'Log' in end or np.allclose(offset, 0, atol=1e-5)
 
 
@@ -239,3 +241,14 @@ def test_an_embedding_is_converted(face, tmp_path, capsys):
     assert command.main([f'{face}-0000.params', str(tmp_path / 'other-0000.params'), '--check']) == 0
     assert 'an embedding of 6 numbers' in capsys.readouterr().out
     assert open_checkpoint(str(tmp_path / 'other')).embeds
+
+
+@pytest.mark.parametrize('softmax', [False, True])
+def test_a_classifier_that_ends_in_a_pooling_has_classes(tmp_path, softmax, capsys):
+    """As NiN and SqueezeNet: a convolution to the classes, then a global mean."""
+    x = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), stride=(2, 2), num_filter=4, no_bias=True, name='conv')
+    x = mx.sym.Flatten(mx.sym.Pooling(mx.sym.relu(x), global_pool=True, kernel=(2, 2), pool_type='avg'))
+    weights = {'conv_weight': np.random.RandomState(0).normal(0, 1, (4, 3, 3, 3)).astype('f')}
+    prefix = write(tmp_path, mx.sym.softmax(x) if softmax else x, weights)
+    assert evaluate.main([str(write_graded(tmp_path / 'data')), '--prefix', str(prefix), '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['count'] == 30

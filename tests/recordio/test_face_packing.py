@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import mxnet as mx
 import numpy as np
+import pytest
 
 from ibnnet_mx.recordio.reading.loader import Loader
 from tests.picture_sets import encoded, run, tree
@@ -28,7 +29,7 @@ def test_insightfaces_reader_finds_pictures_and_identities(tmp_path):
     assert (out / 'property').read_text() == '3,112,112\n'
     assert (out / 'synset.txt').read_text().split() == NAMES
     records = mx.recordio.MXIndexedRecordIO(str(out / 'train.idx'), str(out / 'train.rec'), 'r')
-    # As recognition/arcface_mxnet/image_iter.py reads them.
+    # The steps of recognition/arcface_mxnet/image_iter.py.
     header, _ = mx.recordio.unpack(records.read_idx(0))
     assert header.flag > 0
     first, last = int(header.label[0]), int(header.label[1])
@@ -55,3 +56,12 @@ def test_faces_that_are_not_square_or_damaged_are_refused(tmp_path, capsys):
     assert run(folder, tmp_path / 'out', '--task', 'face') == 2
     assert 'bob/0.jpg cannot be decoded' in capsys.readouterr().err
     assert list((tmp_path / 'out').iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    'option', [['--list'], ['--data-type', 'cifar10'], ['--train-ratio', '0.5'], ['--max-bad', '3']]
+)
+def test_options_without_a_meaning_for_faces_are_refused(tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        run(identities(tmp_path / 'in'), tmp_path / 'out', '--task', 'face', *option)
+    assert f'so {option[0]} has no meaning: leave it out' in capsys.readouterr().err

@@ -57,7 +57,7 @@ def save(frames: Frames, index: str, ids: np.ndarray, heads: Heads) -> None:
     if len(ids) < LEAST:
         return
     path = frames.path + SUFFIX
-    own = f'{path}.{os.getpid()}'  # several processes may open the same records
+    unfinished = f'{path}.{os.getpid()}'  # several processes may open the same records
     with contextlib.suppress(OSError):
         stamps = _stamps(frames, index)
         if time.time() - max(stamps[1], stamps[3]) / 1e9 < SETTLED:
@@ -65,11 +65,11 @@ def save(frames: Frames, index: str, ids: np.ndarray, heads: Heads) -> None:
         arrays = [part for part in (ids, heads.offsets, heads.rests, heads.labels) if part is not None]
         arrays += [part for part in (heads.flags, heads.follows) if part is not None]
         checksum = _sum(_header(stamps, ids, heads, 0), arrays)
-        atomic.write_file(own, [_header(stamps, ids, heads, checksum), *map(_bytes_of, arrays)])
+        atomic.write_file(unfinished, [_header(stamps, ids, heads, checksum), *map(_bytes_of, arrays)])
         try:
-            atomic.rename(own, path)
+            atomic.rename(unfinished, path)
         except OSError:
-            os.unlink(own)
+            os.unlink(unfinished)
 
 
 def _is_sound(heads: Heads) -> bool:
