@@ -31,13 +31,13 @@ def choose(path: str, labels: np.ndarray, options: Options) -> np.ndarray:
 
 
 def of_pictures(records: Any, labels: np.ndarray, max_bad: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions (n,) of the records that can be pictures, and their labels.
+    """Return the positions int32 (n,) of the records that can be pictures, and their labels.
 
     A record without a payload is none. With max_bad, neither are the records of the highest class if they are at most
     so many and none of them can be read: damage made up their class, or all its pictures are skipped.
     """
     empty = np.concatenate([_are_empty(records, first) for first in range(0, len(records), BLOCK)])
-    positions = np.flatnonzero(~empty)
+    positions = np.flatnonzero(~empty).astype(np.int32)  # a reader keeps them
     labels = labels[positions] if empty.any() else labels
     while max_bad and len(labels) and labels.ndim == 1:
         top = labels == labels.max()

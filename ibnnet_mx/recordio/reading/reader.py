@@ -95,6 +95,7 @@ class Reader:
         self._all_labels = self.records.labels()
         self._labels = labels.choose(self.records.path, self._all_labels, self.options)
         self._sampler = self.options.sampler or self._each_once()
+        self._of_pictures: tuple[np.ndarray, np.ndarray] | None = None
         self._why: dict[int, str] = {}
         self._bad: set[int] = set()
         self._threads = self.options.threads or len(os.sched_getaffinity(0))
@@ -141,7 +142,9 @@ class Reader:
 
     def class_labels(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions (n,) of the records that can be pictures, and their labels; see labels.of_pictures()."""
-        return labels.of_pictures(self.records, self._labels, self.options.max_bad)
+        if self._of_pictures is None:
+            self._of_pictures = labels.of_pictures(self.records, self._labels, self.options.max_bad)
+        return self._of_pictures
 
     def _each_once(self) -> EachOnce:
         options = self.options
