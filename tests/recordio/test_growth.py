@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.cli import records as command
+from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordError, RecordFile, encode, write_index
 from ibnnet_mx.recordio.opening import index
 from ibnnet_mx.recordio.opening.index import read_columns, read_index
@@ -87,6 +89,23 @@ def test_steps_are_those_of_cutting_all_at_once(count, shares):
             assert steps[-1].tolist() == wanted[-1].tolist()
             with pytest.raises(IndexError):
                 steps[len(wanted)]
+
+
+@pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
+@pytest.mark.parametrize('count', [0, 1, 2, 3, 127, 128, 129, 130, 255, 256, 257, 4096, 4097, 100_003])
+@pytest.mark.parametrize(('seed', 'epoch'), [(0, 0), (3, 5), (2**32 - 1, 10**6)])
+def test_the_order_in_c_is_that_of_numpy(monkeypatch, count, seed, epoch):
+    in_c = epoch_order(count, True, seed, epoch)
+    monkeypatch.setenv('IBNNET_MX_NATIVE', '0')
+    np.testing.assert_array_equal(in_c, epoch_order(count, True, seed, epoch))
+
+
+@pytest.mark.parametrize('with_c', ['0', '1'])
+def test_the_order_is_that_of_every_run_so_far(monkeypatch, with_c):
+    monkeypatch.setenv('IBNNET_MX_NATIVE', with_c)
+    positions = epoch_order(50_000, True, 3, 5)
+    assert sorted(positions) == list(range(50_000))
+    assert hashlib.sha256(positions.astype('<i8').tobytes()).hexdigest()[:16] == '5383313febed5a26'
 
 
 @pytest.mark.parametrize('every', [1, 3])

@@ -34,6 +34,7 @@ SOURCES = (
     'filter.c',
     'render.c',
     'restart.c',
+    'shuffle.c',
     'last_words.c',
 )
 FLAGS = ['-std=gnu11', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread']

@@ -56,6 +56,7 @@ _FUNCTIONS = {
     'fast_check': (None, [_POINTER, _POINTER, _POINTER]),
     'fast_restart': (_POINTER, [ctypes.c_char_p, ctypes.c_int64, _INT, _POINTER, _POINTER]),
     'fast_release': (None, [_POINTER]),
+    'fast_shuffle': (None, [_POINTER, ctypes.c_int32, _POINTER]),
 }
 
 
@@ -76,7 +77,7 @@ def _load(path: str) -> Any:
             file=sys.stderr,
         )
         return None
-    if not hasattr(library, 'fast_interface'):
+    if not all(hasattr(library, name) for name in _FUNCTIONS):
         return _refuse(path)
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
@@ -135,6 +136,18 @@ def heads(payloads: np.ndarray, why: np.ndarray) -> None:
 def read_heads(fd: int, offsets: np.ndarray, words: np.ndarray) -> bool:
     """Read the 32 bytes at each of offsets int64 (n,) into words uint32 (n, 8). Return False if a file ends before."""
     return bool(functions().fast_record_heads(fd, address(offsets), len(offsets), address(words)))
+
+
+def shuffle(positions: np.ndarray, key: np.ndarray) -> bool:
+    """Shuffle positions int32 (n,) as Generator(Philox).shuffle() does. key: uint64 (2,), of the Philox.
+
+    Return False if they are of another type or C is not built: then nothing was done.
+    """
+    library = functions()
+    if library is None or positions.dtype != np.int32:
+        return False
+    library.fast_shuffle(address(positions), len(positions), address(key))
+    return True
 
 
 class Decoder:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol, Sequence
 
 import numpy as np
 
+from ibnnet_mx.recordio.fast import native
+
 
 class Sampler(Protocol):
     """A sampler decides which records a batch holds, and their order.
@@ -73,10 +75,12 @@ def count_steps(pictures: int, batch_size: int) -> int:
 
 
 def _order(count: int, chosen: EachOnce, epoch: int) -> np.ndarray:
-    """Return the positions of an epoch, int32 if they fit. The order is that of int64: the draws are the same."""
+    """Return the positions of an epoch, int32 if they fit. The order is numpy's, with C and without."""
     positions = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
     if chosen.shuffle:
-        np.random.Generator(np.random.Philox(key=[chosen.seed, epoch])).shuffle(positions)
+        source = np.random.Philox(key=[chosen.seed, epoch])
+        if not native.shuffle(positions, source.state['state']['key']):
+            np.random.Generator(source).shuffle(positions)
     return positions[:: chosen.every][: chosen.limit]
 
 
