@@ -58,7 +58,7 @@ CPP = sorted(
     for path in folder.rglob('*')
     if path.suffix in ('.c', '.cc', '.cpp', '.h', '.hpp')
 )
-MOST_LOOSE = {'__init__', '_env', 'hub', 'recipe', 'record_iter'}
+MOST_LOOSE = {'__init__', '_env', 'hub', 'record_iter'}
 
 
 def name_of(path):

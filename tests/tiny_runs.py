@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx import models, recipe
+from ibnnet_mx import models
 from ibnnet_mx.checkpoint import Facts, Inside
 from ibnnet_mx.distributed.cluster import connect
 from ibnnet_mx.errors import Stopped
 from ibnnet_mx.models import nets
-from ibnnet_mx.recipe import Recipe
+from ibnnet_mx.recipe import Recipe, saved
 from ibnnet_mx.training import trainer
 
 ALONE = threading.Lock()  # workers that are threads have one random generator, and load the operators once
@@ -94,7 +94,7 @@ class Cut:
     def save(self):
         run = self.run
         shares = self.sums or run.cluster.gather(run.sums())
-        facts = Facts('m', {}, recipe.to_dict(run.recipe), shares=shares)
+        facts = Facts('m', {}, saved.to_dict(run.recipe), shares=shares)
         self.store.save(run, Inside(run.epoch, run.batch), facts)
         run.cluster.gather({})
         raise Stopped(143, 'cut')

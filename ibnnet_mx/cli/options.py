@@ -12,6 +12,7 @@ from typing import Any, Callable, NoReturn, Sequence
 from ibnnet_mx import _env
 from ibnnet_mx.cli import streams
 from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory, visible
+from ibnnet_mx.recipe import EXIF
 from ibnnet_mx.recordio.fast import last_words
 
 
@@ -36,13 +37,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {one_line(message)}\n')
 
 
-EXIF = ('apply', 'ignore')
-
-
-def add_exif(add: Callable[..., Any]) -> None:
-    """Add --exif to a command that reads pictures."""
+def add_exif(add: Callable[..., Any], default: str | None = EXIF[0]) -> None:
+    """Add --exif to a command that reads pictures. default None: the recipe says it."""
     text = 'apply: turn pictures upright by the orientation in their EXIF; ignore: take the pixels as stored (apply)'
-    add('--exif', choices=EXIF, default=EXIF[0], help=text)
+    add('--exif', choices=EXIF, default=default, help=text)
 
 
 def one_line(text: str) -> str:

@@ -8,6 +8,7 @@ from ibnnet_mx import _env, logs, recipe
 from ibnnet_mx.cli import options, start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
+from ibnnet_mx.recipe import saved
 from ibnnet_mx.recordio.fast import native
 
 
@@ -46,7 +47,7 @@ def show(wanted, model, net, begin):
     if begin:
         begin.try_on(net)
     size, classes, count = model.size, net.collect_params()['fc1_bias'].shape[0], nets.count_parameters(net)
-    print(json.dumps(recipe.to_dict(wanted), indent=1))
+    print(json.dumps(saved.to_dict(wanted), indent=1))
     learning = nets.count_parameters(net, learning=True)
     notes = [f', {learning:,} of them learning' if wanted.freeze else '', f', start: {begin.origin}' if begin else '']
     print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size}x{size}' + ''.join(notes))
@@ -71,7 +72,7 @@ def open_data(args, wanted, model, cluster, report, facts=None):
         report=report.warn,
         label_width=args.label_width or 1,
         label_column=wanted.label_column,
-        exif=args.exif,
+        exif=wanted.exif,
     )
     options.check_labels(args.label_width, wanted.label_column)
     source = data.Input(model.size, model.pixels.mean, model.pixels.std)
@@ -103,7 +104,7 @@ def opening_lines(run, wanted, model, begin, opened, now):
     """
     from ibnnet_mx.training import computed
 
-    for line in [*_env.report(), native.about(), f'{model.name}: {recipe.to_dict(wanted)}']:
+    for line in [*_env.report(), native.about(), f'{model.name}: {saved.to_dict(wanted)}']:
         yield 'info', line
     level = 'warn' if run.cluster.is_main else 'info'
     moved = computed.remark(opened.facts.computed if opened else None, now)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ibnnet_mx import __version__, _env, models, recipe
 from ibnnet_mx.models import tables
+from ibnnet_mx.recipe import saved
 
 NETWORK = (
     'norm',
@@ -37,7 +38,7 @@ def resolve(args, facts=None):
     if facts is None:
         base = recipe.RECIPES[args.recipe or ('cifar10' if args.data_type == 'cifar10' else 'imagenet')]
     else:
-        base = recipe.from_dict(facts.recipe)
+        base = saved.from_dict(facts.recipe)
         if args.recipe not in (None, base.name):
             raise ValueError(f'--recipe {args.recipe}: the checkpoint was trained with {base.name}; leave --recipe out')
     if facts is not None and args.zero_gamma and not base.zero_gamma:
@@ -152,7 +153,7 @@ def facts_of(wanted, model, classes, names, origin, workers, run):
         class_names=names[:classes],
         size=model.size,
         pixels={'order': 'RGB', 'mean': list(model.pixels.mean), 'std': list(model.pixels.std)},
-        recipe=recipe.to_dict(wanted),
+        recipe=saved.to_dict(wanted),
         init=origin,
         workers=workers,
         files={},

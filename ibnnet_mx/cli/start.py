@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ibnnet_mx import recipe
 from ibnnet_mx.models import published
+from ibnnet_mx.recipe import saved
 
 ABOUT = ('pretrained', 'init', 'new_head', 'init_from_plain', 'weights_key')  # options that --retrain cannot use
 
@@ -52,7 +53,7 @@ def remarks_on(start, opened, wanted):
     if start:
         return start.warnings
     if opened:
-        return _jumps(recipe.from_dict(opened.facts.recipe), wanted, opened.facts.epoch)
+        return _jumps(saved.from_dict(opened.facts.recipe), wanted, opened.facts.epoch)
     if wanted.freeze:
         parts = ','.join(wanted.freeze)
         return [f'--freeze {parts} without --pretrained or --init: these parts stay as the seed drew them']

@@ -135,7 +135,7 @@ def _data(add: Callable[..., Any]) -> None:
     )
     add('--no-aug-epochs', type=int, help='the last N epochs crop and mirror only')
     add_labels(add)
-    add_exif(add)
+    add_exif(add, default=None)
     add('--num-examples', type=int, help='pictures of an epoch; unset: all of the data')
     add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures, then stop')
 

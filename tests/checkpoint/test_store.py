@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from ibnnet_mx import data, models, recipe
+from ibnnet_mx import data, models
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.files import params_file
+from ibnnet_mx.recipe import saved
 from ibnnet_mx.recordio.reading.options import Options
 from tests.tiny_runs import PLAN, arrays, batches, equal, make, values
 
@@ -25,7 +26,7 @@ WARMING = dict(norm='mabn', norm_args=(('B', 2), ('real_B', 6), ('warmup_iters',
 
 def facts(accuracy=0.5):
     metrics = {} if accuracy is None else {'validation': {'accuracy': accuracy}}
-    return Facts('cifar_resnet8_v2', {}, recipe.to_dict(PLAN), metrics=metrics)
+    return Facts('cifar_resnet8_v2', {}, saved.to_dict(PLAN), metrics=metrics)
 
 
 @pytest.fixture(scope='module')
@@ -89,7 +90,7 @@ def test_every_save_writes_the_same_graph(tmp_path, model):
 def test_the_json_says_what_lies_beside_it(store):
     found = store.facts(2)
     assert found.epoch == 2
-    assert found.recipe == json.loads(json.dumps(recipe.to_dict(PLAN)))
+    assert found.recipe == json.loads(json.dumps(saved.to_dict(PLAN)))
     assert {name: file['bytes'] for name, file in found.files.items()} == {
         path.name: path.stat().st_size for path in (store.symbol_path, store.path(2, 'params'), store.path(2, 'states'))
     }

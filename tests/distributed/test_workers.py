@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ibnnet_mx import recipe
 from ibnnet_mx.checkpoint import Facts, Store, restore
 from ibnnet_mx.cli.options import Stopped
+from ibnnet_mx.recipe import saved
 from ibnnet_mx.training import agreement, saver
 from ibnnet_mx.training.finite import NotFinite
 from tests.threads import together
@@ -160,7 +160,7 @@ def test_a_signal_to_one_worker_ends_all_after_the_same_batch(tmp_path):
 
     def work(cluster):
         run, feed = make(cluster=cluster), Part(found, cluster)
-        about = Facts('m', {}, recipe.to_dict(run.recipe))
+        about = Facts('m', {}, saved.to_dict(run.recipe))
         keep = saver.Saver(store, run, (feed, feed), about)
         keep._asked = 15 if cluster.rank else 0
         with pytest.raises(Stopped) as stopped:
@@ -261,7 +261,7 @@ def test_all_workers_go_back_together_and_leave_the_batch_out(tmp_path):
     def work(cluster):
         run, feed = make(plan=GN, cluster=cluster), Part(found, cluster)
         run.nan = 'rollback'
-        keep = saver.Saver(store, run, (feed, feed), Facts('m', {}, recipe.to_dict(run.recipe)))
+        keep = saver.Saver(store, run, (feed, feed), Facts('m', {}, saved.to_dict(run.recipe)))
         keep.train()
         keep._write(1)
         feed._batches = list(share(bright, cluster))

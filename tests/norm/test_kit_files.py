@@ -4,10 +4,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from ibnnet_mx import convert, norm, recipe
+from ibnnet_mx import convert, norm
 from ibnnet_mx.checkpoint import Facts, Store
 from ibnnet_mx.cli import convert as cli
 from ibnnet_mx.inference import engines, opening
+from ibnnet_mx.recipe import saved
 from tests.norm.kits import KITS, ROWS, STATEFUL, build, near, pictures, plan_of, train
 from tests.tiny_runs import make
 
@@ -18,7 +19,7 @@ def test_checkpoints_hold_the_prediction_and_load_everywhere(tmp_path, kit):
     for data, label in pictures(ROWS, ROWS):
         run.step(data, label, 0.01)
     store = Store(tmp_path / 'net')
-    store.save(run, 1, Facts('cifar_resnet8_ibn_a', {}, recipe.to_dict(plan_of(kit))))
+    store.save(run, 1, Facts('cifar_resnet8_ibn_a', {}, saved.to_dict(plan_of(kit))))
     data = pictures(3)[0][0]
     wanted = run.net(data).asnumpy()
     symbol, args, aux = mx.model.load_checkpoint(str(tmp_path / 'net'), 1)

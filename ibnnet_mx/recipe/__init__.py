@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from math import cos, pi
 from typing import Any, Mapping, Union
 
@@ -55,6 +55,7 @@ class Recipe:
     lr_from: tuple[float, float] | None = None
     aug_level: Level = 2
     no_aug_epochs: int = 0
+    exif: str = 'apply'  # 'ignore': pictures stay as stored, whatever orientation their EXIF tells
     label_column: int | None = None  # the one of several labels of a record that is its class; None: it has one
     label_smoothing: float = 0.0  # arXiv:1512.00567
     mixup: float = 0.0  # alpha of arXiv:1710.09412
@@ -109,6 +110,7 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 SCHEDULES = ('step', 'cosine', 'linear')
+EXIF = ('apply', 'ignore')
 
 
 def _fall(recipe: Recipe, epoch: float) -> float:
@@ -160,7 +162,7 @@ def resolve(base: Recipe, given: Mapping[str, Any], resumed_at: int | None = Non
     recipe = replace(base, **changes)
     if recipe.data_type == 'cifar10' and recipe.aug_level in (1, 2):
         recipe = replace(recipe, aug_level='cifar')  # in tornadomeet/ResNet levels 1 and 2 are the same at 32 pixels
-    _check_values(recipe)
+    check_values(recipe)
     if changes.get('lr_steps') and recipe.schedule != 'step':
         raise OptionError('lr_steps', recipe.lr_steps, f': the schedule is {recipe.schedule}; add `schedule` step')
     if resumed_at is not None and recipe.epochs < resumed_at:
@@ -177,7 +179,8 @@ def _check_positive(option: str, value: float) -> None:
         raise OptionError(option, value, 'must be above 0')
 
 
-def _check_values(recipe: Recipe) -> None:
+def check_values(recipe: Recipe) -> None:
+    """Raise OptionError for a value that no run can have."""
     for option in ('lr', 'batch_size', 'epochs'):
         _check_positive(option, getattr(recipe, option))
     if recipe.lr_batch is not None:
@@ -248,53 +251,3 @@ def remarks(recipe: Recipe, begin: int = 0) -> list[str]:
         becomes = f'with {recipe.batch_size} it becomes {_scaled(recipe, rate):g}'
         lines.append(f'`lr` {rate:g} is for batches of {recipe.lr_batch}: {becomes}')
     return lines
-
-
-def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe for a checkpoint's .json."""
-    return asdict(recipe)
-
-
-def _tuples(value: Any) -> Any:
-    """Return a JSON value with its lists as tuples, nested lists included."""
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
-
-
-CHOICES: dict[str, tuple[Any, ...]] = {
-    'data_type': ('imagenet', 'cifar10'),
-    'optimizer': ('sgd', 'nag'),
-    'dtype': ('float32', 'bfloat16'),
-    'schedule': SCHEDULES,
-    'aug_level': tuple(AUGMENT),
-}
-
-
-def _is(kind: str, value: Any) -> bool:
-    """Return True if a value has the declared type `kind` of a field of Recipe."""
-    if kind.endswith(' | None'):
-        return value is None or _is(kind[: -len(' | None')], value)
-    if kind.startswith('tuple['):
-        parts = kind[len('tuple[') : -1]
-        if not isinstance(value, tuple):
-            return False
-        if parts.endswith(', ...'):
-            return all(_is(parts[: -len(', ...')], part) for part in value)
-        kinds = parts.split(', ')
-        return len(kinds) == len(value) and all(map(_is, kinds, value))
-    known: dict[str, tuple[type, ...]] = {'str': (str,), 'bool': (bool,), 'int': (int,), 'float': (int, float)}
-    return type(value) in known.get(kind, (int, float, str))
-
-
-def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a checkpoint's .json. Unknown names are ignored. Raises ValueError if it is damaged."""
-    known = {f.name: f for f in fields(Recipe)}
-    known_values: dict[str, Any] = {k: _tuples(v) for k, v in values.items() if k in known}
-    for key, value in known_values.items():
-        if not _is(str(known[key].type), value) or value not in CHOICES.get(key, (value,)):
-            raise ValueError(f'the recipe of the checkpoint is damaged: its {key} cannot be {str(value)[:60]!r}')
-    try:
-        recipe = Recipe(**known_values)
-        _check_values(recipe)
-    except TypeError:
-        raise ValueError(f'the recipe of the checkpoint is damaged: {known_values}') from None
-    return recipe

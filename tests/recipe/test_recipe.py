@@ -11,13 +11,12 @@ from ibnnet_mx.recipe import (
     RECIPES,
     Recipe,
     aug_at,
-    from_dict,
     lr_at,
     remarks,
     resolve,
-    to_dict,
     unreached,
 )
+from ibnnet_mx.recipe.saved import from_dict, to_dict
 
 STEP = Recipe('t', lr=0.2, epochs=10, lr_steps=(3, 6.5))
 
