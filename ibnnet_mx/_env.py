@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from ibnnet_mx._limits import own_cores, read_text, usable_cores
+
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XTILEDATA = 158, 0x1023, 18  # x86-64 Linux: Documentation/arch/x86/xstate.rst
 CUDA_LIBRARIES = """
     cuda_runtime/lib/libcudart.so.11.0  cuda_nvrtc/lib/libnvrtc.so.11.2  nvtx/lib/libnvToolsExt.so.1
@@ -63,27 +65,6 @@ def report() -> list[str]:
     """Return the lines that a run's log starts with: versions, threads, AMX."""
     versions = [f'Python {platform.python_version()}', f'numpy {_numpy_version() or "missing"}', _mxnet_wheel()]
     return [', '.join(versions), *_lines]
-
-
-def memory_limit() -> int:
-    """Return the bytes of memory that this process may have: the machine's, or the limit of its address space."""
-    import resource  # here: the rest of this file is of use on systems without it
-
-    machine = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return machine if limit == resource.RLIM_INFINITY else min(machine, limit)
-
-
-def usable_cores() -> int:
-    """Return the count of cores in this process's affinity mask, or its cgroup's CPU quota, rounded down, if lower."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return int(max(1, min(cores, _cpu_quota())))
-
-
-def own_cores() -> int:
-    """Return this worker's share of usable_cores(). IBNNET_MX_LOCAL_WORKERS says how many workers share the machine."""
-    count = os.environ.get('IBNNET_MX_LOCAL_WORKERS', '1')
-    return max(1, usable_cores() // int(count if count.isdecimal() and int(count) else 1))
 
 
 def _check_python() -> None:
@@ -154,30 +135,6 @@ def _set_threads() -> str:
     return f'threads: {os.environ["OMP_NUM_THREADS"]}, {cores} (OMP_NUM_THREADS was not set)'
 
 
-def _cpu_quota(root: Path = Path('/sys/fs/cgroup'), groups: Path = Path('/proc/self/cgroup')) -> float:
-    """Return the lowest CPU limit of the process's cgroup and its parents (v2 cpu.max, v1 cpu.cfs_*); inf if none."""
-    limits = [float('inf')]
-    for line in _read_text(groups).splitlines():
-        controllers, path = line.split(':', 2)[1:]
-        if controllers and 'cpu' not in controllers.split(','):
-            continue
-        base = root / 'cpu' if controllers else root
-        names = ('cpu.cfs_quota_us', 'cpu.cfs_period_us') if controllers else ('cpu.max',)
-        folder = base / path.lstrip('/')
-        for level in [folder, *folder.parents][: len(folder.parts) - len(base.parts) + 1]:
-            numbers = ' '.join(_read_text(level / name) for name in names).split()
-            if len(numbers) == 2 and numbers[0] not in ('max', '-1'):
-                limits.append(int(numbers[0]) / int(numbers[1]))
-    return min(limits)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ''
-
-
 def _set_amx() -> str:
     """Let oneDNN use AMX, which made bfloat16 training 2.0 times as fast (measured).
 
@@ -196,7 +153,7 @@ def _set_amx() -> str:
 
 
 def _has_amx() -> bool:
-    return 'amx_tile' in _read_text(Path('/proc/cpuinfo'))
+    return 'amx_tile' in read_text(Path('/proc/cpuinfo'))
 
 
 def bfloat16() -> str:
@@ -204,7 +161,7 @@ def bfloat16() -> str:
 
     oneDNN needs AVX-512 for it. It is fast with instructions that multiply bfloat16: AMX or AVX512-BF16.
     """
-    flags = set(_read_text(Path('/proc/cpuinfo')).split())
+    flags = set(read_text(Path('/proc/cpuinfo')).split())
     if not {'avx512f', 'avx512bw', 'avx512vl', 'avx512dq'} <= flags:
         return 'no'
     return 'fast' if {'amx_bf16', 'avx512_bf16'} & flags else 'slow'
@@ -223,7 +180,7 @@ def instructions(dtype: str = 'float32') -> str:
 
     AMX counts for bfloat16 alone.
     """
-    flags, limit = set(_read_text(Path('/proc/cpuinfo')).split()), os.environ.get('DNNL_MAX_CPU_ISA', '').upper()
+    flags, limit = set(read_text(Path('/proc/cpuinfo')).split()), os.environ.get('DNNL_MAX_CPU_ISA', '').upper()
     best = ''
     for name, value, needed in LEVELS:
         best = name if needed <= flags else best
@@ -234,7 +191,7 @@ def instructions(dtype: str = 'float32') -> str:
 
 def processor() -> str:
     """Return the name of the processor's model; '' if the system does not tell."""
-    lines = (line.partition(':') for line in _read_text(Path('/proc/cpuinfo')).splitlines())
+    lines = (line.partition(':') for line in read_text(Path('/proc/cpuinfo')).splitlines())
     return next((value.strip() for name, _, value in lines if name.strip() == 'model name'), '')
 
 

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from ibnnet_mx import _env
+from ibnnet_mx import _env, _limits
 from tests.conftest import ROOT
 
 VARIABLES = ('OMP_NUM_THREADS', 'DNNL_MAX_CPU_ISA', 'DMLC_ROLE', 'IBNNET_MX_TUNE')
@@ -36,7 +36,7 @@ def amx(monkeypatch, there, granted):
 
 def test_the_import_sets_threads_and_leaves_mxnet_out():
     done = run("import sys, os, ibnnet_mx; print(os.environ['OMP_NUM_THREADS'], 'mxnet' in sys.modules)")
-    assert (done.stderr, done.stdout.split()) == ('', [str(_env.usable_cores()), 'False'])
+    assert (done.stderr, done.stdout.split()) == ('', [str(_limits.usable_cores()), 'False'])
 
 
 def test_alias_of_numpy_comes_without_a_warning():
@@ -171,37 +171,6 @@ def test_amx_is_not_asked_for_where_the_user_closed_it(monkeypatch):
     assert (asked, _env.report()[2]) == ([], 'AMX: off, as DNNL_MAX_CPU_ISA=AVX2 says')
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='the affinity mask and /proc are Linux')
-def test_cores_follow_the_affinity_mask(monkeypatch):
-    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 3, 5})
-    monkeypatch.setattr(_env, '_cpu_quota', lambda: float('inf'))
-    assert _env.usable_cores() == 3
-    monkeypatch.setattr(_env, '_cpu_quota', lambda: 2.9)
-    assert _env.usable_cores() == 2
-    monkeypatch.setattr(_env, '_cpu_quota', lambda: 0.5)
-    assert _env.usable_cores() == 1
-
-
-@pytest.mark.parametrize(
-    ('group', 'files', 'quota'),
-    [
-        ('0::/a/b', {'a/b/cpu.max': 'max 100000', 'a/cpu.max': '250000 100000'}, 2.5),
-        ('0::/a', {'a/cpu.max': '200000 100000', 'cpu.max': '400000 100000'}, 2),
-        ('0::/', {'cpu.max': '100000 100000'}, 1),
-        ('0::/a', {'a/cpu.max': 'max 100000'}, float('inf')),
-        ('4:cpuacct,cpu:/gone', {'cpu/cpu.cfs_quota_us': '150000', 'cpu/cpu.cfs_period_us': '50000'}, 3),
-        ('4:cpu:/', {'cpu/cpu.cfs_quota_us': '-1', 'cpu/cpu.cfs_period_us': '100000'}, float('inf')),
-        ('3:cpuset:/', {'cpu/cpu.cfs_quota_us': '100000', 'cpu/cpu.cfs_period_us': '100000'}, float('inf')),
-    ],
-)
-def test_quota_of_the_cgroup(tmp_path, group, files, quota):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text + '\n')
-    (tmp_path / 'groups').write_text(group + '\n')
-    assert _env._cpu_quota(tmp_path, tmp_path / 'groups') == quota
-
-
 def test_mxnet_imported_before_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mxnet', types.ModuleType('mxnet'))
     _env.prepare()
@@ -240,7 +209,8 @@ def test_missing_cuda_libraries_are_named(monkeypatch):
 def test_report_names_versions_and_choices(monkeypatch):
     monkeypatch.setattr(_env, '_numpy_version', lambda: '1.23.5')
     monkeypatch.setattr(_env, '_mxnet_wheel', lambda: 'mxnet 1.9.1')
-    monkeypatch.setattr(_env, 'usable_cores', lambda: 3)
+    for name in ('usable_cores', 'own_cores'):
+        monkeypatch.setattr(_env, name, lambda: 3)
     amx(monkeypatch, there=False, granted=False)
     _env.prepare()
     _env.prepare()  # changes nothing

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import environments  # noqa: E402
 from benchmarks.options import in_a_folder, known, positive, several, tell, warn_if_busy, words  # noqa: E402
 from benchmarks.reader.measure import machine  # noqa: E402
-from ibnnet_mx import _env, get_model, models  # noqa: E402
+from ibnnet_mx import _limits, get_model, models  # noqa: E402
 from ibnnet_mx.cli.options import Parser, run  # noqa: E402
 
 NORMS = ('bn', 'mabn', 'brn', 'in', 'gn', 'ln')
@@ -110,7 +110,7 @@ def estimate(args):
     from ibnnet_mx.models import nets
 
     macs = nets.count_macs(get_model(args.model), args.size)
-    a_picture = macs / RATE / _env.usable_cores()
+    a_picture = macs / RATE / _limits.usable_cores()
     return args.rounds * sum(START + work(job) * a_picture for job in jobs(args)) / 60
 
 

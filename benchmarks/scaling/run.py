@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 
 from machines import Machines  # noqa: E402
 
-from ibnnet_mx import _env  # noqa: E402
+from ibnnet_mx import _env, _limits  # noqa: E402
 from ibnnet_mx.distributed.launch import hosts  # noqa: E402
 
 NETWORKS = 'cifar_resnet20_ibn_a', 'densenet121_ibn_a', 'resnet50_ibn_a'
@@ -102,13 +102,13 @@ def step(repeats):
     found = {}
     for network, pictures in (('cifar_resnet20_ibn_a', 128), ('resnet50_ibn_a', 16)):
         words = [str(HERE / 'step.py'), network, str(pictures), str(repeats)]
-        cores = str(_env.usable_cores())
+        cores = str(_limits.usable_cores())
         environ = {**_env.BEFORE, 'OMP_NUM_THREADS': cores, 'PYTHONPATH': str(ROOT)}
         line = [sys.executable, *words, 'local']
         done = subprocess.run(line, env=environ, capture_output=True, text=True, check=True)
         rows = {'one process': json.loads(done.stdout.splitlines()[-1])}
         for workers in (1, 2, 4):
-            threads = max(_env.usable_cores() // workers, 1)
+            threads = max(_limits.usable_cores() // workers, 1)
             rows[f'{workers} workers'] = job([*words, 'dist_sync'], workers, 1, threads=threads)
         found[network] = rows
         print('step', network, {name: round(row[0], 3) for name, row in rows.items()}, flush=True)

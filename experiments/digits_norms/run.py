@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ibnnet_mx import _env, logs  # noqa: E402
+from ibnnet_mx import _limits, logs  # noqa: E402
 
 PICTURES = 1437
 NETS = {'plain': 'resnet', 'IBN-a': 'resnet_ibn_a'}
@@ -118,7 +118,7 @@ def main():
     parser.add_argument('--batch-size', type=int, default=2, help='of SGD; larger ones are normalised in parts of two')
     parser.add_argument('--lr', type=float, default=0.004)
     parser.add_argument('--seeds', type=int, default=2)
-    parser.add_argument('--jobs', type=int, default=_env.usable_cores(), help='runs at a time, each on one core')
+    parser.add_argument('--jobs', type=int, default=_limits.usable_cores(), help='runs at a time, each on one core')
     args = parser.parse_args()
     if min(args.epochs, args.seeds, args.jobs, args.batch_size - 1) < 1:
         parser.error('--epochs, --seeds and --jobs must be at least 1, --batch-size at least 2')

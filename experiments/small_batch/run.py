@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ibnnet_mx import _env, logs  # noqa: E402
+from ibnnet_mx import _limits, logs  # noqa: E402
 
 BATCH, PICTURES = 32, 50_000
 STEPS = -(-PICTURES // BATCH)  # of an epoch
@@ -62,7 +62,7 @@ def run(way, seed, args):
         return
     words, prefix = command(way, seed, args)
     begun = any(prefix.parent.glob(f'{prefix.name}-[0-9]*.json'))
-    threads = str(max(_env.usable_cores() // args.jobs, 1))
+    threads = str(max(_limits.usable_cores() // args.jobs, 1))
     call = [sys.executable, str(ROOT / 'train_resnet.py'), *words, '--threads', '1', *['--retrain'] * begun]
     with open(args.out / 'log' / f'{prefix.name}.out', 'w') as out:
         subprocess.run(call, check=True, stdout=out, stderr=out, env=dict(os.environ, OMP_NUM_THREADS=threads))
@@ -124,7 +124,7 @@ def main():
     parser.add_argument('--results', type=Path, default=HERE / 'results')
     parser.add_argument('--epochs', type=int, default=15)
     parser.add_argument('--seeds', type=int, default=2)
-    parser.add_argument('--jobs', type=int, default=_env.usable_cores(), help='runs at a time, the cores divided')
+    parser.add_argument('--jobs', type=int, default=_limits.usable_cores(), help='runs at a time, the cores divided')
     args = parser.parse_args()
     for folder in (args.out / 'log', args.results):
         folder.mkdir(parents=True, exist_ok=True)

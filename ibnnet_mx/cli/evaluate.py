@@ -192,7 +192,7 @@ def over_domains(networks, named, rest):
 
 def evaluate(args):
     """Carry out the options of evaluate.py."""
-    from ibnnet_mx import _env, shift
+    from ibnnet_mx import _limits, shift
     from ibnnet_mx.distributed.cluster import connect
     from ibnnet_mx.inference import corruption, domains, evaluation
     from ibnnet_mx.recordio.reading.options import Options
@@ -224,7 +224,7 @@ def evaluate(args):
         as_typed(report)
         text, remarks = list(evaluation.lines(report, args.per_class)), report['remarks']
         if wanted:
-            count = args.threads or _env.usable_cores()
+            count = args.threads or _limits.usable_cores()
             with open_raw(args, networks[0], path, reading) as pictures, shift.Workers(count) as workers:
                 measured = corruption.measure(networks, pictures, wanted, workers, seed)
             report['shift'] = corruption.report_of(measured, [network.label for network in networks], seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ibnnet_mx import _env, logs, recipe
+from ibnnet_mx import _env, _limits, logs, recipe
 from ibnnet_mx.cli import options, start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
@@ -66,7 +66,7 @@ def open_data(args, wanted, model, cluster, report, facts=None):
         if value is not None and value < least:
             raise ValueError(f'{option} {value} must be at least {least}')
     reading = Options(
-        threads=args.threads or _env.own_cores(),
+        threads=args.threads or _limits.own_cores(),
         limit=args.num_examples,
         max_bad=args.max_bad_records,
         report=report.warn,

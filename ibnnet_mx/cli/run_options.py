@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ibnnet_mx import __version__, _env, models, recipe
+from ibnnet_mx import __version__, _env, _limits, models, recipe
 from ibnnet_mx.models import tables
 from ibnnet_mx.recipe import saved
 
@@ -128,7 +128,7 @@ def check_memory(net, classes):
     """Raise ValueError if weights, gradients and momentum alone need more than the machine's memory."""
     from ibnnet_mx.models import nets
 
-    needed, memory = COPIES * 4 * nets.count_parameters(net), _env.memory_limit()
+    needed, memory = COPIES * 4 * nets.count_parameters(net), _limits.memory_limit()
     if needed > memory:
         raise ValueError(
             f'--num-classes {classes}: weights, gradients and momentum of this network take {needed / 1e9:.0f} GB, '

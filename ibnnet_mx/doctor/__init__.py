@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
-from ibnnet_mx import _env
+from ibnnet_mx import _env, _limits
 from ibnnet_mx.distributed import address, job
 from ibnnet_mx.errors import Stopped
 from ibnnet_mx.recordio.fast import native
@@ -123,8 +123,7 @@ def find_room(folder: str) -> Iterator[Finding]:
     yield Finding(f'{place}: {free:.1f} GB free', '' if free > DISK else f'make room: checkpoints need {DISK:g} GB')
     if not writable:
         yield Finding(f'{place}: no permission to write', 'train elsewhere, or name another with `folder`', True)
-    memory = dict(line.split(':') for line in Path('/proc/meminfo').read_text().splitlines() if ':' in line)
-    available = int(memory['MemAvailable'].split()[0]) / 1e6
+    available = _limits.free_memory() / 1e9
     way_out = '' if available > MEMORY else 'stop other programs; `batch_size`, `accumulate` and `memonger` need less'
     yield Finding(f'{available:.1f} GB of memory available', way_out)
 

@@ -12,7 +12,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from ibnnet_mx import _env, checkpoint, convert, data, hub, models
+from ibnnet_mx import _limits, checkpoint, convert, data, hub, models
 from ibnnet_mx.convert import identify
 from ibnnet_mx.errors import OptionError, markup, visible
 from ibnnet_mx.graph.logits import is_embedding
@@ -236,7 +236,7 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
 
     Raises OptionError for onnx, or ValueError, which begins with the label.
     """
-    engine, label = OnnxEngine(path, _env.usable_cores()), label or str(path)
+    engine, label = OnnxEngine(path, _limits.usable_cores()), label or str(path)
     size = engine.shape[2] if isinstance(engine.shape[2], int) else int(engine.facts.get('size', 224))
     network = Opening(engine, label, engine.classes(size))
     network.model, network.size = engine.facts.get('model', os.path.basename(path)), size

@@ -58,16 +58,10 @@ def test_a_symbol_is_not_damaged_because_memory_lacks(tmp_path, monkeypatch):
 def test_too_many_classes_are_refused_before_they_take_memory(run, monkeypatch):
     last = run('--num-classes', 10**9, code=2).splitlines()[-1]
     assert last == 'train_resnet: --num-classes 1000000000 must be at most 16777216: labels are float32'
-    monkeypatch.setattr(run_options._env, 'memory_limit', lambda: 2 * 10**9)
+    monkeypatch.setattr(run_options._limits, 'memory_limit', lambda: 2 * 10**9)
     last = run('--num-classes', 10**7, code=2).splitlines()[-1]
     text = 'weights, gradients and momentum of this network take 8 GB, and there are 2 GB of memory'
     assert last == f'train_resnet: --num-classes 10000000: {text}'
-
-
-def test_the_memory_of_a_process_is_the_machines_or_its_limit():
-    code = 'import resource; resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30)); from ibnnet_mx import _env;'
-    words = [sys.executable, '-c', f'{code} print(_env.memory_limit() == 3 << 30)']
-    assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout == 'True\n'
 
 
 def test_the_confusion_of_many_classes_is_that_of_the_worst(tmp_path, monkeypatch):

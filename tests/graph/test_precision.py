@@ -130,6 +130,6 @@ def test_what_cannot_be_had_is_refused(monkeypatch):
 )
 def test_processors_are_told_apart(flags, kind, monkeypatch):
     monkeypatch.setattr(
-        _env, '_read_text', lambda path: f'flags\t\t: fpu {flags}\n' if path == Path('/proc/cpuinfo') else ''
+        _env, 'read_text', lambda path: f'flags\t\t: fpu {flags}\n' if path == Path('/proc/cpuinfo') else ''
     )
     assert _env.bfloat16() == kind

@@ -58,7 +58,7 @@ def test_a_run_that_goes_on_elsewhere_says_so(run, tmp_path, monkeypatch):
     ],
 )
 def test_the_instructions_are_the_processors_or_the_limit(monkeypatch, flags, limit, dtype, expected):
-    monkeypatch.setattr(_env, '_read_text', lambda path: f'flags : {flags}')
+    monkeypatch.setattr(_env, 'read_text', lambda path: f'flags : {flags}')
     monkeypatch.setattr(_env.platform, 'machine', lambda: 'aarch64')
     monkeypatch.setenv('DNNL_MAX_CPU_ISA', limit)
     assert _env.instructions(dtype) == expected
