@@ -68,6 +68,6 @@ def main(argv: list[str] | None = None) -> int:
     if name.startswith('-'):
         parser.parse_args([name])
     if name not in COMMANDS:
-        hint = similar.hint(name, COMMANDS, similar.COMMANDS)
+        hint = similar.hint(name, {each: each for each in COMMANDS}, similar.COMMANDS)
         parser.error(f'{name} is not a command{hint or ": there are " + ", ".join(COMMANDS)}')
     return importlib.import_module(COMMANDS[name].module).main(rest, prog=f'ibnnet {name}')

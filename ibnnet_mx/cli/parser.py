@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from typing import Any, Iterable, NoReturn, Sequence
@@ -12,6 +13,7 @@ from ibnnet_mx.errors import visible
 
 COLUMN = 28  # where the texts of options begin
 NUMBERS: dict[Any, str] = {int: 'N', float: 'X'}
+LIKE_OPTION = re.compile(r'-[a-zA-Z][a-zA-Z]|--')
 UNKNOWN = ('unrecognized arguments', 'the following arguments are required')
 
 
@@ -120,19 +122,20 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             names = [str(choice) for choice in action.choices]
-            hint = similar.hint(str(value), names, similar.VALUES)
+            hint = similar.hint(str(value), {name: name for name in names}, similar.VALUES)
             raise argparse.ArgumentError(
                 action, f'invalid choice: {value!r}{hint or ":"} use one of {", ".join(names)}'
             )
 
     def _unknown(self) -> str | None:
         """Return a line about the first word that is like an option and is none."""
-        known = [name for name in self._option_string_actions if name not in ('-h', '--help')]
+        options = self._option_string_actions.items()
+        known = {name: action.option_strings[0] for name, action in options if name.startswith('--')}
         words = self._words[: self._words.index('--')] if '--' in self._words else self._words
         for word in words:
             name = word.partition('=')[0]
-            if name.startswith('--') and name not in self._option_string_actions:
-                hint = similar.hint(name, [one for one in known if one.startswith('--')], similar.OPTIONS)
+            if LIKE_OPTION.match(name) and name not in self._option_string_actions:
+                hint = similar.hint(name, known, similar.OPTIONS)
                 return f'{name} is not an option{hint or f": {self.prog} --help lists them"}'
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Iterable, Mapping, Sequence
+from typing import Mapping, Sequence
 
 # Options of other tools: the names that they may have here. The command that is called decides which one it is.
 OPTIONS = {
@@ -89,7 +89,6 @@ VALUES = {
     'poly': ('linear',),
     'centre': ('center',),
     'squash whole squeeze': ('resize',),
-    'cifar': ('cifar10',),
     'continue': ('go-on',),
     'none no off': ('ignore',),
 }
@@ -99,12 +98,12 @@ def _plain(word: str) -> str:
     return word.lstrip('-').lower().replace('_', '-')
 
 
-def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, Sequence[str]], most: int = 2) -> list[str]:
-    """Return the known names that a word may mean, the likeliest first; [] if none is like it.
+def nearest(word: str, known: Mapping[str, str], synonyms: Mapping[str, Sequence[str]], most: int = 2) -> list[str]:
+    """Return the names that a word may mean, the likeliest first; [] if none is like it.
 
-    The names may begin with dashes. synonyms: {words of other tools: names without dashes}.
+    known: {name: the name to show}; names may begin with dashes. synonyms: {words of other tools: names without them}.
     """
-    names = {_plain(name): name for name in known}
+    names = {_plain(name): shown for name, shown in known.items()}
     asked = _plain(word)
     meant = [name for words, names_here in synonyms.items() if asked in words.split() for name in names_here]
     chosen = [names[name] for name in (asked, *meant) if name in names]
@@ -112,10 +111,10 @@ def nearest(word: str, known: Iterable[str], synonyms: Mapping[str, Sequence[str
         return list(dict.fromkeys(chosen))[:most]
     longer = [name for name in names if len(asked) > 2 and name.startswith(asked)]
     near = longer or difflib.get_close_matches(asked, names, most)
-    return [names[name] for name in near[:most]]
+    return list(dict.fromkeys(names[name] for name in near[:most]))
 
 
-def hint(word: str, known: Iterable[str], synonyms: Mapping[str, Sequence[str]]) -> str:
-    """Return ': did you mean --retrain?', or '' if nothing is like the word."""
+def hint(word: str, known: Mapping[str, str], synonyms: Mapping[str, Sequence[str]]) -> str:
+    """Return ': did you mean --retrain?', or '' if nothing is like the word. The arguments are those of nearest()."""
     near = nearest(word, known, synonyms)
     return f': did you mean {" or ".join(near)}?' if near else ''
