@@ -7,7 +7,7 @@ import sys
 from typing import NamedTuple
 
 from ibnnet_mx import __version__
-from ibnnet_mx.cli import similar
+from ibnnet_mx.cli import options, similar
 from ibnnet_mx.cli.parser import Parser
 
 
@@ -62,8 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     if words[:1] == ['help']:
         words = [words[1], '--help'] if len(words) > 1 else []
     if not words:
-        parser.print_help()
-        return 0
+        return options.run(lambda _: print(parser.format_help(), end=''), parser, [])
     name, *rest = words
     if name.startswith('-'):
         parser.parse_args([name])
