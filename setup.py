@@ -59,7 +59,7 @@ class BuildWithReader(build_py):
 
     def run(self):
         super().run()
-        if self.editable_mode:  # python -m ibnnet_mx.recordio.fast.build does it in place
+        if self.editable_mode:  # ibnnet build reader does it in place
             return
         builder = runpy.run_path(str(HERE / 'ibnnet_mx' / 'recordio' / 'fast' / 'build.py'))
         folder = Path(self.build_lib) / 'ibnnet_mx' / 'recordio' / 'fast'
@@ -82,26 +82,14 @@ setup(
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
-    package_data={  # what python -m ibnnet_mx.operators.build and ibnnet_mx.recordio.fast.build compile
+    package_data={  # what ibnnet build compiles
         'ibnnet_mx.operators': ['cpp/*'],
         'ibnnet_mx.recordio.fast': ['*.c', '*.h'],
     },
     cmdclass={'build_py': BuildWithReader},
     distclass=WithLibrary,
     python_requires='>=3.8,<3.12',  # mxnet 1.9.1 needs numpy below 1.24, which has no wheel for 3.12
-    install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'tqdm'],
+    install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'shtab>=1.5', 'tqdm'],
     extras_require=EXTRAS,
-    entry_points={
-        'console_scripts': [
-            'ibnnet=ibnnet_mx.cli.main:main',
-            'ibnnet-train=ibnnet_mx.cli.train:main',
-            'ibnnet-convert=ibnnet_mx.cli.convert:main',
-            'ibnnet-evaluate=ibnnet_mx.cli.evaluate:main',
-            'ibnnet-predict=ibnnet_mx.cli.predict:main',
-            'ibnnet-im2rec=ibnnet_mx.cli.im2rec:main',
-            'ibnnet-launch=ibnnet_mx.cli.launch:main',
-            'ibnnet-models=ibnnet_mx.cli.models:main',
-            'ibnnet-plot=ibnnet_mx.cli.plot:main',
-        ]
-    },
+    entry_points={'console_scripts': ['ibnnet=ibnnet_mx.cli.main:main']},
 )

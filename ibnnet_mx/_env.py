@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.abc
 import importlib.util
 import os
 import platform
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from ibnnet_mx._limits import own_cores, read_text, usable_cores
 
@@ -39,7 +41,11 @@ def prepare() -> None:
     _check_role()
     lines = _settings()
     os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')  # else mxnet prints a line for each graph that memonger tries
-    _mend_numpy()
+    _check_numpy()
+    if 'numpy' in sys.modules:
+        _mend_numpy()
+    if not any(isinstance(finder, _BeforeMxnet) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _BeforeMxnet())
     _lines.extend(lines)
 
 
@@ -50,12 +56,12 @@ def describe_error(error: Exception) -> str:
 
 @contextlib.contextmanager
 def terse() -> Iterator[None]:
-    """End `python -m ibnnet_mx...` and the ibnnet commands with a line and code 2 if an import or a setting fails."""
+    """End `python -m ibnnet_mx...` and `ibnnet` with a line and code 2 if an import or a setting fails."""
     try:
         yield
     except (ImportError, ValueError) as error:
         name = Path(sys.argv[0]).name if sys.argv else ''  # it is -m while `python -m` looks for the module
-        if name not in ('-m', 'ibnnet') and not name.startswith('ibnnet-'):
+        if name not in ('-m', 'ibnnet'):
             raise
         print(f'ibnnet_mx: {describe_error(error)}', file=sys.stderr)
         raise SystemExit(2) from None
@@ -83,25 +89,44 @@ def _check_role() -> None:
 
 
 def _numpy_version() -> str | None:
-    try:
-        import numpy
-    except ModuleNotFoundError:
+    """Return the version of numpy, None if there is none. numpy is not imported, so that --help answers at once."""
+    if 'numpy' in sys.modules:
+        return str(sys.modules['numpy'].__version__)
+    if importlib.util.find_spec('numpy') is None:
         return None
-    return numpy.__version__
+    try:
+        return metadata.version('numpy')
+    except metadata.PackageNotFoundError:  # a copy that no installer knows
+        import numpy
+
+        return numpy.__version__
+
+
+def _check_numpy() -> None:
+    """Raise ImportError for a numpy that mxnet cannot use. numpy 2 lacks more than the alias."""
+    version = _numpy_version()
+    if version is None or int(version.split('.')[0]) >= 2:
+        mistake = 'numpy is missing' if version is None else f'numpy {version} is too new for mxnet 1.9.1'
+        raise ImportError(f"{mistake}: {sys.executable} -m pip install 'numpy>=1.21,<1.24'", name='numpy')
 
 
 def _mend_numpy() -> None:
     """Give numpy the alias numpy.bool, which mxnet 1.9.1 needs.
 
-    numpy 1.20 to 1.23 warn about it, and 1.24 to 1.26 do not have it. numpy 2 lacks more and is refused.
+    numpy 1.20 to 1.23 warn about it, and 1.24 to 1.26 do not have it.
     """
-    version = _numpy_version()
-    if version is None or int(version.split('.')[0]) >= 2:
-        mistake = 'numpy is missing' if version is None else f'numpy {version} is too new for mxnet 1.9.1'
-        raise ImportError(f"{mistake}: {sys.executable} -m pip install 'numpy>=1.21,<1.24'")
     import numpy
 
+    _check_numpy()
     vars(numpy).setdefault('bool', bool)
+
+
+class _BeforeMxnet(importlib.abc.MetaPathFinder):
+    """A finder that finds nothing. It mends numpy when mxnet is looked for, because --help imports neither."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        if name == 'mxnet':
+            _mend_numpy()
 
 
 def _mxnet_wheel() -> str:

@@ -42,7 +42,7 @@ def get_model(name, classes=None, depth=None, features=None, pretrained=False, r
             None,
             None,
             f'the published {model.name} has {model.classes} classes, not {classes}: build it with classes={classes} '
-            f'and without pretrained, then convert.load(net, {file!r}, new_head=True), or train_resnet.py '
+            f'and without pretrained, then convert.load(net, {file!r}, new_head=True), or ibnnet train '
             'with `pretrained`',
         )
     if pretrained is True:

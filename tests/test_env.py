@@ -40,7 +40,8 @@ def test_the_import_sets_threads_and_leaves_mxnet_out():
 
 
 def test_alias_of_numpy_comes_without_a_warning():
-    done = run("import warnings; warnings.simplefilter('error'); import ibnnet_mx, numpy; print(numpy.bool is bool)")
+    code = "warnings.simplefilter('error'); import ibnnet_mx, numpy; find_spec('mxnet'); print(numpy.bool is bool)"
+    done = run(f'import warnings; from importlib.util import find_spec; {code}')
     assert (done.stderr, done.stdout) == ('', 'True\n')
 
 
@@ -50,7 +51,7 @@ def test_own_number_of_threads_stays():
 
 def test_tuning_switched_off_sets_nothing_but_the_alias():
     assert run(SHOW, IBNNET_MX_TUNE='0').stdout == 'None None\n'
-    assert run('import ibnnet_mx, numpy; print(numpy.bool is bool)', IBNNET_MX_TUNE='0').stdout == 'True\n'
+    assert run('import numpy, ibnnet_mx; print(numpy.bool is bool)', IBNNET_MX_TUNE='0').stdout == 'True\n'
 
 
 def test_isa_without_amx_stays():
@@ -68,14 +69,16 @@ def test_unknown_role_is_refused(role):
     )
 
 
-@pytest.mark.parametrize('words', [['-m', 'ibnnet_mx.cli', 'models'], ['ibnnet-models']])
+@pytest.mark.parametrize('words', [['-m', 'ibnnet_mx', 'models'], ['ibnnet', 'models']])
 def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
     (tmp_path / 'numpy.py').write_text("__version__ = '2.1.0'")
-    (tmp_path / 'ibnnet-models').write_text('from ibnnet_mx.cli.models import main\nmain()')
-    found = [str(tmp_path / word) if word == 'ibnnet-models' else word for word in words]
+    (tmp_path / 'numpy-2.1.0.dist-info').mkdir()
+    (tmp_path / 'numpy-2.1.0.dist-info' / 'METADATA').write_text('Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n')
+    (tmp_path / 'ibnnet').write_text('from ibnnet_mx.cli.main import main\nmain()')
+    words = [str(tmp_path / word) if word == 'ibnnet' else word for word in words]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = subprocess.run(
-        [sys.executable, *found], env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True
+        [sys.executable, *words], env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith('ibnnet_mx: numpy 2.1.0 is too new for mxnet 1.9.1: ')
@@ -85,8 +88,8 @@ def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
 @pytest.mark.parametrize(
     'words',
     [
-        ['-m', 'ibnnet_mx.cli', 'models'],
-        ['-m', 'ibnnet_mx.cli', 'convert', 'a.pth', 'b-0000.params'],
+        ['-m', 'ibnnet_mx', 'models'],
+        ['-m', 'ibnnet_mx', 'convert', 'a.pth', 'b-0000.params'],
         ['-m', 'ibnnet_mx.operators.build'],
         [str(ROOT / 'evaluate.py'), 'a.rec', '--prefix', 'p'],
     ],
@@ -119,6 +122,15 @@ def test_numpy_that_cannot_work_is_named(monkeypatch, version):
     assert "-m pip install 'numpy>=1.21,<1.24'" in str(error.value)
     with pytest.raises(ImportError):
         _env.prepare()  # it is not taken for done
+
+
+def test_numpy_that_is_too_new_is_named_before_mxnet_too(tmp_path):
+    """Its metadata say another version: the module itself is looked at when mxnet is to be imported."""
+    (tmp_path / 'numpy.py').write_text("__version__ = '2.1.0'")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = run('import ibnnet_mx, mxnet', PYTHONPATH=path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith('ImportError: numpy 2.1.0 is too new for mxnet 1.9.1: ')
 
 
 @pytest.mark.parametrize('version', ['1.24.0', '1.26.4'])

@@ -14,6 +14,7 @@ PURE = {'_env', '_limits', 'errors', 'recipe', 'files', 'metrics'}  # they impor
 LOW = {'errors', 'files', '_env', '_limits'}
 MAY = {  # room: rooms that it may import, beside itself
     '__init__': {'_env'},
+    '__main__': {'cli'},
     **{room: {'errors'} for room in PURE - {'errors'}},
     'errors': set(),
     '_env': {'_limits'},
@@ -51,7 +52,8 @@ MAY = {  # room: rooms that it may import, beside itself
     'doctor': LOW | {'distributed', 'recordio'},
 }
 NO_MXNET = PURE | {'logs', 'recordio', 'doctor', 'shift'}
-FACES = {'__init__.py', 'norm/__init__.py', 'models/__init__.py'}  # their public names are resolved when asked for
+# Their public names are resolved when asked for.
+FACES = {f'{room}__init__.py' for room in ('', 'models/', 'norm/', 'recordio/', 'shift/')}
 FILES = sorted(ROOT.rglob('*.py'))
 CPP = sorted(
     path
@@ -59,7 +61,7 @@ CPP = sorted(
     for path in folder.rglob('*')
     if path.suffix in ('.c', '.cc', '.cpp', '.h', '.hpp')
 )
-MOST_LOOSE = {'__init__', '_env', '_limits', 'hub', 'record_iter'}
+MOST_LOOSE = {'__init__', '__main__', '_env', '_limits', 'hub', 'record_iter'}
 
 
 def name_of(path):

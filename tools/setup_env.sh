@@ -72,9 +72,9 @@ else
 fi
 rm -f "$STAMP"
 install
-.venv/bin/python -m ibnnet_mx.operators.build ||
+.venv/bin/python -m ibnnet_mx build operators ||
     say 'all works without, but training on the CPU takes 1.1 to 1.6 times as long; once there is a compiler: make clean setup'
-.venv/bin/python -m ibnnet_mx.recordio.fast.build || true  # it says what is lost, and how to get it
+.venv/bin/python -m ibnnet_mx build reader || true  # it says what is lost, and how to get it
 wanted_stamp >"$STAMP.part"
 mv "$STAMP.part" "$STAMP"
 say 'done'

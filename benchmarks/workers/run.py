@@ -43,7 +43,7 @@ def options(data, prefix, *more):
 
 
 def launched(workers, *words):
-    return [sys.executable, '-m', 'ibnnet_mx.cli.launch', '-n', str(workers), '-s', '1', *words]
+    return [sys.executable, '-m', 'ibnnet_mx', 'launch', '-n', str(workers), '-s', '1', *words]
 
 
 def run(words, **settings):
@@ -171,7 +171,7 @@ def restarted(data, folder, role):
         'equal': equal,
         'seconds until the restart': round(noticed, 1),
         'seconds in all': round(seconds, 1),
-        'launcher': [line.strip() for line in said if line.startswith('ibnnet-launch')],
+        'launcher': [line.strip() for line in said if line.startswith('ibnnet launch')],
     }
 
 

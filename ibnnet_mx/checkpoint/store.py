@@ -17,6 +17,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 import mxnet as mx
 
 from ibnnet_mx.checkpoint import runs
+from ibnnet_mx.checkpoint.best import accuracies
 from ibnnet_mx.checkpoint.facts import Facts, Inside, Place, parse_facts
 from ibnnet_mx.checkpoint.runs import as_inside
 from ibnnet_mx.checkpoint.symbols import graph_of, inputs_of, is_symbol_of
@@ -166,12 +167,7 @@ class Store:
         """Delete the checkpoints beyond `keep`. Each .json goes first, so that none speaks of files that are gone."""
         if self.keep is None:
             return
-        scores = {}
-        for epoch in self.epochs():
-            try:
-                scores[epoch] = float(self.facts(epoch).metrics['validation']['accuracy'])
-            except (ValueError, KeyError):
-                scores[epoch] = -1.0
+        scores = {epoch: -1.0 if score is None else score for epoch, score in accuracies(self)[0].items()}
         best = max(scores, key=lambda epoch: (scores[epoch], epoch))
         stay = {*sorted(scores)[-self.keep :], best, newest}
         for epoch in set(scores) - stay:

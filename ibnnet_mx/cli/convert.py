@@ -3,54 +3,72 @@
 from __future__ import annotations
 
 import os
-import re
-import sys
 import tarfile
 from argparse import Namespace
 from pathlib import Path
 
 from ibnnet_mx import __version__
-from ibnnet_mx.cli import options, source
+from ibnnet_mx.cli import options, places, source
 from ibnnet_mx.errors import dashed
 from ibnnet_mx.files import outputs
-from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 
 OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
 LARGEST = 1e-4  # difference of logits that --check allows, relative to the largest logit
-EPILOG = """SRC: a checkpoint PREFIX-0000.params beside PREFIX-symbol.json (of this project or the 2016 code), a .pth,
-.pt, .th, .safetensors or .params, a .tar.gz of SageMaker or AutoGluon that holds these, or the word 'published'. DST:
-PREFIX-0000.params (a checkpoint for evaluate, predict and --init), .pth and .safetensors with the original's keys, or
-.onnx."""
+ABOUT = 'Convert weights and networks into another format, which the suffix of DST names.'
+EPILOG = """SRC: a checkpoint PREFIX-0004.params beside PREFIX-symbol.json (of this project or the 2016 code), or its
+PREFIX; a .pth, .pt, .th, .safetensors or .params; a .tar.gz of SageMaker or AutoGluon that holds these; or the word
+published.
+
+DST: PREFIX-0000.params (a checkpoint for evaluate, predict and --init), .pth and .safetensors with the original's
+keys, or .onnx."""
+EXAMPLES = (
+    'ibnnet convert model/resnet50_v2 resnet50.onnx --with-preprocess --check',
+    'ibnnet convert weights.pth model/start-0000.params',
+    'ibnnet convert published ibn.safetensors --model resnet50_ibn_a',
+)
 
 
-def make_parser():
-    parser = options.Parser(prog='ibnnet convert', description=__doc__, epilog=EPILOG)
+def make_parser(prog='ibnnet convert'):
+    usage = '%(prog)s SRC DST [options]'
+    parser = options.Parser(EXAMPLES, prog=prog, usage=usage, description=ABOUT, epilog=EPILOG)
     add = parser.add_argument
-    add('src', metavar='SRC')
-    add('dst', metavar='DST')
+    add('src', metavar='SRC', help='what is converted: a file, a PREFIX, or the word published')
+    add('dst', metavar='DST', help='the file to write')
+    add = parser.add_argument_group('source').add_argument
+    source.add_epoch(add, 'epoch of SRC if it is a PREFIX')
     add('--model', help='the network of SRC, such as resnet50_ibn_a; unset: the one that its arrays fit')
     source.add_key(add)
     add('--classes', type=int, help='count of classes; unset: as many as SRC has')
     source.add_norm(add)
-    add('--new-head', action='store_true', help='replace the classifier by a new one with --classes classes')
-    add('--init-from-plain', action='store_true', help='SRC is the plain network, and --model names its IBN network')
-    add(
-        '--pixels',
-        choices=source.PIXELS,
-        help="normalisation of the network's input; unset: the checkpoint's or the model's",
-    )
+    add('--new-head', action='store_true', help='replace the classifier by one of --classes classes')
+    add('--init-from-plain', action='store_true', help='SRC is the plain network of the IBN network --model')
+    source.add_pixels(add)
+    add = parser.add_argument_group('result').add_argument
     options.add_image_size(add, '--size', text='side of the pictures for an .onnx file; unset: as in training')
     add('--fixed-batch', action='store_true', help='the .onnx file takes one picture at a time')
-    add('--with-preprocess', action='store_true', help='the .onnx file takes raw RGB of 0..255 and normalises itself')
+    add('--with-preprocess', action='store_true', help='the .onnx file takes RGB of 0..255 as it is')
     add('--own-names', action='store_true', help='name the arrays in .safetensors as this project does')
-    add('--check', action='store_true', help='run both sides on the same pictures and print the largest difference')
+    add('--check', action='store_true', help='run both on the same pictures and print the difference')
     return parser
 
 
 def _checkpoint_of(name):
     """Return (prefix, epoch) of a name PREFIX-0000.params, else None."""
-    parts = re.fullmatch(r'(.+)-(\d{4}|[1-9]\d{4,})\.params', str(name))
-    return (parts[1], int(parts[2])) if parts else None
+    parts = places.FILE.fullmatch(str(name))
+    return (parts[1], int(parts[2])) if parts and str(name).endswith('.params') else None
+
+
+def _resolve_source(args):
+    """Make SRC the .params of a checkpoint, if it is a prefix or the name of another of its files."""
+    prefix, epoch = places.agree('SRC', args.src, '--epoch', args.epoch)
+    is_file = prefix == args.src and os.path.exists(args.src) or args.src.endswith('.params')
+    if is_file or not os.path.isfile(f'{prefix}-symbol.json'):
+        if args.epoch is not None and not is_file:
+            raise ValueError(f'--epoch {args.epoch}: SRC {args.src} is no PREFIX, there is no {prefix}-symbol.json')
+        if args.epoch is not None and prefix == args.src:
+            raise ValueError(f'--epoch {args.epoch} is for a PREFIX: SRC {args.src} is a file, leave it out')
+        return
+    args.src = f'{prefix}-{places.choose_epoch("SRC", prefix, epoch):04d}.params'
 
 
 def _open(args):
@@ -62,7 +80,7 @@ def _open(args):
     is_checkpoint = (
         place and Path(f'{place[0]}-symbol.json').is_file() and not any(getattr(args, key) for key in for_weights)
     )
-    source_args = Namespace(prefix=None, epoch=None, weights=None, onnx=None, **vars(args))
+    source_args = Namespace(**{**vars(args), 'prefix': None, 'epoch': None, 'weights': None, 'onnx': None})
     if is_checkpoint:
         source_args.prefix, source_args.epoch = place
     else:
@@ -72,6 +90,8 @@ def _open(args):
 
 def _check_options(args):
     """Raise ValueError for an option without effect, and for an impossible DST."""
+    from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
+
     kind = Path(args.dst).suffix
     options_of = {'.onnx': ('image_size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
     for suffix, keys in options_of.items():
@@ -166,7 +186,8 @@ def _read_back(args, network):
     if args.dst.endswith('.params'):
         written = opening.open_checkpoint(*_checkpoint_of(args.dst))
     else:
-        written = source.open_source(Namespace(**vars(args), prefix=None, epoch=None, onnx=None, weights=args.dst))
+        unset = dict.fromkeys(('prefix', 'epoch', 'onnx'))
+        written = source.open_source(Namespace(**{**vars(args), **unset, 'weights': args.dst}))
     return lambda x: written.predict(mx.nd.array(x))
 
 
@@ -186,6 +207,7 @@ def _difference(args, network):
 def convert(args):
     """Carry out the options of ibnnet convert; return 1 if --check finds a difference."""
     _check_options(args)
+    _resolve_source(args)
     from ibnnet_mx.convert import archive
 
     if not (args.src.lower().endswith(archive.SUFFIXES) and tarfile.is_tarfile(args.src)):
@@ -202,14 +224,11 @@ def convert_file(args):
     """Convert SRC, a file or the word published, into DST."""
     network = _open(args)
     for note in [*network.notes, *_not_finite(network)]:
-        print(f'ibnnet convert: {dashed(note, options.option_name)}', file=sys.stderr)
+        options.tell(dashed(note, options.option_name))
     _write(args, network)
     built = getattr(network.net, 'norm_options', {})
     if built.get('norm') in ('gn', 'ln') and Path(args.dst).suffix not in ('.onnx', '.params'):
-        print(
-            f'ibnnet convert: {args.dst} does not say its norm; add --norm {built["norm"]} wherever you read it',
-            file=sys.stderr,
-        )
+        options.tell(f'{args.dst} does not say its norm; add --norm {built["norm"]} wherever you read it')
     numbers = f'an embedding of {network.classes} numbers' if network.embeds else f'{network.classes} classes'
     print(f'{args.dst}: {network.model or "a network that is not in the tables"}, {numbers}')
     if args.check:
@@ -221,5 +240,5 @@ def convert_file(args):
     return 0
 
 
-def main(argv=None):
-    return options.run(convert, make_parser(), argv)
+def main(argv=None, prog='ibnnet convert'):
+    return options.run(convert, make_parser(prog), argv)

@@ -1,33 +1,39 @@
-"""evaluate.py DATA --prefix P --epoch N: top-1, top-5, cross entropy, calibration and the classes' accuracies.
-
-The network is measured on the pictures as they are, on shifted pictures, or on several domains.
-"""
+"""ibnnet evaluate DATA --prefix P: top-1, top-5, cross entropy, calibration and the classes' accuracies."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import sys
 
 from ibnnet_mx.cli import options, source
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
 
-EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
-with val/ or test/ above them). Pictures of a .rec that are smaller than the crop are enlarged: name a folder of the
-original pictures and add --resize instead. SHIFTS: all (the 15 corruptions of arXiv:1903.12261), groups or names,
-separated by commas, each with or without a severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
+ABOUT = """Measure a network: top-1, top-5, cross entropy, calibration and the classes' accuracies, on pictures as
+they are, on shifted pictures, or on several domains."""
+EPILOG = """DATA: a .rec file, a folder with the records of `ibnnet pack`, or a folder of class folders (also with val/
+or test/ above them). Pictures of a .rec that are smaller than the crop are enlarged: name a folder of the original
+pictures and add --resize instead.
+
+SHIFTS: all (the 15 corruptions of arXiv:1903.12261), groups or names, separated by commas, each with or without a
+severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
     f'{group}: {", ".join(names)}.' for group, names in table.GROUPS.items()
 )
-
+EXAMPLES = (
+    'ibnnet evaluate DATA --prefix model/resnet50_v2',
+    'ibnnet evaluate DATA --prefix model/resnet50_v2 --epoch 90 --shift all',
+    'ibnnet evaluate DATA --weights published --model resnet50_ibn_a',
+    'ibnnet evaluate --prefix model/a --domains photo=P art=A --json',
+)
 
 MOST_THREADS = 1024
 
 
-def make_parser():
-    parser = options.Parser(prog='evaluate', description=__doc__, epilog=EPILOG)
+def make_parser(prog='evaluate'):
+    usage = '%(prog)s DATA --prefix PREFIX [options]'
+    parser = options.Parser(EXAMPLES, prog=prog, usage=usage, description=ABOUT, epilog=EPILOG)
     parser.add_argument('data', nargs='?', metavar='DATA', help='labelled pictures')
     add = parser.add_argument_group('network').add_argument
     source.add_options(add)
@@ -38,46 +44,44 @@ def make_parser():
         nargs='+',
         action='extend',
         metavar='NAME=DATA',
-        help='several sets in place of DATA: a row for each, their mean and the worst; without --shift and drawings',
+        help='several sets in place of DATA: a row for each, mean and worst',
     )
     options.add_image_size(
         add, '--crop-size', text='side of the crop that the network sees, such as 224 or 320; unset: as in training'
     )
-    add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, for records no change')
+    add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, of records none')
     add(
         '--crops',
         type=int,
         default=1,
-        help='1: the centre; 10: corners, centre and their mirrors, probabilities averaged',
+        help='1: the centre; 10: also corners and mirrors, averaged',
     )
-    add('--batch-size', type=int, default=100, help='pictures at a time; changes only the speed, and rounding')
-    add(
-        '--threads', type=int, help='threads of the reader, and processes that shift pictures; unset: one for each core'
-    )
+    add('--batch-size', type=int, default=100, help='pictures at a time; it changes the speed')
+    add('--threads', type=int, help='threads of the reader, processes of --shift; unset: one for each core')
     add('--max-bad-records', type=int, default=0, help='skip up to so many damaged pictures')
     options.add_labels(add)
     options.add_exif(add)
-    add('--every', type=int, default=1, metavar='K', help='use only each K-th picture, for a faster answer')
+    add('--every', type=int, default=1, metavar='K', help='use only each K-th picture')
     add = parser.add_argument_group('shifted pictures').add_argument
-    add('--shift', metavar='SHIFTS', action='append', help='also measure errors on shifted pictures, and their mean')
-    add('--seed', type=int, help='seed of the random numbers of --shift; unset: 0')
-    add('--baseline', metavar='PREFIX', help='a checkpoint to compare with: mCE and relative mCE, or domain by domain')
-    add('--baseline-epoch', type=int, help='epoch of --baseline; unset: the value of --epoch')
+    add('--shift', metavar='SHIFTS', action='append', help='also measure errors on shifted pictures')
+    add('--seed', type=int, help='seed of --shift; unset: 0')
+    add('--baseline', metavar='PREFIX', help='checkpoint to compare with: mCE and relative mCE, or by domain')
+    source.add_epoch(add, 'epoch of --baseline', '--baseline-epoch', 'the value of --epoch')
     add = parser.add_argument_group('run').add_argument
-    add('--gpu', type=int, help='number of the GPU; unset: the CPU')
+    add('--gpu', '--gpus', type=int, help='number of the GPU; unset: the CPU')
     add('--per-class', action='store_true', help='list every class, not only the best and worst')
-    add('--confusion', metavar='FILE', help='draw which class is taken for which: .png, .svg or .pdf')
+    add('--confusion', metavar='FILE', help='draw which class is taken for which: .png, .svg, .pdf')
     add(
         '--sheet',
         metavar='FILE',
-        help='draw pictures as the network sees them, with --shift only the first one: .png, .jpg',
+        help='draw pictures as the network sees them: .png, .jpg',
     )
     add('--json', action='store_true', help='print one JSON object')
     return parser
 
 
 def warn(text):
-    print(f'evaluate: {visible(text)}', file=sys.stderr)
+    options.tell(visible(text))
 
 
 def check_options(args):
@@ -140,7 +144,7 @@ def open_networks(args, context):
     baseline = source.open_other(args, context, 'baseline')
     networks = [source.open_source(args, context), *([baseline] if baseline else [])]
     for network in networks:
-        opening.need_classes(network, 'predict.py --features FILE.npz writes its numbers')
+        opening.need_classes(network, 'ibnnet predict --features FILE.npz writes its numbers')
         options.check_image_size(network, args.image_size)
         if args.shift is not None and network.size < LEAST:
             raise ValueError(
@@ -191,7 +195,7 @@ def over_domains(networks, named, rest):
 
 
 def evaluate(args):
-    """Carry out the options of evaluate.py."""
+    """Carry out the options of the command."""
     from ibnnet_mx import _limits, shift
     from ibnnet_mx.distributed.cluster import connect
     from ibnnet_mx.inference import corruption, domains, evaluation
@@ -242,7 +246,6 @@ def evaluate(args):
         warn(f'--sheet {args.sheet} is written')
 
 
-def main(argv=None):
-    return options.run(
-        evaluate, make_parser(), argv, names={'gpus': '--gpu', 'size': '--crop-size', 'max_bad': '--max-bad-records'}
-    )
+def main(argv=None, prog='evaluate'):
+    names = {'gpus': '--gpu', 'size': '--crop-size', 'max_bad': '--max-bad-records'}
+    return options.run(evaluate, make_parser(prog), argv, names=names)

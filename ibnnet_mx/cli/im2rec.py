@@ -1,4 +1,4 @@
-"""im2rec_wrapper SOURCE DATA_DIR: pack pictures into record files for training and validation."""
+"""ibnnet pack SOURCE DATA_DIR: pack pictures into record files for training and validation."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import argparse
 import os
 import sys
 from collections import Counter
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from ibnnet_mx._env import usable_cores
-from ibnnet_mx.cli.options import Parser, add_exif, option_name, run
+from ibnnet_mx.cli.options import Parser, add_exif, option_name, run, tell
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import locks
-from ibnnet_mx.recordio import lists, sources
-from ibnnet_mx.recordio.opening import faces
-from ibnnet_mx.recordio.packing import cifar10, restart
-from ibnnet_mx.recordio.packing.manifest import Manifest
-from ibnnet_mx.recordio.packing.open_source import open_source
-from ibnnet_mx.recordio.packing.pack import Packer
-from ibnnet_mx.recordio.packing.worker import Output
-from ibnnet_mx.recordio.sources import Sample, Source
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from ibnnet_mx.recordio.packing.worker import Output
+    from ibnnet_mx.recordio.sources import Sample, Source
 
 SMALL = 256  # short side of the validation records, and of the training records for crops without scaling
 ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or test/) with class folders; a .lst
@@ -29,47 +25,59 @@ ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or
 or unpacked; or the word digits (scikit-learn's handwritten digits). Without a validation side one is split off.
 Writes train_480_q90, train_256_q90, val_256_q90, or cifar10_train, cifar10_val: .rec, .idx and .lst, and synset.txt.
 Finished files are not made again.
+
 With --add-restart, existing records get restart markers, with which crops of them are read faster."""
+EXAMPLES = (
+    'ibnnet pack PICTURES DATA',
+    'ibnnet pack CIFAR --download',
+    'ibnnet pack train.lst DATA --root PICTURES --max-bad 0',
+    'ibnnet pack --add-restart DATA/train_480_q90.rec',
+)
 NAMED = 20  # --add-restart names at most so many damaged pictures of a file
 
 
-def parser() -> Parser:
+def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     parser = Parser(
-        prog='im2rec_wrapper',
+        prog=prog,
         usage='%(prog)s SOURCE DATA_DIR [options]\n       %(prog)s --add-restart FILE.rec [FILE.rec ...] [--jobs N]',
         description=ABOUT,
+        examples=EXAMPLES,
     )
-    parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help='(with --download, DATA_DIR is enough)')
-    add = parser.add_argument
-    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of pictures; unset: cifar10 if they are 32x32')
+    text = 'pictures, and a folder for the records; with --download the folder is enough'
+    parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help=text)
+    add = pictures = parser.add_argument_group('pictures').add_argument
+    add('--data-type', choices=('imagenet', 'cifar10'), help='imagenet or cifar10; unset: cifar10 if all are 32x32')
     add(
         '--task',
         choices=('classes', 'face'),
         default='classes',
-        help="face: train.rec in insightface's layout, 112x112",
+        help="classes, or face: train.rec in insightface's layout, 112x112",
     )
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
+    add = parser.add_argument_group('records').add_argument
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
-    add('--resize', type=int, default=480, help='short side of the large training records (480)')
-    add('--quality', type=int, default=90, help='JPEG quality (90)')
-    add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/ (0.8)')
-    add('--seed', type=int, default=0, help='seed of the shuffle and the split (0)')
+    add('--resize', type=int, default=480, help='short side of the large training records')
+    add('--quality', type=int, default=90, help='JPEG quality')
+    add = pictures
+    add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/')
+    add('--seed', type=int, default=0, help='seed of the shuffle and the split')
     add_exif(add)
-    add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read (100)')
+    add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read')
+    add = parser.add_argument_group('run').add_argument
     add(
         '--jobs',
         '--threads',
         type=int,
         default=usable_cores(),
         metavar='N',
-        help='processes (one for each usable core)',
+        help='processes; unset: one for each usable core',
     )
-    rec: dict[str, Any] = dict(nargs='+', metavar='FILE.rec')
-    add('--add-restart', **rec, help='add restart markers to the JPEGs of records, in place and without loss')
-    add(
+    rec: dict[str, Any] = dict(nargs='+', metavar='FILE')
+    add('--add-restart', **rec, help='add restart markers to existing records, in place')
+    pictures(
         '--download',
         action='store_true',
-        help='first download the CIFAR-10 archive into the folder SOURCE (or DATA_DIR)',
+        help='first download CIFAR-10 into the folder SOURCE (or DATA_DIR)',
     )
     return parser
 
@@ -100,12 +108,16 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
 
 def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[Sample]]:
     """Return the training side, shuffled, and the validation side in the order of the source."""
+    from ibnnet_mx.recordio import sources
+
     if source.val:
         return sources.shuffle(source.train, args.seed), source.val
     return sources.split(source.train, args.train_ratio, args.seed)
 
 
 def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
+    from ibnnet_mx.recordio.packing.worker import Output
+
     if args.data_type == 'cifar10':
         return [Output('cifar10_train', 0, 0)], [Output('cifar10_val', 0, 0)]
     train = [Output(f'train_{s}_q{args.quality}', s, args.quality) for s in sorted({args.resize, SMALL}, reverse=True)]
@@ -113,11 +125,15 @@ def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
 
 
 def write_records(args: argparse.Namespace) -> None:
+    from ibnnet_mx.recordio import lists
+    from ibnnet_mx.recordio.packing import cifar10
+    from ibnnet_mx.recordio.packing.open_source import open_source
+
     folder = args.paths[-1]
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
     source = open_source(name, args.root)
     for note in source.notes:
-        print(f'im2rec_wrapper: {visible(dashed(note, option_name))}', file=sys.stderr)
+        tell(visible(dashed(note, option_name)))
     if args.task == 'face':
         return write_faces(args, folder, source)
     args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
@@ -141,6 +157,11 @@ def packing_alone(folder: str) -> Any:
 
 def write_faces(args: argparse.Namespace, folder: str, source: Source) -> None:
     """Write all pictures of SOURCE as records of faces, with insightface's file `property`."""
+    from ibnnet_mx.recordio import lists
+    from ibnnet_mx.recordio.opening import faces
+    from ibnnet_mx.recordio.packing.pack import Packer
+    from ibnnet_mx.recordio.packing.worker import Output
+
     os.makedirs(folder, exist_ok=True)
     with packing_alone(folder), Packer(folder, args.jobs, 0, args.exif) as packer:
         output = Output('train', faces.SIDE, args.quality)
@@ -152,6 +173,8 @@ def write_faces(args: argparse.Namespace, folder: str, source: Source) -> None:
 
 
 def write_lists(folder: str, train: list[Sample], val: list[Sample]) -> None:
+    from ibnnet_mx.recordio import lists
+
     for side, samples in (('train', train), ('val', val)):
         path = os.path.join(folder, f'{side}.lst')
         lists.write_text(path, [lists.list_line(number, sample) for number, sample in enumerate(samples)])
@@ -159,6 +182,8 @@ def write_lists(folder: str, train: list[Sample], val: list[Sample]) -> None:
 
 
 def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Sample], val: list[Sample]) -> None:
+    from ibnnet_mx.recordio.packing.pack import Packer
+
     with Packer(folder, args.jobs, args.max_bad, args.exif) as packer:
         for samples, files in zip((train, val), outputs(args)):
             packer.side(samples, source.store, files)
@@ -189,17 +214,21 @@ def check_restart(parser: Parser, args: argparse.Namespace, argv: list[str] | No
 
 
 def add_restart(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ibnnet_mx.recordio.packing import restart
+
     for path in args.add_restart:
         counts: Counter[int] = Counter()
         with tqdm(desc=os.path.basename(path), unit=' records', file=sys.stderr, disable=None) as bar:
 
-            def tell(became: int, why: str, counts: Counter[int] = counts, bar: tqdm = bar) -> None:
+            def count(became: int, why: str, counts: Counter[int] = counts, bar: tqdm = bar) -> None:
                 counts[became] += 1
                 bar.update()
                 if why and counts[restart.DAMAGED] <= NAMED:
                     tqdm.write(f'left as it was: {why}', file=sys.stderr)
 
-            before, after = restart.add_markers(path, args.jobs, tell)
+            before, after = restart.add_markers(path, args.jobs, count)
         size = f'{before} bytes, now {after} ({after / before - 1:+.1%})' if after != before else f'{before} bytes'
         print(f'{path}: {told(counts)}; {size}')
         note(path, before, after)
@@ -207,6 +236,8 @@ def add_restart(args: argparse.Namespace) -> None:
 
 def told(counts: Counter[int]) -> str:
     """Return a line about the records of a file. counts: {restart.ADDED and the like: count of records}."""
+    from ibnnet_mx.recordio.packing import restart
+
     added, progressive = counts[restart.ADDED] + counts[restart.SEQUENTIAL], counts[restart.SEQUENTIAL]
     texts = {
         restart.MARKED: 'had them before',
@@ -223,6 +254,8 @@ def told(counts: Counter[int]) -> str:
 
 def note(path: str, before: int, after: int) -> None:
     """Write the new size into packed.json, so that packing the same pictures again finds the file finished."""
+    from ibnnet_mx.recordio.packing.manifest import Manifest
+
     folder, name = os.path.split(os.path.splitext(path)[0])
     manifest = Manifest(folder)
     entry = manifest.entries.get(name)
@@ -230,8 +263,8 @@ def note(path: str, before: int, after: int) -> None:
         manifest.put(name, {**entry, 'bytes': after})
 
 
-def main(argv: list[str] | None = None) -> int:
-    options = parser()
+def main(argv: list[str] | None = None, prog: str = 'im2rec_wrapper') -> int:
+    options = make_parser(prog)
 
     def command(args: argparse.Namespace) -> None:
         if args.add_restart:
@@ -245,7 +278,3 @@ def main(argv: list[str] | None = None) -> int:
             write_records(args)
 
     return run(command, options, argv, 'interrupted; finished files stay, and the same command continues')
-
-
-if __name__ == '__main__':
-    sys.exit(main())

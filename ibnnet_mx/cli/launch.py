@@ -1,4 +1,4 @@
-"""ibnnet-launch: start the processes of a distributed run together, end them together, and restart them."""
+"""ibnnet launch: start the processes of a distributed run together, end them together, and restart them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,28 @@ from ibnnet_mx.cli import options, streams
 FINAL = 0, 2, 127, 129, 130, 143  # exit codes after which no restart helps: success, a mistake, a signal to end
 
 
-def parser():
+TRAIN = 'ibnnet train --kv-store dist_sync'
+EXAMPLES = (
+    f'ibnnet launch -n 2 -- {TRAIN} --data-dir DATA',
+    'ibnnet launch -n 4 -s 4 -H hosts --max-restarts 3 -- \\',
+    f'    {TRAIN} --data-dir /data --retrain auto',
+)
+
+
+def make_parser(prog='ibnnet launch'):
     made = options.Parser(
-        prog='ibnnet-launch',
+        EXAMPLES,
+        prog=prog,
         description='Start workers, servers and the scheduler of a distributed run, here or on the machines of a file.',
-        usage='ibnnet-launch -n WORKERS [-s SERVERS] [-H FILE] [--port P] [--max-restarts K] -- COMMAND ...',
-        epilog='Example: ibnnet-launch -n 2 -s 1 -- ibnnet-train --kv-store dist_sync --depth 50 --data-dir DATA',
+        usage='%(prog)s -n WORKERS [options] -- COMMAND ...',
     )
-    made.add_argument('-n', '--workers', type=int, required=True, help='processes that train')
-    made.add_argument('-s', '--servers', type=int, default=1, help='processes that sum gradients (1)')
+    made.add_argument('-n', '--workers', metavar='N', type=int, required=True, help='processes that train')
+    made.add_argument('-s', '--servers', metavar='N', type=int, default=1, help='processes that sum gradients')
     made.add_argument(
         '-H',
         '--hostfile',
         metavar='FILE',
-        help='names of machines, one a line, with the same folders; ssh must reach them without a password',
+        help='names of machines with the same folders, one a line, for ssh; unset: this machine',
     )
     made.add_argument('--port', type=int, help='port of the scheduler; unset: a free one, or 9091 with -H')
     made.add_argument(
@@ -33,7 +41,7 @@ def parser():
         type=int,
         default=0,
         metavar='K',
-        help='restart all processes up to K times after a failure; COMMAND needs --retrain auto',
+        help='restart all up to K times after a failure; COMMAND needs --retrain auto',
     )
     made.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND', help='command of a worker, after --')
     return made
@@ -43,7 +51,7 @@ def checked(args):
     """Return the command of the workers. Raises ValueError for a wrong option."""
     command = args.command[1:] if args.command[:1] == ['--'] else args.command
     if not command:
-        raise ValueError('COMMAND is missing: end with -- ibnnet-train --kv-store dist_sync ...')
+        raise ValueError('COMMAND is missing: end with -- ibnnet train --kv-store dist_sync ...')
     for name, value, least in (
         ('-n', args.workers, 1),
         ('-s', args.servers, 1),
@@ -83,7 +91,7 @@ class Asked:
 
 
 def tell(text):
-    sys.stderr.write(f'ibnnet-launch: {text}\n')  # at once, because threads pass on lines of others
+    sys.stderr.write(f'ibnnet launch: {text}\n')  # at once, because threads pass on lines of others
     sys.stderr.flush()
 
 
@@ -108,9 +116,5 @@ def command(args):
     return code
 
 
-def main(argv=None):
-    return options.run(command, parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+def main(argv=None, prog='ibnnet launch'):
+    return options.run(command, make_parser(prog), argv)

@@ -52,8 +52,14 @@ def command(args):
         print(json.dumps(row) if args.json else line(row), flush=True)
 
 
-def main(argv=None):
-    parser = options.Parser(prog='ibnnet models', description=__doc__)
-    parser.add_argument('names', nargs='*', help='only models with one of these in their name')
+def make_parser(prog='ibnnet models'):
+    examples = ('ibnnet models', 'ibnnet models ibn_a densenet', 'ibnnet models resnet50 --json')
+    usage = '%(prog)s [NAME ...] [options]'
+    parser = options.Parser(examples, prog=prog, usage=usage, description=__doc__)
+    parser.add_argument('names', nargs='*', metavar='NAME', help='only models with one of these in their name')
     parser.add_argument('--json', action='store_true', help='print one JSON line for each model')
-    return options.run(command, parser, argv)
+    return parser
+
+
+def main(argv=None, prog='ibnnet models'):
+    return options.run(command, make_parser(prog), argv)

@@ -11,46 +11,26 @@ from typing import Any, Callable, NoReturn, Sequence
 
 from ibnnet_mx import _env
 from ibnnet_mx.cli import streams
-from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory, visible
+from ibnnet_mx.cli.parser import Parser, one_line
+from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory
 from ibnnet_mx.recipe import EXIF
 from ibnnet_mx.recordio.fast import last_words
 
 
-class RawText(argparse.RawDescriptionHelpFormatter):
-    """A formatter of help texts that keeps the line ends of the description."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that takes only whole names of options. A mistake gives one line and exit code 2."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{'allow_abbrev': False, **settings})
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        values, rest = super().parse_known_args(args, namespace)
-        for action in self._actions:  # argparse makes an empty list of --option=--
-            if action.nargs is None and getattr(values, action.dest, None) == []:
-                self.error(f'argument {"/".join(action.option_strings) or action.metavar}: expected one argument')
-        return values, rest
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {one_line(message)}\n')
-
-
 def add_exif(add: Callable[..., Any], default: str | None = EXIF[0]) -> None:
     """Add --exif to a command that reads pictures. default None: the recipe says it."""
-    text = 'apply: turn pictures upright by the orientation in their EXIF; ignore: take the pixels as stored (apply)'
+    text = 'apply: turn pictures upright by their EXIF; ignore: take the pixels as stored'
     add('--exif', choices=EXIF, default=default, help=text)
-
-
-def one_line(text: str) -> str:
-    """Return a text as one line; file names and messages of libraries may hold line ends."""
-    return visible(' '.join(part.strip() for part in text.splitlines() if part.strip()))
 
 
 def option_name(option: str) -> str:
     """Return an option as it is typed: '--zero-gamma' for 'zero_gamma'. Capitals, such as SHEET, are positional."""
     return option if option.isupper() else f'--{option.replace("_", "-")}'
+
+
+def tell(text: str) -> None:
+    """Print a line on stderr, behind the name of the program that runs."""
+    print(f'{_running[-1]}: {text}', file=sys.stderr)
 
 
 def named(names: dict[str, str] | None) -> Callable[[str], str]:
@@ -63,6 +43,9 @@ NO_MEMORY = (
     'smaller --batch-size, fewer threads'
 )
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+_running = ['ibnnet']  # names of programs; the last one is that of run()
 
 
 class _Terminated(KeyboardInterrupt):
@@ -100,6 +83,7 @@ def run(
     for number in ENDING if threading.current_thread() is threading.main_thread() else ():
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminated)
+    _running.append(parser.prog)
     try:
         code = command(options) or 0
         sys.stdout.flush()
@@ -116,6 +100,7 @@ def run(
             raise
         code, text = line
     finally:
+        _running.pop()
         streams.settle()
         for number in ENDING:
             if signal.getsignal(number) is _terminated:
@@ -134,7 +119,7 @@ def _line_of(error: BaseException, interrupted: str, name_of: Callable[[str], st
         return error.code, dashed(str(error), name_of)
     if isinstance(error, OSError):
         return 2, f'{error.filename}: {error.strerror}' if error.filename else str(error)
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) or isinstance(error, ImportError) and error.name == 'numpy':
         return 2, _env.describe_error(error)
     if isinstance(error, OptionError):
         return 2, error.told(name_of)

@@ -5,15 +5,35 @@ from __future__ import annotations
 import json
 
 from ibnnet_mx import _env, _limits, logs, recipe
-from ibnnet_mx.cli import options, start
+from ibnnet_mx.cli import options, places, start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import saved
-from ibnnet_mx.recordio.fast import native
+
+
+def take_prefix(args):
+    """Take the name of a checkpoint's file for --model-prefix and --model-load-epoch.
+
+    Raises ValueError if it contradicts the options.
+    """
+    if args.model_prefix is None:
+        return
+    prefix, epoch = places.split_name(args.model_prefix)
+    if prefix == args.model_prefix:
+        return
+    if args.retrain is None or args.retrain == 'auto' and epoch is not None:
+        way_out = (
+            'add --retrain to go on from it' if args.retrain is None else '--retrain auto chooses the epoch itself'
+        )
+        raise ValueError(f'--model-prefix {args.model_prefix} is a file of a checkpoint: {way_out}, or name {prefix}')
+    args.model_prefix, args.model_load_epoch = places.agree(
+        '--model-prefix', args.model_prefix, '--model-load-epoch', args.model_load_epoch
+    )
 
 
 def check_options(args):
     """Raise ValueError if an option has an impossible value, or needs another option."""
+    take_prefix(args)
     if args.model_load_epoch is not None and args.retrain != 'yes':
         raise ValueError(f'--model-load-epoch {args.model_load_epoch} needs --retrain')
     if args.checkpoint_batches is not None and args.checkpoint_batches < 1:
@@ -102,6 +122,7 @@ def opening_lines(run, wanted, model, begin, opened, now):
 
     now: computed.circumstances().
     """
+    from ibnnet_mx.recordio.fast import native
     from ibnnet_mx.training import computed
 
     for line in [*_env.report(), native.about(), f'{model.name}: {saved.to_dict(wanted)}']:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 from ibnnet_mx import logs
@@ -14,29 +13,35 @@ from ibnnet_mx.report import curves, figures
 from ibnnet_mx.report.figures import SUFFIXES
 
 
-def make_parser() -> options.Parser:
-    parser = options.Parser(prog='plot_curve', description=__doc__)
+def make_parser(prog: str = 'plot_curve') -> options.Parser:
+    examples = (
+        'ibnnet plot --logs log/resnet50_v2.log',
+        'ibnnet plot --logs a.log b.log.gz --metric top5 --out top5.svg',
+        'ibnnet plot --logs log/resnet50_v2.log --run last --title "ResNet-50 v2"',
+    )
+    usage = '%(prog)s --logs FILE [FILE ...] [options]'
+    parser = options.Parser(examples, prog=prog, usage=usage, description=__doc__)
     add = parser.add_argument
     add(
         '--logs',
         nargs='+',
         action='extend',
         required=True,
-        metavar='A.log,B.log.gz',
-        help='logs, separated by commas or spaces',
+        metavar='FILE',
+        help='logs, separated by commas or spaces; .gz too',
     )
-    add('--out', metavar='FILE', help='drawing, .png, .svg or .pdf; unset: a .png beside the first log, named after it')
+    add('--out', metavar='FILE', help='drawing, .png, .svg or .pdf; unset: a .png beside the first log')
     add(
         '--metric',
         default='accuracy',
-        help='accuracy (default), top5 (both drawn as errors), ce, lr, speed, or any other name in the logs',
+        help='accuracy, top5 (both as errors), ce, lr, speed, or another of the logs',
     )
-    add('--node', type=int, metavar='K', help='draw worker K of logs of several workers; unset: a curve for each')
+    add('--node', type=int, metavar='K', help='worker of logs of several workers; unset: a curve for each')
     add(
         '--run',
         type=run_number,
         metavar='N',
-        help='draw run N, from 1, or "last" of logs that hold several runs; unset: a curve for each',
+        help='run of logs that hold several, from 1, or "last"; unset: a curve for each',
     )
     add('--title', default='', help='text above the curves')
     return parser
@@ -51,10 +56,6 @@ def run_number(text: str) -> int | str:
     return int(text)
 
 
-def tell(text: str) -> None:
-    print(f'plot_curve: {text}', file=sys.stderr)
-
-
 def open_runs(path: str, args: argparse.Namespace, metric: str) -> list[logs.Run]:
     """Return the runs of a log that are to be drawn. A line on stderr tells of several, and of those left out."""
     runs = curves.chosen(logs.read_runs(path), args.node, args.run)
@@ -64,7 +65,9 @@ def open_runs(path: str, args: argparse.Namespace, metric: str) -> list[logs.Run
         raise OptionError('metric', args.metric, f'is not in the log of {runs[0].name}, which has {known}')
     without = '' if len(drawn) == len(runs) else f'; {len(runs) - len(drawn)} more have no {args.metric}'
     if len(drawn) > 1 or without:
-        tell(f'{path}: {len(drawn)} curves, one for each run of each worker; --run N, --node K draw one{without}')
+        options.tell(
+            f'{path}: {len(drawn)} curves, one for each run of each worker; --run N, --node K draw one{without}'
+        )
     return drawn
 
 
@@ -86,5 +89,5 @@ def command(args: argparse.Namespace) -> None:
     print(out)
 
 
-def main(argv=None) -> int:
-    return options.run(command, make_parser(), argv)
+def main(argv=None, prog: str = 'plot_curve') -> int:
+    return options.run(command, make_parser(prog), argv)

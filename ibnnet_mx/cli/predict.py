@@ -1,58 +1,59 @@
-"""predict.py --img FILE... --prefix P --epoch N: classify pictures by a checkpoint or weights, and explain why."""
+"""ibnnet predict --img FILE... --prefix P: classify pictures by a checkpoint or weights, and explain why."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 from ibnnet_mx.cli import options, source
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import outputs
-from ibnnet_mx.recordio import lists
-from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 BATCH = 16
+ABOUT = 'Classify pictures by a checkpoint or weights, and explain why.'
+EXAMPLES = (
+    'ibnnet predict --img cat.jpg dog.jpg --prefix model/resnet50_v2',
+    'ibnnet predict --img FOLDER --weights published --model resnet50_ibn_a --json',
+    'ibnnet predict --img cat.jpg --prefix model/a --explain why.png',
+    'ibnnet predict --img cat.jpg --prefix model/a --compare model/b --shift fog:3',
+)
 
 
-def make_parser():
-    parser = options.Parser(prog='predict', description=__doc__)
-    add = parser.add_argument
-    add('--img', nargs='+', action='extend', required=True, metavar='FILE', help='pictures, or folders of pictures')
+def make_parser(prog='predict'):
+    usage = '%(prog)s --img FILE [FILE ...] --prefix PREFIX [options]'
+    parser = options.Parser(EXAMPLES, prog=prog, usage=usage, description=ABOUT)
+    add = parser.add_argument_group('network').add_argument
     source.add_options(add)
+    add('--gpu', '--gpus', type=int, help='number of the GPU; unset, or without GPUs: the CPU')
+    add = parser.add_argument_group('pictures').add_argument
+    add('--img', nargs='+', action='extend', required=True, metavar='FILE', help='pictures, or folders of pictures')
     options.add_image_size(add, text='side of the pictures that the network sees; unset: as in training')
-    add('--gpu', type=int, help='number of the GPU; unset, or without GPUs: the CPU')
-    add('--synset', metavar='FILE', help='class names, one a line; unset: those in the checkpoint')
-    add('--top', type=int, default=5, help='count of most probable classes to print (5)')
-    add('--json', action='store_true', help='print one JSON line for each picture')
     add(
         '--crop',
         choices=('center', 'resize'),
         help='use the centre of the picture, or all of it; unset: as in training',
     )
-    add(
-        '--features',
-        metavar='FILE',
-        help='write the input of the classifier, a row for each picture, into this .npz (not for --compare)',
-    )
-    add('--plot', metavar='FILE', help='draw the pictures and their probabilities, 12 at most: .png, .svg or .pdf')
-    add(
-        '--explain',
-        metavar='FILE',
-        help='draw also which pixels speak for the top class (Grad-CAM): .png, .svg or .pdf',
-    )
-    add('--explain-class', metavar='CLASS', help='name or number of the class to explain; unset: the most probable')
-    add('--compare', metavar='PREFIX', help='another checkpoint, whose answers appear beside the first')
-    add('--compare-epoch', type=int, help='epoch of --compare; unset: the value of --epoch')
     options.add_exif(add)
-    add('--shift', metavar='NAME:SEVERITY', help='first change the pictures as evaluate.py does, such as fog:3')
-    add('--seed', type=int, help='seed of the random numbers of --shift; unset: 0')
+    add('--shift', metavar='NAME:LEVEL', help='first change the pictures as evaluate does, such as fog:3')
+    add('--seed', type=int, help='seed of --shift; unset: 0')
+    add = parser.add_argument_group('answers').add_argument
+    add('--synset', metavar='FILE', help='class names, one a line; unset: those in the checkpoint')
+    add('--top', type=int, default=5, help='count of most probable classes to print')
+    add('--json', action='store_true', help='print one JSON line for each picture')
+    add('--features', metavar='FILE', help='write the input of the classifier, a row a picture: .npz')
+    add('--plot', metavar='FILE', help='draw at most 12 pictures and probabilities: .png, .svg, .pdf')
+    add('--explain', metavar='FILE', help='draw also which pixels speak for a class (Grad-CAM)')
+    add('--explain-class', metavar='CLASS', help='class to explain, name or number; unset: the most probable')
+    add('--compare', metavar='PREFIX', help='another checkpoint, for answers beside the first')
+    source.add_epoch(add, 'epoch of --compare', '--compare-epoch', 'the value of --epoch')
     return parser
 
 
 def files_of(names):
     """Return the picture files of names and folders. Raises ValueError for a folder without any."""
+    from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
+
     files = []
     for name in names:
         if os.path.isdir(name):
@@ -91,6 +92,8 @@ def class_names(given, networks, default, complain):
 
 def _lines(path, complain):
     """Return the class names in a file, or None if it cannot be read."""
+    from ibnnet_mx.recordio import lists
+
     try:
         return lists.read_names(path, 'strict')
     except (OSError, UnicodeDecodeError) as error:
@@ -129,7 +132,7 @@ def _device(gpu):
     if gpu is None:
         return mx.cpu()
     if not (mx.runtime.Features().is_enabled('CUDA') and 0 <= gpu < mx.context.num_gpus()):
-        print(f'predict: --gpu {gpu}: there is no such GPU, running on the CPU', file=sys.stderr)
+        options.tell(f'--gpu {gpu}: there is no such GPU, running on the CPU')
         return mx.cpu()
     return mx.gpu(gpu)
 
@@ -174,7 +177,7 @@ def open_all(args, default_names, complain):
         if not args.features or args.compare or args.plot or args.explain:
             opening.need_classes(network, '`features` FILE.npz alone writes its numbers')
     for note in [note for network in filter(None, networks) for note in network.notes]:
-        print(f'predict: {dashed(note, options.option_name)}', file=sys.stderr)
+        options.tell(dashed(note, options.option_name))
     predictors = [Predictor(network, args.crop, args.exif) for network in networks if network is not None]
     named = class_names(args.synset, [one.network for one in predictors], default_names, complain)
     for one, names in zip(predictors, named):
@@ -225,7 +228,7 @@ def predict(args, default_names=None):
 
     def complain(text):
         complaints.append(text)
-        print(f'predict: {visible(text)}', file=sys.stderr)
+        options.tell(visible(text))
 
     files = files_of(args.img)
     outputs.spare_inputs(files, {**dict(drawings), 'features': args.features})
@@ -259,5 +262,5 @@ def predict(args, default_names=None):
     return 1 if complaints else 0
 
 
-def main(argv=None, default_names=None):
-    return options.run(lambda args: predict(args, default_names), make_parser(), argv)
+def main(argv=None, default_names=None, prog='predict'):
+    return options.run(lambda args: predict(args, default_names), make_parser(prog), argv)

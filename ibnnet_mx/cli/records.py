@@ -5,54 +5,55 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
-from typing import Any
-
-import cv2
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from ibnnet_mx._env import usable_cores
 from ibnnet_mx.cli.options import Parser, option_name, run
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import AUGMENT
-from ibnnet_mx.recordio import lists
-from ibnnet_mx.recordio.format import RecordFile
-from ibnnet_mx.recordio.inspection import sheet, verify
-from ibnnet_mx.recordio.inspection.verify import Report, Span
-from ibnnet_mx.recordio.pixels.augment import Augment
-from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
-from ibnnet_mx.recordio.reading import pairs
+
+if TYPE_CHECKING:
+    from ibnnet_mx.recordio.inspection.verify import Report
 
 NAMED = 10  # so many faults of a file are listed
 ABOUT = """Reads FILE.rec and decodes every picture in it: index, lengths, labels, damage, sizes, formats, classes.
 With --headers-only no picture is read, so that millions of records take seconds.
 Exit code 0: all is sound, 1: a file is damaged, 2: the command is wrong. With --sheet only a contact sheet is drawn."""
+EXAMPLES = (
+    'ibnnet records DATA/train_480_q90.rec DATA/val_256_q90.rec',
+    'ibnnet records DATA/train_480_q90.rec --headers-only --json report.json',
+    'ibnnet records DATA/train_480_q90.rec --sheet sheet.png --augment 2',
+)
 SHEET = {'count': (1, 2000), 'size': (8, 2048), 'draws': (1, 32)}
 
 
-def parser() -> Parser:
+def make_parser(prog: str = 'ibnnet records') -> Parser:
     usage = '%(prog)s FILE.rec [FILE.rec ...] [options]'
-    parser = Parser(prog='ibnnet records', usage=usage, description=ABOUT)
-    parser.add_argument('files', nargs='+', metavar='FILE.rec')
-    add = parser.add_argument
+    parser = Parser(EXAMPLES, prog=prog, usage=usage, description=ABOUT)
+    parser.add_argument('files', nargs='+', metavar='FILE.rec', help='record files, or .bin pairs of faces')
+    add = parser.add_argument_group('check').add_argument
     add('--all', action='store_true', help=f'list all faults, not only the first {NAMED} of each file')
     add('--headers-only', action='store_true', help='check index, lengths, labels and ids alone, in seconds')
     add('--json', metavar='FILE', help='also write the report as JSON')
     add('--threads', type=int, default=usable_cores(), help='threads; unset: one for each core')
+    add = parser.add_argument_group('contact sheet').add_argument
     add('--sheet', metavar='FILE.png', help='draw records of FILE.rec, evenly spread, with their labels')
-    add('--count', type=int, help='records on the sheet (32)')
-    add('--size', type=int, help='side of a picture, or with --augment of the crop (224; small pictures keep theirs)')
+    add('--count', type=int, help='records on the sheet; unset: 32')
+    add('--size', type=int, help='side of a picture, or with --augment of the crop; unset: 224, or less')
     add(
         '--augment',
         choices=[str(level) for level in AUGMENT],
-        help='also draw each picture as training at that level changes it',
+        metavar='LEVEL',
+        help=f'also as training changes them: {", ".join(map(str, AUGMENT))}',
     )
-    add('--draws', type=int, help='so many changed pictures, as in the first epochs of a run with --seed 0 (3)')
+    add('--draws', type=int, help='changed pictures, as in the first epochs of a run; unset: 3')
     return parser
 
 
 def check_options(parser: Parser, args: argparse.Namespace) -> None:
     """Exit with one line about the first wrong option, before any file is read."""
+    from ibnnet_mx.recordio.inspection import sheet
+
     for path in args.files:
         if not os.path.isfile(path):
             wrong = 'is a folder: name the .rec files in it' if os.path.isdir(path) else 'does not exist'
@@ -83,6 +84,11 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
 
 
 def draw(args: argparse.Namespace) -> int:
+    import cv2
+
+    from ibnnet_mx.recordio import Augment, RecordFile, lists
+    from ibnnet_mx.recordio.inspection import sheet
+
     (path,) = args.files
     levels = {str(level): Augment(**changes) for level, changes in AUGMENT.items()}
     draws = sheet.Draws(levels[args.augment], args.draws or 3) if args.augment else None
@@ -99,6 +105,9 @@ def draw(args: argparse.Namespace) -> int:
 
 def describe_pairs(path: str) -> None:
     """Print the contents of a verification set of faces. Raises RecordError, or ValueError for a damaged picture."""
+    from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
+    from ibnnet_mx.recordio.reading import pairs
+
     given = pairs.read_pairs(path)
     sizes = set()
     for number, picture in enumerate(given.pictures):
@@ -114,6 +123,10 @@ def describe_pairs(path: str) -> None:
 
 
 def _verified(path: str, threads: int, headers_only: bool) -> Report:
+    from tqdm import tqdm
+
+    from ibnnet_mx.recordio.inspection import verify
+
     style = dict(desc=os.path.basename(path), unit=' records', disable=None, leave=False)
     with verify.hushed() as (complaints, screen), tqdm(file=screen, **style) as bar:
 
@@ -126,6 +139,8 @@ def _verified(path: str, threads: int, headers_only: bool) -> Report:
 
 def look(args: argparse.Namespace) -> int:
     """Check each file and print what was found. Return 1 if something is wrong."""
+    from ibnnet_mx.recordio import lists
+
     reports = []
     for path in args.files:
         if path.lower().endswith('.bin'):
@@ -140,6 +155,8 @@ def look(args: argparse.Namespace) -> int:
 
 
 def _plain(report: Report) -> dict[str, Any]:
+    from ibnnet_mx.recordio.inspection.verify import Span
+
     return {key: value._asdict() if isinstance(value, Span) else value for key, value in report._asdict().items()}
 
 
@@ -192,20 +209,16 @@ def _pieces(report: Report) -> list[tuple[str, str]]:
         return []
     rows = [('pieces', f'{report.pieces} of {jpegs} JPEGs can be read in pieces, thanks to restart markers')]
     if report.pieces < jpegs:
-        how = f'python tools/im2rec_wrapper.py --add-restart {report.path}'
+        how = f'ibnnet pack --add-restart {report.path}'
         rows.append(('', f'{how} adds these where it can, without loss'))
     return rows
 
 
-def main(argv: list[str] | None = None) -> int:
-    options = parser()
+def main(argv: list[str] | None = None, prog: str = 'ibnnet records') -> int:
+    options = make_parser(prog)
 
     def command(args: argparse.Namespace) -> int | None:
         check_options(options, args)
         return look(args) if args.sheet is None else draw(args)
 
     return run(command, options, argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

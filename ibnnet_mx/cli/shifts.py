@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-
-import cv2
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ibnnet_mx.cli.options import Parser, add_exif, picture_side, run
 from ibnnet_mx.files.outputs import check_writable, spare_inputs, write_output
-from ibnnet_mx.recordio.pixels.exif import APPLY
-from ibnnet_mx.recordio.pixels.pictures import PictureError, read_picture
-from ibnnet_mx.shift import NAMES, apply, chosen
+from ibnnet_mx.shift.table import NAMES, chosen
 
+if TYPE_CHECKING:
+    import numpy as np
+
+ABOUT = 'Draw a picture under shifts, a row for each shift and a column for each severity.'
+EXAMPLES = ('ibnnet shifts cat.jpg sheet.png', 'ibnnet shifts cat.jpg fog.png --shift fog:1,fog:3,noise')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 BESIDE = 3  # columns of rows on a sheet
 LEAST = 96  # pixels; smaller pictures are enlarged
 LINE, GAP = 18, 4  # pixels: height of a line of text, gap between tiles
 
 
-def make_parser() -> Parser:
+def make_parser(prog: str = 'ibnnet shifts') -> Parser:
     usage = '%(prog)s PICTURE SHEET [options]'
-    parser = Parser(prog='ibnnet shifts', usage=usage, description=__doc__)
+    parser = Parser(EXAMPLES, prog=prog, usage=usage, description=ABOUT)
     add = parser.add_argument
-    add('picture', metavar='PICTURE')
-    add('sheet', metavar='SHEET', help=', '.join(SUFFIXES))
-    add('--shift', metavar='SHIFTS', help='such as fog:3,noise; unset: all at severities 1, 3 and 5')
+    add('picture', metavar='PICTURE', help='a picture file')
+    add('sheet', metavar='SHEET', help=f'the file to write: {", ".join(SUFFIXES)}')
+    add('--shift', metavar='SHIFTS', help='shifts such as fog:3,noise; unset: all at severities 1, 3 and 5')
     add(
         '--image-size',
         '--size',
@@ -35,15 +35,20 @@ def make_parser() -> Parser:
         metavar='S',
         type=picture_side,
         default=224,
-        help='side of the central square (224); up to 48, shifts are as strong as for CIFAR-10',
+        help='side of the central square; up to 48 the shifts of CIFAR-10',
     )
-    add('--seed', type=int, default=0)
+    add('--seed', type=int, default=0, help='seed of the random numbers')
     add_exif(add)
     return parser
 
 
-def square(path: str, size: int, exif: str = APPLY) -> np.ndarray:
+def square(path: str, size: int, exif: str = 'apply') -> np.ndarray:
     """Return the central square of a picture file, uint8 (size, size, 3), RGB. Raises ValueError naming the file."""
+    import cv2
+    import numpy as np
+
+    from ibnnet_mx.recordio.pixels.pictures import PictureError, read_picture
+
     try:
         picture = read_picture(path, exif=exif)
     except PictureError as error:
@@ -57,6 +62,8 @@ def square(path: str, size: int, exif: str = APPLY) -> np.ndarray:
 
 
 def _write(paper: np.ndarray, text: str, left: int, top: int) -> None:
+    import cv2
+
     grey, start = (40, 40, 40), (left, top + LINE - 5)
     cv2.putText(paper, text, start, cv2.FONT_HERSHEY_SIMPLEX, 0.45, grey, 1, cv2.LINE_AA)
 
@@ -66,6 +73,10 @@ def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.n
 
     The rows are laid in BESIDE columns. The severity is written above each column of pictures.
     """
+    import numpy as np
+
+    from ibnnet_mx.shift import apply
+
     size, times = len(picture), -(-LEAST // len(picture))
     names, levels = list(dict.fromkeys(name for name, _ in wanted)), sorted({level for _, level in wanted})
     step, across = size * times + GAP, min(BESIDE, len(names))
@@ -85,6 +96,8 @@ def drawn(picture: np.ndarray, wanted: list[tuple[str, int]], seed: int) -> np.n
 
 
 def draw(args: argparse.Namespace) -> None:
+    import cv2
+
     if os.path.splitext(args.sheet)[1].lower() not in SUFFIXES:
         raise ValueError(f'SHEET {args.sheet}: the name must end in {", ".join(SUFFIXES)}')
     if not 8 <= args.size <= 1024:
@@ -102,9 +115,5 @@ def draw(args: argparse.Namespace) -> None:
     write_output('SHEET', args.sheet, encoded.tobytes())
 
 
-def main(argv: list[str] | None = None) -> int:
-    return run(draw, make_parser(), argv)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+def main(argv: list[str] | None = None, prog: str = 'ibnnet shifts') -> int:
+    return run(draw, make_parser(prog), argv)

@@ -1,8 +1,8 @@
-"""The options that name the network of evaluate.py and predict.py: a checkpoint, weights, or an .onnx file."""
+"""The options that name the network of evaluate and predict: a checkpoint, weights, or an .onnx file."""
 
 from __future__ import annotations
 
-from ibnnet_mx.cli import options
+from ibnnet_mx.cli import options, places
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.models import NORMS
 
@@ -11,32 +11,46 @@ OPTIONS = {'prefix': '--prefix', 'weights': '--weights', 'onnx': '--onnx'}
 
 
 def add_norm(add):
-    add('--norm', choices=NORMS, help='norm of weights that do not say it: the arrays of in, ln and gn are the same')
-    add('--norm-args', type=options.arguments, metavar='NAME=VALUE', help='arguments of --norm, such as groups=8')
+    add('--norm', choices=NORMS, help='norm of weights that do not say it: bn, in, ln, gn ...; unset: as the arrays')
+    add(
+        '--norm-args',
+        type=options.arguments,
+        metavar='NAME=V',
+        help='arguments of --norm, such as groups=8; unset: its own',
+    )
 
 
 def add_key(add):
     add(
         '--weights-key',
         metavar='KEY',
-        help='which of several weights in the file, such as state_dict; unset: averaged ones, else the largest',
+        help='weights in a file of several, such as state_dict; unset: averaged ones, else the largest',
     )
 
 
+def add_pixels(add):
+    add('--pixels', choices=PIXELS, help="normalisation of pixels; unset: the checkpoint's or the model's")
+
+
 def add_options(add):
-    add('--prefix', help='a checkpoint: PREFIX-symbol.json, PREFIX-0000.params')
-    add('--epoch', type=int, help='epoch of --prefix; unset: 0')
-    add('--weights', metavar='FILE', help="weights of --model: .pth, .safetensors, .params; or the word 'published'")
+    add('--prefix', help='a checkpoint: the names of its files without -0004.params')
+    add_epoch(add, 'epoch of --prefix')
+    add('--weights', metavar='FILE', help="weights: .pth, .safetensors, .params; or the word 'published'")
     add(
         '--model',
         metavar='NAME',
-        help='the network of --weights, such as resnet50_ibn_a; unset: the one that the file fits',
+        help='network of --weights, such as resnet50_ibn_a; unset: the one that fits',
     )
     add_key(add)
     add('--classes', type=int, help='count of classes; unset: as many as the weights have')
     add_norm(add)
     add('--onnx', metavar='FILE', help='an .onnx file, run by onnxruntime')
-    add('--pixels', choices=PIXELS, help="normalisation of the network's input; unset: the checkpoint's or the model's")
+    add_pixels(add)
+
+
+def add_epoch(add, text, option='--epoch', default='the best by validation, else the last'):
+    """Add --epoch, or the epoch of another checkpoint. text: its help; default: of an unset one, for the help."""
+    add(option, type=places.epoch, metavar='N', help=f'{text}, or best; unset: {default}')
 
 
 def check_source(args):
@@ -68,8 +82,9 @@ def open_source(args, context=None):
     if option == '--onnx':
         return opening.open_onnx(args.onnx, args.pixels, f'--onnx {args.onnx}')
     if option == '--prefix':
-        epoch = args.epoch or 0
-        network = opening.open_checkpoint(args.prefix, epoch, context, f'--prefix {args.prefix} --epoch {epoch}')
+        prefix, epoch = places.agree('--prefix', args.prefix, '--epoch', args.epoch)
+        epoch = places.choose_epoch('--prefix', prefix, epoch)
+        network = opening.open_checkpoint(prefix, epoch, context, f'--prefix {prefix} --epoch {epoch}')
     else:
         given = {} if args.classes is None else {'classes': args.classes}
         if args.norm is not None:
@@ -101,7 +116,8 @@ def open_other(args, context, name):
         if epoch is not None:
             raise ValueError(f'{option}-epoch {epoch} needs {option}: add {option} PREFIX')
         return None
-    epoch = args.epoch or 0 if epoch is None else epoch
+    prefix, epoch = places.agree(option, prefix, f'{option}-epoch', epoch)
+    epoch = places.choose_epoch(option, prefix, args.epoch if epoch is None else epoch)
     try:
         return opening.open_checkpoint(prefix, epoch, context, f'{option} {prefix} {option}-epoch {epoch}')
     except ValueError as error:

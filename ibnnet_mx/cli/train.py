@@ -1,11 +1,12 @@
-"""train_resnet.py: options -> recipe -> network, data, trainer -> epochs."""
+"""ibnnet train: options -> recipe -> network, data, trainer -> epochs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 
-from ibnnet_mx.cli import options, parts, run_options, start, train_options
+from ibnnet_mx.cli import options, parts, run_options, start
+from ibnnet_mx.cli.train_options import make_parser
 from ibnnet_mx.distributed import job, serve
 
 # {option of the library: its name in this command}, unless they differ only in dashes.
@@ -58,7 +59,7 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
 
 
 def command(args):
-    """Carry out the options of train_resnet.py."""
+    """Carry out the options of the command."""
     from ibnnet_mx import checkpoint, logs
     from ibnnet_mx.distributed.cluster import connect
 
@@ -91,7 +92,7 @@ def command(args):
             report.close()
 
 
-def main(argv=None):
+def main(argv=None, prog='train_resnet'):
     """Train, or serve if DMLC_ROLE says so, because a job may start the same command for every role."""
     if os.environ.get('DMLC_ROLE') in ('server', 'scheduler'):
         return serve.main()
@@ -99,7 +100,7 @@ def main(argv=None):
     try:
         code = options.run(
             command,
-            train_options.make_parser(),
+            make_parser(prog),
             argv,
             'interrupted; with --retrain it goes on from the last checkpoint',
             NAMES,

@@ -1,16 +1,20 @@
-"""The options of train_resnet.py."""
+"""The options of ibnnet train."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from typing import Any, Callable
 
+from ibnnet_mx.cli import recipe_lines
 from ibnnet_mx.cli.options import Parser, add_exif, add_labels, arguments
 from ibnnet_mx.cli.source import add_key
 from ibnnet_mx.models import NORMS, SMALL
 from ibnnet_mx.models.tables import DROPOUT
 from ibnnet_mx.norm.table import WORKSPACE
-from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES
+from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES, Recipe
+
+RECIPE = {each.name for each in fields(Recipe)}  # options whose defaults are a recipe's
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -55,13 +59,13 @@ def _memory(text: str) -> int | str:
 
 
 def _network(add: Callable[..., Any]) -> None:
-    add('--model', help='resnet, resnext, se_resnet, densenet ..., then _v2 or _v1a, _ibn_a or _ibn_b; or a full name')
+    add('--model', help='family such as resnet_v2 or resnext_ibn_a, or full name; see ibnnet models')
     add(
         '--depth',
         type=int,
-        help='18 34 50 101 152 200 269, as the family has them; cifar10: 6n+2 below 164, 9n+2 from 164',
+        help='18, 34, 50, 101 ...; cifar10: 6n+2 below 164, 9n+2 from 164',
     )
-    add('--norm', choices=NORMS, help='bn (BatchNorm), in, ln, gn, syncbn (GPUs), mabn or brn (Batch Renormalization)')
+    add('--norm', choices=NORMS, help='norm: bn, in, ln, gn, mabn, brn (renormalising) or, on GPUs, syncbn')
     add(
         '--norm-args',
         type=arguments,
@@ -101,7 +105,7 @@ def _start(add: Callable[..., Any]) -> None:
     add(
         '--init',
         metavar='FILE',
-        help='start from weights: .pth, .th, .safetensors, .params, or a checkpoint of this project',
+        help='start from weights: .pth, .th, .safetensors, .params',
     )
     add_key(add)
     add(
@@ -125,13 +129,17 @@ def _start(add: Callable[..., Any]) -> None:
 
 
 def _data(add: Callable[..., Any]) -> None:
-    add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')
-    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of records; unset: as in the recipe')
+    add('--data-dir', default='./data', help='folder with the records of ibnnet pack')
+    add(
+        '--data-type',
+        choices=('imagenet', 'cifar10'),
+        help='kind of records: imagenet, cifar10; unset: as in the recipe',
+    )
     add('--list-dir', help='folder with .lst files to compare with the records (count, ids, labels)')
     add(
         '--aug-level',
         type=_level,
-        help='1: crop and mirror; 2: also scale, aspect and colour; 3: also rotation and shear; or rrc',
+        help='1: crop; 2: and scale, colour; 3: and rotation; rrc, cifar, digits',
     )
     add('--no-aug-epochs', type=int, help='the last N epochs crop and mirror only')
     add_labels(add)
@@ -144,13 +152,13 @@ def _optimisation(add: Callable[..., Any]) -> None:
     add(
         '--recipe',
         choices=RECIPES,
-        help='set of hyper-parameters: imagenet (default), ibn, cifar10, cifar10_fast, digits',
+        help='set of hyper-parameters, listed below; unset: by --data-type, else imagenet',
     )
     add('--optimizer', choices=('sgd', 'nag'), help='plain momentum (sgd) or Nesterov (nag)')
     add(
         '--lr',
         type=float,
-        help='learning rate; with --retrain a new one holds from that epoch on, and --lr-steps still apply',
+        help='learning rate; with --retrain a new one holds from that epoch on',
     )
     add(
         '--lr-batch', type=int, metavar='B', help='batch size that --lr is meant for; the rate is --lr x batch size / B'
@@ -162,7 +170,7 @@ def _optimisation(add: Callable[..., Any]) -> None:
     add(
         '--schedule',
         choices=SCHEDULES,
-        help='schedule of the learning rate: step (a tenth at each of --lr-steps), cosine or linear (down to 0)',
+        help='learning rate: step (a tenth at --lr-steps), cosine or linear (to 0)',
     )
     add('--lr-steps', type=_numbers, help='epochs at which the rate falls to a tenth, such as 30,60,90')
     add('--warmup-epochs', type=float, help='epochs in which the rate rises linearly from 0')
@@ -182,7 +190,7 @@ def _run(add: Callable[..., Any]) -> None:
         nargs='?',
         const='yes',
         choices=('yes', 'auto'),
-        help='go on from a checkpoint, as if the run had not been interrupted; auto: begin anew if there is none',
+        help='go on from the last checkpoint; auto: begin anew if there is none',
     )
     add('--model-load-epoch', type=int, help='epoch of the checkpoint to go on from; unset: the newest undamaged one')
     add('--checkpoint-batches', type=int, metavar='N', help='also save every N batches within an epoch; unset: never')
@@ -190,14 +198,15 @@ def _run(add: Callable[..., Any]) -> None:
         '--on-save-error',
         choices=('stop', 'go-on'),
         default='stop',
-        help='if a checkpoint cannot be written: end the run, or go on without it',
+        metavar='DO',
+        help='if a checkpoint cannot be written: stop, or go-on without it',
     )
     add(
         '--nan',
         choices=('stop', 'skip', 'rollback'),
         default='stop',
-        help='if the loss or gradient of a batch is not finite: end the run, skip the update, or go back to the last '
-        'checkpoint and leave the batch out',
+        metavar='DO',
+        help='a batch that is not finite: stop, skip its update, or rollback to the last checkpoint',
     )
     add(
         '--stall-timeout',
@@ -209,7 +218,7 @@ def _run(add: Callable[..., Any]) -> None:
     add('--frequent', type=int, default=50, help='batches between two log lines')
     add(
         '--log-file',
-        help='log file; unset: log/NAME.log, NAME as in --model-prefix; worker 1 of several: log/NAME-1.log',
+        help='log file; unset: log/NAME.log, NAME as in --model-prefix',
     )
     add('--tensorboard', metavar='DIR', help='folder for TensorBoard scalars')
     add(
@@ -218,13 +227,9 @@ def _run(add: Callable[..., Any]) -> None:
     add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
 
 
-def make_parser() -> Parser:
-    """Return the parser of train_resnet.py. None means that the recipe's or checkpoint's value holds."""
-    parser = Parser(
-        prog='train_resnet',
-        description='Train ResNet and IBN-ResNet from RecordIO files.',
-        epilog='Options that are not given take the value of the recipe, or with --retrain of the checkpoint.',
-    )
+def make_parser(prog: str = 'train_resnet') -> Parser:
+    """Return the parser of the command. None means that the recipe's or checkpoint's value holds."""
+    parser = Parser(recipe_lines.EXAMPLES, prog=prog, description=recipe_lines.ABOUT, epilog=recipe_lines.listed())
     _network(parser.add_argument_group('network').add_argument)
     _start(parser.add_argument_group('fine-tuning').add_argument)
 
@@ -232,14 +237,17 @@ def make_parser() -> Parser:
     _optimisation(parser.add_argument_group('optimisation').add_argument)
 
     add = parser.add_argument_group('machine').add_argument
-    add('--gpus', default='', help='numbers of GPUs, such as 0,1; empty: the CPU')
+    add('--gpus', '--gpu', default='', help='numbers of GPUs, such as 0,1; unset: the CPU')
     add('--cpus', type=int, default=1, help='count of CPU devices, to try several devices without a GPU')
-    add('--dtype', choices=('float32', 'bfloat16'), help='type of convolutions and dense layers in training (CPU)')
+    add(
+        '--dtype',
+        choices=('float32', 'bfloat16'),
+        help='float32, or on the CPU bfloat16: type of most layers in training',
+    )
     add(
         '--kv-store',
         default='local',
-        help='sum of gradients: local or device: over the devices of this process; dist_sync or dist_device_sync: also '
-        'over the workers of ibnnet-launch; horovod: also over the workers of horovodrun',
+        help='local, device, horovod; with ibnnet launch: dist_sync, dist_device_sync',
     )
     add('--threads', type=int, help='threads of the reader; unset: one for each core')
     add('--accumulate', type=int, metavar='K', help="compute a device's share in K chunks, with a K-th of the memory")
@@ -249,10 +257,9 @@ def make_parser() -> Parser:
         nargs='?',
         const='auto',
         metavar='auto|MB',
-        help='recompute activations in the backward pass, with the same result. auto: with the least memory; MB: with '
-        'at most so many megabytes on each device for activations and their gradients (weights and their gradients '
-        'not counted)',
+        help='recompute activations to save memory: all that can be, or to so many MB',
     )
 
     _run(parser.add_argument_group('run').add_argument)
+    parser.tell_default(RECIPE, 'by the recipe')
     return parser

@@ -43,7 +43,7 @@ def _read(path, key):
         raise ValueError(f'{path} cannot be read: {error.strerror}') from None
     if str(path).endswith('.onnx'):
         raise OptionError(
-            None, None, f'{path} cannot be read back into a network; evaluate.py and predict.py run it with `onnx`'
+            None, None, f'{path} cannot be read back into a network; ibnnet evaluate and predict run it with `onnx`'
         )
     if str(path).endswith('.states'):
         raise ValueError(f'{path} holds the state of an optimiser, not weights: give the .params beside it')

@@ -53,7 +53,7 @@ def require_records(data_dir: Any, data_type: str, side: str) -> Path:
             'data_dir',
             str(data_dir),
             f'holds no {FILES[data_type, side][0]}: pack your pictures first with '
-            f'python tools/im2rec_wrapper.py {archive} {data_dir} --data-type {data_type}',
+            f'ibnnet pack {archive} {data_dir} --data-type {data_type}',
         )
     return path
 

@@ -55,7 +55,7 @@ def check_kv_store(kv_store: str, environ: Mapping[str, str] = os.environ) -> No
         except ValueError as error:
             raise OptionError('kv_store', kv_store, f': {error}') from None
     elif kv_store == HOROVOD and 'HOROVOD_SIZE' not in environ:
-        advice = ': HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2 ibnnet-train ...'
+        advice = ': HOROVOD_SIZE is not set; start it by horovodrun --gloo -np 2 ibnnet train ...'
         raise OptionError('kv_store', kv_store, advice)
     elif environ.get('DMLC_ROLE') == 'worker' and environ.get('DMLC_NUM_WORKER', '1') not in ('', '0', '1'):
         raise OptionError(
@@ -83,7 +83,7 @@ def read_job(environ: Mapping[str, str] = os.environ, who: str = 'this process')
     if role not in ROLES:
         mistake = f'DMLC_ROLE={role!r} is none of {", ".join(ROLES)}' if role else 'DMLC_ROLE is not set'
         raise ValueError(
-            f'{who}{mistake}; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
+            f'{who}{mistake}; start the job by ibnnet launch -n 2 -s 1 -- COMMAND, or see docs/distributed.md'
         )
     numbers = {name: _number(environ, name, who) for name in ('PS_ROOT_PORT', 'NUM_WORKER', 'NUM_SERVER')}
     host = environ.get('DMLC_PS_ROOT_URI', '')

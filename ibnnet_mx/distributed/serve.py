@@ -1,6 +1,6 @@
 """A server or the scheduler of a job, until its workers end: DMLC_ROLE=server python -m ibnnet_mx.distributed.serve
 
-ibnnet-train does the same if DMLC_ROLE says server or scheduler.
+ibnnet train does the same if DMLC_ROLE says server or scheduler.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def find_mxnet() -> Iterator[Finding]:
         return
     if answer['sum'] != 8.0:
         yield Finding(f'mxnet computes 2 x 2 matrices wrongly: {answer["sum"]}', 'install it anew', True)
-    build = 'python -m ibnnet_mx.operators.build (it needs g++)'
+    build = 'ibnnet build operators (it needs g++)'
     if answer['fused']:
         tiles = ', convolutions in tiles' if answer['winograd'] else ''
         yield Finding(f'operators in C++: there{tiles}')
@@ -105,7 +105,7 @@ def find_mxnet() -> Iterator[Finding]:
 def find_readers() -> Iterator[Finding]:
     """Look at the C reader and at optional packages."""
     about = native.about()
-    yield Finding(about, '' if 'in C' in about else 'python -m ibnnet_mx.recordio.fast.build (it needs gcc)')
+    yield Finding(about, '' if 'in C' in about else 'ibnnet build reader (it needs gcc)')
     for name, (lack, way_out) in PACKAGES.items():
         installed = find_spec(name) is not None
         yield Finding(f'{name}: {"there" if installed else f"missing, no {lack}"}', '' if installed else way_out)
@@ -133,7 +133,7 @@ def find_cluster() -> Iterator[Finding]:
     if not any(name.startswith('DMLC_') for name in os.environ):
         yield Finding('several machines: no DMLC_ variable is set, so this is a run of one')
         return
-    way_out = 'ibnnet-launch sets them; by hand: docs/distributed.md'
+    way_out = 'ibnnet launch sets them; by hand: docs/distributed.md'
     try:
         part = address.resolve(job.read_job(who='several machines'), PATIENCE, dict(os.environ))
         job.find_scheduler(part, PATIENCE)

@@ -23,7 +23,7 @@ from ibnnet_mx.operators import libmxnet
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / '_ops.so'
-HINT = 'build it anew: python -m ibnnet_mx.operators.build'
+HINT = 'build it anew: ibnnet build operators'
 
 
 @functools.lru_cache(maxsize=None)

@@ -1,4 +1,4 @@
-"""Compile the operators of cpp/ for the installed mxnet:  python -m ibnnet_mx.operators.build
+"""Compile the operators of cpp/ for the installed mxnet:  ibnnet build operators
 
 The operators that include nodes.h use mxnet's internals, which differ between builds of mxnet. Those that include
 steps.h use its interface for libraries. So a new library is first tried in a separate process. If the trial fails, it
@@ -148,6 +148,8 @@ def _try(library):
 
 
 if __name__ == '__main__':
+    if len(sys.argv) > 1:
+        sys.exit(f'{__doc__}\nIt takes no options. `ibnnet build operators` does the same.')
     try:
         for line in build():
             print(f'ibnnet_mx.operators.build: {line}', file=sys.stderr)

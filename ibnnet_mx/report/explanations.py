@@ -1,4 +1,4 @@
-"""Draw predictions for predict.py --plot and --explain: each picture beside the networks' answers."""
+"""Draw predictions for ibnnet predict --plot and --explain: each picture beside the networks' answers."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from ibnnet_mx.errors import OptionError
@@ -115,8 +116,10 @@ def chosen(text: str) -> list[tuple[str, int]]:
         word, colon, level = part.strip().partition(':')
         names = CORRUPTIONS if word == 'all' else GROUPS.get(word, (word,))
         if names[0] not in NAMES:
-            known = ', '.join(['all', *GROUPS, *NAMES])
-            raise OptionError('shift', text, f': there is no {word!r}; there are {known}')
+            known = ['all', *GROUPS, *NAMES]
+            near = difflib.get_close_matches(word, known, 2)
+            hint = f': did you mean {" or ".join(near)}?' if near else ';'
+            raise OptionError('shift', text, f': there is no {word!r}{hint} there are {", ".join(known)}')
         if colon and level not in map(str, SEVERITIES):
             raise OptionError('shift', text, f': severity {level!r} of {word} must be 1, 2, 3, 4 or 5')
         wanted |= {(name, severity) for name in names for severity in ((int(level),) if colon else SEVERITIES)}

@@ -129,7 +129,7 @@ def test_symbols_from_elsewhere(layer, tmp_path, capsys):
 
 
 def test_the_module_is_the_command(pth, tmp_path):
-    words = [sys.executable, '-m', 'ibnnet_mx.cli', 'convert', str(pth), str(tmp_path / 'net.onnx'), '--check']
+    words = [sys.executable, '-m', 'ibnnet_mx', 'convert', str(pth), str(tmp_path / 'net.onnx'), '--check']
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert 'net.onnx: cifar_resnet20_v1a, 10 classes' in done.stdout

@@ -157,7 +157,7 @@ def test_mistakes_are_one_line(log, tmp_path, capsys):
     assert refused(capsys, '--logs', log, '--node', '0') == (
         'plot_curve: --node 0 is not in the log of small, which has no numbers of workers'
     )
-    assert refused(capsys, '--logs', log, '--tit', 'x').startswith('plot_curve: unrecognized arguments: --tit')
+    assert refused(capsys, '--logs', log, '--tit', 'x') == 'plot_curve: --tit is not an option: did you mean --title?'
     assert refused(capsys, '--logs', log, '--out', log / 'curve.png').startswith(
         f'plot_curve: --out {log / "curve.png"} cannot be written: '
     )

@@ -16,7 +16,7 @@ FAKES = {  # what a machine with Slurm would have
     'scontrol': 'echo localhost; echo localhost',
     'srun': 'shift\nfor SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@" & done; wait %1 && wait %2',
     'python': f'exec {sys.executable} "$@"',
-    'ibnnet-train': f'exec {sys.executable} {ROOT / "train_resnet.py"} "$@"',
+    'ibnnet': f'exec {sys.executable} -m ibnnet_mx "$@"',
 }
 OPTIONS = '--data-type cifar10 --depth 8 --batch-size 8 --epochs 1 --checkpoint-batches 2 --retrain auto'
 

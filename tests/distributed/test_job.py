@@ -36,7 +36,7 @@ def test_a_job_is_what_the_variables_say():
     [
         (
             {'DMLC_ROLE': ''},
-            'x: DMLC_ROLE is not set; start the job by ibnnet-launch -n 2 -s 1 -- COMMAND, or see',
+            'x: DMLC_ROLE is not set; start the job by ibnnet launch -n 2 -s 1 -- COMMAND, or see',
         ),
         ({'DMLC_ROLE': 'worke'}, "x: DMLC_ROLE='worke' is none of worker, server, scheduler"),
         ({'DMLC_PS_ROOT_URI': ''}, 'x: DMLC_PS_ROOT_URI is not set, it is the address of the scheduler'),

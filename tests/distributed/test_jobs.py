@@ -35,7 +35,7 @@ def words(data, prefix, *more):
 
 
 def launched(command, *options):
-    line = [sys.executable, '-m', 'ibnnet_mx.cli.launch', '-n', '2', *options, '--', *command]
+    line = [sys.executable, '-m', 'ibnnet_mx', 'launch', '-n', '2', *options, '--', *command]
     pipe = subprocess.PIPE
     return subprocess.Popen(line, cwd=ROOT, env=SETTINGS, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
@@ -220,7 +220,7 @@ print('sent', flush=True)
 def test_a_server_runs_no_code_that_a_worker_sends(tmp_path):
     """mxnet's own unpickles it."""
     mark = tmp_path / 'mark'
-    line = [sys.executable, '-m', 'ibnnet_mx.cli.launch', '-n', '1', '--', sys.executable, '-c', EVIL]
+    line = [sys.executable, '-m', 'ibnnet_mx', 'launch', '-n', '1', '--', sys.executable, '-c', EVIL]
     done = subprocess.run(
         line, cwd=ROOT, env={**SETTINGS, 'MARK': str(mark)}, capture_output=True, text=True, timeout=60
     )

@@ -88,7 +88,7 @@ def test_another_machine_is_reached_by_ssh_with_every_word_quoted(monkeypatch, t
 
 
 def launched(script, *options, workers=2, **settings):
-    words = [PYTHON, '-m', 'ibnnet_mx.cli.launch', '-n', str(workers), *options, '--', PYTHON, '-c', script]
+    words = [PYTHON, '-m', 'ibnnet_mx', 'launch', '-n', str(workers), *options, '--', PYTHON, '-c', script]
     pipe = subprocess.PIPE
     return subprocess.Popen(words, cwd=ROOT, env={**os.environ, **settings}, stdout=pipe, stderr=pipe, text=True)
 
@@ -119,13 +119,13 @@ def test_output_is_prefixed_and_a_failure_ends_all(tmp_path):
     assert job.returncode == 3
     assert out.endswith('] out\n')
     assert '[worker 1] err\n' in err
-    assert 'ibnnet-launch: worker 1 ended with code 3; the others are ended: scheduler 0, server 0\n' in err
+    assert 'ibnnet launch: worker 1 ended with code 3; the others are ended: scheduler 0, server 0\n' in err
     assert nothing_left('fails')
 
 
 def test_commands_of_its_own_environment_are_found(tmp_path):
     words = ['-n', '1', '--', os.path.basename(PYTHON), '-c', 'import sys; print(sys.executable); sys.exit(7)']
-    line = [PYTHON, '-m', 'ibnnet_mx.cli.launch', *words]
+    line = [PYTHON, '-m', 'ibnnet_mx', 'launch', *words]
     done = subprocess.run(line, cwd=ROOT, env={**os.environ, 'PATH': '/bin'}, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
     assert done.stdout == f'[worker 0] {PYTHON}\n'
@@ -184,17 +184,17 @@ def test_a_job_starts_again_as_often_as_was_asked(tmp_path):
     _, err = job.communicate(timeout=100)
     assert job.returncode == 2  # --retrain must be a word of the command
     words = ['-n', '1', '--max-restarts', '2', '--', PYTHON, '-c', script, '--retrain', 'auto']
-    done = subprocess.run([PYTHON, '-m', 'ibnnet_mx.cli.launch', *words], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([PYTHON, '-m', 'ibnnet_mx', 'launch', *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 5
     assert counter.read_text() == 'xxx'
-    assert 'ibnnet-launch: code 5 after ' in done.stderr
+    assert 'ibnnet launch: code 5 after ' in done.stderr
     assert 'all start again, restart 2 of 2\n' in done.stderr
 
 
 @pytest.mark.parametrize(
     ('words', 'text'),
     [
-        (['-n', '2'], 'COMMAND is missing: end with -- ibnnet-train'),
+        (['-n', '2'], 'COMMAND is missing: end with -- ibnnet train'),
         (['-n', '0', '--', 'x'], '-n 0 must be from 1 to 4096'),
         (['-n', '1', '-s', '0', '--', 'x'], '-s 0 must be from 1'),
         (['-n', '1', '--port', '70000', '--', 'x'], '--port 70000 must be from 1 to 65535'),
@@ -206,10 +206,10 @@ def test_a_mistake_is_one_line(capfd, words, text):
     assert command.main(words) == (2 if text else 127)
     said = capfd.readouterr().err
     if text:
-        assert said.startswith(f'ibnnet-launch: {text}')
+        assert said.startswith(f'ibnnet launch: {text}')
         assert said.count('\n') == 1
     else:
-        assert 'ibnnet-launch: no-such-command: No such file or directory\n' in said
+        assert 'ibnnet launch: no-such-command: No such file or directory\n' in said
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -231,9 +231,7 @@ def test_any_host_file_gives_names_or_a_refusal(tmp_path, content):
 def test_a_job_ends_as_its_workers_though_nobody_takes_its_lines(output):
     """More lines than pipes hold: workers whose lines are not read would wait for ever."""
     script = "import sys; [print('x' * 99, file=file) for _ in range(5000) for file in (sys.stdout, sys.stderr)]"
-    line = (
-        f"{PYTHON} -m ibnnet_mx.cli.launch -n 1 -- {PYTHON} -c \"{script}; open('$MADE', 'w'); sys.exit(7)\" {output}"
-    )
+    line = f"{PYTHON} -m ibnnet_mx launch -n 1 -- {PYTHON} -c \"{script}; open('$MADE', 'w'); sys.exit(7)\" {output}"
     made = f'/tmp/made-{os.getpid()}'
     words = ['bash', '-c', f'set -o pipefail; {line}']
     settings = {**os.environ, 'MADE': made, 'MARK': 'unread'}
@@ -243,9 +241,9 @@ def test_a_job_ends_as_its_workers_though_nobody_takes_its_lines(output):
     os.unlink(made)
     assert job.returncode == 7
     assert nothing_left('unread')
-    said = [line for line in err.splitlines() if line.startswith('ibnnet-launch: ')]
+    said = [line for line in err.splitlines() if line.startswith('ibnnet launch: ')]
     if output.startswith('2'):
         assert said == []
     else:
         why = 'Broken pipe' if '|' in output else 'No space left on device'
-        assert said[0] == f'ibnnet-launch: lines cannot be passed on: {why}; the job goes on without them'
+        assert said[0] == f'ibnnet launch: lines cannot be passed on: {why}; the job goes on without them'

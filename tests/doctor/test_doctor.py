@@ -22,7 +22,7 @@ def texts(part):
 
 def test_the_doctor_finds_this_machine_well():
     done = subprocess.run(
-        [sys.executable, '-m', 'ibnnet_mx.cli', 'doctor'], capture_output=True, text=True, cwd=ROOT, check=False
+        [sys.executable, '-m', 'ibnnet_mx', 'doctor'], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ''
@@ -84,7 +84,7 @@ def test_the_doctor_asks_the_scheduler(monkeypatch):
         monkeypatch.setenv(f'DMLC_{name}', value)
     found = texts(doctor.find_cluster())
     assert found[0] == 'STOP  several machines: DMLC_PS_ROOT_PORT=x is no number from 1 to 65535'
-    assert 'ibnnet-launch sets them' in found[1]
+    assert 'ibnnet launch sets them' in found[1]
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         port = server.getsockname()[1]
@@ -104,7 +104,7 @@ def test_a_reader_that_has_ended_is_no_mistake():
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, 'w') as gone:
-        words = [sys.executable, '-m', 'ibnnet_mx.cli', 'doctor']
+        words = [sys.executable, '-m', 'ibnnet_mx', 'doctor']
         done = subprocess.run(words, stdout=gone, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, '')
 

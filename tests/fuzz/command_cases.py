@@ -62,8 +62,8 @@ MAKERS = {  # command: function of its module that makes its parser
     'predict': ('ibnnet_mx.cli.predict', 'make_parser'),
     'convert': ('ibnnet_mx.cli.convert', 'make_parser'),
     'plot': ('ibnnet_mx.cli.plot', 'make_parser'),
-    'im2rec': ('ibnnet_mx.cli.im2rec', 'parser'),
-    'recordio': ('ibnnet_mx.cli.records', 'parser'),
+    'im2rec': ('ibnnet_mx.cli.im2rec', 'make_parser'),
+    'recordio': ('ibnnet_mx.cli.records', 'make_parser'),
     'shift': ('ibnnet_mx.cli.shifts', 'make_parser'),
 }
 NEVER = ('--help', '--download', '--gpus', '--gpu', '--pretrained')  # a network, or another machine

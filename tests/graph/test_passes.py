@@ -11,7 +11,7 @@ from ibnnet_mx import get_model, operators
 from ibnnet_mx import graph as passes
 from tests.norm.test_kits import pictures, train
 
-pytestmark = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has not built it')
+pytestmark = pytest.mark.skipif(not operators.fused(), reason='ibnnet build operators has not built it')
 
 
 def counted(symbol):

@@ -64,7 +64,7 @@ def test_every_norm_trains_near_float32(model, kit, fused, monkeypatch):
     if not fused:
         monkeypatch.setattr(operators, 'fused', lambda: False)
     elif not operators.fused():
-        pytest.skip('python -m ibnnet_mx.operators.build has not built it')
+        pytest.skip('ibnnet build operators has not built it')
     whole, half = (drawn(model, dtype=dtype, **options(kit)) for dtype in ('float32', 'bfloat16'))
     data, label = pictures(8)[0]
     (expected, slopes), (found, gradients) = (train(net, data, label) for net in (whole, half))

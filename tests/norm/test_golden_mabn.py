@@ -31,7 +31,7 @@ def hybridized(layer, how):
     call = layer
     if how == 'native':
         if not operators.loaded():
-            pytest.skip('python -m ibnnet_mx.operators.build has built no operators')
+            pytest.skip('ibnnet build operators has built no operators')
         call = Alone(layer)
     if how == 'inside':
         call = nn.HybridSequential()

@@ -40,7 +40,7 @@ WAYS = (
 def way(layer, wanted, monkeypatch):
     layer.initialize()
     if wanted == 'native' and not operators.loaded():
-        pytest.skip('python -m ibnnet_mx.operators.build has built no operators')
+        pytest.skip('ibnnet build operators has built no operators')
     if wanted != 'native':
         monkeypatch.setattr(operators, 'loaded', lambda: False)
     return next(call for name, call in ways(layer) if name == wanted.replace('native', 'network'))

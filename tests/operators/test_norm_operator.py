@@ -11,7 +11,7 @@ from ibnnet_mx import operators
 
 EPS, MOMENTUM = 1e-5, 0.9
 HALF = np.dtype([('bfloat16', np.uint16)])  # as mxnet 1.9.1 has it
-pytestmark = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has not built it')
+pytestmark = pytest.mark.skipif(not operators.fused(), reason='ibnnet build operators has not built it')
 KINDS = {  # begin, end, groups, parts of a batch of 4 and channels C
     'batch': lambda C: {},
     'parts': lambda C: dict(parts=2),

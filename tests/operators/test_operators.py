@@ -14,8 +14,8 @@ from ibnnet_mx.operators import build, libmxnet, trial
 from ibnnet_mx.operators.libmxnet import Record
 
 CPU, GPU = libmxnet.WHEELS  # identities
-HINT = 'build it anew: python -m ibnnet_mx.operators.build'
-built = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has not built it')
+HINT = 'build it anew: ibnnet build operators'
+built = pytest.mark.skipif(not operators.fused(), reason='ibnnet build operators has not built it')
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch):

@@ -15,7 +15,7 @@ from ibnnet_mx import get_model, graph, operators
 from tests.norm.test_kits import train
 
 pytestmark = pytest.mark.skipif(
-    not operators.winograd(), reason='python -m ibnnet_mx.operators.build has not built it, or it is not fast here'
+    not operators.winograd(), reason='ibnnet build operators has not built it, or it is not fast here'
 )
 SHAPES = [  # pictures, channels of input and output, height, width
     (2, 32, 64, 8, 8),

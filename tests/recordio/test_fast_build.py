@@ -74,7 +74,7 @@ def test_a_damaged_library_is_named(monkeypatch, tmp_path, capsys):
     (tmp_path / '_fast.so').write_bytes(b'no library')
     monkeypatch.setattr(native, 'LIBRARY', tmp_path / '_fast.so')
     assert native.functions() is None
-    assert 'build it anew: python -m ibnnet_mx.recordio.fast.build' in capsys.readouterr().err
+    assert 'build it anew: ibnnet build reader' in capsys.readouterr().err
     assert 'OpenCV, which takes three times as long' in native.about()
 
 

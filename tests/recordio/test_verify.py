@@ -62,7 +62,7 @@ def test_a_sound_file(tmp_path, capsys, decoder):
         ['height', '40 to 50, median 41'],
         ['classes', '3, numbers 0 to 5, 1 picture (0 ant) to 2 (2 cat)'],
         ['pieces', '1 of 3 JPEGs can be read in pieces, thanks to restart markers'],
-        ['python', f'tools/im2rec_wrapper.py --add-restart {path} adds these where it can, without loss'],
+        ['ibnnet', f'pack --add-restart {path} adds these where it can, without loss'],
         ['note', 'class numbers from 0 to 5 without a picture: 3'],
         ['sound', 'nothing is wrong'],
     ]

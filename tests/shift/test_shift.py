@@ -237,7 +237,13 @@ def test_all_are_the_fifteen_at_five_severities():
 
 
 @pytest.mark.parametrize(
-    ('text', 'told'), [('mist', "there is no 'mist'"), ('fog:6', "severity '6' of fog"), ('', "no ''")]
+    ('text', 'told'),
+    [
+        ('mist', "there is no 'mist'"),
+        ('foog', "no 'foog': did you mean fog.? there are"),
+        ('fog:6', "severity '6' of fog"),
+        ('', "no ''"),
+    ],
 )
 def test_an_option_that_names_none_says_what_there_is(text, told):
     with pytest.raises(ValueError, match=f'shift={text!r}.*{told}'):

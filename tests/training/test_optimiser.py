@@ -10,7 +10,7 @@ from ibnnet_mx.training import optimiser
 
 RATES = dict(learning_rate=0.1, momentum=0.9, wd=1e-2)
 SHAPES = [(7,), (32, 16, 3, 3), (1,), (300, 200), (32, 32, 1, 1)]
-needs_operators = pytest.mark.skipif(not operators.fused(), reason='python -m ibnnet_mx.operators.build has built none')
+needs_operators = pytest.mark.skipif(not operators.fused(), reason='ibnnet build operators has built none')
 
 
 def drawn(seed):

@@ -46,7 +46,7 @@ def main(words: list[str]) -> int:
     cut = words.index('--')
     settings = dict(word.split('=', 1) for word in words[:cut] if '=' in word)
     settings.update({word: sys.stdin.readline().rstrip('\n') for word in words[:cut] if '=' not in word})
-    beside = os.path.dirname(sys.executable)  # the folder of ibnnet-train, if the environment is not activated
+    beside = os.path.dirname(sys.executable)  # the folder of ibnnet, if the environment is not activated
     settings['PATH'] = f'{beside}{os.pathsep}{os.environ.get("PATH", os.defpath)}'
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are the launcher's to hand on
@@ -59,7 +59,7 @@ def main(words: list[str]) -> int:
             preexec_fn=restore,
         )
     except OSError as error:
-        print(f'ibnnet-launch: {words[cut + 1]}: {error.strerror}', file=sys.stderr)
+        print(f'ibnnet launch: {words[cut + 1]}: {error.strerror}', file=sys.stderr)
         return 127
     threading.Thread(target=listen, args=(process,), daemon=True).start()
     code = process.wait()

@@ -1,4 +1,4 @@
-"""Compile fast/ against libjpeg-turbo:  python -m ibnnet_mx.recordio.fast.build
+"""Compile fast/ against libjpeg-turbo:  ibnnet build reader
 
 libjpeg-turbo is the system's, if its header is installed. Else it comes from a wheel of PyPI (comma-deps-libjpeg,
 270 kB, a static library). The wheel's metadata asks for a newer Python than ours, although it holds no Python code.
@@ -44,10 +44,7 @@ WIDER = {
     'kernels_avx2': ['-mavx2'],
     'kernels_avx512': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mprefer-vector-width=512'],
 }
-WITHOUT = (
-    'pictures are read by OpenCV, which takes three times as long; once there is a compiler: '
-    'python -m ibnnet_mx.recordio.fast.build'
-)
+WITHOUT = 'pictures are read by OpenCV, which takes three times as long; once there is a compiler: ibnnet build reader'
 WHEEL = 'comma-deps-libjpeg==3.1.0.post92'
 HASHES = {  # SHA-256 of the wheels for x86-64 and aarch64
     'b47ff662cabd8a0c564fd12f64de451a8806990d80712193b6cd7c23fba2ce6f',
@@ -135,6 +132,8 @@ def build(target: Path, extra: Sequence[str] = ()) -> None:
 
 
 if __name__ == '__main__':
+    if len(sys.argv) > 1:
+        sys.exit(f'{__doc__}\nIt takes no options. `ibnnet build reader` does the same.')
     try:
         build(HERE / LIBRARY)
     except (OSError, ValueError) as error:

@@ -73,7 +73,7 @@ def _load(path: str) -> Any:
         library = ctypes.CDLL(path)
     except OSError as error:
         print(
-            f'{path} cannot be loaded, build it anew: python -m ibnnet_mx.recordio.fast.build ({error})',
+            f'{path} cannot be loaded, build it anew: ibnnet build reader ({error})',
             file=sys.stderr,
         )
         return None
@@ -89,8 +89,7 @@ def _load(path: str) -> Any:
 def _refuse(path: str) -> None:
     """Say that a library is of another version. Its structures may be laid out in another way, so it is not called."""
     print(
-        f'{path} was built from other sources, so pictures are decoded by OpenCV; build it anew: '
-        'python -m ibnnet_mx.recordio.fast.build',
+        f'{path} was built from other sources, so pictures are decoded by OpenCV; build it anew: ibnnet build reader',
         file=sys.stderr,
     )
 
@@ -104,7 +103,7 @@ def about() -> str:
         return 'pictures are decoded by OpenCV, since IBNNET_MX_NATIVE is 0'
     return (
         'pictures are decoded by OpenCV, which takes three times as long as the C reader: '
-        'with a C compiler, python -m ibnnet_mx.recordio.fast.build'
+        'with a C compiler, ibnnet build reader'
     )
 
 

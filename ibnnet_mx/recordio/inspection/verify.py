@@ -23,9 +23,7 @@ from ibnnet_mx.recordio.pixels.region import BASELINE, HUFFMAN_8_BIT, layout
 
 Progress = Callable[[int, int], None]  # records that were looked at now, all of them
 CHUNK = 16  # records that a thread is given at a time
-NO_LIBRARY = (
-    'the C library is not built (python -m ibnnet_mx.recordio.fast.build), so OpenCV decodes: slower, on one core'
-)
+NO_LIBRARY = 'the C library is not built (ibnnet build reader), so OpenCV decodes: slower, on one core'
 
 
 HEADERS_ONLY = 'index, framing, labels and ids were checked; no picture was read'

@@ -33,9 +33,7 @@ BLOCK = 16 << 20
 def _library() -> Any:
     library = native.functions()
     if library is None:
-        raise ValueError(
-            'restart markers are written in C, which is not built: python -m ibnnet_mx.recordio.fast.build'
-        )
+        raise ValueError('restart markers are written in C, which is not built: ibnnet build reader')
     return library
 
 

@@ -188,7 +188,7 @@ def renderer(
     in decode().
     """
     if use_native and native.functions() is None:
-        raise ValueError('the C reader is not built: python -m ibnnet_mx.recordio.fast.build')
+        raise ValueError('the C reader is not built: ibnnet build reader')
     if use_native and refusal:
         raise ValueError('pictures are brought to size by OpenCV alone')
     wanted = native.functions() is not None and refusal is None if use_native is None else use_native

@@ -50,7 +50,7 @@ class Loader:
 
     augment: random changes of the pictures, and a new order each epoch. None: the central crop, in the order of the
     file; `resize` brings the short side to a size first. The files of a folder are brought to size in any case, as
-    evaluate.py does it. The last batch is smaller.
+    ibnnet evaluate does it. The last batch is smaller.
 
     The stream depends on seed and epoch alone. `place` may be stored and set, so that a run goes on inside an epoch.
     share=(rank, workers) does the work of torch's DistributedSampler, with batch_size for all workers together.
