@@ -12,7 +12,7 @@ MODELS = ('resnet50_ibn_a', 'densenet121_ibn_a', *DEPTHS.values())
 QUICK = ('resnet50_ibn_a',)
 WAYS = {
     'plain': Way('ours', 'ours.py', {}),
-    'memonger': Way('ours, memonger', 'ours.py', dict(recompute='auto')),
+    'memonger': Way('ours, memonger', 'ours.py', dict(recompute='least')),
     'torch': Way('torch, channels_last', 'torch_step.py', dict(channels_last=True), 'torch'),
     'torch_checkpoint': Way(
         'torch, channels_last, torch.utils.checkpoint',

@@ -117,6 +117,28 @@ def open_data(args, wanted, model, cluster, report, facts=None):
     return train, val, classes, names
 
 
+def settle_memory(args, run, size, facts):
+    """Let a run take the cheapest way of a step that fits the free memory. Return lines for the log.
+
+    facts: those of the checkpoint that a run goes on from; its count of chunks is kept.
+    Raises OptionError if the run does not fit, and ValueError for --accumulate auto with several workers.
+    """
+    from ibnnet_mx.training import memory
+
+    chunks = run.recipe.accumulate
+    if args.accumulate == 'auto' and facts is None:
+        if run.cluster.num_workers > 1:
+            raise ValueError('--accumulate auto is for one worker, because all must cut alike: give a number')
+        chunks = 'auto'
+    if args.gpus:
+        run.economise(
+            1 if chunks == 'auto' else chunks, 'least' if run.recipe.memonger == 'auto' else run.recipe.memonger
+        )
+        return []
+    free = _limits.free_memory() / _limits.local_workers()
+    return memory.settle(run, (size, size), free, chunks, run.recipe.memonger, not args.no_memory_check)
+
+
 def opening_lines(run, wanted, model, begin, opened, now):
     """Yield (level, line) for the start of a run's log. Only worker 0 gives remarks as warnings, so they come once.
 

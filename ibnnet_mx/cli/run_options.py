@@ -24,8 +24,11 @@ COPIES = 3  # of the weights, in training: weight, gradient, momentum
 
 
 def _given(args):
-    """Return the options; --pretrained NAME stands for --model and --depth if these are not given."""
-    given = vars(args)
+    """Return the options; --pretrained NAME stands for --model and --depth if these are not given.
+
+    --accumulate auto is settled later, once the network is there.
+    """
+    given = dict(vars(args), accumulate=None if args.accumulate == 'auto' else args.accumulate)
     if not args.pretrained:
         return given
     family, depth = models.split_name(args.pretrained)

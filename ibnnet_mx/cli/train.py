@@ -25,7 +25,9 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
         begin.compare_names(names)
     net = run_options.create_network(args, wanted, model, classes, cluster)
     task = objective.of_classifier(net, wanted)
-    run = trainer.Trainer(net, wanted, cluster, report, args.memonger, begin, args.nan, task)
+    run = trainer.Trainer(net, wanted, cluster, report, None, begin, args.nan, task)
+    memory_lines = parts.settle_memory(args, run, model.size, facts_before)
+    wanted = run.recipe
     # The state of a resumed run
     if opened:
         checkpoint.restore(run, opened)
@@ -38,6 +40,8 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     now = computed.circumstances(cluster, wanted.dtype)
     for level, line in parts.opening_lines(run, wanted, model, begin, opened, now):
         getattr(report, level)(line)
+    for line in memory_lines:
+        report.info(line)
     if args.profile:
         return parts.profile(run, train_data, args.profile, report)
     report.info(parts.begin_line(run, opened))

@@ -51,11 +51,17 @@ def _factors(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _memory(text: str) -> int | str:
-    if text == 'auto':
+    if text in ('auto', 'least'):
         return text
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f'{text!r} is not an amount of memory: use auto, or megabytes such as 1500')
     return int(text)
+
+
+def _chunks(text: str) -> int | str:
+    if text != 'auto' and not text.lstrip('-').isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is no count of chunks: use auto, or a number such as 8')
+    return text if text == 'auto' else int(text)
 
 
 def _network(add: Callable[..., Any]) -> None:
@@ -250,15 +256,21 @@ def make_parser(prog: str = 'train_resnet') -> Parser:
         help='local, device, horovod; with ibnnet launch: dist_sync, dist_device_sync',
     )
     add('--threads', type=int, help='threads of the reader; unset: one for each core')
-    add('--accumulate', type=int, metavar='K', help="compute a device's share in K chunks, with a K-th of the memory")
+    add(
+        '--accumulate',
+        type=_chunks,
+        metavar='auto|K',
+        help="K: compute a device's share in K chunks; auto: in the fewest that fit",
+    )
     add(
         '--memonger',
         type=_memory,
         nargs='?',
-        const='auto',
+        const='least',
         metavar='auto|MB',
-        help='recompute activations to save memory: all that can be, or to so many MB',
+        help='recompute activations to save memory: if need be, or to so many MB; alone: all',
     )
+    add('--no-memory-check', action='store_true', help='begin even if the memory seems too small')
 
     _run(parser.add_argument_group('run').add_argument)
     parser.tell_default(RECIPE, 'by the recipe')

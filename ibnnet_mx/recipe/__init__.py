@@ -47,6 +47,7 @@ class Recipe:
     dtype: str = 'float32'  # 'bfloat16': convolutions and dense layers of the training step; weights stay float32
     batch_size: int = 256
     accumulate: int = 1  # chunks of a device's share, computed one after another for less memory
+    memonger: int | str | None = None  # what a step recomputes: nothing, 'auto', 'least', or megabytes
     lr_batch: int | None = None  # batch size that lr is meant for, arXiv:1706.02677; None: lr is not scaled
     epochs: int = 120
     schedule: str = 'step'  # 'step': a tenth at each milestone; 'cosine' and 'linear': down to 0 at the end
@@ -187,6 +188,9 @@ def check_values(recipe: Recipe) -> None:
         _check_positive('lr_batch', recipe.lr_batch)
     if recipe.accumulate < 1:
         raise OptionError('accumulate', recipe.accumulate, 'must be at least 1')
+    budget = recipe.memonger
+    if budget not in (None, 'auto', 'least') and not (type(budget) is int and budget > 0):
+        raise OptionError('memonger', budget, 'is not an amount of memory: use auto, least, or megabytes such as 1500')
     for option in ('mom', 'bn_mom', 'label_smoothing'):
         value = getattr(recipe, option)
         if not 0 <= value < 1:

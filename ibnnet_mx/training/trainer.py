@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import mxnet as mx
@@ -17,6 +18,14 @@ from ibnnet_mx.training import agreement, finite, memonger, optimiser, profiling
 from ibnnet_mx.training.finite import NotFinite
 from ibnnet_mx.training.objective import of_classifier
 
+AT_ONCE = 32 * 224 * 224  # pixels of a prediction: mxnet plans predictions badly, and more at once are no faster
+
+
+def prediction_chunks(shape, least):
+    """Return into how many chunks a prediction is cut: equal ones, because mxnet plans anew for each shape."""
+    least = max(least, -(-shape[0] * shape[2] * shape[3] // AT_ONCE))
+    return next((count for count in range(least, 2 * least) if shape[0] % count == 0), least)
+
 
 class Trainer:
     """Trains a network by a recipe on a cluster.
@@ -24,7 +33,7 @@ class Trainer:
     epoch: count of finished epochs. batch: count of finished batches of the next epoch. report: logs.Reporter or alike.
     The network is initialised here from the recipe's seed, unless it already is.
     start: called with the initialised network to put other weights into it; returns lines for the log.
-    recompute: the budget of memonger.Recompute: None, 'auto' or megabytes.
+    recompute: the budget of memonger.Recompute: None, 'least' or megabytes.
     nan: what a non-finite batch does. 'skip' leaves weights and norms as they were before it; 'stop' and 'rollback'
     raise NotFinite, one batch late. left_out: {(epoch, batch)}, the batches that are not used.
     stage: function that is told what the trainer does or waits for next.
@@ -46,9 +55,7 @@ class Trainer:
         for name, param in self._params.items():
             param.wd_mult = 0.0 if name.endswith(tuple(wanted.no_decay)) else 1.0
         self.objective = objective or of_classifier(net, wanted)
-        self._forward_backward = self._plain
-        if recompute is not None:
-            self._forward_backward = memonger.Recompute(net, self.objective.loss, recompute, report.info)
+        self.economise(wanted.accumulate, recompute)
         rates = dict(learning_rate=recipe.lr_at(wanted, 0), momentum=wanted.mom, wd=wanted.wd)
         optimizer = optimiser.make(wanted.optimizer, cluster.contexts, **rates)
         self._updates = cluster.connect(self._params, optimizer)
@@ -63,6 +70,18 @@ class Trainer:
     def go_on(self, epoch, batch=0, sums=None):
         """Set the place: finished epochs, and batches of the next one. sums: theirs, [pictures, {metric: sum}]."""
         self.epoch, self.batch, self._before = epoch, batch, sums or [0, {}]
+
+    def economise(self, chunks, recompute):
+        """Compute a device's share in `chunks`, each within memonger's budget `recompute`; None: keep everything."""
+        self.recipe = replace(self.recipe, accumulate=chunks)
+        self._forward_backward: Any = self._plain
+        if recompute is not None:
+            self._forward_backward = memonger.Recompute(self.net, self.objective.loss, recompute, self.report.info)
+
+    def planned_megabytes(self, data, label):
+        """Return the megabytes of memonger's plan for a chunk; None without memonger. Nothing is computed."""
+        step = self._forward_backward
+        return step.megabytes(data, label) if isinstance(step, memonger.Recompute) else None
 
     def _plain(self, data, label):
         with autograd.record():
@@ -263,9 +282,10 @@ class Trainer:
         return means
 
     def _predict(self, data):
-        """Return a batch's outputs as a numpy array. Each device's share is computed in recipe.accumulate chunks."""
-        chunks = [c for share in self.cluster.split(data) for c in self.cluster.cut(share, self.recipe.accumulate)]
-        return np.concatenate([self.net(chunk).asnumpy() for chunk in chunks])
+        """Return a batch's outputs as a numpy array. Each device's share is computed in prediction_chunks()."""
+        least = self.recipe.accumulate
+        cuts = [self.cluster.cut(x, prediction_chunks(x.shape, least)) for x in self.cluster.split(data)]
+        return np.concatenate([self.net(chunk).asnumpy() for chunks in cuts for chunk in chunks])
 
     def arrays(self):
         """Return [(name, [NDArray of each device])] of the weights, statistics and optimiser states of this worker."""

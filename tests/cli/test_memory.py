@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx import errors
-from ibnnet_mx.cli import options, run_options
+from ibnnet_mx.cli import options, parts, run_options
 from ibnnet_mx.graph import symbol_file
 from ibnnet_mx.metrics.classification import Result
 from ibnnet_mx.recordio.fast import last_words
@@ -62,6 +62,19 @@ def test_too_many_classes_are_refused_before_they_take_memory(run, monkeypatch):
     last = run('--num-classes', 10**7, code=2).splitlines()[-1]
     text = 'weights, gradients and momentum of this network take 8 GB, and there are 2 GB of memory'
     assert last == f'train_resnet: --num-classes 10000000: {text}'
+
+
+def test_the_command_ends_in_a_line_before_the_first_step(run, monkeypatch):
+    monkeypatch.setattr(parts._limits, 'free_memory', lambda: 10**6)
+    last = run('--batch-size', 16, code=2).splitlines()[-1]
+    assert last.startswith('train_resnet: --batch-size 16: the run needs about 0.')
+    assert 'Epoch[0] Validation-accuracy' in run('--batch-size', 16, '--epochs', 1, '--no-memory-check')
+
+
+def test_auto_is_settled_by_the_free_memory(run):
+    log = run('--batch-size', 16, '--epochs', 1, '--accumulate', 'auto', '--memonger', 'auto')
+    assert "'accumulate': 1, 'memonger': 'auto'" in log
+    assert 'memory: this run needs about ' in log
 
 
 def test_the_confusion_of_many_classes_is_that_of_the_worst(tmp_path, monkeypatch):

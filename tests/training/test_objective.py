@@ -48,7 +48,7 @@ def run_of(task, recompute=None):
     return trainer.Trainer(net, PLAN, cluster.connect(), Notes(), recompute, objective=task)
 
 
-@pytest.mark.parametrize('recompute', [None, 'auto'])
+@pytest.mark.parametrize('recompute', [None, 'least'])
 def test_a_regression_trains_and_is_measured(recompute):
     feed, run = Feed(batches(8, 8, 8)), run_of(Squares(), recompute)
     before = run.evaluate(feed)
@@ -61,7 +61,7 @@ def test_a_regression_trains_and_is_measured(recompute):
 
 
 def test_recomputing_changes_no_result_of_it():
-    plain, recomputed = run_of(Squares()), run_of(Squares(), 'auto')
+    plain, recomputed = run_of(Squares()), run_of(Squares(), 'least')
     for run in (plain, recomputed):
         run.train_epoch(Feed(batches(8, 8)))
     for name, value in values(plain).items():

@@ -20,7 +20,7 @@ from ibnnet_mx.training.memonger.plan import Search
 class Recompute:
     """A step that recomputes: (data, label) on one context -> (loss (n,), logits); Parameters get their gradients.
 
-    budget: 'auto' for nearly the least memory, or megabytes, within which as little as possible is recomputed. The
+    budget: 'least' for nearly the least memory, or megabytes, within which as little as possible is recomputed. The
     megabytes count the arrays between the layers of a step on one context: activations, their gradients, and values
     that operators keep for their backward pass. They do not count weights, gradients of weights, the optimiser's
     state, pictures, and scratch memory of oneDNN's kernels.
@@ -28,7 +28,7 @@ class Recompute:
     Raises ValueError before anything is computed if no plan fits the budget.
     """
 
-    def __init__(self, net, loss, budget='auto', tell=None):
+    def __init__(self, net, loss, budget='least', tell=None):
         self._net, self._loss, self._budget, self._tell = net, loss, budget, tell
         self._plans, self._executors, self._clock = {}, {}, None
 
@@ -64,7 +64,7 @@ class Recompute:
             self._executors.pop(data.context, None)  # free its memory before another is made
             present = None
         step = Step(self._net, self._loss, data, label)
-        symbol = step.graph.symbol(self._plan(step, data))
+        symbol = step.graph.symbol(self._plan(step, data).decision)
         executor = step.bind(symbol, shared=present[0] if smaller else None)
         if self._clock is not None:
             self._clock.graph(symbol)
@@ -73,19 +73,23 @@ class Recompute:
             self._executors[data.context] = shape, (executor, step.moved)
         return executor, step.moved
 
+    def megabytes(self, data, label):
+        """Return the megabytes of the plan for a batch. Nothing is computed."""
+        return self._plan(Step(self._net, self._loss, data, label), data).megabytes
+
     def _plan(self, step, data):
-        """Return the graph.Kept of a step. A larger batch's plan serves a smaller one with the same nodes."""
+        """Return the plan.Plan of a step. A larger batch's plan serves a smaller one with the same nodes."""
         key = data.shape, data.context.device_type
-        budget = None if self._budget == 'auto' else self._budget
+        budget = None if self._budget == 'least' else self._budget
         if key in self._plans:
             return self._plans[key]
         search = Search(step.graph, step.bind)
-        for (shape, device), decision in self._plans.items():
+        for (shape, device), larger in self._plans.items():
             if device == key[1] and shape[1:] == data.shape[1:] and shape[0] > data.shape[0]:
-                plan = decision and search.measured(decision)
-                if decision is None or plan and (budget is None or plan.megabytes <= budget):
-                    self._plans[key] = decision
-                    return decision
+                plan = search.measured(larger.decision)
+                if plan and (budget is None or plan.megabytes <= budget):
+                    self._plans[key] = plan
+                    return plan
         try:
             plan = search.find(budget)
         except ValueError as error:
@@ -97,8 +101,8 @@ class Recompute:
             ) from None
         if self._tell:
             self._tell(f'`memonger` {self._budget}: {plan} ({" x ".join(map(str, data.shape))})')
-        self._plans[key] = plan.decision
-        return plan.decision
+        self._plans[key] = plan
+        return plan
 
 
 class Step:

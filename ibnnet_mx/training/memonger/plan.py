@@ -9,7 +9,7 @@ EQUAL = (64, 24, 16, 10, 6, 4)  # counts of segments with about equal bytes
 SHRINKING = (4, 5, 6, 6.5, 7, 7.5)  # counts of segments that shrink by the bytes of the cuts before them
 MARKED = (0.0, 0.5, 0.8)  # shares of the convolutions that are marked, those with most work for a byte first
 TINY = 1000  # results below 1/TINY of the largest are kept: recomputing them would save nothing
-SLACK = 1.05  # 'auto' takes up to so many times the least memory if that saves work
+SLACK = 1.05  # 'least' takes up to so many times the least memory if that saves work
 COARSE = 16  # megabytes; mxnet tells whole megabytes, so less is too coarse to compare
 LAYOUTS, REPAIRS = 4, 24  # layouts that are filled up; trials that fill the best of these further
 
@@ -73,6 +73,9 @@ class Search:
 
     def measured(self, decision):
         """Return the Plan of a decision for another shape; None if the graph does not have its nodes."""
+        if decision is None:
+            count = len(self._graph.operators)
+            return Plan(None, self.plain, self.plain, 0.0, (count, count))
         numbers = self._graph.numbers
         if not (decision.stays | decision.marked) <= numbers.keys():
             return None
@@ -84,8 +87,7 @@ class Search:
         Raises ValueError if none fits.
         """
         if budget is not None and budget >= self.plain:
-            count = len(self._graph.operators)
-            return Plan(None, self.plain, self.plain, 0.0, (count, count))
+            return self.measured(None)
         layouts = sorted(self._layouts(), key=lambda trial: (trial.megabytes, trial.bytes_held))
         least = layouts[0].megabytes
         if budget is not None and least > budget:
