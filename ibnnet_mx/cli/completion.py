@@ -36,6 +36,7 @@ def whole_parser() -> options.Parser:
     for name, row in program.COMMANDS.items():
         own = importlib.import_module(row.module).make_parser(f'ibnnet {name}')
         for action in own._actions:
+            action.choices = list(action.choices) if action.choices else None  # shtab asks for the first one
             takes_file = action.metavar in FILES or action.dest == 'prefix' or not action.option_strings
             if action.dest.rpartition('_')[2] in FOLDERS:
                 action.complete = shtab.DIRECTORY

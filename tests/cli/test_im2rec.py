@@ -185,7 +185,7 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'restart and jobs': ('--add-restart {x}/file --jobs 0', '--jobs 0 must be from 1'),
     'restart of nothing': ('--add-restart', 'argument --add-restart: expected at least one argument'),
     'restart of no file': ('--add-restart {x}/file {x}/none.rec', '--add-restart {x}/none.rec: there is no such file'),
-    'unknown': ('{x}/one {x}/out --colour red', '--colour red'),
+    'unknown': ('{x}/one {x}/out --colour red', '--colour is not an option'),
 }
 
 

@@ -97,7 +97,7 @@ def test_the_doctor_asks_the_scheduler(monkeypatch):
 def test_a_mistake_is_one_line(capsys):
     with pytest.raises(SystemExit, match='2'):
         command.main(['--nothing'])
-    assert capsys.readouterr().err == 'ibnnet doctor: unrecognized arguments: --nothing\n'
+    assert capsys.readouterr().err == 'ibnnet doctor: --nothing is not an option: ibnnet doctor --help lists them\n'
 
 
 def test_a_reader_that_has_ended_is_no_mistake():
