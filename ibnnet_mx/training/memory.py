@@ -19,7 +19,6 @@ from ibnnet_mx.errors import OptionError
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 from ibnnet_mx.training import memonger
 from ibnnet_mx.training.memonger.plan import megabytes
-from ibnnet_mx.training.trainer import prediction_chunks
 
 MB = 1_000_000
 FEW, SIDE, ENOUGH = 4, 224, 200  # pictures of the first trial, and their side; megabytes of a plan that is scaled
@@ -27,6 +26,7 @@ STEP = 1.1  # oneDNN's scratch memory and arrays in blocked layout, beside mxnet
 PREDICTION = 2.5  # the same for a prediction, whose plan is small
 COPIES = 2  # of the weights, beside weight and gradient: momentum, and oneDNN's blocked form
 BATCHES = 4  # of pictures: two ahead in the reader, the one in use, and its copy for the device
+AT_ONCE = 32 * SIDE**2  # pixels of a prediction: mxnet takes much for each, and more at once are no faster
 # Operators that oneDNN does not compute: their results get memory of their own, beside the plan of a prediction.
 PLAIN = {'slice_axis': 1, 'Reshape': 1, 'LayerNorm': 1, 'reshape_like': 1, 'broadcast_mul': 4}
 
@@ -127,6 +127,12 @@ def _apart(symbol: Any, shape: tuple[int, ...]) -> float:
     kinds = {node['name']: node['op'] for node in SymbolGraph.of_symbol(symbol).nodes}
     sizes = internals.infer_shape(data=shape)[1]
     return sum(4 * math.prod(size) * PLAIN.get(kinds[entry.name], 0) for entry, size in zip(internals, sizes))
+
+
+def prediction_chunks(shape: tuple[int, ...], least: int) -> int:
+    """Return into how many chunks a prediction is cut: equal ones, because mxnet plans anew for each shape."""
+    least = max(least, -(-shape[0] * shape[2] * shape[3] // AT_ONCE))
+    return next((count for count in range(least, 2 * least) if shape[0] % count == 0), least)
 
 
 def settle(run: Any, shape: tuple[int, int], free: float, chunks: Any, recompute: Any, check: bool = True) -> list[str]:

@@ -14,17 +14,9 @@ from mxnet.gluon import nn
 
 from ibnnet_mx import norm, recipe
 from ibnnet_mx.metrics import classification
-from ibnnet_mx.training import agreement, finite, memonger, optimiser, profiling, setup, state
+from ibnnet_mx.training import agreement, finite, memonger, memory, optimiser, profiling, setup, state
 from ibnnet_mx.training.finite import NotFinite
 from ibnnet_mx.training.objective import of_classifier
-
-AT_ONCE = 32 * 224 * 224  # pixels of a prediction: mxnet plans predictions badly, and more at once are no faster
-
-
-def prediction_chunks(shape, least):
-    """Return into how many chunks a prediction is cut: equal ones, because mxnet plans anew for each shape."""
-    least = max(least, -(-shape[0] * shape[2] * shape[3] // AT_ONCE))
-    return next((count for count in range(least, 2 * least) if shape[0] % count == 0), least)
 
 
 class Trainer:
@@ -284,7 +276,7 @@ class Trainer:
     def _predict(self, data):
         """Return a batch's outputs as a numpy array. Each device's share is computed in prediction_chunks()."""
         least = self.recipe.accumulate
-        cuts = [self.cluster.cut(x, prediction_chunks(x.shape, least)) for x in self.cluster.split(data)]
+        cuts = [self.cluster.cut(x, memory.prediction_chunks(x.shape, least)) for x in self.cluster.split(data)]
         return np.concatenate([self.net(chunk).asnumpy() for chunks in cuts for chunk in chunks])
 
     def arrays(self):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ibnnet_mx.errors import OptionError, dashed
-from ibnnet_mx.training import memonger, memory, trainer
+from ibnnet_mx.training import memonger, memory
 from tests.tiny_runs import PLAN, batches, equal, make, values
 
 MODEL, SHAPE, PLENTY = 'cifar_resnet20_ibn_a', (32, 32), 10**12
@@ -112,13 +112,13 @@ def test_a_run_that_does_not_fit_is_refused_with_the_ways_that_do(recompute):
     ('rows', 'side', 'chunks'), [(32, 224, 1), (33, 224, 3), (64, 224, 2), (256, 224, 8), (37, 224, 2), (512, 32, 1)]
 )
 def test_predictions_are_cut_into_equal_chunks(rows, side, chunks):
-    assert trainer.prediction_chunks((rows, 3, side, side), 1) == chunks
+    assert memory.prediction_chunks((rows, 3, side, side), 1) == chunks
 
 
 def test_a_prediction_in_chunks_is_that_of_the_whole(monkeypatch):
     run = make(MODEL)
     data = batches(24)[0][0]
     whole = run._predict(data)
-    monkeypatch.setattr(trainer, 'AT_ONCE', 5 * 32 * 32)
-    assert trainer.prediction_chunks((24, 3, 32, 32), 1) == 6
+    monkeypatch.setattr(memory, 'AT_ONCE', 5 * 32 * 32)
+    assert memory.prediction_chunks((24, 3, 32, 32), 1) == 6
     np.testing.assert_allclose(run._predict(data), whole, rtol=1e-5, atol=1e-6)
