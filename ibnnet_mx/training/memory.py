@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import mxnet as mx
 import numpy as np
 
+from ibnnet_mx import _limits
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 from ibnnet_mx.training import memonger
@@ -156,7 +157,8 @@ def settle(run: Any, shape: tuple[int, int], free: float, chunks: Any, recompute
             raise
         plan = None
     need = estimate.need(chunks, plan)
-    line = f'memory: this run needs about {need}, {free / 1e9:.1f} GB are free'
+    beside = _limits.resident_memory() / 1e9
+    line = f'memory: this run needs about {need} beside the {beside:.1f} GB that it has; {free / 1e9:.1f} GB are free'
     if need.total <= free:
         return [line]
     if check:
