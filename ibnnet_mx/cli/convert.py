@@ -13,7 +13,7 @@ from ibnnet_mx import __version__
 from ibnnet_mx.cli import options, source
 from ibnnet_mx.errors import dashed
 from ibnnet_mx.files import outputs
-from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
+from ibnnet_mx.size import Size
 
 OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
 LARGEST = 1e-4  # difference of logits that --check allows, relative to the largest logit
@@ -39,7 +39,11 @@ def make_parser():
         choices=source.PIXELS,
         help="normalisation of the network's input; unset: the checkpoint's or the model's",
     )
-    options.add_image_size(add, '--size', text='side of the pictures for an .onnx file; unset: as in training')
+    options.add_image_size(
+        add,
+        '--size',
+        text='size of the pictures for an .onnx file, such as 256x128 (height first); unset: as in training',
+    )
     add('--fixed-batch', action='store_true', help='the .onnx file takes one picture at a time')
     add('--with-preprocess', action='store_true', help='the .onnx file takes raw RGB of 0..255 and normalises itself')
     add('--own-names', action='store_true', help='name the arrays in .safetensors as this project does')
@@ -90,8 +94,6 @@ def _check_options(args):
         raise ValueError(
             '--init-from-plain: SRC must be a file of the plain network, and --model must name the IBN network'
         )
-    if args.image_size is not None and not 1 <= args.image_size <= MAX_SIDE:
-        raise ValueError(f'--image-size {args.image_size} must be from 1 to {MAX_SIDE}')
     outputs.check_name('DST', args.dst)
     if Path(args.src).exists() and Path(args.dst).exists() and Path(args.src).samefile(args.dst):
         raise ValueError(f'DST {args.dst} is the same file as SRC: name another file')
@@ -175,8 +177,8 @@ def _difference(args, network):
     import mxnet as mx
     import numpy as np
 
-    size = args.image_size or network.size
-    raw = np.random.RandomState(0).uniform(0, 255, (2, 3, size, size))
+    size = Size.of(args.image_size or network.size)
+    raw = np.random.RandomState(0).uniform(0, 255, (2, 3, *size))
     mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in network.pixels)
     x = ((raw - mean) / std).astype(np.float32)
     ours, theirs = network.predict(mx.nd.array(x)), _read_back(args, network)(x)

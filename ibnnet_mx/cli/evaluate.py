@@ -14,6 +14,7 @@ from ibnnet_mx.cli import options, source
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
+from ibnnet_mx.size import Size
 
 EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
 with val/ or test/ above them). Pictures of a .rec that are smaller than the crop are enlarged: name a folder of the
@@ -41,7 +42,9 @@ def make_parser():
         help='several sets in place of DATA: a row for each, their mean and the worst; without --shift and drawings',
     )
     options.add_image_size(
-        add, '--crop-size', text='side of the crop that the network sees, such as 224 or 320; unset: as in training'
+        add,
+        '--crop-size',
+        text='size of the crop that the network sees, such as 320 or 256x128 (height first); unset: as in training',
     )
     add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, for records no change')
     add(
@@ -142,7 +145,7 @@ def open_networks(args, context):
     for network in networks:
         opening.need_classes(network, 'predict.py --features FILE.npz writes its numbers')
         options.check_image_size(network, args.image_size)
-        if args.shift is not None and network.size < LEAST:
+        if args.shift is not None and min(Size.of(network.size)) < LEAST:
             raise ValueError(
                 f'--shift {args.shift}: pictures need at least {LEAST} pixels to be shifted; these have {network.size}'
             )

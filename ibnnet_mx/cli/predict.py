@@ -21,7 +21,9 @@ def make_parser():
     add = parser.add_argument
     add('--img', nargs='+', action='extend', required=True, metavar='FILE', help='pictures, or folders of pictures')
     source.add_options(add)
-    options.add_image_size(add, text='side of the pictures that the network sees; unset: as in training')
+    options.add_image_size(
+        add, text='size of the pictures that the network sees, such as 256x128 (height first); unset: as in training'
+    )
     add('--gpu', type=int, help='number of the GPU; unset, or without GPUs: the CPU')
     add('--synset', metavar='FILE', help='class names, one a line; unset: those in the checkpoint')
     add('--top', type=int, default=5, help='count of most probable classes to print (5)')

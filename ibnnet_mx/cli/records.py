@@ -12,7 +12,7 @@ import cv2
 from tqdm import tqdm
 
 from ibnnet_mx._env import usable_cores
-from ibnnet_mx.cli.options import Parser, option_name, run
+from ibnnet_mx.cli.options import Parser, add_image_size, option_name, run
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.recordio import lists
@@ -22,12 +22,13 @@ from ibnnet_mx.recordio.inspection.verify import Report, Span
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 from ibnnet_mx.recordio.reading import pairs
+from ibnnet_mx.size import Size
 
 NAMED = 10  # so many faults of a file are listed
 ABOUT = """Reads FILE.rec and decodes every picture in it: index, lengths, labels, damage, sizes, formats, classes.
 With --headers-only no picture is read, so that millions of records take seconds.
 Exit code 0: all is sound, 1: a file is damaged, 2: the command is wrong. With --sheet only a contact sheet is drawn."""
-SHEET = {'count': (1, 2000), 'size': (8, 2048), 'draws': (1, 32)}
+SHEET = {'count': (1, 2000), 'image_size': (8, 2048), 'draws': (1, 32)}
 
 
 def parser() -> Parser:
@@ -41,7 +42,8 @@ def parser() -> Parser:
     add('--threads', type=int, default=usable_cores(), help='threads; unset: one for each core')
     add('--sheet', metavar='FILE.png', help='draw records of FILE.rec, evenly spread, with their labels')
     add('--count', type=int, help='records on the sheet (32)')
-    add('--size', type=int, help='side of a picture, or with --augment of the crop (224; small pictures keep theirs)')
+    text = 'size of a picture, or with --augment of the crop, such as 256x128 (224; small pictures keep theirs)'
+    add_image_size(add, '--size', text=text)
     add(
         '--augment',
         choices=[str(level) for level in AUGMENT],
@@ -59,8 +61,9 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
             parser.error(f'{path} {wrong}')
     for name, (low, high) in {'threads': (1, 256), **SHEET}.items():
         value = getattr(args, name)
-        if value is not None and not low <= value <= high:
-            parser.error(f'--{name} {value} must be from {low} to {high}')
+        numbers = [] if value is None else Size.of(value) if name == 'image_size' else [value]
+        if any(not low <= number <= high for number in numbers):
+            parser.error(f'{option_name(name)} {value} must be from {low} to {high}')
     if args.draws is not None and args.augment is None:
         parser.error(
             f'--draws {args.draws} has no meaning without --augment LEVEL: add it ({", ".join(map(str, AUGMENT))})'
@@ -68,7 +71,8 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
     if args.sheet is None:
         for name in (*SHEET, 'augment'):
             if getattr(args, name) is not None:
-                parser.error(f'--{name} {getattr(args, name)} has no meaning without --sheet FILE.png: add it')
+                option = f'{option_name(name)} {getattr(args, name)}'
+                parser.error(f'{option} has no meaning without --sheet FILE.png: add it')
         return
     if len(args.files) > 1:
         parser.error(
@@ -87,8 +91,8 @@ def draw(args: argparse.Namespace) -> int:
     levels = {str(level): Augment(**changes) for level, changes in AUGMENT.items()}
     draws = sheet.Draws(levels[args.augment], args.draws or 3) if args.augment else None
     with RecordFile(path) as records:
-        side = args.size or sheet.usual_side(records)
-        picture = sheet.draw_sheet(records, args.count or 32, side, lists.read_synset(os.path.dirname(path)), draws)
+        size = args.image_size or sheet.usual_side(records)
+        picture = sheet.draw_sheet(records, args.count or 32, size, lists.read_synset(os.path.dirname(path)), draws)
     done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], picture)
     if not done:
         raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many; use .png')

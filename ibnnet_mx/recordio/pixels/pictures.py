@@ -13,9 +13,9 @@ from ibnnet_mx.files.regular import read_regular
 from ibnnet_mx.recordio.pixels import formats
 from ibnnet_mx.recordio.pixels.exif import APPLY, orientation, upright, without_orientation
 from ibnnet_mx.recordio.pixels.jpeg import complete, without_animation
+from ibnnet_mx.size import MAX_SIDE
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-MAX_SIDE = 16000  # longer after scaling is no picture to train on (a strip); JPEG itself ends at 65,500
 # MCUs between restart markers: a reader then decodes only the pieces that a crop needs, with the same pixels. With 1 a
 # JPEG of 480 pixels is 5 % larger than without and takes 6 % less time than with 3, which make it 2.5 % larger.
 RESTART_INTERVAL = 1
