@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Callable
 
-from ibnnet_mx.cli.options import Parser, add_exif, add_labels, arguments
+from ibnnet_mx.cli.options import Parser, add_exif, add_image_size, add_labels, arguments
 from ibnnet_mx.cli.source import add_key
 from ibnnet_mx.models import NORMS, SMALL
 from ibnnet_mx.models.tables import DROPOUT
@@ -127,6 +127,11 @@ def _start(add: Callable[..., Any]) -> None:
 def _data(add: Callable[..., Any]) -> None:
     add('--data-dir', default='./data', help='folder with the records of tools/im2rec_wrapper.py')
     add('--data-type', choices=('imagenet', 'cifar10'), help='kind of records; unset: as in the recipe')
+    add_image_size(
+        add,
+        text='size of the pictures that the network sees, such as 96 or 256x128 (height first); unset: 224, or 32 for '
+        'cifar10. Records of that size (train_96.rec) are taken first',
+    )
     add('--list-dir', help='folder with .lst files to compare with the records (count, ids, labels)')
     add(
         '--aug-level',

@@ -33,21 +33,44 @@ def record_iters(
     normalisation = (net_input.mean, net_input.std)
     train = {}
     for level in sorted({aug_at(recipe, epoch) for epoch in range(recipe.epochs)}, key=str):
-        path = find_records(data_dir, recipe.data_type, 'crop') if level == 1 else None
-        path = path or require_records(data_dir, recipe.data_type, 'train')
-        reader = Reader(path, net_input.size, recipe.batch_size, Augment(**AUGMENT[level]), normalisation, options)
+        size = net_input.size
+        path = find_records(data_dir, recipe.data_type, 'crop', size) if level == 1 else None
+        path = path or require_records(data_dir, recipe.data_type, 'train', size)
+        reader = Reader(path, size, recipe.batch_size, Augment(**AUGMENT[level]), normalisation, options)
         train[level] = reader
         for note in getattr(reader.records, 'notes', ()):
             options.report(note)
+        for note in _describe_fit(usual_size(reader.records, options.exif), Size.of(size), level):
+            options.report(f'{path}: {note}')
         count = len(reader.records)
         if options.limit is not None and not 0 < options.limit <= count:
             raise OptionError('limit', options.limit, f': {path} holds {count} pictures, use 1 to {count}')
     return Iterator(train, lambda epoch: aug_at(recipe, epoch)), val
 
 
+def _describe_fit(pictures: Size | None, size: Size, level: Any) -> list[str]:
+    """Return [] or a line about training pictures whose size is far from the crop's, or a level that needs more."""
+    changes = Augment(**AUGMENT[level])
+    if pictures is None:
+        return []
+    about = f'its pictures have about {pictures.sides} pixels'
+    if view.far_smaller(pictures, size):
+        return [f'{about}: they are enlarged to {size.sides}, which the network sees']
+    if view.far_larger(pictures, size) and changes.area is None:
+        return [f'{about}: a crop of {size.sides} shows a corner of them; pack them for {size}, or use `aug_level` rrc']
+    room = all(side >= view.usual_short(other) for side, other in zip(pictures, size))
+    if changes.scale[0] < 1 and not room:
+        return [
+            f'{about}, no more than the crop of {size.sides}: `aug_level` {level} shrinks them first, so that they are '
+            'enlarged again; 1 and rrc do not'
+        ]
+    return []
+
+
 def val_iter(data_dir: Any, data_type: str, batch_size: int, net_input: Input, options: Options) -> Iterator:
     """Return the Iterator over the validation records of data_dir: all of them, for any options.limit."""
-    path, fitting = require_records(data_dir, data_type, 'val'), Fitting(net_input.size, options.exif)
+    path = require_records(data_dir, data_type, 'val', net_input.size)
+    fitting = Fitting(net_input.size, options.exif)
     normalisation = (net_input.mean, net_input.std)
     reader = _open_whole(path, net_input, batch_size, normalisation, options._replace(limit=None), fitting)
     for note in fitting.notes:
@@ -116,7 +139,7 @@ def evaluation_iter(
     # Raw pictures are passed over once for each shift, others once.
     options, size = (options or Options())._replace(limit=None, keep=raw), Size.of(net_input.size, 'size')
     kinds = ('cifar10', 'imagenet') if size.small else ('imagenet',)
-    records = (find_records(path, kind, 'val') for kind in kinds if Path(path).is_dir())
+    records = (find_records(path, kind, 'val', size) for kind in kinds if Path(path).is_dir())
     path = next((rec for rec in records if rec), path)
     packed = not Path(path).is_dir()
     chosen: View | Fitting = view.choose_view(size, resize, crops, packed)
