@@ -154,4 +154,4 @@ def evaluation_iter(
         raise ValueError(f'{error}; and no validation records ({looked_for})') from None
     for note in getattr(reader.records, 'notes', ()):
         options.report(note if note.startswith(str(path)) else f'{path}: {note}')
-    return Evaluation(reader, path, fitting.notes)
+    return Evaluation(reader, path, [f'{path}: {note}' for note in fitting.notes])

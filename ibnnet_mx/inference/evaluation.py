@@ -137,7 +137,9 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
 
 def lines(report, per_class=False):
     """Yield the text of a report: a table, then the best and worst classes, or all of them in the order of labels."""
-    short = f', short side {report["resize"]}' if report['resize'] else ''
+    brought = report['resize']
+    way = 'whole pictures at' if isinstance(brought, Size) else 'short side'
+    short = f', {way} {brought}' if brought else ''
     yield f'{report["model"]} on {report["data"]}'
     every = f', only 1 of {report["every"]}' if report['every'] > 1 else ''
     yield f'  {report["count"]} pictures{every}, crop {report["crop_size"]}{short}, crops {report["crops"]}'

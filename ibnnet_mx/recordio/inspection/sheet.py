@@ -93,7 +93,7 @@ def _cell(records: RecordFile, position: int, size: Size, names: Sequence[str], 
         item = records.read(position)
         picture = open_picture(item.payload)
         tiles = _tiles(picture, position, size, draws)
-        return Cell(tiles, _label(item.label, names), f'{number}  {picture.width}x{picture.height}')
+        return Cell(tiles, _label(item.label, names), f'{number}  {picture.height}x{picture.width}')
     except (RecordError, PictureError, cv2.error) as error:
         why = str(error) if isinstance(error, PictureError) else 'cannot be read'
         empty = np.full((*size, 3), EMPTY, np.uint8)

@@ -75,7 +75,7 @@ def far_larger(picture: Size, size: Size) -> bool:
 
     480 pixels for a crop of 224, as the packer makes them, are not.
     """
-    usual = Size.of(usual_short(size.height)) if size.square and not size.small else size
+    usual = [usual_short(size.height)] * 2 if size.square and not size.small else size
     return all(side >= FAR * other for side, other in zip(picture, usual))
 
 
