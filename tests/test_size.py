@@ -40,6 +40,6 @@ def test_a_square_is_a_side(side):
 def test_what_is_no_size_is_refused(wrong):
     with pytest.raises(
         OptionError, match='must be a side, or height x width, of 1 to 16000 pixels, such as 224'
-    ) as told:
+    ) as caught:
         Size.of(wrong, 'crop')
-    assert told.value.option == 'crop'
+    assert caught.value.option == 'crop'

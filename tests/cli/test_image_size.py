@@ -240,7 +240,7 @@ def test_records_that_are_far_larger_are_brought_to_size_as_files_are(model, tmp
         out, err = capsys.readouterr()
         reports.append(json.loads(out))
         lines.append(err)
-    told = f'its pictures have about {side}x{side + 40} pixels: they are brought whole to 40x24'
-    assert (told in lines[0]) == said
+    message = f'its pictures have about {side}x{side + 40} pixels: they are brought whole to 40x24'
+    assert (message in lines[0]) == said
     if said:
         assert reports[0]['cross_entropy'] == pytest.approx(reports[1]['cross_entropy'], rel=0.02)
