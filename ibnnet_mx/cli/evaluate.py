@@ -16,12 +16,11 @@ from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
 from ibnnet_mx.size import Size
 
-EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders (also
-with val/ or test/ above them). Pictures of a .rec that are smaller than the crop are enlarged: name a folder of the
-original pictures and add --resize instead. Far larger ones are brought to size as files are. SHIFTS: all (the 15 corruptions of arXiv:1903.12261), groups or names,
-separated by commas, each with or without a severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
-    f'{group}: {", ".join(names)}.' for group, names in table.GROUPS.items()
-)
+EPILOG = """DATA: a .rec file, a folder with the records of tools/im2rec_wrapper.py, or a folder of class folders
+(also with val/ or test/ above them). Pictures of a .rec that are smaller than the crop are enlarged: name a folder of
+the original pictures and add --resize instead. Far larger ones are brought to size as files are. SHIFTS: all (the 15
+corruptions of arXiv:1903.12261), groups or names, separated by commas, each with or without a severity from 1 to 5,
+such as fog:3,noise. """ + ' '.join(f'{group}: {", ".join(names)}.' for group, names in table.GROUPS.items())
 
 
 MOST_THREADS = 1024
