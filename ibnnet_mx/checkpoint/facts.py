@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Union
 
+from ibnnet_mx.size import MAX_SIDE
+
 DEEPEST = 20  # nested levels that a .json may have; ours have five
-SIDE = 4096  # largest size, in pixels
 COUNTS = 1 << 31  # largest count
 
 
@@ -24,6 +25,12 @@ Place = Union[int, Inside]  # an int: the end of that many epochs
 
 def _is_count(value: Any, least: int = 0, most: int = COUNTS) -> bool:
     return type(value) is int and least <= value <= most
+
+
+def _is_size(value: Any) -> bool:
+    """Return True for a side, or for [height, width]."""
+    sides = value if isinstance(value, (list, tuple)) and len(value) == 2 else [value]
+    return all(_is_count(side, 1, MAX_SIDE) for side in sides)
 
 
 def _is_number(value: Any) -> bool:
@@ -90,11 +97,11 @@ class Facts:
 
     model: full name of the network. recipe: that of the run, {} for converted weights. files: {name: {bytes, sha256}}.
     network: options of models.create() that converted weights were built with. pixels: {order, mean, std}.
-    classes, class_names, size (pixels): of the network. init: where a run's first weights came from. run: its id.
-    workers: how many trained. computed: circumstances that change the last bits, {name: text}. metrics: {'train' or
-    'validation': {metric: mean}}. left_out: [epoch, batch] pairs.
-    epoch, batch: the place; batch is None at the end of an epoch. Within an epoch there are steps (batches of the
-    epoch) and shares (sums over each worker's pictures so far).
+    classes, class_names, size (pixels; a side or [height, width]): of the network. init: where a run's first weights
+    came from. run: its id. workers: how many trained. computed: circumstances that change the last bits, {name: text}.
+    metrics: {'train' or 'validation': {metric: mean}}. left_out: [epoch, batch] pairs. epoch, batch: the place; batch
+    is None at the end of an epoch. Within an epoch there are steps (batches of the epoch) and shares (sums over each
+    worker's pictures so far).
     """
 
     model: str = _fact(_is_text, optional=False)
@@ -107,7 +114,7 @@ class Facts:
     network: dict | None = _fact(lambda value: isinstance(value, dict))
     classes: int | None = _fact(lambda value: _is_count(value, 1))
     class_names: list | None = _fact(_are_names)
-    size: int | None = _fact(lambda value: _is_count(value, 1, SIDE))
+    size: Any = _fact(_is_size)
     pixels: dict | None = _fact(_are_pixels)
     init: Any = _fact(lambda value: isinstance(value, dict))
     workers: int = _fact(lambda value: _is_count(value, 1), default=1, optional=False)

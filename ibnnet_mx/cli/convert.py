@@ -11,6 +11,7 @@ from ibnnet_mx import __version__
 from ibnnet_mx.cli import options, places, source
 from ibnnet_mx.errors import dashed
 from ibnnet_mx.files import outputs
+from ibnnet_mx.size import Size
 
 OPTIONS = ('norm', 'norm_args', 'w_d', 'ibn_ratio', 'ibn_stages', 'last_stride')  # of models.create()
 LARGEST = 1e-4  # difference of logits that --check allows, relative to the largest logit
@@ -44,7 +45,7 @@ def make_parser(prog='ibnnet convert'):
     add('--init-from-plain', action='store_true', help='SRC is the plain network of the IBN network --model')
     source.add_pixels(add)
     add = parser.add_argument_group('result').add_argument
-    options.add_image_size(add, '--size', text='side of the pictures for an .onnx file; unset: as in training')
+    options.add_image_size(add, '--size', text='size for an .onnx file, such as 256x128; unset: as in training')
     add('--fixed-batch', action='store_true', help='the .onnx file takes one picture at a time')
     add('--with-preprocess', action='store_true', help='the .onnx file takes RGB of 0..255 as it is')
     add('--own-names', action='store_true', help='name the arrays in .safetensors as this project does')
@@ -90,7 +91,6 @@ def _open(args):
 
 def _check_options(args):
     """Raise ValueError for an option without effect, and for an impossible DST."""
-    from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 
     kind = Path(args.dst).suffix
     options_of = {'.onnx': ('image_size', 'fixed_batch', 'with_preprocess'), '.safetensors': ('own_names',)}
@@ -110,8 +110,6 @@ def _check_options(args):
         raise ValueError(
             '--init-from-plain: SRC must be a file of the plain network, and --model must name the IBN network'
         )
-    if args.image_size is not None and not 1 <= args.image_size <= MAX_SIDE:
-        raise ValueError(f'--image-size {args.image_size} must be from 1 to {MAX_SIDE}')
     outputs.check_name('DST', args.dst)
     if Path(args.src).exists() and Path(args.dst).exists() and Path(args.src).samefile(args.dst):
         raise ValueError(f'DST {args.dst} is the same file as SRC: name another file')
@@ -196,8 +194,8 @@ def _difference(args, network):
     import mxnet as mx
     import numpy as np
 
-    size = args.image_size or network.size
-    raw = np.random.RandomState(0).uniform(0, 255, (2, 3, size, size))
+    size = Size.of(args.image_size or network.size)
+    raw = np.random.RandomState(0).uniform(0, 255, (2, 3, *size))
     mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in network.pixels)
     x = ((raw - mean) / std).astype(np.float32)
     ours, theirs = network.predict(mx.nd.array(x)), _read_back(args, network)(x)

@@ -10,12 +10,13 @@ from ibnnet_mx.cli import options, source
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import outputs
 from ibnnet_mx.shift import table
+from ibnnet_mx.size import Size
 
 ABOUT = """Measure a network: top-1, top-5, cross entropy, calibration and the classes' accuracies, on pictures as
 they are, on shifted pictures, or on several domains."""
 EPILOG = """DATA: a .rec file, a folder with the records of `ibnnet pack`, or a folder of class folders (also with val/
 or test/ above them). Pictures of a .rec that are smaller than the crop are enlarged: name a folder of the original
-pictures and add --resize instead.
+pictures and add --resize instead. Far larger ones are brought to size as files are.
 
 SHIFTS: all (the 15 corruptions of arXiv:1903.12261), groups or names, separated by commas, each with or without a
 severity from 1 to 5, such as fog:3,noise. """ + ' '.join(
@@ -47,7 +48,9 @@ def make_parser(prog='evaluate'):
         help='several sets in place of DATA: a row for each, mean and worst',
     )
     options.add_image_size(
-        add, '--crop-size', text='side of the crop that the network sees, such as 224 or 320; unset: as in training'
+        add,
+        '--crop-size',
+        text='size of the crop that the network sees, such as 320 or 256x128 (height first); unset: as in training',
     )
     add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, of records none')
     add(
@@ -146,7 +149,7 @@ def open_networks(args, context):
     for network in networks:
         opening.need_classes(network, 'ibnnet predict --features FILE.npz writes its numbers')
         options.check_image_size(network, args.image_size)
-        if args.shift is not None and network.size < LEAST:
+        if args.shift is not None and min(Size.of(network.size)) < LEAST:
             raise ValueError(
                 f'--shift {args.shift}: pictures need at least {LEAST} pixels to be shifted; these have {network.size}'
             )

@@ -9,9 +9,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ibnnet_mx._env import usable_cores
-from ibnnet_mx.cli.options import Parser, add_exif, option_name, run, tell
+from ibnnet_mx.cli.options import Parser, add_exif, add_image_size, option_name, run, tell
 from ibnnet_mx.errors import dashed, visible
 from ibnnet_mx.files import locks
+from ibnnet_mx.size import Size
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from ibnnet_mx.recordio.packing.worker import Output
     from ibnnet_mx.recordio.sources import Sample, Source
 
+LARGE = 480  # short side of the large training records, unless --resize names another
 SMALL = 256  # short side of the validation records, and of the training records for crops without scaling
 ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or test/) with class folders; a .lst
 (id<tab>label<tab>path), or a folder with train.lst and val.lst; CIFAR-10's archive (python or binary version), packed
 or unpacked; or the word digits (scikit-learn's handwritten digits). Without a validation side one is split off.
-Writes train_480_q90, train_256_q90, val_256_q90, or cifar10_train, cifar10_val: .rec, .idx and .lst, and synset.txt.
-Finished files are not made again.
+Writes train_480_q90, train_256_q90, val_256_q90, or cifar10_train, cifar10_val, or with --image-size 96 train_96,
+val_96: .rec, .idx and .lst, and synset.txt. Finished files are not made again.
 
 With --add-restart, existing records get restart markers, with which crops of them are read faster."""
 EXAMPLES = (
@@ -56,7 +58,8 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
     add = parser.add_argument_group('records').add_argument
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
-    add('--resize', type=int, default=480, help='short side of the large training records')
+    add_image_size(add, text='size of the records, such as 96 or 256x128; unset: 480 and 256')
+    add('--resize', type=int, help=f'short side of the large training records; unset: {LARGE}')
     add('--quality', type=int, default=90, help='JPEG quality')
     add = pictures
     add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/')
@@ -86,7 +89,7 @@ def check_numbers(parser: Parser, args: argparse.Namespace) -> None:
     bounds = {'resize': (32, 4096), 'quality': (1, 100), 'seed': (0, 2**32 - 1), 'max_bad': (0, None), 'jobs': (1, 256)}
     for name, (low, high) in bounds.items():
         value = getattr(args, name)
-        if value < low or high is not None and value > high:
+        if value is not None and (value < low or high is not None and value > high):
             span = f'from {low} to {high}' if high is not None else f'at least {low}'
             parser.error(f'--{name.replace("_", "-")} {value} must be {span}')
 
@@ -98,6 +101,12 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(
             f'SOURCE DATA_DIR: two paths are needed, {len(args.paths)} given: {" ".join(args.paths) or "none"}'
         )
+    for name in ('resize', 'data_type'):
+        value = getattr(args, name)
+        if args.image_size is not None and value is not None:
+            parser.error(
+                f'{option_name(name)} {value} contradicts --image-size {args.image_size}: leave one of them out'
+            )
     if not 0 < args.train_ratio < 1:
         parser.error(f'--train-ratio {args.train_ratio:g} must be between 0 and 1, such as 0.8')
     if args.root is not None and not os.path.isdir(args.root):
@@ -116,12 +125,16 @@ def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[
 
 
 def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
-    from ibnnet_mx.recordio.packing.worker import Output
+    from ibnnet_mx.recordio.packing.worker import Output, sized_output
 
+    if args.image_size is not None:
+        train, val = (sized_output(side, Size.of(args.image_size), args.quality) for side in ('train', 'val'))
+        return [train], [val]
     if args.data_type == 'cifar10':
         return [Output('cifar10_train', 0, 0)], [Output('cifar10_val', 0, 0)]
-    train = [Output(f'train_{s}_q{args.quality}', s, args.quality) for s in sorted({args.resize, SMALL}, reverse=True)]
-    return train, [Output(f'val_{SMALL}_q{args.quality}', SMALL, args.quality)]
+    sizes = sorted({args.resize or LARGE, SMALL}, reverse=True)
+    large = [Output(f'train_{size}_q{args.quality}', size, args.quality) for size in sizes]
+    return large, [Output(f'val_{SMALL}_q{args.quality}', SMALL, args.quality)]
 
 
 def write_records(args: argparse.Namespace) -> None:
@@ -138,6 +151,8 @@ def write_records(args: argparse.Namespace) -> None:
         return write_faces(args, folder, source)
     args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
     train, val = sides(source, args)
+    for note in describe_enlarging(args, source):
+        print(f'im2rec_wrapper: {note}', file=sys.stderr)
     os.makedirs(folder, exist_ok=True)
     with packing_alone(folder):
         if args.list:
@@ -148,6 +163,18 @@ def write_records(args: argparse.Namespace) -> None:
             path = os.path.join(folder, 'synset.txt')
             lists.write_text(path, source.classes)
             print(f'{path}: {len(source.classes)} classes')
+
+
+def describe_enlarging(args: argparse.Namespace, source: Source) -> list[str]:
+    """Return [] or a line about pictures that the records will enlarge, with the way out."""
+    largest, usual = args.resize or LARGE, source.usual
+    sized = args.image_size is not None or args.data_type == 'cifar10' or args.list
+    if sized or usual is None or min(usual) >= largest:
+        return []
+    return [
+        f'the pictures have about {usual.sides} pixels, and the records enlarge them to a short side of {largest}: '
+        f'--image-size {min(usual)} keeps them as they are'
+    ]
 
 
 def packing_alone(folder: str) -> Any:

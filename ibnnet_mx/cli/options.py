@@ -15,6 +15,7 @@ from ibnnet_mx.cli.parser import Parser, one_line
 from ibnnet_mx.errors import OptionError, Stopped, dashed, no_memory
 from ibnnet_mx.recipe import EXIF
 from ibnnet_mx.recordio.fast import last_words
+from ibnnet_mx.size import Size
 
 
 def add_exif(add: Callable[..., Any], default: str | None = EXIF[0]) -> None:
@@ -128,29 +129,30 @@ def _line_of(error: BaseException, interrupted: str, name_of: Callable[[str], st
     return (2, NO_MEMORY) if isinstance(error, Exception) and no_memory(error) else None
 
 
-def picture_side(text: str) -> int:
-    """Return the side of square pictures: 224 of '224' and of '224x224'. For argparse."""
-    height, times, width = text.lower().partition('x')
-    if not height.isdecimal() or (times and not width.isdecimal()):
-        raise argparse.ArgumentTypeError(f'{text!r} is no size: use pixels such as 224, or 224x224')
-    if times and int(height) != int(width):
-        raise argparse.ArgumentTypeError(f'{text!r}: pictures must be square here, such as {height}x{height}')
-    return int(height)
+def picture_size(text: str) -> int | Size:
+    """Return the size of pictures: 224 of '224' and of '224x224', Size(256, 128) of '256x128'. For argparse."""
+    try:
+        return Size.of(text).plain
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} {error.advice}') from None
 
 
-def add_image_size(add: Callable[..., Any], *synonyms: str, text: str) -> None:
+SIZE = 'S|HxW'  # how a size is written in a help text: the height comes first
+
+
+def add_image_size(add: Callable[..., Any], *synonyms: str, text: str, dest: str = 'image_size') -> None:
     """Add --image-size, and other names of it. text: the help."""
-    add('--image-size', *synonyms, dest='image_size', type=picture_side, metavar='S', help=text)
+    add('--image-size', *synonyms, dest=dest, type=picture_size, metavar=SIZE, help=text)
 
 
-def check_image_size(network: Any, side: int | None) -> None:
-    """Make a network take pictures of this side, None: of its own. Raises ValueError if it cannot."""
-    if side is None:
+def check_image_size(network: Any, size: int | Size | None) -> None:
+    """Make a network take pictures of this size, None: of its own. Raises ValueError if it cannot."""
+    if size is None:
         return
-    if network.fixed and side != network.size:
-        size = f'{network.size}x{network.size}'
-        raise ValueError(f'--image-size {side}: {network.label} takes only pictures of {size}')
-    network.size = side
+    if network.fixed and size != network.size:
+        only = Size.of(network.size).sides
+        raise ValueError(f'--image-size {size}: {network.label} takes only pictures of {only}')
+    network.size = size
     network.notes = [note for note in network.notes if '`image_size`' not in note]
 
 

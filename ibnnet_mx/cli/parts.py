@@ -9,6 +9,7 @@ from ibnnet_mx.cli import options, places, start
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import saved
+from ibnnet_mx.size import Size
 
 
 def take_prefix(args):
@@ -66,11 +67,11 @@ def show(wanted, model, net, begin):
     setup.prepare(net, wanted)
     if begin:
         begin.try_on(net)
-    size, classes, count = model.size, net.collect_params()['fc1_bias'].shape[0], nets.count_parameters(net)
+    size, classes, count = Size.of(model.size), net.collect_params()['fc1_bias'].shape[0], nets.count_parameters(net)
     print(json.dumps(saved.to_dict(wanted), indent=1))
     learning = nets.count_parameters(net, learning=True)
     notes = [f', {learning:,} of them learning' if wanted.freeze else '', f', start: {begin.origin}' if begin else '']
-    print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size}x{size}' + ''.join(notes))
+    print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size.sides}' + ''.join(notes))
 
 
 def open_data(args, wanted, model, cluster, report, facts=None):
@@ -99,7 +100,7 @@ def open_data(args, wanted, model, cluster, report, facts=None):
     train, val = data.record_iters(wanted, args.data_dir, cluster, source, reading)
     names = lists.read_synset(args.data_dir)
     if args.list_dir is not None:
-        for path in data.check_lists(args.list_dir, args.data_dir, wanted.data_type):
+        for path in data.check_lists(args.list_dir, args.data_dir, wanted.data_type, source.size):
             report.info(f'--list-dir: {path} agrees with the records')
     given = args.num_classes
     if facts and given is None and facts.class_names is not None and facts.class_names == names[: facts.classes]:
@@ -136,7 +137,7 @@ def settle_memory(args, run, size, facts):
         )
         return []
     free = _limits.free_memory() / _limits.local_workers()
-    return memory.settle(run, (size, size), free, chunks, run.recipe.memonger, not args.no_memory_check)
+    return memory.settle(run, Size.of(size), free, chunks, run.recipe.memonger, not args.no_memory_check)
 
 
 def opening_lines(run, wanted, model, begin, opened, now):

@@ -28,7 +28,7 @@ def make_parser(prog='predict'):
     add('--gpu', '--gpus', type=int, help='number of the GPU; unset, or without GPUs: the CPU')
     add = parser.add_argument_group('pictures').add_argument
     add('--img', nargs='+', action='extend', required=True, metavar='FILE', help='pictures, or folders of pictures')
-    options.add_image_size(add, text='side of the pictures that the network sees; unset: as in training')
+    options.add_image_size(add, text='size that the network sees, such as 256x128; unset: as in training')
     add(
         '--crop',
         choices=('center', 'resize'),

@@ -8,9 +8,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ibnnet_mx._env import usable_cores
-from ibnnet_mx.cli.options import Parser, option_name, run
+from ibnnet_mx.cli.options import Parser, add_image_size, option_name, run
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import AUGMENT
+from ibnnet_mx.size import Size
 
 if TYPE_CHECKING:
     from ibnnet_mx.recordio.inspection.verify import Report
@@ -24,7 +25,7 @@ EXAMPLES = (
     'ibnnet records DATA/train_480_q90.rec --headers-only --json report.json',
     'ibnnet records DATA/train_480_q90.rec --sheet sheet.png --augment 2',
 )
-SHEET = {'count': (1, 2000), 'size': (8, 2048), 'draws': (1, 32)}
+SHEET = {'count': (1, 2000), 'image_size': (8, 2048), 'draws': (1, 32)}
 
 
 def make_parser(prog: str = 'ibnnet records') -> Parser:
@@ -39,7 +40,8 @@ def make_parser(prog: str = 'ibnnet records') -> Parser:
     add = parser.add_argument_group('contact sheet').add_argument
     add('--sheet', metavar='FILE.png', help='draw records of FILE.rec, evenly spread, with their labels')
     add('--count', type=int, help='records on the sheet; unset: 32')
-    add('--size', type=int, help='side of a picture, or with --augment of the crop; unset: 224, or less')
+    text = 'size of a picture, or with --augment of the crop, such as 256x128; unset: 224, or less'
+    add_image_size(add, '--size', text=text)
     add(
         '--augment',
         choices=[str(level) for level in AUGMENT],
@@ -60,8 +62,9 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
             parser.error(f'{path} {wrong}')
     for name, (low, high) in {'threads': (1, 256), **SHEET}.items():
         value = getattr(args, name)
-        if value is not None and not low <= value <= high:
-            parser.error(f'--{name} {value} must be from {low} to {high}')
+        numbers = [] if value is None else Size.of(value) if name == 'image_size' else [value]
+        if any(not low <= number <= high for number in numbers):
+            parser.error(f'{option_name(name)} {value} must be from {low} to {high}')
     if args.draws is not None and args.augment is None:
         parser.error(
             f'--draws {args.draws} has no meaning without --augment LEVEL: add it ({", ".join(map(str, AUGMENT))})'
@@ -69,7 +72,8 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
     if args.sheet is None:
         for name in (*SHEET, 'augment'):
             if getattr(args, name) is not None:
-                parser.error(f'--{name} {getattr(args, name)} has no meaning without --sheet FILE.png: add it')
+                option = f'{option_name(name)} {getattr(args, name)}'
+                parser.error(f'{option} has no meaning without --sheet FILE.png: add it')
         return
     if len(args.files) > 1:
         parser.error(
@@ -93,8 +97,8 @@ def draw(args: argparse.Namespace) -> int:
     levels = {str(level): Augment(**changes) for level, changes in AUGMENT.items()}
     draws = sheet.Draws(levels[args.augment], args.draws or 3) if args.augment else None
     with RecordFile(path) as records:
-        side = args.size or sheet.usual_side(records)
-        picture = sheet.draw_sheet(records, args.count or 32, side, lists.read_synset(os.path.dirname(path)), draws)
+        size = args.image_size or sheet.usual_side(records)
+        picture = sheet.draw_sheet(records, args.count or 32, size, lists.read_synset(os.path.dirname(path)), draws)
     done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], picture)
     if not done:
         raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many; use .png')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ibnnet_mx import __version__, _env, _limits, models, recipe
+from ibnnet_mx.cli import picture_sizes
 from ibnnet_mx.models import tables
 from ibnnet_mx.recipe import saved
 
@@ -37,7 +38,10 @@ def _given(args):
 
 
 def resolve(args, facts=None):
-    """Return (recipe, models.Model) of a command line. facts: those of the checkpoint that --retrain goes on from."""
+    """Return (recipe, models.Model) of a command line; the model's size is the one of the run's pictures.
+
+    facts: those of the checkpoint that --retrain goes on from.
+    """
     if facts is None:
         base = recipe.RECIPES[args.recipe or ('cifar10' if args.data_type == 'cifar10' else 'imagenet')]
     else:
@@ -50,10 +54,11 @@ def resolve(args, facts=None):
     family, depth = models.split_name(wanted.model)
     if wanted.data_type == 'cifar10' and args.pretrained:
         raise ValueError(f'--pretrained {args.pretrained} is for ImageNet sizes: leave --data-type cifar10 out')
-    if wanted.data_type == 'cifar10' and not family.startswith('cifar_'):
-        family = f'cifar_{family}'
-    if wanted.data_type == 'imagenet' and family.startswith('cifar_'):
-        raise ValueError(f'--model {wanted.model} is a CIFAR network: use it with --data-type cifar10')
+    size = picture_sizes.chosen(args, facts)
+    if facts is None or args.model:
+        family = picture_sizes.family_of(family, wanted, size, bool(args.model or args.pretrained))
+    else:
+        family, depth = models.split_name(facts.model)
     model = models.find(family, wanted.depth if depth is None or args.depth is not None else depth)
     if depth not in (None, model.depth):
         raise ValueError(f'--depth {args.depth} contradicts --model {wanted.model}: give one of them')
@@ -66,6 +71,7 @@ def resolve(args, facts=None):
     if facts is not None and stages != base.ibn_stages:
         asked, before = (','.join(map(str, each or usual)) for each in (stages, base.ibn_stages))
         raise ValueError(f'--ibn-stages {asked}: the checkpoint has {before}; leave it out')
+    model = model if size is None else model._replace(size=size.plain)
     return replace(wanted, depth=model.depth, ibn_stages=stages), model
 
 
@@ -124,6 +130,8 @@ def create_network(args, wanted, model, classes, cluster):
     options = {key: getattr(wanted, key) for key in NETWORK}
     net = models.create(model.name, classes, workspace=args.workspace, norm_args=norm_args, **options)
     check_memory(net, classes)
+    if args.image_size is not None:
+        picture_sizes.check_network(net, model)
     return net
 
 

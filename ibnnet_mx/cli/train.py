@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ibnnet_mx.cli import options, parts, run_options, start
+from ibnnet_mx.cli import options, parts, picture_sizes, run_options, start
 from ibnnet_mx.cli.train_options import make_parser
 from ibnnet_mx.distributed import job, serve
 
@@ -73,7 +73,7 @@ def command(args):
     store = checkpoint.Store(prefix, args.keep)
     opened = parts.open_resumed(args, store, damaged.append)
     wanted, model = run_options.resolve(args, opened and opened.facts)
-    slow = run_options.check_dtype(args, wanted)
+    advice = [*run_options.check_dtype(args, wanted), *picture_sizes.remarks(args, wanted, model)]
     begin = start.open_start(args, model, wanted)
     if args.dry_run:
         planned = job.planned(args.kv_store, args.gpus, args.cpus)
@@ -89,7 +89,7 @@ def command(args):
         go_on = opened.facts.epoch if opened else None
         report = logs.Reporter(args.frequent, log_file, args.tensorboard, cluster.rank, options.named(NAMES), go_on)
         try:
-            for line in [*damaged, *slow]:
+            for line in [*damaged, *advice]:
                 report.warn(line)
             return train(args, wanted, model, begin, opened, store, report, cluster)
         finally:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Callable
 
 from ibnnet_mx.cli import recipe_lines
-from ibnnet_mx.cli.options import Parser, add_exif, add_labels, arguments
+from ibnnet_mx.cli.options import Parser, add_exif, add_image_size, add_labels, arguments
 from ibnnet_mx.cli.source import add_key
 from ibnnet_mx.models import NORMS, SMALL
 from ibnnet_mx.models.tables import DROPOUT
@@ -136,6 +136,7 @@ def _start(add: Callable[..., Any]) -> None:
 
 def _data(add: Callable[..., Any]) -> None:
     add('--data-dir', default='./data', help='folder with the records of ibnnet pack')
+    add_image_size(add, text='size of the pictures, such as 96 or 256x128; unset: 224, or 32 for cifar10')
     add(
         '--data-type',
         choices=('imagenet', 'cifar10'),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from ibnnet_mx.size import Size
+
 
 def describe(net):
     """Return {key: text}: model, size and normalisation of a network; {} if the network is not from the tables."""
@@ -11,4 +13,4 @@ def describe(net):
     if model is None:
         return {}
     pixels = {'order': 'RGB', 'mean': model.pixels.mean, 'std': model.pixels.std, 'range': '0..255'}
-    return {'model': model.name, 'size': str(model.size), 'pixels': json.dumps(pixels)}
+    return {'model': model.name, 'size': str(Size.of(model.size)), 'pixels': json.dumps(pixels)}

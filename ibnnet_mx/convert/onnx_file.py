@@ -17,24 +17,25 @@ from ibnnet_mx.convert.symbol import prediction
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic
 from ibnnet_mx.graph.symbol_json import SymbolGraph
+from ibnnet_mx.size import Size
 
 OPSET, IR = 13, 7
 NEEDS = "needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 'protobuf<7'"
 
 
 def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=None):
-    """Write a graph from 'data' (N, 3, size, size) to logits.
+    """Write a graph from 'data' (N, 3, height, width) to logits.
 
-    arrays: {name: NDArray}. facts: {key: text}, the file's metadata. preprocess: (mean, std) of the RGB planes; the
-    graph then takes raw values of 0..255. dynamic_batch False: N is 1.
+    arrays: {name: NDArray}. size: Size. facts: {key: text}, the file's metadata. preprocess: (mean, std) of the RGB
+    planes; the graph then takes raw values of 0..255. dynamic_batch False: N is 1.
     Raises ValueError if the graph cannot be exported or the path cannot be written.
     """
     onnx = _need_onnx()
     with tempfile.TemporaryDirectory() as folder, _opset(onnx), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the exporter uses deprecated names of numpy
         part = os.path.join(folder, 'net.onnx')
-        shapes = [(1, 3, size, size)]
-        names = [('N', 3, size, size)] if dynamic_batch else shapes
+        shapes = [(1, 3, *size)]
+        names = [('N', 3, *size)] if dynamic_batch else shapes
         try:
             mx.onnx.export_model(
                 symbol, _ones(symbol, arrays), shapes, np.float32, part, dynamic=True, dynamic_input_shapes=names
@@ -109,16 +110,17 @@ def _need_onnx():
 
 
 def to_onnx(net, path, size=None, dynamic_batch=True, with_preprocess=False, pixels=None, class_names=()):
-    """Write net as ONNX, opset 13: 'data' (N, 3, size, size) float32 -> logits; any N, or 1 without dynamic_batch.
+    """Write net as ONNX, opset 13: 'data' (N, 3, height, width) float32 -> logits; any N, or 1 without dynamic_batch.
 
-    size: if not given, the model's (224, or 32 for CIFAR networks). pixels: the normalisation as models.Pixels; if not
-    given, the model's, or raw 0..255 for a SymbolBlock. with_preprocess: the graph takes raw RGB of 0..255.
+    size: a side or (height, width); if not given, the model's (224, or 32 for CIFAR networks). pixels: the
+    normalisation as models.Pixels; if not given, the model's, or raw 0..255 for a SymbolBlock. with_preprocess: the
+    graph takes raw RGB of 0..255.
     The metadata hold model, size, normalisation and class_names.
     Raises ValueError if onnx is not installed or the network cannot be written.
     """
     model = getattr(net, 'model', None)
     pixels = pixels or (model.pixels if model else models.RAW)
-    size = size or (model.size if model else 224)
+    size = Size.of(size or (model.size if model else 224))
     fed = models.RAW if with_preprocess else pixels
     normalisation = {'order': 'RGB', 'mean': fed.mean, 'std': fed.std, 'range': '0..255'}
     facts = dict(describe(net), size=str(size), pixels=json.dumps(normalisation))

@@ -14,6 +14,7 @@ from ibnnet_mx.errors import no_memory
 from ibnnet_mx.files import params_file
 from ibnnet_mx.graph import symbol_file
 from ibnnet_mx.graph.sizes import picture_size
+from ibnnet_mx.size import Size
 
 TRIED = 64  # side of the pictures on which a network of any size is tried
 
@@ -49,8 +50,8 @@ def load_symbol(prefix, epoch=0, ctx=None, arrays=None):
     try:
         shapes = {name: arrays[name].shape for name in inputs}
         size = picture_size(symbol, shapes)
-        side = size.side if size and size.fixed else TRIED
-        symbol_file.check_size(symbol, dict(shapes, data=(2, 3, side, side)))
+        tried = size.size if size and size.fixed else Size.of(TRIED)
+        symbol_file.check_size(symbol, dict(shapes, data=(2, 3, *tried)))
     except ValueError as error:
         raise ValueError(f'{store.symbol_path} is damaged: {error}') from None
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import RecordFile
+from ibnnet_mx.size import Pixels, Size
 
 # The first that is there is read; the shorter names are those of the MXNet examples of 2016.
 FILES = {
@@ -23,22 +26,50 @@ FILES = {
     ('imagenet', 'val'): ('val_256_q90.rec', 'val_*_q*.rec', 'val.rec'),
 }
 
+SIZED = re.compile(r'([0-9]{1,5}(?:x[0-9]{1,5})?)\.rec')  # behind 'train_' or 'val_': packed for this size
+CROP = 256  # short side of the records for crops without scaling
 NAMED = 5  # a line names at most so many classes
 MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
 
-def find_records(data_dir: Any, data_type: str, side: str) -> Path | None:
-    """Return the path of the .rec of a side ('train', 'crop' or 'val'); None if there is none."""
+def find_records(data_dir: Any, data_type: str, side: str, pixels: Pixels | None = None) -> Path | None:
+    """Return the path of the .rec of a side ('train', 'crop' or 'val'); None if there is none.
+
+    pixels: the size of the network's pictures. Records that were packed for it (train_96.rec) come first, then those of
+    FILES, then those that were packed for another size: the smallest that are large enough, else the largest.
+    """
+    size = None if pixels is None else Size.of(pixels)
+    sized = _sized(data_dir, 'train' if side == 'crop' else side)
+    if size in sized:
+        return sized[size] if side != 'crop' else None
+    if side == 'crop' and size is not None and max(size) > CROP:
+        return None
     for pattern in FILES.get((data_type, side), ()):
         paths = sorted(Path(data_dir).glob(pattern))
         if paths:
             return paths[-1]
-    return None
+    if side == 'crop' or not sized:
+        return None
+    fitting = [other for other in sized if size and other.height >= size.height and other.width >= size.width]
+    return sized[min(fitting, key=math.prod) if fitting else max(sized, key=math.prod)]
 
 
-def require_records(data_dir: Any, data_type: str, side: str) -> Path:
-    """Return the path of the .rec of a side. Raises OptionError for data_dir if there is none."""
-    path = find_records(data_dir, data_type, side)
+def _sized(data_dir: Any, side: str) -> dict[Size, Path]:
+    """Return {size: path} of the records of a side that were packed for a size."""
+    names = {path: SIZED.fullmatch(path.name[len(side) + 1 :]) for path in sorted(Path(data_dir).glob(f'{side}_*.rec'))}
+    sized = {}
+    for path, name in names.items():
+        with suppress(OptionError):  # a number that is no size
+            if name is not None:
+                sized[Size.of(name[1])] = path
+    return sized
+
+
+def require_records(data_dir: Any, data_type: str, side: str, pixels: Pixels | None = None) -> Path:
+    """Return the path of the .rec of a side, as find_records() does. Raises OptionError for data_dir if there is
+    none.
+    """
+    path = find_records(data_dir, data_type, side, pixels)
     if path is None:
         others = _other_names(data_dir, side)
         if others:
@@ -108,14 +139,14 @@ def _numbers(labels: Sequence[float]) -> str:
     return ' '.join(f'{label:g}' for label in labels)
 
 
-def check_lists(list_dir: Any, data_dir: Any, data_type: str) -> list[Path]:
+def check_lists(list_dir: Any, data_dir: Any, data_type: str, pixels: Pixels | None = None) -> list[Path]:
     """Compare the .lst files of list_dir with the records: ids, count, labels. Return the files that were compared.
 
-    Raises OptionError, which names the file and the first difference.
+    pixels: as in find_records(). Raises OptionError, which names the file and the first difference.
     """
     compared = []
     for side in ('train', 'crop', 'val'):
-        rec = find_records(data_dir, data_type, side)
+        rec = find_records(data_dir, data_type, side, pixels)
         names = [rec.with_suffix('.lst').name, f'{"val" if side == "val" else "train"}.lst'] if rec else []
         path = next((Path(list_dir) / name for name in names if (Path(list_dir) / name).is_file()), None)
         if path is None:

@@ -15,6 +15,7 @@ from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading import checks
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.reader import Batch, Reader
+from ibnnet_mx.size import MAX_SIDE, Size
 
 # mxnet's options of its way of working; they do not change the batches.
 HINTS = ('verbose', 'prefetch_buffer', 'ctx', 'device_id', 'shuffle_chunk_size', 'shuffle_chunk_seed', 'round_batch')
@@ -126,11 +127,14 @@ def _augment(o: dict[str, Any]) -> Augment | None:
     return None if augment == Augment(mirror=False, centre=True, fill=o['fill_value']) else augment
 
 
-def _side(data_shape: Any) -> int:
+def _size(data_shape: Any) -> Size:
     shape = tuple(data_shape) if hasattr(data_shape, '__len__') else (data_shape,)
-    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2] or not shape[1] >= 1:
-        raise ValueError(f'data_shape={shape} must be (3, side, side)')
-    return data_shape[1]
+    try:
+        if len(shape) == 3 and shape[0] == 3:
+            return Size.of(shape[1:])
+    except ValueError:
+        pass
+    raise ValueError(f'data_shape={shape} must be (3, height, width), of 1 to {MAX_SIDE} pixels a side')
 
 
 class ImageRecordIter(mx.io.DataIter):
@@ -148,7 +152,7 @@ class ImageRecordIter(mx.io.DataIter):
 
     def __init__(self, path_imgrec: Any, data_shape: Any, batch_size: int, **options: Any) -> None:
         super().__init__(batch_size)
-        o, size = _options(path_imgrec, options), _side(data_shape)
+        o, size = _options(path_imgrec, options), _size(data_shape)
         checks.check_whole('batch_size', batch_size, 1, checks.MOST)
         checks.check_whole('num_parts', o['num_parts'], 1)
         checks.check_whole('part_index', o['part_index'], 0, o['num_parts'] - 1)
@@ -157,8 +161,8 @@ class ImageRecordIter(mx.io.DataIter):
         augment, resize = _augment(o), o['resize'] if o['resize'] > 0 else None
         if resize is not None and augment is not None:
             raise ValueError(f'resize={resize} together with random changes: pack the records at that size instead')
-        if resize is not None and resize < size:
-            raise ValueError(f'resize={resize} is less than the side of data_shape={tuple(data_shape)}')
+        if resize is not None and resize < max(size):
+            raise ValueError(f'resize={resize} is less than a side of data_shape={tuple(data_shape)}')
         std = [o[f'std_{plane}'] / o['scale'] for plane in 'rgb']
         normalisation: Any = (tuple(o[f'mean_{plane}'] for plane in 'rgb'), tuple(std))
         if o['dtype'] == 'uint8':
@@ -182,7 +186,7 @@ class ImageRecordIter(mx.io.DataIter):
             View(resize),
         )
         labels = (batch_size,) if o['label_width'] == 1 else (batch_size, o['label_width'])
-        self.provide_data = [mx.io.DataDesc(o['data_name'], (batch_size, 3, size, size), np.dtype(o['dtype']).type)]
+        self.provide_data = [mx.io.DataDesc(o['data_name'], (batch_size, 3, *size), np.dtype(o['dtype']).type)]
         self.provide_label = [mx.io.DataDesc(o['label_name'], labels)]
         self._epoch = 0
         self._batches: Any = None  # the generator of an epoch

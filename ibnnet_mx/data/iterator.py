@@ -72,10 +72,12 @@ class Iterator:
 class Evaluation:
     """Labelled pictures in their order, on which a network is tested.
 
-    names (may be empty) and classes: of the labels. view: recordio's View, which says how a picture is cut.
+    names (may be empty) and classes: of the labels. view: recordio's View, which says how a picture is cut. notes:
+    lines about pictures whose size is far from the network's.
     """
 
-    def __init__(self, reader: Reader, path: Any) -> None:
+    def __init__(self, reader: Reader, path: Any, notes: Sequence[str] = ()) -> None:
+        self.notes = notes
         records, self._reader, self.path, self.view = reader.records, reader, str(path), reader.view
         self.names: Sequence[str] = (
             records.classes if isinstance(records, FolderRecords) else lists.read_synset(Path(path).parent)
@@ -99,12 +101,12 @@ class Evaluation:
         return labels if self._order is None else self._order[labels.astype(np.int64)]
 
     def epoch(self) -> Iterable[tuple[Any, np.ndarray, int]]:
-        """Yield (data NDArray (n x crops, 3, S, S), label float32 (n,), real). Rows beyond real are padding."""
+        """Yield (data NDArray (n x crops, 3, H, W), label float32 (n,), real). Rows beyond real are padding."""
         for batch in self._reader.epoch():
             yield mx.nd.from_numpy(batch.data, zero_copy=True), self._classes_of(batch.label), batch.real
 
     def raw(self) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (pictures uint8 (n, S, S, 3), positions (n,), labels int64 (n,)) without padding, for raw pixels.
+        """Yield (pictures uint8 (n, H, W, 3), positions (n,), labels int64 (n,)) without padding, for raw pixels.
 
         positions: of the pictures in the file, even if only some of its pictures are read.
         """

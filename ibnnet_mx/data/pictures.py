@@ -11,20 +11,23 @@ import numpy as np
 from ibnnet_mx.recordio.inspection import verify
 from ibnnet_mx.recordio.pixels import opencv, view
 from ibnnet_mx.recordio.pixels.exif import APPLY
-from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError, read_picture
+from ibnnet_mx.recordio.pixels.pictures import PictureError, read_picture
 from ibnnet_mx.recordio.pixels.region import Decoded
+from ibnnet_mx.size import Pixels, Size
 
 
 class Input(NamedTuple):
-    """The input of a network: the side in pixels, and mean and std of each RGB plane in 0..255."""
+    """The input of a network: the size, a side or (height, width) in pixels, and mean and std of each RGB plane in
+    0..255.
+    """
 
-    size: int
+    size: Pixels
     mean: tuple
     std: tuple
 
 
 def normalise(pictures: np.ndarray, net_input: Input) -> Any:
-    """Return NDArray float32 (n, 3, S, S), the input of a network, of RGB pictures uint8 (n, S, S, 3). net_input:
+    """Return NDArray float32 (n, 3, H, W), the input of a network, of RGB pictures uint8 (n, H, W, 3). net_input:
     Input.
     """
     table = opencv.pixel_table(net_input.mean, net_input.std)
@@ -35,18 +38,19 @@ def normalise(pictures: np.ndarray, net_input: Input) -> Any:
 
 
 def load_image(path: Any, net_input: Input, crop: str = 'center', exif: str = APPLY) -> np.ndarray:
-    """Return float32 (3, size, size), the input of a network, of a picture file. net_input: Input. crop, exif: as in
+    """Return float32 (3, height, width), the input of a network, of a picture file. net_input: Input. crop, exif: as in
     load_crop().
     """
     return normalise(load_crop(path, net_input.size, crop, exif)[None], net_input)[0].asnumpy()
 
 
-def load_crop(path: Any, size: int, crop: str = 'center', exif: str = APPLY) -> np.ndarray:
-    """Return uint8 (size, size, 3), RGB: the pixels of a picture file that a network sees.
+def load_crop(path: Any, size: Pixels, crop: str = 'center', exif: str = APPLY) -> np.ndarray:
+    """Return uint8 (height, width, 3), RGB: the pixels of a picture file that a network sees.
 
-    crop 'center': the short side is brought to 256/224 of the size, then the centre is cut, as in validation. 'resize':
-    all of the picture, of any aspect. exif: 'apply' turns it upright first, 'ignore' takes the pixels as stored. Raises
-    ValueError, which names the file and why it cannot be read.
+    size: a side or (height, width). crop 'center': the short side is brought to 256/224 of the size, then the
+    centre is cut, as in validation. 'resize', and any crop for a size that is not square: all of the picture, of any
+    aspect. exif: 'apply' turns it upright first, 'ignore' takes the pixels as stored. Raises ValueError, which names
+    the file and why it cannot be read.
     """
     try:
         with verify.hushed() as (complaints, _):  # which tell of damage
@@ -56,7 +60,7 @@ def load_crop(path: Any, size: int, crop: str = 'center', exif: str = APPLY) -> 
         raise ValueError(f'{path} {error}') from None
 
 
-def crop_of(picture: np.ndarray, size: int, crop: str = 'center') -> np.ndarray:
+def crop_of(picture: np.ndarray, size: Pixels, crop: str = 'center') -> np.ndarray:
     """Return the crop of pixels uint8 (H, W, 3), RGB, as load_crop() returns it. Raises ValueError for other arrays."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError(f'a picture must be uint8 (H, W, 3), {picture.dtype} {picture.shape} came')
@@ -66,12 +70,15 @@ def crop_of(picture: np.ndarray, size: int, crop: str = 'center') -> np.ndarray:
         raise ValueError(f'a picture of shape {picture.shape} {error}') from None
 
 
-def _cut(picture: np.ndarray, size: int, crop: str) -> np.ndarray:
-    """Return uint8 (size, size, 3), RGB, of decoded BGR pixels (H, W, 3)."""
-    if crop == 'center':
-        (seen,) = opencv.windows(Decoded(picture), size, view.View(view.usual_short(size)))
+def _cut(picture: np.ndarray, pixels: Pixels, crop: str) -> np.ndarray:
+    """Return uint8 (height, width, 3), RGB, of decoded BGR pixels (H, W, 3)."""
+    size = Size.of(pixels)
+    if not size.square:
+        (seen,) = opencv.windows(Decoded(picture), size, view.usual_view(size))
+    elif crop == 'center':
+        (seen,) = opencv.windows(Decoded(picture), size, view.View(view.usual_short(size.height)))
     else:
-        shrinks = min(picture.shape[:2]) > size
-        method = cv2.INTER_AREA if size == CIFAR_SIDE and shrinks else cv2.INTER_LINEAR
-        seen = cv2.resize(picture, (size, size), interpolation=method)
+        shrinks = min(picture.shape[:2]) > size.height
+        method = cv2.INTER_AREA if size.small and shrinks else cv2.INTER_LINEAR
+        seen = cv2.resize(picture, size.wide_high, interpolation=method)
     return cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)

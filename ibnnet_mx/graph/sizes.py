@@ -10,19 +10,21 @@ from typing import Any, Mapping, NamedTuple
 import mxnet as mx
 
 from ibnnet_mx.errors import no_memory
+from ibnnet_mx.size import Pixels, Size
 
 USUAL = (
     (224, 32, 28, 64, 96, 112, 48, 56, 84, 100, 120, 128, 144, 150, 160, 180, 192, 200, 227, 240, 256, 288, 299)
     + (300, 320, 331, 336, 380, 384, 400, 416, 448, 480, 512)
 )  # fmt: skip
+OBLONG = ((256, 128), (384, 128), (384, 192), (160, 64), (128, 64))  # of re-identification, tried last
 MOST = 640  # pixels of a side that is tried
 COARSE, FINE = 16, 2  # how many pixels of a picture a cell of the last maps covers, in networks for 224 and for 32
 
 
 class PictureSize(NamedTuple):
-    """The side of a network's pictures. fixed: the network takes no other; else it is a guess from its layers."""
+    """The size of a network's pictures. fixed: the network takes no other; else it is a guess from its layers."""
 
-    side: int
+    size: Size
     fixed: bool
 
 
@@ -45,16 +47,17 @@ def picture_size(symbol: Any, shapes: Mapping[str, Any]) -> PictureSize | None:
     before it tell how much it shrinks pictures, by 32 (and more than 16) those for ImageNet, less those for CIFAR.
     """
 
-    def fits(side: int) -> bool:
-        return infer(symbol, {**shapes, 'data': (1, 3, side, side)}) is not None
+    def fits(size: Pixels) -> bool:
+        return infer(symbol, {**shapes, 'data': (1, 3, *Size.of(size))}) is not None
 
     several = [side for side in (224, 192, 32) if fits(side)]
     if len(several) > 1:
-        return PictureSize(_usual(symbol, shapes), fixed=False)
-    for side in several or (*USUAL, *(n for n in range(8, MOST + 1) if n not in USUAL)):
-        if several or fits(side):
-            return PictureSize(side, fixed=True)
-    return None
+        return PictureSize(Size.of(_usual(symbol, shapes)), fixed=False)
+    if several:
+        return PictureSize(Size.of(several[0]), fixed=True)
+    tried: list[Pixels] = [*USUAL, *(n for n in range(8, MOST + 1) if n not in USUAL), *OBLONG]
+    fixed = next(filter(fits, tried), None)
+    return None if fixed is None else PictureSize(Size.of(fixed), fixed=True)
 
 
 def _usual(symbol: Any, shapes: Mapping[str, Any]) -> int:

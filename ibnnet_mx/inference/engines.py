@@ -10,12 +10,13 @@ import numpy as np
 
 from ibnnet_mx.errors import OptionError, no_memory
 from ibnnet_mx.inference import onnx_tail
+from ibnnet_mx.size import Pixels, Size
 
 NEEDS = "needs onnx and onnxruntime: pip install 'onnx>=1.13,<1.19' onnxruntime 'protobuf<7'"
 
 
 class Engine(Protocol):
-    """A network ready to compute: NDArray (n, 3, S, S) float32 -> logits, a numpy array (n, classes)."""
+    """A network ready to compute: NDArray (n, 3, H, W) float32 -> logits, a numpy array (n, classes)."""
 
     net: Any  # the HybridBlock behind it, for gradients and embeddings; None if there is none
 
@@ -78,16 +79,38 @@ class OnnxEngine:
         listed = ', '.join(f'{entry.name} {entry.type} {entry.shape}' for entry in entries)
         single = len(entries) == 1 and entries[0].type == 'tensor(float)' and len(self.shape) == 4
         if not single or not self._takes_pictures():
-            raise OptionError('onnx', self._path, f': it needs one input of float32 (N, 3, S, S), but has {listed}')
+            raise OptionError('onnx', self._path, f': it needs one input of float32 (N, 3, H, W), but has {listed}')
 
     def _takes_pictures(self) -> bool:
-        planes, height, width = self.shape[1:]
-        sides = [side for side in (height, width) if isinstance(side, int)]
-        return (planes == 3 or not isinstance(planes, int)) and len(set(sides)) < 2
+        planes = self.shape[1]
+        return planes == 3 or not isinstance(planes, int)
 
-    def classes(self, size: int) -> int:
+    @property
+    def fixed(self) -> bool:
+        """True if the file names a side of its pictures."""
+        return any(isinstance(side, int) for side in self.shape[2:])
+
+    @property
+    def size(self) -> Size:
+        """The size of its pictures: the sides that the input names, else those of the metadata, else 224.
+
+        Raises OptionError if one of them cannot be the side of a picture.
+        """
+        sides = [side if isinstance(side, int) else None for side in self.shape[2:]]
+        if None in sides:
+            usual = self._size_of(self.facts['size']) if 'size' in self.facts else [next(filter(None, sides), 224)] * 2
+            sides = [other if side is None else side for side, other in zip(sides, usual)]
+        return self._size_of(sides)
+
+    def _size_of(self, size: Any) -> Size:
+        try:
+            return Size.of(size)
+        except ValueError:
+            raise OptionError('onnx', self._path, f': it names {size}, which is no size of pictures') from None
+
+    def classes(self, size: Pixels) -> int:
         """Return the number of logits for pictures of this size. Raises OptionError if there are none."""
-        logits = self(np.zeros((1, 3, size, size), np.float32))
+        logits = self(np.zeros((1, 3, *Size.of(size)), np.float32))
         if logits.ndim != 2:
             raise OptionError('onnx', self._path, f': it must give logits (N, classes), but gives {logits.shape}')
         return logits.shape[1]

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ibnnet_mx import data, models
 from ibnnet_mx.inference.opening import PIXELS as CONVENTIONS
 from ibnnet_mx.metrics import classification, diagnosis
+from ibnnet_mx.size import Size
 
 SAMPLE = 100  # pictures that are tried with other normalisations if the network fails
 EXTREMES = 5  # so many best and so many worst classes are in the text
@@ -85,7 +86,7 @@ def open_pictures(model, path, source, batch_size, resize=None, crops=1, options
     order = diagnosis.match_names(names)
     if order is not None:
         pictures.follow(order, model.names)
-    return pictures, list(filter(None, [diagnosis.describe_matching(names)]))
+    return pictures, list(filter(None, [*pictures.notes, diagnosis.describe_matching(names)]))
 
 
 def report_of(*args, **rest):
@@ -96,7 +97,7 @@ def report_of(*args, **rest):
 def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, options=None):
     """Measure a network on the pictures of a path. Return the report (for --json), the Result and the class names.
 
-    model: has predict(NDArray (n, 3, S, S)) -> logits (n, classes), input (data.Input), names (or []), classes, and
+    model: has predict(NDArray (n, 3, H, W)) -> logits (n, classes), input (data.Input), names (or []), classes, and
     label (the user's name for it). path: as in data.evaluation_iter. crop_size: model.input's if not given. options:
     the reader's Options. Raises ValueError for an option, and for labels without a class of the network.
     """
@@ -110,7 +111,7 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         result = classification.evaluate(model.predict, batches, classification.Tally(), crops).result()
         names = diagnosis.Names(pictures.names, model.names)
         measure, used = sample.measure(model, source), convention(source)
-        remarks += diagnosis.diagnose(result, pictures.classes, names, measure, used)
+        remarks += diagnosis.diagnose(result, pictures.classes, names, measure, used, ' '.join(pictures.notes))
     finally:
         pictures.close()
     complete = len(pictures.names) == model.classes
@@ -124,8 +125,8 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
         top5=result.top5,
         cross_entropy=finite(result.cross_entropy),
         calibration_error=finite(result.calibration_error()),
-        crop_size=source.size,
-        resize=pictures.view.short,
+        crop_size=Size.of(source.size).plain,
+        resize=pictures.view.resized,
         crops=crops,
         pixels=used if used != 'other' else dict(mean=list(source.mean), std=list(source.std)),
         per_class={keys[label]: right / count for label, count, right in result.per_class()},
@@ -136,7 +137,9 @@ def measure(model, path, crop_size=None, resize=None, crops=1, batch_size=100, o
 
 def lines(report, per_class=False):
     """Yield the text of a report: a table, then the best and worst classes, or all of them in the order of labels."""
-    short = f', short side {report["resize"]}' if report['resize'] else ''
+    brought = report['resize']
+    way = 'whole pictures at' if isinstance(brought, Size) else 'short side'
+    short = f', {way} {brought}' if brought else ''
     yield f'{report["model"]} on {report["data"]}'
     every = f', only 1 of {report["every"]}' if report['every'] > 1 else ''
     yield f'  {report["count"]} pictures{every}, crop {report["crop_size"]}{short}, crops {report["crops"]}'

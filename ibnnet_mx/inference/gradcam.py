@@ -12,6 +12,7 @@ from mxnet import autograd
 from ibnnet_mx import convert
 from ibnnet_mx.errors import no_memory
 from ibnnet_mx.graph.symbol_json import SymbolGraph
+from ibnnet_mx.size import Size
 
 CONVOLUTIONS = ('Convolution', 'Deconvolution')
 MAPS = 'gradcam_maps'
@@ -23,31 +24,32 @@ class GradCam:
     A: the last maps with more than one pixel that alone connect the picture with the logits. For networks of the
     tables these are the input of the global mean, behind the last ReLU. The logit is one class's, before softmax.
     Selvaraju et al., arXiv:1610.02391, equations 1 and 2. Everything is computed as in prediction; no parameter and no
-    running statistic moves. size: side of the pictures.
+    running statistic moves. size: of the pictures, a side or (height, width).
     Raises ValueError if there are no such maps, or the layers after them have no gradient.
     """
 
     def __init__(self, net, size):
         logits, self._arrays = convert.prediction(net)
+        size = Size.of(size)
         if isinstance(logits, list):
             raise ValueError('only logits can be explained, and the network gives several results')
         graph = SymbolGraph.of_symbol(logits)
         shapes = {name: array.shape for name, array in self._arrays.items()}
-        maps = _last_maps(logits, graph, dict(shapes, data=(1, 3, size, size)))
+        maps = _last_maps(logits, graph, dict(shapes, data=(1, 3, *size)))
         if maps is None:
-            raise ValueError(f'no maps of several pixels lie between a convolution and its logits at {size}x{size}')
+            raise ValueError(f'no maps of several pixels lie between a convolution and its logits at {size.sides}')
         number, body = maps
         context = next(iter(self._arrays.values())).context
         try:
             self._body, self._head = _Compiled(body), _Compiled(graph.from_node(number, MAPS))
-            self(mx.nd.zeros((1, 3, size, size), ctx=context), [0])
+            self(mx.nd.zeros((1, 3, *size), ctx=context), [0])
         except mx.base.MXNetError as error:  # its text has many lines about mxnet's sources
             if no_memory(error):
                 raise
             raise ValueError('mxnet has no gradient of a layer between its maps and its logits') from None
 
     def __call__(self, x, classes):
-        """Return numpy float32 (n, h, w), >= 0, of an NDArray (n, 3, S, S) and a class number for each picture.
+        """Return numpy float32 (n, h, w), >= 0, of an NDArray (n, 3, H, W) and a class number for each picture.
 
         h, w: size of the maps. If the logit is linear in the mean of the maps, the sum of the values is the part of the
         logit that comes from pixels which speak for the class.
@@ -96,5 +98,5 @@ def _cuts(graph):
 
 
 def enlarged(heat, size):
-    """Enlarge float32 (h, w) to (size, size), bilinear: a value lies at the centre of the square that it covers."""
-    return cv2.resize(np.asarray(heat, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    """Enlarge float32 (h, w) to a size, bilinear: a value lies at the centre of the area that it covers."""
+    return cv2.resize(np.asarray(heat, np.float32), Size.of(size).wide_high, interpolation=cv2.INTER_LINEAR)

@@ -18,7 +18,7 @@ from ibnnet_mx.errors import OptionError, markup, visible
 from ibnnet_mx.graph.logits import is_embedding
 from ibnnet_mx.graph.sizes import infer, picture_size
 from ibnnet_mx.inference.engines import Engine, GluonEngine, OnnxEngine
-from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
+from ibnnet_mx.size import Size
 
 PIXELS = {'raw': models.RAW, 'imagenet': models.IMAGENET}  # normalisations with a name
 NETWORK = (
@@ -35,7 +35,8 @@ NETWORK = (
 class Opening:
     """An opened network with all that is known about it.
 
-    engine: an Engine. label: the user's name for the network. model: name of the model. size: side of its pictures.
+    engine: an Engine. label: the user's name for the network. model: name of the model. size: of its pictures, a side
+    or Size(height, width).
     pixels: models.Pixels. names: of the classes; [] if unknown. centred: True if pictures are cropped in the centre,
     False if they are squeezed. fixed: True if it takes only pictures of its size. embeds: True if its numbers are an
     embedding and no logits of classes. notes: lines about weights that were
@@ -50,6 +51,15 @@ class Opening:
         self.notes: list[str] = []
 
     @property
+    def size(self) -> int | Size:
+        """The size of its pictures; it may be set to a side or to (height, width)."""
+        return self._size.plain
+
+    @size.setter
+    def size(self, size: Any) -> None:
+        self._size = Size.of(size)
+
+    @property
     def net(self) -> Any:
         """The HybridBlock behind the engine; None if there is none."""
         return self.engine.net
@@ -60,13 +70,13 @@ class Opening:
         return data.Input(self.size, tuple(self.pixels.mean), tuple(self.pixels.std))
 
     def predict(self, pictures: Any) -> np.ndarray:
-        """Return the logits (n, classes) of an NDArray (n, 3, S, S) float32."""
+        """Return the logits (n, classes) of an NDArray (n, 3, H, W) float32."""
         return self.engine(pictures)
 
     def describe_by(self, model: models.Model) -> None:
         """Take size, normalisation and crop from a row of the tables."""
         self.model, self.size, self.pixels = model.name, model.size, model.pixels
-        self.centred = model.size > CIFAR_SIDE
+        self.centred = not self._size.small
 
 
 def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str | None = None) -> Opening:
@@ -98,7 +108,7 @@ def open_checkpoint(prefix: str, epoch: int = 0, context: Any = None, label: str
         )
         network.describe_by(net.model)
     network.model, network.size = facts.model, facts.size or network.size
-    network.names, network.centred = list(map(visible, facts.class_names or ())), network.size > CIFAR_SIDE
+    network.names, network.centred = list(map(visible, facts.class_names or ())), not Size.of(network.size).small
     if facts.pixels:
         network.pixels = models.Pixels(tuple(facts.pixels['mean']), tuple(facts.pixels['std']))
     return network
@@ -125,6 +135,8 @@ def network_of(opened: checkpoint.Opened, context: Any) -> Any:
         options['norm_args'] = {'variant': 'cls'}
     classes = len(opened.params['fc1_weight']) if 'fc1_weight' in opened.params else facts.classes
     net = models.create(model.name, classes, **options)
+    if facts.size:
+        net.model = net.model._replace(size=Size.of(facts.size).plain)
     net.initialize(ctx=context)
     checkpoint.put_params(net, opened)
     return net
@@ -158,21 +170,21 @@ def _guess_size(network: Opening, net: Any, shapes: dict) -> None:
     size = picture_size(net(mx.sym.var('data')), shapes)
     if size is None:
         return
-    network.size, network.fixed = size.side, size.fixed
+    network.size, network.fixed = size.size, size.fixed
     if not size.fixed:
         network.notes.append(
-            f'{network.label} does not say the size of its pictures: {size.side} is taken for its layers '
-            f'(`image_size` {size.side}; name another one if it was trained so)'
+            f'{network.label} does not say the size of its pictures: {size.size} is taken for its layers '
+            f'(`image_size` {size.size}; name another one if it was trained so)'
         )
 
 
-def _classes(net: Any, size: int | None, label: str) -> int:
+def _classes(net: Any, pixels: Any, label: str) -> int:
     """Return how many logits a network gives. Raises ValueError if it gives other results."""
     shapes = {name: param.shape for name, param in net.collect_params().items()}
-    size = size or 224
-    results = infer(net(mx.sym.var('data')), {**shapes, 'data': (1, 3, size, size)})
+    size = Size.of(pixels or 224)
+    results = infer(net(mx.sym.var('data')), {**shapes, 'data': (1, 3, *size)})
     if results is None:
-        raise ValueError(f'{label}: the network cannot take pictures of {size}x{size}')
+        raise ValueError(f'{label}: the network cannot take pictures of {size.sides}')
     if len(results[0]) != 2:
         raise ValueError(f'{label}: the network must give logits (N, classes), but gives {results[0]}')
     return results[0][1]
@@ -237,11 +249,10 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
     Raises OptionError for onnx, or ValueError, which begins with the label.
     """
     engine, label = OnnxEngine(path, _limits.usable_cores()), label or str(path)
-    size = engine.shape[2] if isinstance(engine.shape[2], int) else int(engine.facts.get('size', 224))
+    size = engine.size
     network = Opening(engine, label, engine.classes(size))
     network.model, network.size = engine.facts.get('model', os.path.basename(path)), size
-    network.centred = size > CIFAR_SIDE
-    network.fixed = isinstance(engine.shape[2], int) or isinstance(engine.shape[3], int)
+    network.centred, network.fixed = not size.small, engine.fixed
     try:
         normalisation, names = (
             json.loads(engine.facts.get(key, empty)) for key, empty in (('pixels', '{}'), ('class_names', '[]'))

@@ -19,7 +19,7 @@ from ibnnet_mx.recordio.pixels.exif import APPLY, check_exif
 class Result(NamedTuple):
     """The answer of one network about one picture.
 
-    network: the network's label. crop: the pixels that it saw, uint8 (S, S, 3), RGB. top: rows of (label, name,
+    network: the network's label. crop: the pixels that it saw, uint8 (H, W, 3), RGB. top: rows of (label, name,
     probability), the most probable first. heat: heat map of the class `explained`, float32 (h, w), or None.
     """
 
@@ -95,13 +95,13 @@ class Predictor:
             raise OptionError('explain', None, f': {network.label}: {error}') from None
 
     def load(self, picture: Any) -> np.ndarray:
-        """Return the pixels that the network sees, uint8 (S, S, 3) in RGB, of a file or of RGB pixels (H, W, 3)."""
+        """Return the pixels that the network sees, uint8 (h, w, 3) in RGB, of a file or of RGB pixels (H, W, 3)."""
         if isinstance(picture, np.ndarray):
             return data.crop_of(picture, self.network.size, self.crop)
         return data.load_crop(picture, self.network.size, self.crop, self.exif)
 
     def look(self, files: list, crops: np.ndarray, top: int, explained: int = 0) -> list[Result]:
-        """Return the Results of crops, uint8 (n, S, S, 3): `top` classes each; the first `explained` get a heat map."""
+        """Return the Results of crops, uint8 (n, H, W, 3): `top` classes each; the first `explained` get a heat map."""
         x = data.normalise(crops, self.network.input)
         logits = self.features.logits(files, x) if self.features else self.network.predict(x)
         rows = probabilities(logits)
@@ -166,13 +166,13 @@ class Features:
         self._net.hybridize()
 
     def collect(self, files: list, crops: np.ndarray, network_input: data.Input) -> None:
-        """Keep the embeddings of crops, uint8 (n, S, S, 3), by a network that gives nothing else."""
+        """Keep the embeddings of crops, uint8 (n, H, W, 3), by a network that gives nothing else."""
         rows = self._net(data.normalise(crops, network_input).as_in_context(self._context))
         self._files += files
         self._rows.append(rows.asnumpy())
 
     def logits(self, files: list, x: Any) -> np.ndarray:
-        """Return the logits (n, classes) of an NDArray (n, 3, S, S), and keep the embeddings."""
+        """Return the logits (n, classes) of an NDArray (n, 3, H, W), and keep the embeddings."""
         logits, rows = self._net(x.as_in_context(self._context))
         self._files += files
         self._rows.append(rows.asnumpy())

@@ -51,12 +51,17 @@ def near_chance(result: Result) -> bool:
 
 
 def diagnose(
-    result: Result, classes_of_data: int, names: Names, measure: Measure | None = None, now: str = 'raw'
+    result: Result,
+    classes_of_data: int,
+    names: Names,
+    measure: Measure | None = None,
+    now: str = 'raw',
+    size: str = '',
 ) -> list[str]:
     """Return lines that say why a top-1 is near chance, and the way out; [] if it is above chance.
 
     classes_of_data: how many classes the data have. measure: right pictures of a sample by convention. now: the
-    convention that was used.
+    convention that was used. size: how the pictures' size differs from the network's; '' if it does not.
     """
     broken = float((result.predicted < 0).mean())
     if broken <= 0.5 and not near_chance(result):
@@ -70,6 +75,7 @@ def diagnose(
             order,
             class_count(result, classes_of_data),
             find_pixels(measure, now, result.classes) if measure else '',
+            size,
         ]
     percent = f'top-1 of {100 * result.top1:.2f} % is near chance ({100 / result.classes:.2g} %)'
     return [f'{percent}: {line}' for line in lines if line] or [f'{percent}: {unexplained(result, names)}']

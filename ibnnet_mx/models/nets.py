@@ -11,6 +11,7 @@ from ibnnet_mx import norm
 from ibnnet_mx.models.blocks import ROWS, DenseUnit, GlobalMean, ResidualUnit, chain, stem, transition
 from ibnnet_mx.models.network import Network
 from ibnnet_mx.models.tables import DROPOUT
+from ibnnet_mx.size import Size
 
 # initial weights of the classifier of v2 networks, as in tornadomeet/ResNet
 GAUSSIAN = dict(weight_initializer=mx.init.Xavier('gaussian', 'in', 2), bias_initializer='zeros')
@@ -91,9 +92,9 @@ def count_parameters(net, learning=False):
 
 
 def count_macs(net, size):
-    """Return the multiplications of convolutions and dense layers for one picture (3, size, size)."""
+    """Return the multiplications of convolutions and dense layers for one picture. size: a side or (height, width)."""
     nodes = net.trace()[0].get_internals()
-    weights, outputs, _ = nodes.infer_shape_partial(data=(1, 3, size, size))
+    weights, outputs, _ = nodes.infer_shape_partial(data=(1, 3, *Size.of(size)))
     shapes = dict(zip(nodes.list_arguments(), weights))
     total = 0
     for name, shape in zip(nodes.list_outputs(), outputs):

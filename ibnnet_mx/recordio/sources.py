@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from ibnnet_mx.size import Size
+
 DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 Picture = Union[str, bytes, np.ndarray]  # a path, an encoded picture, or BGR pixels
 
@@ -72,6 +74,7 @@ class Source(NamedTuple):
     notes: list[str]  # files that were left out, for the user
     cifar: bool = False  # 32x32 pictures
     one_sided: bool = False  # the names say that this is a training side, and there is no other
+    usual: Size | None = None  # the median height and width of the pictures that were looked at
 
 
 def split(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:

@@ -17,13 +17,13 @@ STRONGEST = 0.65  # opacity of the colour at the hottest place
 
 
 def overlay(crop, heat):
-    """Return a crop, uint8 (S, S, 3), covered by the colours of its heat map (h, w), which is enlarged to it.
+    """Return a crop, uint8 (H, W, 3), covered by the colours of its heat map (h, w), which is enlarged to it.
 
     The hottest place is red. A place with heat 0 or NaN stays as it was.
     """
     from matplotlib import colormaps
 
-    large = gradcam.enlarged(np.nan_to_num(heat, nan=0, posinf=0), crop.shape[0])
+    large = gradcam.enlarged(np.nan_to_num(heat, nan=0, posinf=0), crop.shape[:2])
     share = (large / (large.max() or 1))[:, :, None]
     colours = 255 * colormaps['turbo'](RED * share[:, :, 0])[:, :, :3]
     return np.rint(crop + STRONGEST * share * (colours - crop)).astype(np.uint8)

@@ -17,7 +17,7 @@ MOST = 24  # pictures on a sheet
 
 
 def _pick(pictures, numbers):
-    """Return some pictures (n, S, S, 3) of an Evaluation by their numbers, their labels, and positions in the file."""
+    """Return some pictures (n, H, W, 3) of an Evaluation by their numbers, their labels, and positions in the file."""
     chosen, chosen_labels, chosen_positions, wanted, count = [], [], [], set(numbers), 0
     for batch, positions, labels in pictures.raw():
         for row in range(len(batch)):

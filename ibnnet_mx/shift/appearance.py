@@ -1,7 +1,7 @@
 """Changes of appearance: the content of a picture stays where it is, its colours change.
 
 They are this project's own, after IBN-Net (arXiv:1807.09441, section 3.1), by which InstanceNorm removes changes of
-brightness, contrast, colours and style. Pictures are float32 (n, S, S, 3) in 0..1, RGB; draws: a numpy Generator for
+brightness, contrast, colours and style. Pictures are float32 (n, H, W, 3) in 0..1, RGB; draws: a numpy Generator for
 each.
 """
 
@@ -42,11 +42,11 @@ def color_cast(x: np.ndarray, draws: Draws, strength: float) -> np.ndarray:
 
 def hue(x: np.ndarray, draws: Draws, degrees: float) -> np.ndarray:
     """Turn HSV's hue by so many degrees, to either side. Value and saturation stay."""
-    n, side = x.shape[:2]
-    colours = cv2.cvtColor(x.reshape(n * side, side, 3), cv2.COLOR_RGB2HSV).reshape(x.shape)
+    lines = x.reshape(-1, *x.shape[2:])
+    colours = cv2.cvtColor(lines, cv2.COLOR_RGB2HSV).reshape(x.shape)
     turns = np.array([degrees if draw.random() < 0.5 else -degrees for draw in draws], np.float32)
     colours[..., 0] = (colours[..., 0] + turns[:, None, None]) % 360
-    return cv2.cvtColor(colours.reshape(n * side, side, 3), cv2.COLOR_HSV2RGB).reshape(x.shape)
+    return cv2.cvtColor(colours.reshape(lines.shape), cv2.COLOR_HSV2RGB).reshape(x.shape)
 
 
 def style(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
@@ -75,6 +75,6 @@ def invert(x: np.ndarray, draws: Draws, threshold: float) -> np.ndarray:
 def sketch(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
     """Move pictures by `share` towards a pencil drawing: luminance over blurred luminance, white if nothing changes."""
     grey = (x @ GREY)[..., None]
-    around = blur.gaussian(grey, x.shape[1] / 32)
+    around = blur.gaussian(grey, min(x.shape[1:3]) / 32)
     drawing = np.clip(grey / np.maximum(around.reshape(grey.shape), np.float32(1 / 255)), 0, 1) ** 3
     return x + np.float32(share) * (drawing - x)

@@ -1,4 +1,4 @@
-"""Blurs of arXiv:1903.12261. Pictures are float32 (n, S, S, 3) in 0..1; draws: a numpy Generator for each."""
+"""Blurs of arXiv:1903.12261. Pictures are float32 (n, H, W, 3) in 0..1; draws: a numpy Generator for each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ibnnet_mx.shift.noise import Draws
 
 
 def gaussian(x: np.ndarray, sigma: float) -> np.ndarray:
-    """Convolve (n, S, S, C) with a Gaussian that is cut off at 4 sigma. Edges are repeated."""
+    """Convolve (n, H, W, C) with a Gaussian that is cut off at 4 sigma. Edges are repeated."""
     reach = int(4 * sigma + 0.5)
     if not reach:
         return x
@@ -31,7 +31,7 @@ def defocus_blur(x: np.ndarray, draws: Draws, radius: float, softness: float) ->
     return np.stack([cv2.filter2D(one, -1, kernel) for one in x])
 
 
-def _waves(side: int, reach: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _waves(height: int, width: int, reach: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return (rows, columns) of the pixels that glass_blur changes, in groups. The order within a group does not
     matter.
 
@@ -39,9 +39,9 @@ def _waves(side: int, reach: int) -> list[tuple[np.ndarray, np.ndarray]]:
     rows of a group the columns differ by 2 * reach, so that none looks at another of the group. A pixel that comes
     before another one, and is looked at by it or looks at it, is in an earlier group.
     """
-    line = np.arange(side - reach, reach, -1)
-    rows, columns = np.meshgrid(line, line, indexing='ij')
-    turn = ((side - rows) * 2 * reach + side - columns).ravel()
+    down, across = (np.arange(side - reach, reach, -1) for side in (height, width))
+    rows, columns = np.meshgrid(down, across, indexing='ij')
+    turn = ((height - rows) * 2 * reach + width - columns).ravel()
     order = np.argsort(turn, kind='stable')
     ends = np.flatnonzero(np.diff(turn[order])) + 1
     return list(zip(np.split(rows.ravel()[order], ends), np.split(columns.ravel()[order], ends)))
@@ -53,11 +53,12 @@ def glass_blur(x: np.ndarray, draws: Draws, sigma: float, reach: int, rounds: in
     The paper speaks of swaps. The program that made the published sets assigns two views of one array to each other,
     which copies. This function copies too, so its pictures are comparable to those sets.
     """
-    seen, side = (gaussian(x, sigma) * 255).astype(np.uint8), x.shape[1]
+    seen = (gaussian(x, sigma) * 255).astype(np.uint8)
     pictures = np.arange(len(x))[:, None]
-    waves = _waves(side, reach)
+    height, width = shape = x.shape[1:3]
+    waves = _waves(height, width, reach)
     for _ in range(rounds):
-        steps = np.stack([draw.integers(-reach, reach, (2, side, side), np.int8) for draw in draws])
+        steps = np.stack([draw.integers(-reach, reach, (2, *shape), np.int8) for draw in draws])
         for rows, columns in waves:
             down, right = steps[:, 0, rows, columns], steps[:, 1, rows, columns]
             seen[:, rows, columns] = seen[pictures, rows + down, columns + right]
@@ -65,7 +66,7 @@ def glass_blur(x: np.ndarray, draws: Draws, sigma: float, reach: int, rounds: in
 
 
 def moved(x: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """Blur (S, S) or (S, S, C) as by motion: 2 * radius + 1 pixels at `angle` degrees, with the weights of half a
+    """Blur (H, W) or (H, W, C) as by motion: 2 * radius + 1 pixels at `angle` degrees, with the weights of half a
     Gaussian.
     """
     steps = np.arange(2 * radius + 1)
@@ -83,16 +84,20 @@ def motion_blur(x: np.ndarray, draws: Draws, radius: int, sigma: float) -> np.nd
     return np.stack([moved(one, radius, sigma, draw.uniform(-45, 45)) for one, draw in zip(x, draws)])
 
 
-def zoomed(x: np.ndarray, factor: float) -> np.ndarray:
-    """Enlarge the middle of (S, S) or (S, S, C), bilinear. The corner pixels of the enlarged part stay corners."""
-    side = len(x)
+def _zoom(side: int, factor: float) -> tuple[float, float]:
+    """Return how far apart the pixels of an enlarged middle are in a side's pixels, and where the first is."""
     middle = math.ceil(side / factor)
     large = round(middle * factor)
     scale = (middle - 1) / max(large - 1, 1)
-    start = (large - side) // 2 * scale + (side - middle) // 2
-    mapping = np.array([[scale, 0, start], [0, scale, start]])
+    return scale, (large - side) // 2 * scale + (side - middle) // 2
+
+
+def zoomed(x: np.ndarray, factor: float) -> np.ndarray:
+    """Enlarge the middle of (H, W) or (H, W, C), bilinear. The corner pixels of the enlarged part stay corners."""
+    (down, top), (right, left) = (_zoom(side, factor) for side in x.shape[:2])
+    mapping = np.array([[right, 0, left], [0, down, top]])
     return cv2.warpAffine(
-        x, mapping, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        x, mapping, x.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
 
 

@@ -1,4 +1,4 @@
-"""Digital corruptions of arXiv:1903.12261. Pictures are float32 (n, S, S, 3) in 0..1; draws: a Generator for each."""
+"""Digital corruptions of arXiv:1903.12261. Pictures are float32 (n, H, W, 3) in 0..1; draws: a Generator for each."""
 
 from __future__ import annotations
 
@@ -35,21 +35,24 @@ def _smoothing(side: int, sigma: float) -> np.ndarray:
 
 def elastic_transform(x: np.ndarray, draws: Draws, strength: float, sigma: float, corners: float) -> np.ndarray:
     """Stretch pictures at three points by up to `corners`, then move them by smooth noise; all three are shares of the
-    side.
+    short side.
 
     The noise is uniform in -1..1, convolved with a Gaussian of deviation sigma, times strength.
     """
-    side = x.shape[1]
-    matrix, middle, third = _smoothing(side, sigma * side), side // 2, side // 3
-    points = np.array([[1, 1], [1, -1], [-1, -1]], np.float32) * third + middle
-    rows, columns = np.mgrid[:side, :side].astype(np.float32)
+    height, width = x.shape[1:3]
+    side = min(height, width)
+    upright, lying = (_smoothing(length, sigma * side) for length in (height, width))
+    middle = np.array([width // 2, height // 2], np.float32)
+    points = np.array([[1, 1], [1, -1], [-1, -1]], np.float32) * (side // 3) + middle
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
     stretched = []
     for one, draw in zip(x, draws):
         shifted = points + draw.uniform(-corners * side, corners * side, (3, 2)).astype(np.float32)
         bent = cv2.warpAffine(
-            one, cv2.getAffineTransform(points, shifted), (side, side), borderMode=cv2.BORDER_REFLECT_101
+            one, cv2.getAffineTransform(points, shifted), (width, height), borderMode=cv2.BORDER_REFLECT_101
         )
-        right, down = matrix @ (draw.random((2, side, side), np.float32) * 2 - 1) @ matrix.T * (strength * side)
+        noise = draw.random((2, height, width), np.float32) * 2 - 1
+        right, down = upright @ noise @ lying.T * (strength * side)
         bent = cv2.remap(bent, columns + right, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         stretched.append(bent)
     return np.stack(stretched)
@@ -69,13 +72,13 @@ def _boxes(wide: int, narrow: int) -> tuple[np.ndarray, np.ndarray]:
 
 def pixelate(x: np.ndarray, draws: Draws, share: float) -> np.ndarray:
     """Bring pictures to `share` of their side by means over boxes, in 8 bits after each direction, and back."""
-    side = x.shape[1]
-    narrow = int(side * share)
-    starts, counts = _boxes(side, narrow)
+    down, across = ((side, max(int(side * share), 1)) for side in x.shape[1:3])
+    starts, counts = _boxes(*across)
     x = np.rint(np.add.reduceat(x, starts, axis=2) * (255 / counts)[:, None])
+    starts, counts = _boxes(*down)
     x = np.rint(np.add.reduceat(x, starts, axis=1) / counts[:, None, None]) / 255
-    places = ((np.arange(side) + 0.5) * (narrow / side)).astype(int)
-    return x[:, places][:, :, places]
+    rows, columns = (((np.arange(side) + 0.5) * (few / side)).astype(int) for side, few in (down, across))
+    return x[:, rows][:, :, columns]
 
 
 def jpeg_compression(x: np.ndarray, draws: Draws, quality: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Noise of arXiv:1903.12261. Pictures are float32 (n, S, S, 3) in 0..1; draws: a numpy Generator for each."""
+"""Noise of arXiv:1903.12261. Pictures are float32 (n, H, W, 3) in 0..1; draws: a numpy Generator for each."""
 
 from __future__ import annotations
 

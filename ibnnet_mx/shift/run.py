@@ -43,7 +43,7 @@ def _draw(position: int, name: str, severity: int, seed: int) -> np.random.Gener
 
 
 def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: int = 0) -> np.ndarray:
-    """Return uint8 (n, S, S, 3): RGB pictures of that shape after one shift, arXiv:1903.12261 (15 of table.NAMES).
+    """Return uint8 (n, H, W, 3): RGB pictures of that shape after one shift, arXiv:1903.12261 (15 of table.NAMES).
 
     positions: (n,), whole numbers. A picture's change depends on its position, name, severity (1 to 5) and seed alone,
     not on the others. Values are cut to 0..255 and, as in the published sets, cut to whole numbers instead of rounded.
@@ -53,16 +53,16 @@ def apply(pictures: np.ndarray, positions: Any, name: str, severity: int, seed: 
         raise ValueError(f'name {name!r} is no shift: there are {", ".join(table.NAMES)}')
     if severity not in table.SEVERITIES or not isinstance(severity, Integral):
         raise ValueError(f'severity {severity!r} must be 1, 2, 3, 4 or 5')
-    square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2] >= LEAST and pictures.shape[3] == 3
-    if pictures.dtype != np.uint8 or not square:
+    fit = pictures.ndim == 4 and min(pictures.shape[1:3]) >= LEAST and pictures.shape[3] == 3
+    if pictures.dtype != np.uint8 or not fit:
         came = f'{pictures.dtype} {pictures.shape}'
-        raise ValueError(f'pictures must be uint8 (n, S, S, 3) with S of at least {LEAST}, {came} came')
+        raise ValueError(f'pictures must be uint8 (n, H, W, 3) with sides of at least {LEAST}, {came} came')
     if len(positions) != len(pictures):
         raise ValueError(f'positions: {len(positions)} of them came for {len(pictures)} pictures')
     for argument, value in (('seed', seed), *(('positions', position) for position in positions)):
         if not isinstance(value, Integral) or value < 0:
             raise ValueError(f'{argument} {value!r}: whole numbers that are not below 0 are needed')
-    values, function = table.constants(name, severity, pictures.shape[1]), FUNCTIONS[name]
+    values, function = table.constants(name, severity, min(pictures.shape[1:3])), FUNCTIONS[name]
     rows, shifted = max(CHUNK // pictures[0].size, 1) if len(pictures) else 1, np.empty_like(pictures)
     for first in range(0, len(pictures), rows):
         chunk = pictures[first : first + rows].astype(np.float32) / 255

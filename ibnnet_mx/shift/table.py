@@ -94,7 +94,7 @@ APPEARANCE: dict[str, tuple[float, ...]] = {
 
 
 def constants(name: str, severity: int, side: int) -> tuple[Any, ...]:
-    """Return the numbers that the function of that name takes for pictures of side x side pixels."""
+    """Return the numbers that the function of that name takes for pictures whose short side has so many pixels."""
     severities = APPEARANCE.get(name) or CONSTANTS[name][side > SMALL]
     row = severities[severity - 1]
     return row if isinstance(row, tuple) else (row,)

@@ -1,4 +1,4 @@
-"""Weather of arXiv:1903.12261. Pictures are float32 (n, S, S, 3) in 0..1, RGB; draws: a numpy Generator for each."""
+"""Weather of arXiv:1903.12261. Pictures are float32 (n, H, W, 3) in 0..1, RGB; draws: a numpy Generator for each."""
 
 from __future__ import annotations
 
@@ -84,14 +84,15 @@ def panes() -> tuple[np.ndarray, ...]:
 
 def frost(x: np.ndarray, draws: Draws, share: float, strength: float) -> np.ndarray:
     """Return share * x + strength * a piece of a frosted pane, at a fifth of its size for pictures of 32 pixels."""
-    side = x.shape[1]
+    shape = np.array(x.shape[1:3])
     pieces = []
     for draw in draws:
         pane = panes()[draw.integers(len(PANES))]
-        wide = min(PANE, side * 5 if side <= 64 else side)
-        top, left = draw.integers(0, PANE - wide + 1, 2)
-        piece = pane[top : top + wide, left : left + wide]
-        pieces.append(cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA) if wide != side else piece)
+        high, wide = taken = np.minimum(PANE, shape * 5 if shape.min() <= 64 else shape)
+        top, left = draw.integers(0, PANE - taken + 1)
+        piece = pane[top : top + high, left : left + wide]
+        same = (taken == shape).all()
+        pieces.append(piece if same else cv2.resize(piece, x.shape[2:0:-1], interpolation=cv2.INTER_AREA))
     return np.float32(share) * x + np.float32(strength) * np.stack(pieces)
 
 
@@ -118,11 +119,12 @@ def plasma(u: np.ndarray, decay: float) -> np.ndarray:
 
 def fog(x: np.ndarray, draws: Draws, strength: float, decay: float) -> np.ndarray:
     """Return x + strength * clouds, then darkened so that the picture's brightest value stays the same."""
-    side = x.shape[1]
-    cells = 1 << (side - 1).bit_length()
+    height, width = x.shape[1:3]
+    cells = 1 << (max(height, width) - 1).bit_length()
     clouds = plasma(np.stack([draw.random((cells, cells), np.float32) * 2 - 1 for draw in draws]), decay)
     brightest = x.max(axis=(1, 2, 3), keepdims=True)
-    return (x + np.float32(strength) * clouds[:, :side, :side, None]) * brightest / (brightest + np.float32(strength))
+    clouds = np.float32(strength) * clouds[:, :height, :width, None]
+    return (x + clouds) * brightest / (brightest + np.float32(strength))
 
 
 def brightness(x: np.ndarray, draws: Draws, more: float) -> np.ndarray:

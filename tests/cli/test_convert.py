@@ -57,13 +57,18 @@ def test_command_with_a_new_head_and_from_plain(pth, tmp_path, capsys):
     assert 'from the plain network' in capsys.readouterr().err
 
 
+def test_a_size_beyond_the_limit_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.main(['a.pth', 'x.onnx', '--size', '100000'])
+    assert "'100000' must be a side, or height x width, of 1 to 16000 pixels" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('words', 'text'),
     [
         (['{pth}', 'x.pkl'], 'DST x.pkl must end in .pth, .safetensors, .onnx or -0000.params'),
         (['{pth}', 'x.params'], 'DST x.params must end in an epoch of four digits, such as x-0000.params'),
         (['{pth}', 'x.pth', '--size', '64'], '--image-size is for .onnx files, but DST is x.pth'),
-        (['{pth}', 'x.onnx', '--size', '100000'], '--image-size 100000 must be from 1 to 16000'),
         (['{pth}', 'x.onnx', '--own-names'], '--own-names is for .safetensors files'),
         (['{pth}', 'x.pth', '--pixels', 'raw'], '--pixels raw: a .pth file cannot hold the normalisation'),
         (['{pth}', 'x.pth', '--new-head'], '--new-head needs --classes'),

@@ -17,6 +17,7 @@ from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
 from ibnnet_mx.recordio.pixels.view import View
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.reader import Reader
+from ibnnet_mx.size import Size
 from tests.picture_sets import NAMES, class_folders, run, tree
 from tests.record_sets import jpeg, png, ramp, scene, write
 
@@ -99,9 +100,9 @@ def test_a_strip_is_refused():
         (320, None, False, View(366)),
         (224, 320, False, View(320)),
         (224, 224, False, View(224)),
-        (32, None, False, View(32, True)),
-        (28, None, False, View(32, True)),
-        (64, None, False, View(64, True)),
+        (32, None, False, View(None, Size.of(32))),
+        (28, None, False, View(None, Size.of(32))),
+        (64, None, False, View(None, Size.of(64))),
         (32, None, True, View()),
         (32, 36, False, View(36)),
     ],
@@ -116,7 +117,7 @@ def test_how_a_picture_is_cut_follows_from_the_options(size, resize, packed, wan
     [
         ((224, 200, 1), 'resize=200 is not from `size` 224 to 16000: the crop must fit'),
         ((224, 16001, 1), 'resize=16001 is not from'),
-        ((0, None, 1), 'size=0 must be from 1'),
+        ((0, None, 1), 'size=0 must be a side, or height x width, of 1'),
         ((224, None, 5), 'crops=5 must be 1 (the centre) or 10'),
     ],
 )

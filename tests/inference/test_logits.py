@@ -12,6 +12,7 @@ from ibnnet_mx import convert, get_model
 from ibnnet_mx.cli import evaluate, predict
 from ibnnet_mx.graph.sizes import PictureSize, picture_size
 from ibnnet_mx.inference.opening import open_checkpoint, open_onnx
+from ibnnet_mx.size import Size
 from tests.convert.networks import filled, write_checkpoint
 from tests.graded_pictures import write_graded
 from tests.refusals import refused
@@ -165,9 +166,9 @@ def sized(name):
 
 
 def test_other_networks_are_judged_by_how_much_they_shrink_pictures():
-    assert sized('resnet18') == PictureSize(224, False)
-    assert sized('cifar_resnet8_v2') == PictureSize(32, False)
-    assert sized('densenet121_ibn_a') == PictureSize(224, False)
+    assert sized('resnet18') == PictureSize(Size.of(224), False)
+    assert sized('cifar_resnet8_v2') == PictureSize(Size.of(32), False)
+    assert sized('densenet121_ibn_a') == PictureSize(Size.of(224), False)
 
 
 def test_a_size_that_is_guessed_is_told_and_can_be_named(tmp_path, capsys):
@@ -184,9 +185,12 @@ def test_a_size_that_is_guessed_is_told_and_can_be_named(tmp_path, capsys):
     for size in ('32', '32x32'):
         assert predict.main([*words, '--json', '--image-size', size]) == 0
         assert capsys.readouterr() == (guessed, '')
-    for size, why in (('32x16', 'pictures must be square here, such as 32x32'), ('big', 'is no size: use pixels')):
+    assert predict.main([*words, '--json', '--image-size', '32x16']) == 0
+    assert capsys.readouterr().err == ''
+    for size in ('big', '0x32', '10000000'):
         with pytest.raises(SystemExit):
             predict.main([*words, '--image-size', size])
+        why = f"'{size}' must be a side, or height x width, of 1 to 16000 pixels, such as 224 or 256x128"
         assert why in capsys.readouterr().err
 
 

@@ -181,3 +181,10 @@ def test_a_network_that_names_one_class_is_not_told_of_another_order():
     """Of few classes one always fits its label; a thousand classes do not make that less of a chance."""
     result = made_up(lambda label: 53, classes=1000, each=20, known=1.0, top=10)
     assert not any('order their classes differently' in line for line in said(result))
+
+
+def test_a_size_that_is_far_from_the_networks_is_the_reason_before_the_weights_are():
+    size = 'its pictures have about 32x32 pixels: they are enlarged to 224x224, which the network sees'
+    (line,) = said(made_up(lambda label: 0, known=0.0), size=size)
+    assert line.endswith(size)
+    assert said(made_up(lambda label: label), size=size) == []

@@ -16,6 +16,7 @@ from tests.record_sets import png, ramp, write
 mx = pytest.importorskip('mxnet')
 
 SIZE = 32
+SIZES = [(SIZE, SIZE), (24, 40), (40, 24)]
 RECORDS, EPOCHS = 64, 20
 WARP = dict(min_random_scale=0.533, max_aspect_ratio=0.25)
 THEIRS = {
@@ -26,11 +27,11 @@ THEIRS = {
 }
 
 
-def their_views(path, **options):
-    """(n, 3, SIZE, SIZE) of ImageRecordIter, which knows no seed for the crops and repeats them in each run."""
+def their_views(path, size, **options):
+    """(n, 3, *size) of ImageRecordIter, which knows no seed for the crops and repeats them in each run."""
     iterator = mx.io.ImageRecordIter(
         path_imgrec=str(path),
-        data_shape=(3, SIZE, SIZE),
+        data_shape=(3, *size),
         batch_size=RECORDS,
         rand_crop=True,
         rand_mirror=True,
@@ -46,8 +47,8 @@ def their_views(path, **options):
     return np.concatenate(views)
 
 
-def our_views(path, changes):
-    reader = Reader(path, SIZE, RECORDS, changes, options=Options(threads=1, seed=1))
+def our_views(path, size, changes):
+    reader = Reader(path, size, RECORDS, changes, options=Options(threads=1, seed=1))
     views = np.concatenate([batch.data for epoch in range(EPOCHS) for batch in reader.epoch(epoch)])
     reader.close()
     return views
@@ -70,12 +71,12 @@ def assert_same_distribution(ours, theirs):
 
 def changes_of(views, step):
     """(n, 7) of views of a ramp: scale, aspect, shear, degrees, the centre's two coordinates, whether mirrored."""
-    y, x = np.mgrid[:SIZE, :SIZE]
-    middle = (SIZE - 1) / 2
+    height, width = views.shape[2:]
+    y, x = np.mgrid[:height, :width]
     rows = []
     for view in views:
         seen = view[2] > 254.5  # blue is full where there is picture
-        places = np.stack([x[seen] - middle, y[seen] - middle, np.ones(seen.sum())], 1)
+        places = np.stack([x[seen] - (width - 1) / 2, y[seen] - (height - 1) / 2, np.ones(seen.sum())], 1)
         found = np.linalg.lstsq(places, view[:2][:, seen].T / step, rcond=None)[0].T.copy()
         mirrored = found[0, 0] < 0
         found[:, 0] *= -1 if mirrored else 1
@@ -90,23 +91,23 @@ def changes_of(views, step):
 @pytest.fixture(scope='module')
 def ramps(tmp_path_factory):
     folder = tmp_path_factory.mktemp('ramps')
-    large, small = ramp(84, 100, 2.5), ramp(SIZE, SIZE, 7)
-    return {
-        'large': (write(folder / 'large.rec', [png(large)] * RECORDS), 2.5),
-        'small': (write(folder / 'small.rec', [png(small)] * RECORDS), 7),
-    }
+    small = {size: write(folder / f'{size}.rec', [png(ramp(*size, 6))] * RECORDS) for size in SIZES}
+    return small, write(folder / 'large.rec', [png(ramp(84, 100, 2.5))] * RECORDS)
 
 
+@pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('level', THEIRS)
-def test_place_and_shape_are_distributed_as_mxnet_does(ramps, level):
-    path, step = ramps['small' if level == 'cifar' else 'large']
+def test_place_and_shape_are_distributed_as_mxnet_does(ramps, level, size):
+    small, large = ramps
+    path, step = (small[size], 6) if level == 'cifar' else (large, 2.5)
     changes = Augment(**AUGMENT[level])._replace(hls=(0, 0, 0))
-    ours, theirs = (changes_of(views, step) for views in (our_views(path, changes), their_views(path, **THEIRS[level])))
+    both = our_views(path, size, changes), their_views(path, size, **THEIRS[level])
+    ours, theirs = (changes_of(views, step) for views in both)
     assert_same_distribution(ours, theirs)
     if level == 1:
         for views in (ours, theirs):
-            left, top = (np.round(views[:, column] - (SIZE - 1) / 2) for column in (4, 5))
-            assert (left.min(), left.max(), top.min(), top.max()) == (0, 100 - SIZE, 0, 84 - SIZE)
+            left, top = (np.round(views[:, column] - (side - 1) / 2) for column, side in zip((4, 5), size[::-1]))
+            assert (left.min(), left.max(), top.min(), top.max()) == (0, 100 - size[1], 0, 84 - size[0])
     if level == 3:
         for views in (ours, theirs):
             assert set(np.round(views[:, 3]).astype(int)) == set(range(-10, 11))
@@ -116,7 +117,7 @@ def test_place_and_shape_are_distributed_as_mxnet_does(ramps, level):
 @pytest.mark.parametrize('colour', [(60, 120, 180), (200, 90, 80), (30, 30, 35)])
 def test_colour_is_distributed_as_mxnet_does(tmp_path, colour):
     path = write(tmp_path / 'a.rec', [png(np.full((SIZE, SIZE, 3), colour, np.uint8))] * RECORDS)
-    ours = our_views(path, Augment(hls=AUGMENT[2]['hls']))[:, :, 0, 0]
-    theirs = their_views(path, random_h=36, random_l=50, random_s=50)[:, :, 0, 0]
+    ours = our_views(path, SIZE, Augment(hls=AUGMENT[2]['hls']))[:, :, 0, 0]
+    theirs = their_views(path, (SIZE, SIZE), random_h=36, random_l=50, random_s=50)[:, :, 0, 0]
     assert_same_distribution(ours, theirs)
     assert ours.std(0).min() > 8

@@ -12,6 +12,7 @@ from ibnnet_mx.recordio.pixels import augment, geometry, opencv, view
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError, decode
 from ibnnet_mx.recordio.pixels.region import Decoded
+from ibnnet_mx.size import Size
 from tests.record_sets import jpeg, photograph
 
 pytestmark = pytest.mark.skipif(native.functions() is None, reason='the C reader is not built')
@@ -165,8 +166,8 @@ def box(*sides):
 @pytest.mark.parametrize(
     'change',
     [box(19, 0, 51, 32), box(0, 9, 32, 41), box(-1, 0, 31, 32), box(0, -1, 32, 31), box(9, 9, 9, 41)]
-    + [lambda steps: geometry.cut(steps, 32, np.array([1]), np.array([0]))]
-    + [lambda steps: geometry.cut(steps, 32, np.array([0]), np.array([-1]))],
+    + [lambda steps: geometry.cut(steps, Size(32, 32), np.array([1]), np.array([0]))]
+    + [lambda steps: geometry.cut(steps, Size(32, 32), np.array([0]), np.array([-1]))],
 )
 def test_a_view_outside_of_its_picture_is_refused(change):
     out, texts = with_one_wrong_view(change)

@@ -98,7 +98,7 @@ def test_arguments_are_checked(photographs):
         (dict(batch_size=0), 'batch_size 0: a whole number from 1'),
         (dict(batch_size=2.5), r'batch_size 2\.5: a whole number'),
         (dict(batch_size=True), 'batch_size True: a whole number'),
-        (dict(size=(48, 48)), r'size \(48, 48\): a whole number'),
+        (dict(size=(48, 0)), r"size='48x0' must be a side, or height x width, of 1 to 16000 pixels"),
         (dict(augment=2), 'augment 2 is no Augment: use None, or Augment'),
         (dict(augment=Augment(pad=-300)), r'Augment\.pad -300: a whole number from 0'),
         (dict(augment=Augment(scale=(1, 0.5))), r'Augment\.scale \(1, 0\.5\): the first'),

@@ -18,6 +18,7 @@ from ibnnet_mx.recordio.inspection import sheet, verify
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.reader import Reader
+from ibnnet_mx.size import Size
 from tests.record_sets import jpeg, marked, png, ramp, scene, write
 
 built = pytest.mark.skipif(native.functions() is None, reason='the C library is not built')
@@ -188,7 +189,7 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'augment alone': ('{x}/a.rec --augment 2', '--augment 2 has no meaning without --sheet FILE.png'),
     'draws alone': ('{x}/a.rec --sheet {x}/s.png --draws 3', '--draws 3 has no meaning without --augment LEVEL'),
     'level': ('{x}/a.rec --sheet {x}/s.png --augment 9', "--augment: invalid choice: '9'"),
-    'size': ('{x}/a.rec --sheet {x}/s.png --size 4', '--size 4 must be from 8 to 2048'),
+    'size': ('{x}/a.rec --sheet {x}/s.png --size 4', '--image-size 4 must be from 8 to 2048'),
     'suffix': ('{x}/a.rec --sheet {x}/s.txt', '--sheet {x}/s.txt: the name must end in .png'),
     'two files': ('{x}/a.rec {x}/a.rec --sheet {x}/s.png', 'a sheet is for one FILE.rec, 2 given'),
     'json': ('{x}/a.rec --sheet {x}/s.png --json {x}/x', '--json has no meaning with --sheet'),
@@ -244,7 +245,7 @@ def test_all_of_a_picture_is_shown_and_a_small_one_enlarged(tmp_path):
 def test_classes_are_named_and_long_names_are_cut(tmp_path):
     path = write(tmp_path / 'a.rec', [png(marked(0, 128))] * 2, [1, 7])
     with RecordFile(path) as records:
-        cells = [sheet._cell(records, i, 64, ['ant', 'bee'], None) for i in range(2)]
+        cells = [sheet._cell(records, i, Size(64, 64), ['ant', 'bee'], None) for i in range(2)]
     assert [(cell.above, cell.below) for cell in cells] == [('1 bee', '#0  128x128'), ('7', '#1  128x128')]
     text = sheet._text('a name that is longer than its tile, and more so', 112, 0)
     assert text.shape == (sheet.LINE, 112)
@@ -258,7 +259,7 @@ def test_a_damaged_record_leaves_an_empty_tile(tmp_path):
     paper = drawn(path, '--size', 128, '--augment', 1)
     assert (paper[sheet.MARGIN :, sheet.MARGIN :][:128, :128] == sheet.EMPTY).all()
     with RecordFile(path) as records:
-        assert sheet._cell(records, 0, 64, [], None).above.startswith('cannot be decoded (')
+        assert sheet._cell(records, 0, Size(64, 64), [], None).above.startswith('cannot be decoded (')
 
 
 @pytest.mark.parametrize('level', [1, 2, 'rrc', 'cifar'])
@@ -270,7 +271,7 @@ def test_what_training_makes_is_what_the_reader_gives(tmp_path, level):
     reader.close()
     with RecordFile(path) as records:
         for number in range(3):
-            tiles = sheet._cell(records, number, 32, [], sheet.Draws(changes, 2)).tiles[1:]
+            tiles = sheet._cell(records, number, Size(32, 32), [], sheet.Draws(changes, 2)).tiles[1:]
             for epoch, tile in enumerate(tiles):
                 planes = epochs[epoch][labels[epoch].index(number)]
                 np.testing.assert_array_equal(tile[..., ::-1].transpose(2, 0, 1), planes)

@@ -250,7 +250,7 @@ def test_an_option_that_names_none_says_what_there_is(text, told):
     [
         (dict(name='mist'), "name 'mist' is no shift"),
         (dict(severity=0), 'severity 0 must be 1, 2, 3, 4 or 5'),
-        (dict(pictures=np.zeros((1, 32, 24, 3), np.uint8)), r'uint8 \(n, S, S, 3\).*\(1, 32, 24, 3\) came'),
+        (dict(pictures=np.zeros((1, 32, 7, 3), np.uint8)), r'uint8 \(n, H, W, 3\).*\(1, 32, 7, 3\) came'),
         (dict(pictures=np.zeros((1, 32, 32, 3), np.float32)), 'float32'),
         (dict(severity=3.0), 'severity 3.0 must be 1, 2, 3, 4 or 5'),
         (dict(positions=[1.5]), 'positions 1.5: whole numbers that are not below 0'),

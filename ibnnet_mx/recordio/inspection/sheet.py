@@ -13,6 +13,7 @@ from ibnnet_mx.recordio.pixels import augment, opencv
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import Decoded, open_picture
+from ibnnet_mx.size import Pixels, Size
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 PAPER, INK, GREY, EMPTY = 255, 40, 130, 238  # grey values
@@ -36,26 +37,26 @@ def spread(records: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(0, records - 1, min(count, records)).round().astype(np.int64))
 
 
-def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
-    """Return all of a picture on a side x side tile, in the middle."""
-    scale = side / max(picture.shape[:2])
+def _fitted(picture: np.ndarray, size: Size) -> np.ndarray:
+    """Return all of a picture on a tile, in the middle."""
+    scale = min(side / length for side, length in zip(size, picture.shape[:2]))
     height, width = (max(round(length * scale), 1) for length in picture.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(picture, (width, height), interpolation=method) if scale != 1 else picture
-    tile = np.full((side, side, 3), EMPTY, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
+    tile = np.full((*size, 3), EMPTY, np.uint8)
+    top, left = (size.height - height) // 2, (size.width - width) // 2
     tile[top : top + height, left : left + width] = small
     return tile
 
 
-def _tiles(picture: Decoded, position: int, side: int, draws: Draws | None) -> list[np.ndarray]:
-    """Return BGR uint8 (side, side, 3): the picture, then the draws of training."""
-    tiles = [_fitted(picture.whole(), side)]
+def _tiles(picture: Decoded, position: int, size: Size, draws: Draws | None) -> list[np.ndarray]:
+    """Return BGR uint8 (height, width, 3): the picture, then the draws of training."""
+    tiles = [_fitted(picture.whole(), size)]
     if draws is not None:
         sizes, records = np.array([[picture.width, picture.height]]), np.array([position])
         for epoch in range(draws.often):
             u = augment.uniforms(draws.seed, epoch, records)
-            tiles += opencv.views(picture, augment.draw_rows(draws.changes, u, sizes, side))
+            tiles += opencv.views(picture, augment.draw_rows(draws.changes, u, sizes, size))
     return tiles
 
 
@@ -79,31 +80,30 @@ def _label(label: np.ndarray, names: Sequence[str]) -> str:
 
 
 class Cell(NamedTuple):
-    """Tiles side by side, BGR uint8 (side, side, 3), and two lines of text below them."""
+    """Tiles of one size side by side, BGR uint8 (height, width, 3), and two lines of text below them."""
 
     tiles: list[np.ndarray]
     above: str
     below: str
 
 
-def _cell(records: RecordFile, position: int, side: int, names: Sequence[str], draws: Draws | None) -> Cell:
+def _cell(records: RecordFile, position: int, size: Size, names: Sequence[str], draws: Draws | None) -> Cell:
     number = f'#{position}'
     try:
         item = records.read(position)
         picture = open_picture(item.payload)
-        tiles = _tiles(picture, position, side, draws)
-        return Cell(tiles, _label(item.label, names), f'{number}  {picture.width}x{picture.height}')
+        tiles = _tiles(picture, position, size, draws)
+        return Cell(tiles, _label(item.label, names), f'{number}  {picture.height}x{picture.width}')
     except (RecordError, PictureError, cv2.error) as error:
         why = str(error) if isinstance(error, PictureError) else 'cannot be read'
-        empty = np.full((side, side, 3), EMPTY, np.uint8)
+        empty = np.full((*size, 3), EMPTY, np.uint8)
         return Cell([empty] * (1 + (draws.often if draws else 0)), why, number)
 
 
 def _joined(cell: Cell, scale: int) -> np.ndarray:
     """Return the tiles of a record side by side, its texts below them."""
     shown = [cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) for tile in cell.tiles]
-    side = len(shown[0])
-    strip = np.full((side, TIGHT, 3), PAPER, np.uint8)
+    strip = np.full((len(shown[0]), TIGHT, 3), PAPER, np.uint8)
     pieces = [part for tile in shown for part in (strip, tile)][1:]
     tiles = np.concatenate(pieces, axis=1)
     texts = [_text(cell.above, tiles.shape[1], INK), _text(cell.below, tiles.shape[1], GREY)]
@@ -122,16 +122,17 @@ def columns(count: int, width: int, height: int) -> int:
 
 
 def draw_sheet(
-    records: RecordFile, count: int, side: int, names: Sequence[str], draws: Draws | None = None
+    records: RecordFile, count: int, pixels: Pixels, names: Sequence[str], draws: Draws | None = None
 ) -> np.ndarray:
-    """Return BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of `side` pixels.
+    """Return BGR uint8 (H, W, 3): `count` records evenly spread, as tiles of a side or (height, width).
 
     Raises OptionError if the sheet would be too large.
     """
+    size = Size.of(pixels, 'size')
     positions = spread(len(records), count).tolist()
     tiles = 1 + (draws.often if draws else 0)
-    _check_size(len(positions), tiles, side, 'draw fewer (`count`), smaller ones (`size`) or fewer `draws`')
-    return _laid(len(positions), tiles, side, (_cell(records, place, side, names, draws) for place in positions))
+    _check_size(len(positions), tiles, size, 'draw fewer (`count`), smaller ones (`size`) or fewer `draws`')
+    return _laid(len(positions), tiles, size, (_cell(records, place, size, names, draws) for place in positions))
 
 
 def lay_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
@@ -139,27 +140,27 @@ def lay_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
 
     Raises OptionError, with the way out, if the sheet would be too large.
     """
-    tiles, side = len(cells[0].tiles), len(cells[0].tiles[0])
-    _check_size(len(cells), tiles, side, way_out)
-    return _laid(len(cells), tiles, side, cells)
+    tiles, size = len(cells[0].tiles), Size(*cells[0].tiles[0].shape[:2])
+    _check_size(len(cells), tiles, size, way_out)
+    return _laid(len(cells), tiles, size, cells)
 
 
-def _size(tiles: int, side: int) -> tuple[int, int, int]:
+def _cell_size(tiles: int, size: Size) -> tuple[int, int, int]:
     """Return the enlargement of a tile, and width and height of a cell with the gap between it and the next."""
-    scale = -(-LEAST // side)
-    return scale, tiles * (side * scale + TIGHT) - TIGHT + GAP, side * scale + 2 * LINE + GAP
+    scale = -(-LEAST // size.width)
+    return scale, tiles * (size.width * scale + TIGHT) - TIGHT + GAP, size.height * scale + 2 * LINE + GAP
 
 
-def _check_size(count: int, tiles: int, side: int, way_out: str) -> None:
-    _, width, height = _size(tiles, side)
+def _check_size(count: int, tiles: int, size: Size, way_out: str) -> None:
+    _, width, height = _cell_size(tiles, size)
     if count * width * height > MOST_PIXELS:
         raise OptionError(
             None, None, f'a sheet of {count} records, {width}x{height} pixels each, is too large: {way_out}'
         )
 
 
-def _laid(count: int, tiles: int, side: int, cells: Iterable[Cell]) -> np.ndarray:
-    scale, width, height = _size(tiles, side)
+def _laid(count: int, tiles: int, size: Size, cells: Iterable[Cell]) -> np.ndarray:
+    scale, width, height = _cell_size(tiles, size)
     across = columns(count, width, height)
     down = -(-count // across)
     paper = np.full((down * height - GAP + 2 * MARGIN, across * width - GAP + 2 * MARGIN, 3), PAPER, np.uint8)

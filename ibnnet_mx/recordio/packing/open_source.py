@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from statistics import median
 
 from ibnnet_mx.recordio import folders, lists, sources
 from ibnnet_mx.recordio.packing import archives
 from ibnnet_mx.recordio.packing.worker import pixels_of
 from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE, PictureError
 from ibnnet_mx.recordio.sources import Sample, Source, SourceError
+from ibnnet_mx.size import MAX_SIDE, Size
 
 PEEK = 32  # pictures that decide whether a source holds CIFAR-sized ones
 
@@ -41,7 +43,9 @@ def _folder(name: str, root: str | None) -> Source:
 
 
 def _decided(source: Source) -> Source:
-    """Return the source with its kind: CIFAR-sized if most of a sample of pictures that can be read are."""
+    """Return the source with its kind, CIFAR-sized if most of a sample of pictures that can be read are, and their
+    usual size.
+    """
     sizes = [_size(source, sample) for sample in source.train[:: max(len(source.train) // PEEK, 1)][:PEEK]]
     readable = [size for size in sizes if size is not None]
     small = sum(size == (CIFAR_SIDE, CIFAR_SIDE) for size in readable)
@@ -53,7 +57,9 @@ def _decided(source: Source) -> Source:
             f'{small} of {len(sizes)} pictures that were looked at are {CIFAR_SIDE}x{CIFAR_SIDE}, '
             f'{len(sizes) - len(readable)} cannot be read: packed as {kind} (`data_type` {other} for the other kind)'
         )
-    return source._replace(cifar=cifar, notes=notes)
+    sides = [int(median(lengths)) for lengths in zip(*readable)]
+    usual = Size(*sides) if readable and max(sides) <= MAX_SIDE else None
+    return source._replace(cifar=cifar, notes=notes, usual=usual)
 
 
 def _size(source: Source, sample: Sample) -> tuple[int, int] | None:

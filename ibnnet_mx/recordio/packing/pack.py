@@ -111,7 +111,7 @@ class Packer:
     def side(self, samples: list[Sample], store: Store, outputs: list[Output]) -> None:
         """Write each output's .rec, .idx and .lst of `samples`, in their order, unless it is finished already."""
         largest = max(output.short for output in outputs)
-        sources = {output: manifest.fingerprint(samples, store, (output[1:], largest)) for output in outputs}
+        sources = {output: manifest.fingerprint(samples, store, (output.settings, largest)) for output in outputs}
         entries = {output: self.manifest.finished(output.name, sources[output]) for output in outputs}
         entries = upright.still_right(entries, samples, store, self.exif)
         for output, entry in entries.items():
@@ -180,6 +180,8 @@ class Packer:
         writer.finish()
         skipped = count - len(writer.ids)
         entry = dict(source=origin, records=len(writer.ids), skipped=skipped, bytes=writer.size, exif=self.exif)
+        if output.size is not None:
+            entry['size'] = str(output.size)
         self.manifest.put(output.name, entry)
         self.results.append(Result(f'{writer.base}.rec', len(writer.ids), skipped, writer.size, True))
 

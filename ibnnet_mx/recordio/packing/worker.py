@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import cv2
 import numpy as np
@@ -14,16 +14,34 @@ from ibnnet_mx.recordio.pixels import pictures
 from ibnnet_mx.recordio.pixels.exif import APPLY
 from ibnnet_mx.recordio.pixels.pictures import Complaints, PictureError
 from ibnnet_mx.recordio.sources import Picture
+from ibnnet_mx.size import Size
 
 _complaints: Complaints | None = None
 
 
 class Output(NamedTuple):
-    """One record file: NAME.rec with JPEGs whose short side has `short` pixels, or (short 0) 32x32 PNGs."""
+    """One record file: NAME.rec with JPEGs whose short side has `short` pixels, or (short 0) 32x32 PNGs.
+
+    size: the pictures are for networks of this size. For a square a longer short side is brought to it, and no picture
+    is enlarged. A size that is not square, or has at most size.SMALL pixels a side, is the size of all pictures. Small
+    ones are PNGs.
+    """
 
     name: str
     short: int
     quality: int
+    size: Size | None = None
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """All that decides about the pixels."""
+        return self[1:3] if self.size is None else self[1:]
+
+
+def sized_output(side: str, size: Size, quality: int) -> Output:
+    """Return the Output of 'train' or 'val' for networks of a size."""
+    short = size.height if size.square and not size.small else 0
+    return Output(f'{side}_{size}', short, quality, size)
 
 
 class Task(NamedTuple):
@@ -76,6 +94,12 @@ def pixels_of(picture: Picture, exif: str) -> np.ndarray:
 
 
 def _payload(picture: np.ndarray, output: Output) -> bytes:
+    size = output.size
+    if size is not None and not output.short:
+        whole = pictures.to_size(picture, size)
+        return pictures.encode_png(whole) if size.small else pictures.encode_jpeg(whole, output.quality)
     if not output.short:
         return pictures.encode_cifar(picture)
+    if size is not None and min(picture.shape[:2]) <= output.short:
+        return pictures.encode_jpeg(picture, output.quality)
     return pictures.encode_jpeg(pictures.to_short_side(picture, output.short), output.quality)

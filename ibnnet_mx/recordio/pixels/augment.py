@@ -13,6 +13,7 @@ import numpy as np
 
 from ibnnet_mx.recordio.pixels import geometry
 from ibnnet_mx.recordio.pixels.geometry import AREA, LINEAR, ROW
+from ibnnet_mx.size import Pixels, Size
 
 DRAWS = 13  # uniform numbers a picture and epoch: 0-3 shape, 4-5 place, 6-11 colour, 12 mirror
 RRC_TRIES = 10
@@ -112,26 +113,31 @@ def _shifts(sizes: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:
     return matrix, sizes + 2 * pad
 
 
-def _warp(rows: np.ndarray, warped: tuple[np.ndarray, np.ndarray], u: np.ndarray, size: int) -> None:
+def _warp(rows: np.ndarray, warped: tuple[np.ndarray, np.ndarray], u: np.ndarray, size: Size) -> None:
     """Fill rows that warp and show a window. A warped picture that is too small is computed first, then enlarged."""
     matrix, full = warped
-    small = full.min(1) < size
-    x, y = _place(u[:, 4], full[:, 0] - size), _place(u[:, 5], full[:, 1] - size)
+    small = (full < size.wide_high).any(1)
+    x, y = _places(u, full, size)
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, 0] * x + matrix[:, 1] * y
     shifted[:, 5] += matrix[:, 3] * x + matrix[:, 4] * y
-    geometry.warp(rows['last'], shifted, size, size)
+    geometry.warp(rows['last'], shifted, *size.wide_high)
     for i in np.flatnonzero(small):
         one, few = slice(i, i + 1), full[i : i + 1]
         geometry.warp(rows['first'][one], matrix[one], few[:, 0], few[:, 1])
         _window(rows['last'][one], few, u[one], size)
 
 
-def _window(steps: np.ndarray, sizes: np.ndarray, u: np.ndarray, size: int) -> None:
+def _places(u: np.ndarray, full: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y (n,) of windows of `size` in pictures of widths and heights full (n, 2)."""
+    return _place(u[:, 4], full[:, 0] - size.width), _place(u[:, 5], full[:, 1] - size.height)
+
+
+def _window(steps: np.ndarray, sizes: np.ndarray, u: np.ndarray, size: Size) -> None:
     """Cut a window at a fraction of the free room. A picture that is smaller is enlarged."""
     full = geometry.enlarged(sizes, size)
     geometry.resize(steps, geometry.whole(sizes), full, LINEAR)
-    geometry.cut(steps, size, _place(u[:, 4], full[:, 0] - size), _place(u[:, 5], full[:, 1] - size))
+    geometry.cut(steps, size, *_places(u, full, size))
 
 
 def resized_boxes(augment: Augment, u: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -155,10 +161,11 @@ def resized_boxes(augment: Augment, u: np.ndarray, sizes: np.ndarray) -> np.ndar
     return np.stack([x, y, x + w, y + h], axis=1).astype(np.int64)
 
 
-def _resized_crop(rows: np.ndarray, augment: Augment, u: np.ndarray, sizes: np.ndarray, size: int) -> None:
+def _resized_crop(rows: np.ndarray, augment: Augment, u: np.ndarray, sizes: np.ndarray, size: Size) -> None:
     box = resized_boxes(augment, u, sizes)
-    shrinks = (box[:, 2:] - box[:, :2] > size).all(1)
-    geometry.resize(rows['last'], box, np.full((len(box), 2), size), np.where(shrinks, AREA, LINEAR))
+    shrinks = (box[:, 2:] - box[:, :2] > size.wide_high).all(1)
+    full = np.broadcast_to(size.wide_high, (len(box), 2))
+    geometry.resize(rows['last'], box, full, np.where(shrinks, AREA, LINEAR))
 
 
 def _changes(u: np.ndarray, amounts: tuple[int, int, int]) -> np.ndarray:
@@ -170,9 +177,12 @@ def _changes(u: np.ndarray, amounts: tuple[int, int, int]) -> np.ndarray:
     return (mixed * (2 * amount) - amount).astype(np.int32)
 
 
-def draw_rows(augment: Augment, u: np.ndarray, sizes: np.ndarray, size: int) -> np.ndarray:
-    """Return ROW (n,) of size x size views. u: (n, DRAWS) uniforms; sizes: (n, 2), the pictures' widths and heights."""
-    rows = np.zeros(len(u), ROW)
+def draw_rows(augment: Augment, u: np.ndarray, sizes: np.ndarray, pixels: Pixels) -> np.ndarray:
+    """Return ROW (n,) of views. u: (n, DRAWS) uniforms; sizes: (n, 2), the pictures' widths and heights.
+
+    pixels: the size of a view, a side or (height, width).
+    """
+    rows, size = np.zeros(len(u), ROW), Size.of(pixels, 'size')
     rows['fill'] = augment.fill
     if augment.centre:
         u = u.copy()

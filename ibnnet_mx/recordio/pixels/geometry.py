@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ibnnet_mx.size import Size
+
 NONE, WARP, LINEAR, AREA = range(4)
 
 # From a picture to width x height pixels; fast.h says the same in C.
@@ -33,9 +35,9 @@ def resize(steps: np.ndarray, box: np.ndarray, full: np.ndarray, kind: np.ndarra
     steps['full_width'], steps['full_height'] = steps['width'], steps['height'] = full.T
 
 
-def cut(steps: np.ndarray, size: int, x: np.ndarray, y: np.ndarray) -> None:
-    """Cut a size x size window from resized steps."""
-    steps['width'] = steps['height'] = size
+def cut(steps: np.ndarray, size: Size, x: np.ndarray, y: np.ndarray) -> None:
+    """Cut a window of `size` from resized steps."""
+    steps['height'], steps['width'] = size
     steps['x'], steps['y'] = x, y
 
 
@@ -44,11 +46,11 @@ def whole(sizes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
 
 
-def enlarged(sizes: np.ndarray, size: int) -> np.ndarray:
-    """Return widths and heights (n, 2), enlarged until size x size fits, first the height, as mxnet does."""
+def enlarged(sizes: np.ndarray, size: Size) -> np.ndarray:
+    """Return widths and heights (n, 2), enlarged until `size` fits, first the height, as mxnet does."""
     width, height = sizes.T
-    up = np.where(height < size, size / height, 1.0)
+    up = np.where(height < size.height, size.height / height, 1.0)
     wider = (width * up).astype(np.int64)
-    right = np.where(wider < size, size / wider, 1.0)
+    right = np.where(wider < size.width, size.width / wider, 1.0)
     new = np.stack([(wider * right).astype(np.int64), (height * up * right).astype(np.int64)], axis=1)
-    return np.where((up * right == 1)[:, None], sizes, np.maximum(new, size))
+    return np.where((up * right == 1)[:, None], sizes, np.maximum(new, size.wide_high))

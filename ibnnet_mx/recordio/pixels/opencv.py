@@ -11,6 +11,7 @@ from ibnnet_mx.recordio.pixels.geometry import AREA, NONE, WARP
 from ibnnet_mx.recordio.pixels.pictures import PictureError
 from ibnnet_mx.recordio.pixels.region import Decoded
 from ibnnet_mx.recordio.pixels.view import View, refusal, view_rows
+from ibnnet_mx.size import Pixels
 
 
 def _touched(row: np.ndarray, width: int, height: int, limit: int) -> tuple[int, int]:
@@ -75,8 +76,8 @@ def views(picture: Decoded, rows: np.ndarray) -> list[np.ndarray]:
     return made
 
 
-def windows(picture: Decoded, size: int, view: View) -> list[np.ndarray]:
-    """Return the view.crops of validation, BGR uint8 (size, size, 3). Raises PictureError for a strip."""
+def windows(picture: Decoded, size: Pixels, view: View) -> list[np.ndarray]:
+    """Return the view.crops of validation, BGR uint8 (height, width, 3). Raises PictureError for a strip."""
     refused = refusal(picture.width, picture.height, view)
     if refused:
         raise PictureError(refused)

@@ -13,9 +13,9 @@ from ibnnet_mx.files.regular import read_regular
 from ibnnet_mx.recordio.pixels import formats
 from ibnnet_mx.recordio.pixels.exif import APPLY, orientation, upright, without_orientation
 from ibnnet_mx.recordio.pixels.jpeg import complete, without_animation
+from ibnnet_mx.size import MAX_SIDE, Size
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-MAX_SIDE = 16000  # longer after scaling is no picture to train on (a strip); JPEG itself ends at 65,500
 # MCUs between restart markers: a reader then decodes only the pieces that a crop needs, with the same pixels. With 1 a
 # JPEG of 480 pixels is 5 % larger than without and takes 6 % less time than with 3, which make it 2.5 % larger.
 RESTART_INTERVAL = 1
@@ -123,14 +123,19 @@ def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
     return cv2.imencode('.jpg', picture, options)[1].tobytes()
 
 
-def to_square(picture: np.ndarray, side: int) -> np.ndarray:
-    """Return all of the picture at side x side pixels, whatever its aspect."""
-    if picture.shape[:2] == (side, side):
+def to_size(picture: np.ndarray, size: Size) -> np.ndarray:
+    """Return all of the picture at a size, whatever its aspect."""
+    if picture.shape[:2] == size:
         return picture
-    method = cv2.INTER_AREA if min(picture.shape[:2]) > side else cv2.INTER_LINEAR
-    return cv2.resize(picture, (side, side), interpolation=method)
+    shrinks = picture.shape[0] > size.height and picture.shape[1] > size.width
+    return cv2.resize(picture, size.wide_high, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """Return a lossless PNG of a BGR picture."""
+    return cv2.imencode('.png', picture)[1].tobytes()
 
 
 def encode_cifar(picture: np.ndarray) -> bytes:
     """Return a lossless PNG of 32x32 pixels. A picture of another size is brought to it, whatever its aspect."""
-    return cv2.imencode('.png', to_square(picture, CIFAR_SIDE))[1].tobytes()
+    return encode_png(to_size(picture, Size.of(CIFAR_SIDE)))

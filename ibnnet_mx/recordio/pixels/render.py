@@ -44,7 +44,7 @@ class OpenCV:
         return True
 
     def render(self, positions: np.ndarray, rows_of: RowsOf, out: np.ndarray) -> dict[int, str]:
-        """Fill out (n, views, 3, size, size). Return {number: why} of the pictures that cannot be read."""
+        """Fill out (n, views, 3, height, width). Return {number: why} of the pictures that cannot be read."""
         bad = {}
         for number, position in enumerate(positions.tolist()):
             try:
@@ -100,7 +100,7 @@ class Native:
         return self._local.decoder
 
     def render(self, positions: np.ndarray, rows_of: RowsOf, out: np.ndarray) -> dict[int, str]:
-        """Fill out (n, views, 3, size, size). Return {number: why} of the pictures that cannot be read."""
+        """Fill out (n, views, 3, height, width). Return {number: why} of the pictures that cannot be read."""
         payloads = self._describe(positions) if self._payloads is None else native.pick(self._payloads, positions)
         why = np.zeros((len(positions), native.WHY), np.uint8)
         alive: list[np.ndarray] = []

@@ -10,11 +10,11 @@ import numpy as np
 
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.pixels.augment import Augment
-from ibnnet_mx.recordio.pixels.pictures import MAX_SIDE
 from ibnnet_mx.recordio.pixels.view import View, choose_view
 from ibnnet_mx.recordio.reading import checks
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.reader import RAW, Batch, Reader
+from ibnnet_mx.size import MAX_SIDE, Pixels, Size
 
 BLOCK = 1 << 20  # labels that are looked at together, which saves memory
 
@@ -44,9 +44,9 @@ def _again(made_of: dict[str, Any], place: Place) -> Loader:
 class Loader:
     """An iterable of batches: for images, labels in Loader('train.rec', 256, augment=Augment()) is one epoch.
 
-    images: (n, 3, size, size), RGB; float32 (value - mean) / std, or uint8 as they are. labels: int64 (n,) if all of
+    images: (n, 3, height, width), RGB; float32 (value - mean) / std, or uint8 as they are. labels: int64 (n,) if all of
     them are class numbers, else float32, (n, label_width) for more than one. path: a .rec, several, a pattern such as
-    'train_*.rec', or a folder of class folders.
+    'train_*.rec', or a folder of class folders. size: of the images, a side such as 224, or (height, width).
 
     augment: random changes of the pictures, and a new order each epoch. None: the central crop, in the order of the
     file; `resize` brings the short side to a size first. The files of a folder are brought to size in any case, as
@@ -64,7 +64,7 @@ class Loader:
         self,
         path: Any,
         batch_size: int,
-        size: int = 224,
+        size: Pixels = 224,
         augment: Augment | None = None,
         normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
         dtype: str = 'float32',
@@ -83,9 +83,8 @@ class Loader:
         unknown = sorted(set(options) - set(Options._fields))
         if unknown:
             raise ValueError(f'no such option: {", ".join(unknown)}; there are {", ".join(Options._fields)}')
-        checks.check_whole('size', size, 1, MAX_SIDE)
         if resize is not None:
-            checks.check_whole('resize', resize, size, MAX_SIDE)
+            checks.check_whole('resize', resize, max(Size.of(size, 'size')), MAX_SIDE)
             if augment is not None:
                 raise ValueError(f'resize {resize} is for augment=None: training takes the records as they are')
         packed = not (isinstance(path, (str, os.PathLike)) and os.path.isdir(path))

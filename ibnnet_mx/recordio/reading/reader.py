@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
@@ -25,6 +26,7 @@ from ibnnet_mx.recordio.reading.buffers import Buffers
 from ibnnet_mx.recordio.reading.folder import open_records
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.sampler import EachOnce, count_steps
+from ibnnet_mx.size import Pixels, Size
 
 AHEAD = 3  # batches in work besides the one that was handed out, if they fit into AHEAD_BYTES
 AHEAD_BYTES = 100 << 20
@@ -37,7 +39,7 @@ RAW = ((0.0,) * 3, (1.0,) * 3)
 
 
 class Batch(NamedTuple):
-    """The pictures of a step: data (n x crops, 3, S, S), label float32 (n,) or (n, width). Rows from `real` on are
+    """The pictures of a step: data (n x crops, 3, H, W), label float32 (n,) or (n, width). Rows from `real` on are
     padding.
 
     The crops of a picture follow each other; training has one.
@@ -53,7 +55,7 @@ class BadRecordsError(OptionError, RecordError):
 
 
 class Work(NamedTuple):
-    """A batch that is being made, data (n, crops, 3, S, S)."""
+    """A batch that is being made, data (n, crops, 3, H, W)."""
 
     step: int
     positions: np.ndarray
@@ -62,10 +64,11 @@ class Work(NamedTuple):
 
 class Reader:
     """A reader of epochs of batches, from .rec files (one, or shards) or a folder of class folders. data are RGB
-    planes.
+    planes of a size: a side, or (height, width).
 
     normalisation: mean and std, data are float32, (value - mean) / std; None: uint8, as they are. augment None:
-    validation, in the file's order, cut by `view` (None: central crop), the last batch padded to the full size. Else
+    validation, in the file's order, cut by `view` (a View, or a function of the
+    records that returns one; None: central crop), the last batch padded to the full size. Else
     training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
 
     The label is a record's only one, or the one that the options choose. OpenCV's own threads are switched off, in the
@@ -75,22 +78,22 @@ class Reader:
     def __init__(
         self,
         path: Any,
-        size: int,
+        size: Pixels,
         batch_size: int,
         changes: augment.Augment | None = None,
         normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = RAW,
         options: Options | None = None,
-        view: View | None = None,
+        view: View | Callable[[Any], View] | None = None,
     ) -> None:
-        self.options, self.view = options or Options(), view or View()
+        self.options = options or Options()
         checks.check_augment(changes)
         checks.check_normalisation(normalisation)
         checks.check_options(self.options)
-        checks.check_whole('size', size, 1, checks.SIDE)
         checks.check_whole('batch_size', batch_size, 1, checks.MOST)
         cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
         self.records = open_records(path)
-        self.size, self.batch_size, self.augment = size, batch_size, changes
+        self.view = (view(self.records) if callable(view) else view) or View()
+        self.size, self.batch_size, self.augment = Size.of(size, 'size'), batch_size, changes
         self._type = np.uint8 if normalisation is None else np.float32
         self._all_labels = self.records.labels()
         self._labels = labels.choose(self.records.path, self._all_labels, self.options)
@@ -102,7 +105,7 @@ class Reader:
         self._pools = {os.getpid(): ThreadPoolExecutor(self._threads)}
         self._closed = False
         self._buffers = Buffers()
-        refusal = functools.partial(views.refusal, view=self.view) if changes is None and self.view.short else None
+        refusal = functools.partial(views.refusal, view=self.view) if changes is None and self.view.resized else None
         self._pictures = renderer(self.records, normalisation, refusal, self.options.native, self.options.exif)
         self._all_cached = False
         if self.options.keep and self._small():
@@ -226,7 +229,7 @@ class Reader:
 
     def _bytes(self) -> int:
         crops = 1 if self.augment is not None else self.view.crops
-        return self._rows(self.options.share) * crops * 3 * self.size**2 * np.dtype(self._type).itemsize
+        return self._rows(self.options.share) * crops * 3 * math.prod(self.size) * np.dtype(self._type).itemsize
 
     def _ahead(self) -> int:
         """Return how many batches are in work besides the one that was handed out; fewer of large ones."""
@@ -236,7 +239,7 @@ class Reader:
         """Start a batch on the pool."""
         changes, crops = self.augment, 1 if self.augment is not None else self.view.crops
         rows = len(positions) if changes is not None else self._rows(self.options.share)
-        data = self._buffers.take((rows, crops, 3, self.size, self.size), self._type, self._bytes())
+        data = self._buffers.take((rows, crops, 3, *self.size), self._type, self._bytes())
         draws = None if changes is None else augment.uniforms(self.options.seed, epoch, positions)
 
         def render(piece: slice) -> dict[int, str]:
