@@ -50,7 +50,7 @@ def make_parser(prog='evaluate'):
     options.add_image_size(
         add,
         '--crop-size',
-        text='size of the crop that the network sees, such as 320 or 256x128 (height first); unset: as in training',
+        text='size of the crop, such as 320 or 256x128; unset: as in training',
     )
     add('--resize', type=int, help='short side before the crop; unset: 256/224 of the crop, of records none')
     add(
