@@ -20,7 +20,7 @@ from ibnnet_mx.size import Size
 
 def add_exif(add: Callable[..., Any], default: str | None = EXIF[0]) -> None:
     """Add --exif to a command that reads pictures. default None: the recipe says it."""
-    text = 'apply: upright by their EXIF; ignore: take the pixels as stored'
+    text = 'apply: turned upright by their EXIF; ignore: as stored'
     add('--exif', choices=EXIF, default=default, help=text)
 
 
