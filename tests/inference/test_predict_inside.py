@@ -222,7 +222,7 @@ def test_networks_that_cannot_be_explained(run, folder, capsys, tmp_path):
             ('--compare', 'b', '--explain', 'e.png', '--explain-class', '3'),
             '--explain-class 3: --compare .*b --compare-epoch 0 has no such class',
         ),
-        (('--compare', 'nowhere'), '--compare nowhere --compare-epoch 0: nowhere-0000.params does not exist'),
+        (('--compare', 'nowhere'), '--compare nowhere: there is no checkpoint nowhere-NNNN.params'),
         (('--compare', 'a', '--compare-epoch', '3'), '--compare .*a --compare-epoch 3: .*a-0003.params does not exist'),
         (('--compare-epoch', '3'), '--compare-epoch 3 needs --compare'),
         (('--compare', 'damaged'), '--compare damaged: damaged-0000.params '),
