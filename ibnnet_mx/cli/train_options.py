@@ -269,7 +269,7 @@ def make_parser(prog: str = 'train_resnet') -> Parser:
         nargs='?',
         const='least',
         metavar='auto|MB',
-        help='recompute activations to save memory: if need be, or to so many MB; alone: all',
+        help='recompute activations: if need be, or to MB; alone: all',
     )
     add('--no-memory-check', action='store_true', help='begin even if the memory seems too small')
 
