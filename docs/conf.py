@@ -49,20 +49,35 @@ html_css_files = ['pages.css']
 html_extra_path = ['site/index.html']
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {'navigation_with_keys': True}
 pygments_style = 'friendly'
 pygments_dark_style = 'monokai'
 
 
+CODE = re.compile(r'``?([^`]+)``?')
+
+
+def marked(line):
+    """Return a line of a docstring as reStructuredText: `code` as code, and no other mark has a meaning."""
+    parts = CODE.split(line)
+    parts[::2] = [re.sub(r'([*|\\]|_(?=\W|$))', r'\\\1', part) for part in parts[::2]]
+    parts[1::2] = [f'``{part}``' for part in parts[1::2]]
+    return re.sub(r'^(\s*)\\\* ', r'\1* ', ''.join(parts))
+
+
 def plain_text(app, what, name, obj, options, lines):
-    """Docstrings are plain text with `code`. Make them reStructuredText of the same look, in place."""
-    code = re.compile(r'``?([^`]+)``?')
-    for number, line in enumerate(lines):
-        parts = code.split(line)
-        parts[::2] = [re.sub(r'([*|\\]|_(?=\W|$))', r'\\\1', part) for part in parts[::2]]
-        parts[1::2] = [f'``{part}``' for part in parts[1::2]]
-        text = ''.join(parts)
-        lines[number] = re.sub(r'^(\s*)\\\* ', r'\1* ', text)
+    """Make a docstring, which is plain text, reStructuredText of the same look. Indented paragraphs are programs."""
+    made = []
+    is_program = False
+    for line in lines:
+        if line and not (made and made[-1]):  # a paragraph begins
+            begins = line.startswith('    ')
+            if begins and not is_program:
+                made += ['::', '']
+            is_program = begins
+        made.append(line if is_program else marked(line))
+    lines[:] = made
 
 
 def setup(app):
