@@ -12,23 +12,13 @@ SMALL = [
     for f in models.MODELS
 ]
 BOTTLENECKS = ['resnet50_ibn_a', 'resnet50_ibn_b', 'resnet50_v2_ibn_a', 'cifar_resnet164_v2_ibn_a']
-# One network of each kind of unit; the others are for `make test-all`.
-OF_EACH_KIND = {
-    'resnet18_ibn_b',
-    'resnet18_v2_ibn_a',
-    'resnext50_ibn_a',
-    'se_resnet50_v2',
-    'densenet121_ibn_a',
-    'cifar_resnet8_v1a_ibn_a',
-    'cifar_resnet8_v2_ibn_b',
-}
+OF_EACH_KIND = ['resnet18_ibn_b', 'resnet18_v2_ibn_a', 'resnext50_ibn_a', 'se_resnet50_v2', 'densenet121_ibn_a']
+OF_EACH_KIND += ['cifar_resnet8_v1a_ibn_a', 'cifar_resnet8_v2_ibn_b']
 W_D = ['resnet18', 'resnet18_v2_ibn_a', 'resnext50_ibn_b', 'cifar_resnet8', 'cifar_resnet8_v2']
 
 
-def of_each_kind(rows):
-    """The rows as parameters of a test; those of other networks than OF_EACH_KIND are thorough."""
-    thorough = pytest.mark.thorough
-    return [pytest.param(*row, marks=[] if row[0] in OF_EACH_KIND else thorough) for row in rows]
+def of_each_kind(rows):  # others are thorough
+    return [pytest.param(*row, marks=[] if row[0] in OF_EACH_KIND else pytest.mark.thorough) for row in rows]
 
 
 def started(name, hybrid=True, **options):
@@ -83,7 +73,6 @@ DEEP = [name for name in OTHERS if sum(models.find(name).shape.units) > 60]
 @pytest.mark.thorough
 @pytest.mark.parametrize('name', sorted({*OTHERS} - {*DEEP}))
 def test_every_other_network_at_small_sizes(name):
-    """One graph each, for time's sake: gradients of all parameters, and a forward pass at another size."""
     net = started(name)
     check_gradients(net, 32)
     assert np.isfinite(net(pictures(2, 40)).asnumpy()).all()
