@@ -42,6 +42,7 @@ EXTRAS = {
 }
 EXTRAS['dev'] = [
     'pytest>=7',
+    'pytest-xdist>=3',
     'hypothesis>=6',
     'ruff>=0.11',
     'clang-format>=20.1,<21',  # each version formats a little differently
