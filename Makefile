@@ -6,7 +6,7 @@ PYTEST = OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest -n $(JOBS) --dist loadfile
 CLANG_FORMAT = $(shell PATH=".venv/bin:$$PATH" command -v clang-format)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test test-all two-at-once clean
+.PHONY: help setup demo lint test test-all docs two-at-once clean
 
 help:
 	@echo 'make setup   .venv with the project and all that its tests need (PYTHON=... chooses the interpreter)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test    lint, format checks, types and tests (JOBS=N: in N processes)'
 	@echo 'make test-all  also the tests of networks and options that are like others'
 	@echo 'make lint    the first three of make test'
+	@echo 'make docs    the pages of docs and the Python reference as a site: docs/_build/html/index.html'
 	@echo 'make two-at-once CIFAR10=... PACS=...  does IBN generalise? trains 66 networks; goes on where it was'
 	@echo 'make clean   remove .venv, caches and the files of the demo'
 
@@ -36,10 +37,19 @@ test: lint
 test-all: lint
 	@$(PYTEST)
 
+# Sphinx and its theme go into .venv, beside what is pinned there.
+docs: setup
+	@if ! $(PYTHON_BIN) -c 'import furo, myst_parser' 2>/dev/null; then \
+	if $(PYTHON_BIN) -c 'import pip' 2>/dev/null; then \
+	$(PYTHON_BIN) -m pip install -qq --disable-pip-version-check --no-warn-conflicts -c constraints.txt -r docs/requirements.txt; \
+	else uv pip install --quiet --python $(PYTHON_BIN) -c constraints.txt -r docs/requirements.txt; fi; fi
+	@$(PYTHON_BIN) -m sphinx -q -W --keep-going -c docs -b html . docs/_build/html
+	@echo 'docs: docs/_build/html/index.html'
+
 # Either of the two may be left out: an archive, or what tools/im2rec_wrapper.py made of it (PACS: DOMAIN/CLASS folders).
 two-at-once: setup
 	@$(PYTHON_BIN) experiments/two_at_once/run.py $(if $(CIFAR10),--cifar10 $(CIFAR10)) $(if $(PACS),--pacs $(PACS))
 
 clean:
-	rm -rf .venv build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist demo docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

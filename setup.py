@@ -13,7 +13,7 @@ VERSION = re.search(r"^__version__ = '(.+)'$", (HERE / 'ibnnet_mx' / '__init__.p
 
 PLOT = ['matplotlib>=3.5']
 EXTRAS = {
-    'cpu': ['mxnet==1.9.1'],
+    'cpu': ['mxnet==1.9.1', *PLOT],
     'gpu': [
         # the libraries that mxnet-cu112 is linked against; ibnnet_mx._env loads them before mxnet is imported
         'mxnet-cu112==1.9.1',
@@ -27,6 +27,7 @@ EXTRAS = {
         'nvidia-cusparse-cu11==11.7.5.86',
         'nvidia-nccl-cu11==2.21.5',
         'nvidia-nvtx-cu11==11.8.86',
+        *PLOT,
     ],
     'plot': PLOT,
     'tensorboard': ['tensorboardX>=2.5'],
@@ -81,6 +82,8 @@ setup(
     name='ibnnet_mx',
     version=VERSION,
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
     package_data={  # what ibnnet build compiles
