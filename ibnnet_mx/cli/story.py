@@ -120,6 +120,20 @@ def scores(store, last):
     return validated
 
 
+def best_before(store, facts):
+    """Return the fact `best` of a run that goes on from a checkpoint with these facts; None if it is new.
+
+    A checkpoint of an older version has no such fact; the results of its epochs are then compared.
+    """
+    if facts is None or facts.best is not None:
+        return facts and facts.best
+    best = None
+    for epoch, score in sorted(scores(store, facts.epoch).items()):
+        if score is not None and score.beats(best and best[1]):
+            best = epoch, score
+    return best and {'epoch': best[0], 'value': best[1].value}
+
+
 def plan(report, run, data, store):
     """Say to a reporter how long the run is, and which result is the best so far. data: (train, val)."""
     train, val = data

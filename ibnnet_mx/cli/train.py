@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ibnnet_mx.cli import dry_run, options, parts, picture_sizes, run_options, start, story
+from ibnnet_mx.cli import dry_run, log_files, options, parts, picture_sizes, run_options, start, story
 from ibnnet_mx.cli.train_options import make_parser
 from ibnnet_mx.distributed import job, serve
 
@@ -51,7 +51,8 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     origin = start.origin_of(begin, opened)
     run_id = opened.facts.run if opened else checkpoint.new_id()
     facts = run_options.facts_of(wanted, model, classes, names, origin, cluster.num_workers, run_id)
-    facts = facts.at(facts.place, computed=now)
+    log, best = log_files.as_fact(args.log_file, store.prefix), story.best_before(store, facts_before)
+    facts = facts.at(facts.place, computed=now, log=log, best=best)
     store.begin(facts, opened.place if opened else None, report.info)
     every, go_on = args.checkpoint_batches, args.on_save_error == 'go-on'
     keep = saver.Saver(store, run, (train_data, val_data), facts, every, go_on, opened.place if opened else None)
@@ -68,6 +69,8 @@ def train_epochs(run, keep, facts):
     if facts and not facts.validated:
         keep.epoch(facts.metrics.get('train', {}))
     for _ in range(run.epoch, run.recipe.epochs):
+        if keep.is_stalled():
+            return run.report.info(keep.stalled_line())
         keep.train()
         keep.epoch(run.report.epoch_metrics)
 
@@ -95,7 +98,7 @@ def command(args):
         )
         if cluster.is_main and not args.profile:
             stack.enter_context(store.alone())
-        args.log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')
+        args.log_file = log_files.chosen(args.log_file, prefix, opened and opened.facts)
         go_on, name_of = opened.facts.epoch if opened else None, options.named(NAMES)
         report = logs.Reporter(
             args.frequent, args.log_file, args.tensorboard, cluster.rank, name_of, go_on, args.log_style

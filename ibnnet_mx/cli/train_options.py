@@ -175,6 +175,7 @@ def _optimisation(add: Callable[..., Any]) -> None:
     add('--wd', type=float, help='weight decay')
     add('--batch-size', type=int, help='pictures of a step, divided over all devices of all workers')
     add('--epochs', type=int, help='epochs in total, including those before --retrain')
+    add('--early-stop', type=int, metavar='N', help='end after N epochs without a better validation; 0: never')
     add(
         '--schedule',
         choices=SCHEDULES,
