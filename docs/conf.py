@@ -32,7 +32,6 @@ exclude_patterns = ['docs/_build', '.venv', '**/.venv']
 
 myst_heading_anchors = 4
 suppress_warnings = [
-    'myst.xref_missing',  # links to folders; tests/docs/test_links.py checks that every link leads somewhere
     'myst.header',  # a page may begin below its title
     'toc.not_included',  # pages of benchmarks, experiments and tests are reached by links
 ]

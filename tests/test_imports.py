@@ -27,7 +27,7 @@ MAY = {  # room: rooms that it may import, beside itself
     'errors': set(),
     '_env': {'_limits'},
     'graph': LOW,
-    'logs': LOW,
+    'logs': LOW | {'metrics'},
     'shift': LOW,
     'operators': LOW,
     'norm': {'errors'},

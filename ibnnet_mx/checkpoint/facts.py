@@ -77,6 +77,10 @@ def _are_metrics(value: Any) -> bool:
     return isinstance(value, dict) and all(_are_numbers(table) for table in value.values())
 
 
+def _is_best(value: Any) -> bool:
+    return _are_numbers(value) and _is_count(value.get('epoch')) and 'value' in value
+
+
 def _are_places(value: Any) -> bool:
     pairs = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
     return pairs and all(_is_count(number) for pair in value for number in pair)
@@ -99,6 +103,7 @@ class Facts:
     network: options of models.create() that converted weights were built with. pixels: {order, mean, std}.
     classes, class_names, size (pixels; a side or [height, width]): of the network. init: where a run's first weights
     came from. run: its id. workers: how many trained. computed: circumstances that change the last bits, {name: text}.
+    log: the run's log file, relative to the folder of the prefix. best: {'epoch', 'value'}, the best validation so far.
     metrics: {'train' or 'validation': {metric: mean}}. left_out: [epoch, batch] pairs. epoch, batch: the place; batch
     is None at the end of an epoch. Within an epoch there are steps (batches of the epoch) and shares (sums over each
     worker's pictures so far).
@@ -122,6 +127,8 @@ class Facts:
     left_out: list = field(default_factory=list, metadata={'fits': _are_places, 'optional': False})
     shares: list | None = _fact(_are_shares)
     computed: dict | None = _fact(_are_texts)
+    log: str | None = _fact(_is_text)
+    best: dict | None = _fact(_is_best)
     steps: int | None = _fact(lambda value: _is_count(value, 1))
     epoch: int = _fact(_is_count, default=0, optional=False)
     batch: int | None = _fact(_is_count)

@@ -34,6 +34,11 @@ def tell(text: str) -> None:
     print(f'{_running[-1]}: {text}', file=sys.stderr)
 
 
+def running() -> str:
+    """Return the name of the program that runs, such as 'ibnnet train' or 'train_resnet'."""
+    return _running[-1]
+
+
 def named(names: dict[str, str] | None) -> Callable[[str], str]:
     """Return a function like option_name(), with exceptions {option: name}."""
     return lambda option: (names or {}).get(option) or option_name(option)

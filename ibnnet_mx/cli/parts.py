@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from ibnnet_mx import _env, _limits, logs, recipe
 from ibnnet_mx.cli import options, places, start
+from ibnnet_mx.cli.train_options import DATA
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import saved
@@ -35,6 +34,8 @@ def take_prefix(args):
 def check_options(args):
     """Raise ValueError if an option has an impossible value, or needs another option."""
     take_prefix(args)
+    args.data_is_given = args.data_dir is not None
+    args.data_dir = DATA if args.data_dir is None else args.data_dir
     if args.model_load_epoch is not None and args.retrain != 'yes':
         raise ValueError(f'--model-load-epoch {args.model_load_epoch} needs --retrain')
     if args.checkpoint_batches is not None and args.checkpoint_batches < 1:
@@ -57,21 +58,6 @@ def open_resumed(args, store, warn):
     if not args.retrain or args.retrain == 'auto' and not (store.epochs() or store.unfinished()):
         return None
     return store.choose(args.model_load_epoch, warn)
-
-
-def show(wanted, model, net, begin):
-    """Print the recipe and the network, for --dry-run."""
-    from ibnnet_mx.models import nets
-    from ibnnet_mx.training import setup
-
-    setup.prepare(net, wanted)
-    if begin:
-        begin.try_on(net)
-    size, classes, count = Size.of(model.size), net.collect_params()['fc1_bias'].shape[0], nets.count_parameters(net)
-    print(json.dumps(saved.to_dict(wanted), indent=1))
-    learning = nets.count_parameters(net, learning=True)
-    notes = [f', {learning:,} of them learning' if wanted.freeze else '', f', start: {begin.origin}' if begin else '']
-    print(f'{model.name}: {classes} classes, {count:,} parameters, input 3x{size.sides}' + ''.join(notes))
 
 
 def open_data(args, wanted, model, cluster, report, facts=None):
@@ -140,17 +126,22 @@ def settle_memory(args, run, size, facts):
     return memory.settle(run, Size.of(size), free, chunks, run.recipe.memonger, not args.no_memory_check)
 
 
-def opening_lines(run, wanted, model, begin, opened, now):
-    """Yield (level, line) for the start of a run's log. Only worker 0 gives remarks as warnings, so they come once.
+def record_settings(report, wanted, model):
+    """Write the versions of the software and the whole recipe to the log file."""
+    from ibnnet_mx.recordio.fast import native
+
+    for line in [*_env.report(), native.about(), f'{model.name}: {saved.to_dict(wanted)}']:
+        report.record(line)
+
+
+def remarks(run, begin, opened, now):
+    """Yield (level, line) of what may surprise in a run. Only worker 0 gives them as warnings, so they come once.
 
     now: computed.circumstances().
     """
-    from ibnnet_mx.recordio.fast import native
     from ibnnet_mx.training import computed
 
-    for line in [*_env.report(), native.about(), f'{model.name}: {saved.to_dict(wanted)}']:
-        yield 'info', line
-    level = 'warn' if run.cluster.is_main else 'info'
+    level, wanted = 'warn' if run.cluster.is_main else 'info', run.recipe
     moved = computed.remark(opened.facts.computed if opened else None, now)
     for line in [*recipe.remarks(wanted, run.epoch), *start.remarks_on(begin, opened, wanted), *[moved] * bool(moved)]:
         yield level, line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ibnnet_mx.cli import options, parts, picture_sizes, run_options, start
+from ibnnet_mx.cli import dry_run, log_files, options, parts, picture_sizes, run_options, start, story
 from ibnnet_mx.cli.train_options import make_parser
 from ibnnet_mx.distributed import job, serve
 
@@ -38,28 +38,41 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
     if not args.profile and cluster.is_main:
         store.prepare()
     now = computed.circumstances(cluster, wanted.dtype)
-    for level, line in parts.opening_lines(run, wanted, model, begin, opened, now):
+    parts.record_settings(report, wanted, model)
+    lines = [*story.opening(run, model, (train_data, val_data, classes), begin, opened, args), *memory_lines]
+    for level, line in [*(('info', line) for line in lines), *parts.remarks(run, begin, opened, now)]:
         getattr(report, level)(line)
-    for line in memory_lines:
-        report.info(line)
     if args.profile:
         return parts.profile(run, train_data, args.profile, report)
-    report.info(parts.begin_line(run, opened))
+    report.info(story.files_line(store, args.log_file))
+    report.mark(parts.begin_line(run, opened))
+    story.plan(report, run, (train_data, val_data), store)
     # The epochs
     origin = start.origin_of(begin, opened)
     run_id = opened.facts.run if opened else checkpoint.new_id()
     facts = run_options.facts_of(wanted, model, classes, names, origin, cluster.num_workers, run_id)
-    facts = facts.at(facts.place, computed=now)
+    log, best = log_files.as_fact(args.log_file, store.prefix), story.best_before(store, facts_before)
+    facts = facts.at(facts.place, computed=now, log=log, best=best)
     store.begin(facts, opened.place if opened else None, report.info)
     every, go_on = args.checkpoint_batches, args.on_save_error == 'go-on'
     keep = saver.Saver(store, run, (train_data, val_data), facts, every, go_on, opened.place if opened else None)
     with keep, watchdog.Watchdog(args.stall_timeout, report.warn) as watch:
         run.stage = watch.stage
-        if opened and not opened.facts.validated:
-            keep.epoch(opened.facts.metrics.get('train', {}))
-        for _ in range(run.epoch, wanted.epochs):
-            keep.train()
-            keep.epoch(report.epoch_metrics)
+        train_epochs(run, keep, facts_before)
+    # The end of the run
+    for line in story.closing(store, run.epoch, args.data_dir, args.log_file, options.running()):
+        report.info(line)
+
+
+def train_epochs(run, keep, facts):
+    """Train and save one epoch after another. keep: a Saver. facts: of the checkpoint that the run goes on from."""
+    if facts and not facts.validated:
+        keep.epoch(facts.metrics.get('train', {}))
+    for _ in range(run.epoch, run.recipe.epochs):
+        if keep.is_stalled():
+            return run.report.info(keep.stalled_line())
+        keep.train()
+        keep.epoch(run.report.epoch_metrics)
 
 
 def command(args):
@@ -76,18 +89,20 @@ def command(args):
     advice = [*run_options.check_dtype(args, wanted), *picture_sizes.remarks(args, wanted, model)]
     begin = start.open_start(args, model, wanted)
     if args.dry_run:
-        planned = job.planned(args.kv_store, args.gpus, args.cpus)
-        net = run_options.create_network(args, wanted, model, args.num_classes, planned)
-        return parts.show(wanted, model, net, begin)
+        for line in advice:
+            options.tell(line)
+        return dry_run.command(args, wanted, model, begin, opened and opened.facts)
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(
             connect(args.kv_store, args.gpus, args.cpus, '--retrain goes on from the last checkpoint')
         )
         if cluster.is_main and not args.profile:
             stack.enter_context(store.alone())
-        log_file = args.log_file or os.path.join('log', f'{os.path.basename(prefix)}.log')
-        go_on = opened.facts.epoch if opened else None
-        report = logs.Reporter(args.frequent, log_file, args.tensorboard, cluster.rank, options.named(NAMES), go_on)
+        args.log_file = log_files.chosen(args.log_file, prefix, opened and opened.facts)
+        go_on, name_of = opened.facts.epoch if opened else None, options.named(NAMES)
+        report = logs.Reporter(
+            args.frequent, args.log_file, args.tensorboard, cluster.rank, name_of, go_on, args.log_style
+        )
         try:
             for line in [*damaged, *advice]:
                 report.warn(line)

@@ -14,6 +14,7 @@ from ibnnet_mx.models.tables import DROPOUT
 from ibnnet_mx.norm.table import WORKSPACE
 from ibnnet_mx.recipe import AUGMENT, RECIPES, SCHEDULES, Recipe
 
+DATA = './data'
 RECIPE = {each.name for each in fields(Recipe)}  # options whose defaults are a recipe's
 
 
@@ -135,7 +136,7 @@ def _start(add: Callable[..., Any]) -> None:
 
 
 def _data(add: Callable[..., Any]) -> None:
-    add('--data-dir', default='./data', help='folder with the records of ibnnet pack')
+    add('--data-dir', help=f'folder with the records of ibnnet pack; unset: {DATA}')
     add_image_size(add, text='size of the pictures, such as 96 or 256x128; unset: 224, or 32 for cifar10')
     add(
         '--data-type',
@@ -174,6 +175,7 @@ def _optimisation(add: Callable[..., Any]) -> None:
     add('--wd', type=float, help='weight decay')
     add('--batch-size', type=int, help='pictures of a step, divided over all devices of all workers')
     add('--epochs', type=int, help='epochs in total, including those before --retrain')
+    add('--early-stop', type=int, metavar='N', help='end after N epochs without a better validation; 0: never')
     add(
         '--schedule',
         choices=SCHEDULES,
@@ -226,6 +228,12 @@ def _run(add: Callable[..., Any]) -> None:
     add(
         '--log-file',
         help='log file; unset: log/NAME.log, NAME as in --model-prefix',
+    )
+    add(
+        '--log-style',
+        choices=('auto', 'epoch', 'lines'),
+        default='auto',
+        help='lines on stderr: epoch: one an epoch; lines: as in the log file; auto: epoch on a terminal',
     )
     add('--tensorboard', metavar='DIR', help='folder for TensorBoard scalars')
     add(

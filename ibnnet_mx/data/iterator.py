@@ -10,8 +10,10 @@ import numpy as np
 
 from ibnnet_mx.data.files import count_classes
 from ibnnet_mx.recordio import lists
+from ibnnet_mx.recordio.reading.extent import usual_size
 from ibnnet_mx.recordio.reading.folder import FolderRecords
 from ibnnet_mx.recordio.reading.reader import Reader
+from ibnnet_mx.size import Size
 
 
 class Iterator:
@@ -33,6 +35,10 @@ class Iterator:
     def steps(self, epoch: int = 0) -> int:
         """Return the batches of an epoch, the same for every worker."""
         return self._reader(epoch).steps
+
+    def record_size(self, exif: str) -> Size | None:
+        """Return the usual height and width of the pictures in the records; None if they do not say it."""
+        return usual_size(self._reader(0).records, exif)
 
     def labels(self) -> dict[str, np.ndarray]:
         """Return {path: float32 (n,)}, the first label of every record of each file."""

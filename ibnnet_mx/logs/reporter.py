@@ -7,13 +7,16 @@ import os
 import sys
 import time
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Any, Callable, Mapping, Sequence
 
 from ibnnet_mx.errors import OptionError, dashed, visible
 from ibnnet_mx.logs import handlers
-from ibnnet_mx.logs.lines import BATCH, RATE, SHORT, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
+from ibnnet_mx.logs.bar import Bar
+from ibnnet_mx.logs.lines import BATCH, RATE, SPEED, TIME, TRAIN, VALIDATION, VALIDATION_TIME
+from ibnnet_mx.logs.pace import Pace
 from ibnnet_mx.logs.scalars import Scalars
+from ibnnet_mx.logs.table import Table
+from ibnnet_mx.metrics.improvement import Score
 
 
 class _Sums:
@@ -38,7 +41,8 @@ class Reporter:
     Metrics have their names in the log: accuracy, top_k_accuracy_5, cross-entropy, or any others. rank: of this worker.
     All workers but the first write warnings only, and a file of their own: log-1.txt for log.txt. name_of: how options
     that stand in backticks in a line are written; by default as Python does. go_on: epoch from which a resumed
-    run goes on.
+    run goes on. style: of stderr: 'lines' as in the file, 'epoch' with a line for each epoch, 'auto' that on a
+    terminal.
     A log file or TensorBoard folder that stops taking lines gives a warning, and the run goes on.
 
     Raises OptionError if the log file or TensorBoard's folder cannot be written, or tensorboardX is missing.
@@ -52,11 +56,12 @@ class Reporter:
         rank: int = 0,
         name_of: Callable[[str], str] = str,
         go_on: int | None = None,
+        style: str = handlers.LINES,
     ) -> None:
         if frequent < 1:
             raise OptionError('frequent', frequent, ': the batches from one log line to the next, 1 or more')
         self.frequent, self._name_of = frequent, name_of
-        self._stderr = handlers.StderrHandler()
+        self._stderr = handlers.StderrHandler(handlers.style_of(style))
         self._handlers: list[logging.Handler] = [self._stderr]
         if rank:
             self._stderr.setLevel(logging.WARNING)
@@ -70,11 +75,22 @@ class Reporter:
         # mxnet calls logging.info(), which gives the root logger a handler: each line would come twice.
         self._logger.propagate = False
         for handler in self._handlers:
-            handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s', '%Y-%m-%d %H:%M:%S'))
             self._logger.addHandler(handler)
         if self._scalars is not None and self._scalars.folder != Path(tensorboard or ''):
             self.info(f'TensorBoard: this run is in {self._scalars.folder}, because the folder has an earlier one')
         self._window, self.sums, self._since = _Sums(), _Sums(), time.perf_counter()
+        self._pace: Pace | None = None
+        self._table: Table | None = None
+        self._has_told = False  # the estimate of the run's time
+        self._trained: tuple[float | None, float] = None, 0.0  # rate and seconds of the epoch that was trained last
+
+    def plan(self, epochs: int, share: float = 0.0, best: Score | None = None) -> None:
+        """Say how long the run is, so that the time that it still takes is told.
+
+        epochs: of the whole run. share: the time of a validation as a share of an epoch's steps, before one was
+        measured. best: the best score of earlier epochs.
+        """
+        self._pace, self._table = Pace(epochs, share), Table(epochs, best)
 
     @property
     def epoch_metrics(self) -> dict[str, float]:
@@ -88,26 +104,27 @@ class Reporter:
         self._close_bar()
         self._window, self.sums, self._since = _Sums(), _Sums(), time.perf_counter()
         self.sums.add(*before)
+        if self._pace is not None:
+            self._pace.start(epoch, steps, first_step, self._since)
         if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            columns, rows = get_terminal_size()  # 80 x 24 if the terminal tells none; tqdm would draw nothing
-            look = {'desc': f'Epoch {epoch}', 'unit': 'batch', 'leave': False, 'ncols': columns, 'nrows': rows}
-            self._stderr.bar = tqdm(total=steps, initial=first_step, **look)
+            # The table counts epochs that are done, as checkpoints do, and the log's lines count from 0.
+            label = f'Epoch {epoch + 1 if self._stderr.style == handlers.EPOCH else epoch}'
+            self._stderr.bar = Bar(label, steps, first_step, self._pace)
 
     def batch(self, epoch: int, batch: int, samples: int, metrics: Mapping[str, float]) -> None:
         """Count the epoch's batch `batch`, from 0: its pictures, and its sums over them."""
         self._window.add(samples, metrics)
         self.sums.add(samples, metrics)
+        if self._pace is not None:
+            self._pace.step(time.perf_counter())
+            self._tell_pace(self._pace.is_due(time.perf_counter()))
         if self._stderr.bar is not None:
-            means = {SHORT.get(name, name): f'{value:.4f}' for name, value in self.epoch_metrics.items()}
-            self._stderr.bar.set_postfix(means, refresh=False)
-            self._stderr.bar.update()
+            self._stderr.bar.step(self.epoch_metrics)
         if (batch + 1) % self.frequent == 0:  # a line counts the batches that are done
             now = time.perf_counter()
             speed = self._window.samples / max(now - self._since, 1e-9)
             for name, value in self._window.means().items():
-                self.info(BATCH.write(epoch=epoch, batch=batch + 1, speed=speed, metric=name, value=value))
+                self._number(BATCH.write(epoch=epoch, batch=batch + 1, speed=speed, metric=name, value=value))
             self._window, self._since = _Sums(), now
 
     def train(self, epoch: int, lr: float, seconds: float) -> None:
@@ -115,18 +132,48 @@ class Reporter:
         self._close_bar()
         means, speed = self.epoch_metrics, self.sums.samples / max(seconds, 1e-9)
         for name, value in means.items():
-            self.info(TRAIN.write(epoch=epoch, metric=name, value=value))
-        self.info(SPEED.write(epoch=epoch, value=speed))
-        self.info(RATE.write(epoch=epoch, value=lr))
-        self.info(TIME.write(epoch=epoch, value=seconds))
+            self._number(TRAIN.write(epoch=epoch, metric=name, value=value))
+        self._number(SPEED.write(epoch=epoch, value=speed))
+        self._number(RATE.write(epoch=epoch, value=lr))
+        self._number(TIME.write(epoch=epoch, value=seconds))
         self._plot(epoch, 'train', {**means, 'lr': lr, 'speed': speed})
+        self._trained = lr, seconds
+        self._tell_pace(self._pace is not None and epoch + 1 < self._pace.epochs)
 
     def validation(self, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Write the means of the epoch's validation."""
         for name, value in metrics.items():
-            self.info(VALIDATION.write(epoch=epoch, metric=name, value=value))
-        self.info(VALIDATION_TIME.write(epoch=epoch, value=seconds))
+            self._number(VALIDATION.write(epoch=epoch, metric=name, value=value))
+        self._number(VALIDATION_TIME.write(epoch=epoch, value=seconds))
         self._plot(epoch, 'validation', metrics)
+        if self._pace is None or self._table is None:
+            return
+        self._pace.validated(epoch, seconds)
+        rate, trained = self._trained
+        row = self._table.lines(
+            epoch + 1, rate, (self.epoch_metrics, metrics), trained + seconds, self._pace.run_left()
+        )
+        for line in row:
+            self._logger.info(visible(line), extra={'kind': 'table'})
+        self._trained = None, 0.0
+
+    def _tell_pace(self, is_due: bool) -> None:
+        """Tell once how long the run takes, if it is due and known."""
+        if is_due and not self._has_told and self._pace is not None and self._pace.epoch_seconds is not None:
+            self._has_told = True
+            self.info(self._pace.line(time.perf_counter()))
+
+    def _number(self, text: str) -> None:
+        """Write a line with a number of the run: to the file, and to stderr unless it has the table instead."""
+        self._logger.info(visible(text), extra={'kind': 'numbers'})
+
+    def mark(self, text: str) -> None:
+        """Write a line for readers of the log, such as the one that a run begins. The table needs none."""
+        self._number(text)
+
+    def record(self, text: str) -> None:
+        """Write a line to the log file alone."""
+        self._logger.info(visible(dashed(text, self._name_of)), extra={'kind': 'file'})
 
     def info(self, text: str) -> None:
         """Write a line."""

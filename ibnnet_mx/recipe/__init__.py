@@ -54,6 +54,7 @@ class Recipe:
     lr_steps: tuple[float, ...] = (30, 60, 90)
     warmup_epochs: float = 0  # a linear rise from 0
     lr_from: tuple[float, float] | None = None
+    early_stop: int = 0  # epochs without a better validation after which the run ends; 0: never
     aug_level: Level = 2
     no_aug_epochs: int = 0
     exif: str = 'apply'  # 'ignore': pictures stay as stored, whatever orientation their EXIF tells
@@ -195,7 +196,7 @@ def check_values(recipe: Recipe) -> None:
         value = getattr(recipe, option)
         if not 0 <= value < 1:
             raise OptionError(option, value, 'must be at least 0 and below 1')
-    for option in ('wd', 'mixup', 'clip_gradient', 'warmup_epochs', 'no_aug_epochs', 'seed'):
+    for option in ('wd', 'mixup', 'clip_gradient', 'warmup_epochs', 'no_aug_epochs', 'early_stop', 'seed'):
         value = getattr(recipe, option)
         if not 0 <= value < float('inf'):
             raise OptionError(option, value, 'must not be below 0')

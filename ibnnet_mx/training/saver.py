@@ -9,6 +9,7 @@ import signal
 
 from ibnnet_mx.checkpoint import Inside, restore
 from ibnnet_mx.errors import OptionError, Stopped
+from ibnnet_mx.metrics import improvement
 from ibnnet_mx.training import finite
 from ibnnet_mx.training.finite import NotFinite
 
@@ -147,9 +148,33 @@ class Saver:
 
         between()
         metrics = {'validation': self._run.evaluate(self._val, between), 'train': train_metrics}
+        self._compare(metrics['validation'])
         saved = self._write(self._run.epoch, metrics=metrics)
         self.due(0, self._run.cluster.tell(0, self.asked))
         self._stop(f'after epoch {self._run.epoch - 1}', saved)
+
+    def _compare(self, means):
+        """Remember the epoch with the best validation. Its place is a fact of each later checkpoint."""
+        score, best = improvement.score_of(means), self._facts.best
+        if score is not None and score.beats(best and score._replace(value=best['value'])):
+            self._facts = self._facts.at(self._facts.place, best={'epoch': self._run.epoch, 'value': score.value})
+
+    def is_stalled(self):
+        """Return True if the last `early_stop` epochs brought no better validation."""
+        patience = self._run.recipe.early_stop
+        return bool(patience) and self._run.epoch - self._best_epoch() >= patience
+
+    def _best_epoch(self):
+        return self._facts.best['epoch'] if self._facts.best else 0
+
+    def stalled_line(self):
+        """Return the line about a run that ends early."""
+        epochs = self._run.epoch - self._best_epoch()
+        return (
+            f'`early_stop` {self._run.recipe.early_stop}: the run ends after epoch {self._run.epoch} of '
+            f'{self._run.recipe.epochs}, because {epochs} epochs brought no better validation than epoch '
+            f'{self._best_epoch()}'
+        )
 
     def _write(self, place, **facts):
         """Save the checkpoint. Return True if worker 0 wrote it. Raises OSError unless go_on is set."""

@@ -53,9 +53,9 @@ def body(arrays):
 
 
 def told(log):
-    """The lines about the start, which come before those about the environment, without those about the data."""
+    """The lines about the start, which come before those about the run, without those about classes."""
     lines = [line.partition(' INFO ')[2] for line in log.splitlines() if ' classes have no training ' not in line]
-    return lines[: next(i for i, line in enumerate(lines) if line.startswith('Python '))]
+    return lines[: next(i for i, line in enumerate(lines) if line.startswith('data: '))]
 
 
 def origin(epoch=1, prefix='net'):

@@ -56,8 +56,9 @@ def dry(run, *argv):
     """(recipe, last line) of --dry-run."""
     code, out, err = run('--dry-run', *argv)
     assert (code, err) == (0, '')
-    recipe, last = out.rstrip().rsplit('\n', 1)
-    return json.loads(recipe), last
+    recipe, lines = out.rstrip().split('\n}\n')
+    assert lines.startswith('data: none was read, because ./data does not exist and --data-dir is not given\n')
+    return json.loads(recipe + '}'), lines.splitlines()[-1]
 
 
 PUBLISHED = 'resnet50_ibn_a'
