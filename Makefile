@@ -1,15 +1,20 @@
 PYTHON_BIN := .venv/bin/python
+# Tests run in so many processes, of one thread each: mxnet's own threads hardly help with networks this small.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -le 4 ] && echo $$n || echo 4)
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest -n $(JOBS) --dist loadfile
 # Looked up when it is used, because `make setup` installs it.
 CLANG_FORMAT = $(shell PATH=".venv/bin:$$PATH" command -v clang-format)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test two-at-once clean
+.PHONY: help setup demo lint test test-all docs two-at-once clean
 
 help:
 	@echo 'make setup   .venv with the project and all that its tests need (PYTHON=... chooses the interpreter)'
 	@echo 'make demo    pack, train, interrupt, retrain, predict and plot on real handwritten digits'
-	@echo 'make test    lint, format checks, types and tests'
-	@echo 'make lint    the first three of these'
+	@echo 'make test    lint, format checks, types and tests (JOBS=N: in N processes)'
+	@echo 'make test-all  also the tests of networks and options that are like others'
+	@echo 'make lint    the first three of make test'
+	@echo 'make docs    the pages of docs and the Python reference as a site: docs/_build/html/index.html'
 	@echo 'make two-at-once CIFAR10=... PACS=...  does IBN generalise? trains 66 networks; goes on where it was'
 	@echo 'make clean   remove .venv, caches and the files of the demo'
 
@@ -27,12 +32,24 @@ lint: setup
 	else echo 'lint: C and C++ are not checked, because clang-format is missing: pip install clang-format'; fi
 
 test: lint
-	@$(PYTHON_BIN) -m pytest
+	@$(PYTEST) -m 'not slow and not thorough'
+
+test-all: lint
+	@$(PYTEST)
+
+# Sphinx and its theme go into .venv, beside what is pinned there.
+docs: setup
+	@if ! $(PYTHON_BIN) -c 'import furo, myst_parser' 2>/dev/null; then \
+	if $(PYTHON_BIN) -c 'import pip' 2>/dev/null; then \
+	$(PYTHON_BIN) -m pip install -qq --disable-pip-version-check --no-warn-conflicts -c constraints.txt -r docs/requirements.txt; \
+	else uv pip install --quiet --python $(PYTHON_BIN) -c constraints.txt -r docs/requirements.txt; fi; fi
+	@$(PYTHON_BIN) -m sphinx -q -W --keep-going -c docs -b html . docs/_build/html
+	@echo 'docs: docs/_build/html/index.html'
 
 # Either of the two may be left out: an archive, or what tools/im2rec_wrapper.py made of it (PACS: DOMAIN/CLASS folders).
 two-at-once: setup
 	@$(PYTHON_BIN) experiments/two_at_once/run.py $(if $(CIFAR10),--cifar10 $(CIFAR10)) $(if $(PACS),--pacs $(PACS))
 
 clean:
-	rm -rf .venv build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist demo docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ VERSION = re.search(r"^__version__ = '(.+)'$", (HERE / 'ibnnet_mx' / '__init__.p
 TOML = "tomli>=1.1; python_version < '3.11'"  # tomllib of Python 3.11
 PLOT = ['matplotlib>=3.5']
 EXTRAS = {
-    'cpu': ['mxnet==1.9.1'],
+    'cpu': ['mxnet==1.9.1', *PLOT],
     'gpu': [
         # the libraries that mxnet-cu112 is linked against; ibnnet_mx._env loads them before mxnet is imported
         'mxnet-cu112==1.9.1',
@@ -28,6 +28,7 @@ EXTRAS = {
         'nvidia-cusparse-cu11==11.7.5.86',
         'nvidia-nccl-cu11==2.21.5',
         'nvidia-nvtx-cu11==11.8.86',
+        *PLOT,
     ],
     'plot': PLOT,
     'tensorboard': ['tensorboardX>=2.5'],
@@ -42,6 +43,7 @@ EXTRAS = {
 }
 EXTRAS['dev'] = [
     'pytest>=7',
+    'pytest-xdist>=3',
     'hypothesis>=6',
     'ruff>=0.11',
     'clang-format>=20.1,<21',  # each version formats a little differently
@@ -81,6 +83,8 @@ setup(
     name='ibnnet_mx',
     version=VERSION,
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
     package_data={  # what ibnnet build compiles

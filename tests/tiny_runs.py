@@ -101,8 +101,8 @@ class Cut:
 
 
 def make(model='cifar_resnet8_v2', plan=PLAN, cpus=1, recompute=None, kvstore='local', start=None, cluster=None):
-    """A Trainer; its report is a Notes. recompute True: 'auto'. cluster: unset, of this process alone."""
-    recompute = ('auto' if recompute else None) if isinstance(recompute, bool) else recompute
+    """A Trainer; its report is a Notes. recompute True: 'least'. cluster: unset, of this process alone."""
+    recompute = ('least' if recompute else None) if isinstance(recompute, bool) else recompute
     net = models.create(model, CLASSES, **{key: getattr(plan, key) for key in KEYS}, norm_args=dict(plan.norm_args))
     cluster = cluster or connect(kvstore, cpus=cpus)
     with ALONE:

@@ -46,7 +46,10 @@ def is_good(arrays, good, head=True):
     return all(np.array_equal(arrays[name], wanted[name]) for name in names)
 
 
-@pytest.mark.parametrize('name', AVERAGED)
+THOROUGH = [pytest.param(name, marks=pytest.mark.thorough) for name in AVERAGED[1:]]
+
+
+@pytest.mark.parametrize('name', [AVERAGED[0], *THOROUGH])
 @pytest.mark.parametrize('beside', ['state_dict', 'model'])
 @pytest.mark.parametrize('wrap', [False, True])
 def test_averaged_weights_are_taken_and_told(read, encode, tmp_path, good, raw, name, beside, wrap):

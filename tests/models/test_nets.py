@@ -12,7 +12,13 @@ SMALL = [
     for f in models.MODELS
 ]
 BOTTLENECKS = ['resnet50_ibn_a', 'resnet50_ibn_b', 'resnet50_v2_ibn_a', 'cifar_resnet164_v2_ibn_a']
+OF_EACH_KIND = ['resnet18_ibn_b', 'resnet18_v2_ibn_a', 'resnext50_ibn_a', 'se_resnet50_v2', 'densenet121_ibn_a']
+OF_EACH_KIND += ['cifar_resnet8_v1a_ibn_a', 'cifar_resnet8_v2_ibn_b']
 W_D = ['resnet18', 'resnet18_v2_ibn_a', 'resnext50_ibn_b', 'cifar_resnet8', 'cifar_resnet8_v2']
+
+
+def of_each_kind(rows):  # others are thorough
+    return [pytest.param(*row, marks=[] if row[0] in OF_EACH_KIND else pytest.mark.thorough) for row in rows]
 
 
 def started(name, hybrid=True, **options):
@@ -29,7 +35,8 @@ def pictures(count=4, size=32):
 
 
 @pytest.mark.parametrize(
-    ('name', 'options'), [(name, {}) for name in SMALL + BOTTLENECKS] + [(name, {'w_d': True}) for name in W_D]
+    ('name', 'options'),
+    of_each_kind([(name, {}) for name in SMALL + BOTTLENECKS]) + [(name, {'w_d': True}) for name in W_D],
 )
 def test_every_parameter_gets_a_gradient(name, options):
     check_gradients(started(name, **options), 32)
@@ -44,7 +51,7 @@ def check_gradients(net, size):
             assert float(param.grad().abs().max().asscalar()) > 0, key
 
 
-@pytest.mark.parametrize('name', SMALL)
+@pytest.mark.parametrize('name', of_each_kind([(name,) for name in SMALL]))
 def test_hybridized_equals_imperative_in_both_modes(name):
     plain, fast = started(name, hybrid=False), started(name)
     x = pictures(size=64 if models.find(name).depth >= 50 else 32)  # deep nets enlarge rounding on maps of 1x1
@@ -54,7 +61,7 @@ def test_hybridized_equals_imperative_in_both_modes(name):
         np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('name', SMALL)
+@pytest.mark.parametrize('name', of_each_kind([(name,) for name in SMALL]))
 def test_forward_at_the_usual_size_and_another(name):
     check_sizes(started(name), models.find(name).size)
 
@@ -63,9 +70,9 @@ OTHERS = sorted({*models.list_models()} - {*SMALL, *BOTTLENECKS})
 DEEP = [name for name in OTHERS if sum(models.find(name).shape.units) > 60]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('name', sorted({*OTHERS} - {*DEEP}))
 def test_every_other_network_at_small_sizes(name):
-    """One graph each, for time's sake: gradients of all parameters, and a forward pass at another size."""
     net = started(name)
     check_gradients(net, 32)
     assert np.isfinite(net(pictures(2, 40)).asnumpy()).all()

@@ -15,7 +15,13 @@ from tests.tiny_runs import arrays, batches, equal, make, values
 
 @pytest.mark.parametrize('native', [False, True])
 @pytest.mark.parametrize('kit', KITS)
-@pytest.mark.parametrize('model', ['cifar_resnet8_ibn_a', 'cifar_resnet8_v2', 'cifar_resnet8_ibn_b'])
+@pytest.mark.parametrize(
+    'model',
+    [
+        'cifar_resnet8_ibn_a',
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ('cifar_resnet8_v2', 'cifar_resnet8_ibn_b')),
+    ],
+)
 def test_hybridized_is_imperative(model, kit, native, monkeypatch):
     """Training logits, all gradients, what the step makes of the state, and prediction."""
     if native and not (operators.fused() or kit in STATEFUL and operators.loaded()):
@@ -42,7 +48,13 @@ def test_every_parameter_gets_a_gradient(kit):
 
 
 @pytest.mark.parametrize('kit', KITS)
-@pytest.mark.parametrize('family', ['resnet_ibn_a', 'resnet_v2_ibn_b', 'resnext', 'se_resnet_v2', 'densenet_ibn_a'])
+@pytest.mark.parametrize(
+    'family',
+    [
+        pytest.param(name, marks=[] if name == 'resnet_ibn_a' else pytest.mark.thorough)
+        for name in ('resnet_ibn_a', 'resnet_v2_ibn_b', 'resnext', 'se_resnet_v2', 'densenet_ibn_a')
+    ],
+)
 def test_every_family_takes_every_kit(family, kit):
     """A training graph and a prediction graph at 64 pixels, all shapes known; the head and the SE gate stay plain."""
     net = get_model(family, depth=121 if family.startswith('dense') else 50, **options(kit))

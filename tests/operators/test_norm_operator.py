@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from ibnnet_mx import operators
+from ibnnet_mx import _env, operators
 
 EPS, MOMENTUM = 1e-5, 0.9
 HALF = np.dtype([('bfloat16', np.uint16)])  # as mxnet 1.9.1 has it
@@ -129,6 +129,8 @@ def test_takes_any_size(kind, channels, size):
 @pytest.mark.parametrize('blocked', [False, True])
 @pytest.mark.parametrize('kind', ['batch', 'ibn', 'group'])
 def test_bfloat16_rounds_pictures_only(kind, blocked):
+    if blocked and _env.bfloat16() == 'no':
+        pytest.skip('oneDNN computes no convolution in bfloat16 without AVX-512')
     arrays = drawn(kind, 32, (9, 7))
     for i in (0, 5, 6):  # what bfloat16 can hold
         arrays[i] = (arrays[i].view(np.uint32) & 0xFFFF0000).view(np.float32)

@@ -151,6 +151,12 @@ def test_the_option(words, value):
     assert train_options.make_parser().parse_args([*words, '--batch-size', '8']).memonger == value
 
 
+@pytest.mark.parametrize('budget', ['auto', 'most', 0, -1])
+def test_what_is_no_budget_of_a_step(budget):
+    with pytest.raises(ValueError, match=f'memonger={budget!r} is no budget of a step'):
+        make(recompute=budget)
+
+
 @pytest.mark.parametrize('word', ['0', '1.5', 'most'])
 def test_what_is_no_budget(word, capsys):
     with pytest.raises(SystemExit):

@@ -25,10 +25,12 @@ class Recompute:
     that operators keep for their backward pass. They do not count weights, gradients of weights, the optimiser's
     state, pictures, and scratch memory of oneDNN's kernels.
     tell: function that gets a line about each plan.
-    Raises ValueError before anything is computed if no plan fits the budget.
+    Raises OptionError for another budget, and before anything is computed if no plan fits the budget.
     """
 
     def __init__(self, net, loss, budget='least', tell=None):
+        if budget != 'least' and not (isinstance(budget, (int, float)) and budget > 0):
+            raise OptionError('memonger', budget, 'is no budget of a step: use least, or megabytes such as 1500')
         self._net, self._loss, self._budget, self._tell = net, loss, budget, tell
         self._plans, self._executors, self._clock = {}, {}, None
 
