@@ -11,6 +11,7 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r"^__version__ = '(.+)'$", (HERE / 'ibnnet_mx' / '__init__.py').read_text(), re.MULTILINE).group(1)
 
+TOML = "tomli>=1.1; python_version < '3.11'"  # tomllib of Python 3.11
 PLOT = ['matplotlib>=3.5']
 EXTRAS = {
     'cpu': ['mxnet==1.9.1', *PLOT],
@@ -93,7 +94,7 @@ setup(
     cmdclass={'build_py': BuildWithReader},
     distclass=WithLibrary,
     python_requires='>=3.8,<3.12',  # mxnet 1.9.1 needs numpy below 1.24, which has no wheel for 3.12
-    install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'shtab>=1.5', 'tqdm'],
+    install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'shtab>=1.5', 'tqdm', TOML],
     extras_require=EXTRAS,
     entry_points={'console_scripts': ['ibnnet=ibnnet_mx.cli.main:main']},
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ibnnet_mx import _env, _limits, logs, recipe
-from ibnnet_mx.cli import options, places, start
+from ibnnet_mx.cli import options, places, run_dirs, start
 from ibnnet_mx.cli.train_options import DATA
 from ibnnet_mx.distributed import job
 from ibnnet_mx.files import outputs
@@ -33,6 +33,8 @@ def take_prefix(args):
 
 def check_options(args):
     """Raise ValueError if an option has an impossible value, or needs another option."""
+    if args.run_dir is not None:
+        run_dirs.check(args)
     take_prefix(args)
     args.data_is_given = args.data_dir is not None
     args.data_dir = DATA if args.data_dir is None else args.data_dir

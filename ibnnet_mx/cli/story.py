@@ -8,7 +8,6 @@ import shutil
 import sys
 from dataclasses import fields
 
-from ibnnet_mx.checkpoint.facts import Inside
 from ibnnet_mx.errors import command_value
 from ibnnet_mx.metrics import improvement
 from ibnnet_mx.recipe import RECIPES
@@ -79,9 +78,8 @@ def _device_line(cluster, threads):
 
 def _start_line(wanted, begin, opened):
     if opened is not None:
-        place = opened.place
-        inside = f' and batch {place.batch} of the next' if isinstance(place, Inside) else ''
-        epoch = place.epoch if isinstance(place, Inside) else place
+        epoch, batch = opened.facts.epoch, opened.facts.batch
+        inside = f' and batch {batch} of the next' if batch is not None else ''
         return f'start: goes on from {opened.params_path}, after {_epochs(epoch)}{inside}'
     if begin:
         kind, name = next(iter(begin.origin.items()))

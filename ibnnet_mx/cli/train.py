@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ibnnet_mx.cli import dry_run, log_files, options, parts, picture_sizes, run_options, start, story
+from ibnnet_mx.cli import config, dry_run, log_files, options, parts, picture_sizes, run_dirs, run_options, start, story
 from ibnnet_mx.cli.train_options import make_parser
 from ibnnet_mx.distributed import job, serve
 
@@ -60,7 +60,8 @@ def train(args, wanted, model, begin, opened, store, report, cluster):
         run.stage = watch.stage
         train_epochs(run, keep, facts_before)
     # The end of the run
-    for line in story.closing(store, run.epoch, args.data_dir, args.log_file, options.running()):
+    ending = story.closing(store, run.epoch, args.data_dir, args.log_file, options.running())
+    for line in [*ending, *(run_dirs.draw(args.log_file) if args.run_dir else ())]:
         report.info(line)
 
 
@@ -81,14 +82,18 @@ def command(args):
     from ibnnet_mx.distributed.cluster import connect
 
     parts.check_options(args)
-    prefix = args.model_prefix or os.path.join('model', run_options.resolve(args)[1].name)
+    prefix = run_dirs.newest(args.run_dir) if args.run_dir and args.retrain else args.model_prefix
+    prefix = prefix or os.path.join(args.run_dir or 'model', run_options.resolve(args)[1].name)
     damaged: list[str] = []
     store = checkpoint.Store(prefix, args.keep)
     opened = parts.open_resumed(args, store, damaged.append)
     wanted, model = run_options.resolve(args, opened and opened.facts)
     advice = [*run_options.check_dtype(args, wanted), *picture_sizes.remarks(args, wanted, model)]
     begin = start.open_start(args, model, wanted)
+    settings = config.options_of(make_parser(), args, wanted, model)
     if args.dry_run:
+        if args.write_config:
+            config.write(args.write_config, settings)
         for line in advice:
             options.tell(line)
         return dry_run.command(args, wanted, model, begin, opened and opened.facts)
@@ -96,9 +101,13 @@ def command(args):
         cluster = stack.enter_context(
             connect(args.kv_store, args.gpus, args.cpus, '--retrain goes on from the last checkpoint')
         )
+        if args.run_dir and not args.profile:
+            run_dirs.settle(args, store, model.name, opened)
+        if cluster.is_main and args.write_config:
+            config.write(args.write_config, settings)
         if cluster.is_main and not args.profile:
             stack.enter_context(store.alone())
-        args.log_file = log_files.chosen(args.log_file, prefix, opened and opened.facts)
+        args.log_file = log_files.chosen(args.log_file, store.prefix, opened and opened.facts)
         go_on, name_of = opened.facts.epoch if opened else None, options.named(NAMES)
         report = logs.Reporter(
             args.frequent, args.log_file, args.tensorboard, cluster.rank, name_of, go_on, args.log_style
@@ -115,12 +124,12 @@ def main(argv=None, prog='train_resnet'):
     """Train, or serve if DMLC_ROLE says so, because a job may start the same command for every role."""
     if os.environ.get('DMLC_ROLE') in ('server', 'scheduler'):
         return serve.main()
-    code = 1
+    code, parser = 1, make_parser(prog)
     try:
         code = options.run(
             command,
-            make_parser(prog),
-            argv,
+            parser,
+            config.expanded(parser, argv),
             'interrupted; with --retrain it goes on from the last checkpoint',
             NAMES,
         )

@@ -233,13 +233,20 @@ def _run(add: Callable[..., Any]) -> None:
         '--log-style',
         choices=('auto', 'epoch', 'lines'),
         default='auto',
-        help='lines on stderr: epoch: one an epoch; lines: as in the log file; auto: epoch on a terminal',
+        metavar='STYLE',
+        help='stderr: a line an epoch, lines as in the log, or auto: by the terminal',
     )
     add('--tensorboard', metavar='DIR', help='folder for TensorBoard scalars')
     add(
         '--profile', metavar='FILE', help='measure a few steps, write where their time goes as .json or .png, then stop'
     )
     add('--dry-run', action='store_true', help='print the resolved recipe and the network, then stop')
+
+
+def _files(add: Callable[..., Any]) -> None:
+    add('--run-dir', metavar='DIR', help='folder in which each run has its own, such as runs')
+    add('--config', metavar='FILE', help='take options from a TOML file; those of the command line win')
+    add('--write-config', metavar='FILE', help='write the recipe and the options as a TOML file')
 
 
 def make_parser(prog: str = 'train_resnet') -> Parser:
@@ -281,6 +288,8 @@ def make_parser(prog: str = 'train_resnet') -> Parser:
     )
     add('--no-memory-check', action='store_true', help='begin even if the memory seems too small')
 
-    _run(parser.add_argument_group('run').add_argument)
+    add = parser.add_argument_group('run').add_argument
+    _run(add)
+    _files(add)
     parser.tell_default(RECIPE, 'by the recipe')
     return parser
