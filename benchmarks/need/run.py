@@ -46,7 +46,7 @@ CASES = (
     'resnet50_v2:32:--memonger=1000',
     'resnet50_v2:32:--dtype=bfloat16',
 )
-LINE = re.compile(r'memory: this run needs about ([\d.]+) GB \(.*\) beside the ([\d.]+) GB')
+LINE = re.compile(r'memory: about ([\d.]+) GB beside the ([\d.]+) GB in use')
 STEPS = 3
 
 

@@ -157,8 +157,8 @@ def settle(run: Any, shape: tuple[int, int], free: float, chunks: Any, recompute
             raise
         plan = None
     need = estimate.need(chunks, plan)
-    beside = _limits.resident_memory() / 1e9
-    line = f'memory: this run needs about {need} beside the {beside:.1f} GB that it has; {free / 1e9:.1f} GB are free'
+    taken = _limits.resident_memory() / 1e9
+    line = f'memory: about {need.total / 1e9:.1f} GB beside the {taken:.1f} GB in use; {free / 1e9:.1f} GB are free'
     if need.total <= free:
         return [line]
     if check:

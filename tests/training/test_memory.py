@@ -43,8 +43,9 @@ def test_the_plan_of_few_pictures_tells_that_of_many(rows):
 def test_a_run_that_fits_stays_as_it_is():
     run = make(MODEL, sized(64))
     (line,) = memory.settle(run, SHAPE, PLENTY, 1, None)
-    assert line.startswith('memory: this run needs about 0.')
-    assert line.endswith(' GB that it has; 1000.0 GB are free')
+    assert line.startswith('memory: about 0.')
+    assert line.endswith(' GB in use; 1000.0 GB are free')
+    assert len(line) < 80
     assert (run.recipe.accumulate, run._forward_backward) == (1, run._plain)
 
 
