@@ -1,7 +1,8 @@
 PYTHON_BIN := .venv/bin/python
 # Tests run in so many processes, of one thread each: mxnet's own threads hardly help with networks this small.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -le 4 ] && echo $$n || echo 4)
-PYTEST = OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest -n $(JOBS) --dist loadfile
+SEVERAL = OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest -n $(JOBS) --dist loadfile
+PYTEST = $(if $(filter 1,$(JOBS)),$(PYTHON_BIN) -m pytest,$(SEVERAL))
 # Looked up when it is used, because `make setup` installs it.
 CLANG_FORMAT = $(shell PATH=".venv/bin:$$PATH" command -v clang-format)
 
