@@ -36,7 +36,7 @@ MAY = {  # room: rooms that it may import, beside itself
     'data': LOW | {'recipe', 'recordio'},
     'record_iter': {'data'},
     'distributed': LOW | {'operators'},
-    'checkpoint': LOW | {'graph', 'recipe'},
+    'checkpoint': LOW | {'graph', 'metrics', 'recipe'},
     'convert': LOW | {'checkpoint', 'graph', 'models', 'norm'},
     'hub': LOW | {'convert', 'models'},
     'training': LOW

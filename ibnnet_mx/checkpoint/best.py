@@ -6,53 +6,56 @@ import re
 from typing import Any, NamedTuple
 
 from ibnnet_mx.errors import OptionError
+from ibnnet_mx.metrics.improvement import Score, best_of, score_of
 
 
 class Best(NamedTuple):
-    """The epoch that is used if none is named. accuracy: of its validation, a share of 1; None: it has no such result.
+    """The epoch that is used if none is named. score: of its validation; None: it has no such result.
 
     last: the newest epoch. passed: lines about epochs whose .json cannot be read.
     """
 
     epoch: int
     last: int
-    accuracy: float | None
+    score: Score | None
     passed: tuple[str, ...] = ()
 
     def line(self) -> str:
-        """Return the choice in words, such as: epoch 5 of 8, the best (86.2 %)."""
-        if self.accuracy is not None:
-            return f'epoch {self.epoch} of {self.last}, the best ({100 * self.accuracy:.1f} %)'
+        """Return the choice in words, such as: epoch 5 of 8, the best (accuracy 86.20 %)."""
+        if self.score is not None:
+            result = f'{self.score.metric} {self.score.words()}'
+            return f'epoch {self.epoch} of {self.last}, the best ({result})'
         return f'epoch {self.epoch}, the last, because no validation results are with it'
 
 
-def accuracies(store: Any) -> tuple[dict[int, float | None], tuple[str, ...]]:
-    """Return the validation accuracy of each epoch that has a .json, None if it has none, and lines about damage."""
-    scores: dict[int, float | None] = {}
+def scores(store: Any, last: int | None = None) -> tuple[dict[int, Score | None], tuple[str, ...]]:
+    """Return the validation score of each epoch that has a .json, None if it has none, and lines about damage.
+
+    last: the newest epoch to read; None: all.
+    """
+    results: dict[int, Score | None] = {}
     passed = []
     for epoch in store.epochs():
-        scores[epoch] = None
+        if last is not None and epoch > last:
+            continue
+        results[epoch] = None
         try:
-            accuracy = store.facts(epoch).metrics.get('validation', {}).get('accuracy')
+            results[epoch] = score_of(store.facts(epoch).metrics.get('validation'))
         except ValueError as error:
             passed.append(f'epoch {epoch} is passed over: {error}')
-            continue
-        if accuracy is not None and accuracy == accuracy:
-            scores[epoch] = float(accuracy)
-    return scores, tuple(passed)
+    return results, tuple(passed)
 
 
 def best_epoch(store: Any) -> Best:
-    """Return the epoch with the highest validation accuracy, of equal ones the newest; without results the last epoch.
+    """Return the epoch with the best validation, of equal ones the newest; without results the last epoch.
 
     Raises OptionError for prefix if there is no checkpoint.
     """
-    scores, passed = accuracies(store)
-    validated = {epoch: score for epoch, score in scores.items() if score is not None}
-    if validated:
-        epoch = max(validated, key=lambda each: (validated[each], each))
-        return Best(epoch, max(scores), validated[epoch], passed)
-    epochs = [epoch for epoch in {*scores, *_without_facts(store)} if store.path(epoch, 'params').is_file()]
+    results, passed = scores(store)
+    best = best_of(results)
+    if best is not None:
+        return Best(best, max(results), results[best], passed)
+    epochs = [epoch for epoch in {*results, *_without_facts(store)} if store.path(epoch, 'params').is_file()]
     if not epochs:
         raise OptionError('prefix', store.prefix, f': there is no checkpoint {store.prefix}-NNNN.params')
     return Best(max(epochs), max(epochs), None, passed)

@@ -17,7 +17,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 import mxnet as mx
 
 from ibnnet_mx.checkpoint import runs
-from ibnnet_mx.checkpoint.best import accuracies
+from ibnnet_mx.checkpoint.best import scores
 from ibnnet_mx.checkpoint.facts import Facts, Inside, Place, parse_facts
 from ibnnet_mx.checkpoint.runs import as_inside
 from ibnnet_mx.checkpoint.symbols import graph_of, inputs_of, is_symbol_of
@@ -25,6 +25,7 @@ from ibnnet_mx.checkpoint.writing import alone, write_files
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import params_file
 from ibnnet_mx.files.state import WHOLE, Verdict, damaged
+from ibnnet_mx.metrics.improvement import best_of
 
 
 class Opened(NamedTuple):
@@ -79,6 +80,7 @@ class Store:
             raise OptionError('keep', keep, 'must be at least 1')
         self.prefix, self.keep = str(prefix), keep
         self._history: runs.History | None = None
+        self._facts: dict[Path, tuple[Any, Facts]] = {}  # with the state of the file that they were read from
 
     def path(self, place: Place, kind: str) -> Path:
         """Return the file of a place. kind: 'params', 'states' or 'json'."""
@@ -167,10 +169,9 @@ class Store:
         """Delete the checkpoints beyond `keep`. Each .json goes first, so that none speaks of files that are gone."""
         if self.keep is None:
             return
-        scores = {epoch: -1.0 if score is None else score for epoch, score in accuracies(self)[0].items()}
-        best = max(scores, key=lambda epoch: (scores[epoch], epoch))
-        stay = {*sorted(scores)[-self.keep :], best, newest}
-        for epoch in set(scores) - stay:
+        results = scores(self)[0]
+        stay = {*sorted(results)[-self.keep :], best_of(results), newest}
+        for epoch in set(results) - stay:
             for kind in ('json', 'states', 'params'):
                 self.path(epoch, kind).unlink(missing_ok=True)
 
@@ -201,13 +202,19 @@ class Store:
         return sorted(number for number in numbers if self.path(number, 'json').name in names)
 
     def facts(self, place: Place) -> Facts:
-        """Return the facts of a checkpoint, with the file name's place. Raises ValueError, which names the file."""
+        """Return the facts of a checkpoint, with the file name's place. They are read again if the file has changed.
+
+        Raises ValueError, which names the file.
+        """
         path = self.path(place, 'json')
         try:
-            data = path.read_bytes()
+            now = path.stat()
+            state = now.st_ino, now.st_size, now.st_mtime_ns
+            if path not in self._facts or self._facts[path][0] != state:
+                self._facts[path] = state, parse_facts(path.read_bytes(), path).at(place)
         except OSError as error:
             raise ValueError(f'{path} cannot be read: {error.strerror}') from None
-        return parse_facts(data, path).at(place)
+        return self._facts[path][1]
 
     def open(self, place: Place, states: bool = False, facts: Facts | None = None) -> Opened:
         """Read, verify and parse a checkpoint's files, each once. states: read the optimiser's state too. facts: of

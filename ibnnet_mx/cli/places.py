@@ -54,6 +54,6 @@ def choose_epoch(option: str, prefix: str, given: int | str | None) -> int:
         raise ValueError(error.told(lambda _: option)) from None
     for line in chosen.passed:
         options.tell(f'{option} {prefix}: {line}')
-    if chosen.last or chosen.accuracy is not None:  # the epoch 0 of converted weights is no choice
+    if chosen.last or chosen.score is not None:  # the epoch 0 of converted weights is no choice
         options.tell(f'{option} {prefix}: {chosen.line()}')
     return chosen.epoch

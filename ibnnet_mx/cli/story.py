@@ -107,17 +107,6 @@ def files_line(store, log_file):
     return f'files: checkpoints {store.prefix}-NNNN.params, log {log_file}'
 
 
-def scores(store, last):
-    """Return {epoch: Score or None} of the validated epochs of a prefix up to `last`."""
-    validated = {}
-    for epoch in (each for each in store.epochs() if each <= last):
-        try:
-            validated[epoch] = improvement.score_of(store.facts(epoch).metrics.get('validation'))
-        except ValueError:
-            continue  # a damaged .json is told where it is opened
-    return validated
-
-
 def best_before(store, facts):
     """Return the fact `best` of a run that goes on from a checkpoint with these facts; None if it is new.
 
@@ -125,17 +114,24 @@ def best_before(store, facts):
     """
     if facts is None or facts.best is not None:
         return facts and facts.best
-    best = None
-    for epoch, score in sorted(scores(store, facts.epoch).items()):
-        if score is not None and score.beats(best and best[1]):
-            best = epoch, score
-    return best and {'epoch': best[0], 'value': best[1].value}
+    first = None
+    for epoch, score in _scores(store, facts.epoch).items():
+        if score is not None and score.beats(first and first[1]):
+            first = epoch, score
+    return first and {'epoch': first[0], 'value': first[1].value}
+
+
+def _scores(store, last):
+    """Return {epoch: Score or None} of the epochs up to `last`. A damaged .json is told where it is opened."""
+    from ibnnet_mx.checkpoint import best
+
+    return best.scores(store, last)[0]
 
 
 def plan(report, run, data, store):
     """Say to a reporter how long the run is, and which result is the best so far. data: (train, val)."""
     train, val = data
-    before = scores(store, run.epoch) if run.epoch else {}
+    before = _scores(store, run.epoch) if run.epoch else {}
     best = improvement.best_of(before)
     share = FORWARD * val.count() / max(train.count(), 1)
     report.plan(run.recipe.epochs, share, None if best is None else before[best])
@@ -143,7 +139,7 @@ def plan(report, run, data, store):
 
 def closing(store, last, data_dir, log_file, prog):
     """Return the lines that tell the end of a run. last: its finished epochs. prog: the program that was called."""
-    validated = scores(store, last)
+    validated = _scores(store, last)
     best = improvement.best_of(validated)
     if not last or best is None:
         return []

@@ -77,7 +77,7 @@ def test_a_prefix_that_looks_like_a_file_stays_a_prefix(tmp_path):
 def test_without_an_epoch_the_best_is_taken_and_named(trained, measure):
     prefix = trained / 'net'
     code, top1, err = measure('--prefix', prefix)
-    assert (code, err) == (0, f'evaluate: --prefix {prefix}: epoch 3 of 4, the best (86.2 %)\n')
+    assert (code, err) == (0, f'evaluate: --prefix {prefix}: epoch 3 of 4, the best (accuracy 86.20 %)\n')
     assert measure('--prefix', prefix, '--epoch', 'best') == (code, top1, err)
     assert measure('--prefix', trained / 'net-symbol.json') == (code, top1, err)
     assert measure('--prefix', prefix, '--epoch', '3') == (0, top1, '')
@@ -94,7 +94,7 @@ def test_without_results_the_last_is_taken_and_that_is_said(folder, measure):
 
 def test_a_result_that_is_no_number_is_not_the_best(folder, measure):
     change(folder / 'net-0004.json', lambda facts: facts['metrics']['validation'].update(accuracy=float('nan')))
-    assert 'epoch 3 of 4, the best (86.2 %)' in measure('--prefix', folder / 'net')[2]
+    assert 'epoch 3 of 4, the best (accuracy 86.20 %)' in measure('--prefix', folder / 'net')[2]
 
 
 def test_facts_that_are_damaged_are_passed_over_aloud(folder, measure):
@@ -103,7 +103,7 @@ def test_facts_that_are_damaged_are_passed_over_aloud(folder, measure):
     assert err[0].startswith(
         f'evaluate: --prefix {folder / "net"}: epoch 3 is passed over: {folder}/net-0003.json is dam'
     )
-    assert err[1].endswith(': epoch 2 of 4, the best (86.2 %)')
+    assert err[1].endswith(': epoch 2 of 4, the best (accuracy 86.20 %)')
 
 
 def test_without_facts_the_last_file_is_taken(folder, measure):
@@ -159,8 +159,8 @@ def test_a_compared_checkpoint_has_its_own_best(trained, folder, tmp_path, capsy
     out, err = capsys.readouterr()
     assert f'By --compare {folder / "net"} --compare-epoch 1:' in out
     assert err.splitlines() == [
-        f'predict: --prefix {trained / "net"}: epoch 3 of 4, the best (86.2 %)',
-        f'predict: --compare {folder / "net"}: epoch 1 of 4, the best (99.0 %)',
+        f'predict: --prefix {trained / "net"}: epoch 3 of 4, the best (accuracy 86.20 %)',
+        f'predict: --compare {folder / "net"}: epoch 1 of 4, the best (accuracy 99.00 %)',
     ]
     assert predict.main([*words, '--epoch', '2']) == 0
     out, err = capsys.readouterr()
@@ -178,7 +178,7 @@ def test_convert_takes_a_prefix(trained, src, words, epoch, tmp_path, monkeypatc
     monkeypatch.chdir(trained)
     dst = tmp_path / 'new-0000.params'
     assert convert.main([src, str(dst), *words]) == 0
-    assert ('the best (86.2 %)' in capsys.readouterr().err) == (epoch == 3)
+    assert ('the best (accuracy 86.20 %)' in capsys.readouterr().err) == (epoch == 3)
     wanted, got = (params_file.parse(path, path.read_bytes()) for path in (trained / f'net-{epoch:04d}.params', dst))
     assert all((wanted[name] == got[name]).all() for name in wanted)
 
