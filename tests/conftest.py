@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY_CLASSES = ('dots', 'falling', 'lying', 'standing')
 
 
+def thorough(*values):
+    """Return values of a parameter whose tests are thorough: only make test-all runs them."""
+    return [pytest.param(value, marks=pytest.mark.thorough) for value in values]
+
+
 def tiny_picture(kind, draw):
     """uint8 (32, 32, 3): stripes whose direction and colour tell the class, under noise."""
     rows, columns = np.mgrid[:32, :32]

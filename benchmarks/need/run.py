@@ -1,4 +1,4 @@
-"""How near is a run's estimate of its memory to the most that it then takes?
+"""Compare a run's estimate of its memory with the most that it then takes.
 
     python benchmarks/need/run.py [--cases NAME:BATCH:OPTION,OPTION=VALUE ...] [--json FILE]
 
@@ -91,10 +91,10 @@ def measure(case: str) -> dict[str, float | str]:
             process = subprocess.Popen(words, cwd=text, stdout=errors, stderr=errors, text=True)
             peak = peak_of(process)
         log = Path(f'{text}/stderr').read_text()
-    told = LINE.search(log)
-    if process.returncode or told is None:
+    line = LINE.search(log)
+    if process.returncode or line is None:
         raise SystemExit(f'{case}: {log[-500:]}')
-    estimate = float(told.group(1)) + float(told.group(2))
+    estimate = float(line.group(1)) + float(line.group(2))
     return {'case': case, 'estimate': estimate, 'peak': round(peak, 2), 'ratio': round(estimate / peak, 2)}
 
 

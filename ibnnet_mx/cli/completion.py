@@ -34,8 +34,8 @@ def whole_parser() -> options.Parser:
     parser = program.make_parser()
     commands = parser.add_subparsers(dest='command')
     for name, row in program.COMMANDS.items():
-        own = importlib.import_module(row.module).make_parser(f'ibnnet {name}')
-        for action in own._actions:
+        parser_of_command = importlib.import_module(row.module).make_parser(f'ibnnet {name}')
+        for action in parser_of_command._actions:
             action.choices = list(action.choices) if action.choices else None  # shtab asks for the first one
             takes_file = action.metavar in FILES or action.dest == 'prefix' or not action.option_strings
             if action.dest.rpartition('_')[2] in FOLDERS:
@@ -44,7 +44,8 @@ def whole_parser() -> options.Parser:
                 action.complete = shtab.FILE
             elif action.dest in ('model', 'names'):
                 action.choices = list_models()
-        commands.add_parser(name, prog=own.prog, parents=[own], add_help=False, help=row.line, description=row.line)
+        of_command = dict(prog=parser_of_command.prog, parents=[parser_of_command], add_help=False)
+        commands.add_parser(name, **of_command, help=row.line, description=row.line)
     return parser
 
 

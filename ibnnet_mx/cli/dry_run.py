@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ibnnet_mx.cli import options, parts, run_options, story
 from ibnnet_mx.distributed import job
+from ibnnet_mx.errors import dashed
 from ibnnet_mx.recipe import saved
 from ibnnet_mx.size import Size
 
@@ -44,11 +45,25 @@ def command(args, wanted, model, begin, facts):
         lines = [story.data_line(args.data_dir, (train, val), classes, wanted.exif), story.steps_line(wanted, train)]
         for iterator in (train, val):
             iterator.close()
+        net = run_options.create_network(args, wanted, model, classes, planned)
+        lines += [network_line(net, wanted, model, begin), *memory_lines(args, wanted, model, net, facts)]
     else:
         lines = [f'data: none was read, because {args.data_dir} does not exist and --data-dir is not given']
-    net = run_options.create_network(args, wanted, model, classes, planned)
-    lines.append(network_line(net, wanted, model, begin))
+        net = run_options.create_network(args, wanted, model, classes, planned)
+        lines.append(network_line(net, wanted, model, begin))
     print('\n'.join([json.dumps(saved.to_dict(wanted), indent=1), *lines]))
+
+
+def memory_lines(args, wanted, model, net, facts):
+    """Return the lines about the memory that the run would take. Raises OptionError if it does not fit."""
+    from ibnnet_mx.distributed.cluster import connect
+    from ibnnet_mx.training import trainer
+
+    if job.count_workers(args.kv_store) > 1:
+        return ['memory: not estimated, because --dry-run starts no other worker']
+    with connect(args.kv_store, args.gpus, args.cpus) as cluster:
+        run = trainer.Trainer(net, wanted, cluster, Stderr())
+        return [dashed(line, options.option_name) for line in parts.settle_memory(args, run, model.size, facts)]
 
 
 def network_line(net, wanted, model, begin):

@@ -119,13 +119,9 @@ def settle_memory(args, run, size, facts):
         if run.cluster.num_workers > 1:
             raise ValueError('--accumulate auto is for one worker, because all must cut alike: give a number')
         chunks = 'auto'
-    if args.gpus:
-        run.economise(
-            1 if chunks == 'auto' else chunks, 'least' if run.recipe.memonger == 'auto' else run.recipe.memonger
-        )
-        return []
-    free = _limits.free_memory() / _limits.local_workers()
-    return memory.settle(run, Size.of(size), free, chunks, run.recipe.memonger, not args.no_memory_check)
+    free = memory.free_for(run)
+    check = not (args.gpus or args.no_memory_check)  # the estimate was fitted on CPUs
+    return memory.settle(run, Size.of(size), free, chunks, run.recipe.memonger, check)
 
 
 def record_settings(report, wanted, model):

@@ -1,4 +1,4 @@
-"""What a training command tells before its first step and after its last one."""
+"""The lines that a training command prints before its first step and after its last one."""
 
 from __future__ import annotations
 

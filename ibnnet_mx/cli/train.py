@@ -130,7 +130,7 @@ def main(argv=None, prog='train_resnet'):
             command,
             parser,
             config.expanded(parser, argv),
-            'interrupted; with --retrain it goes on from the last checkpoint',
+            'interrupted; if a checkpoint was saved, --retrain goes on from it',
             NAMES,
         )
     finally:

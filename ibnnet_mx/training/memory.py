@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from typing import Any, NamedTuple
 
 import mxnet as mx
@@ -18,6 +17,7 @@ import numpy as np
 from ibnnet_mx import _limits
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.graph.symbol_json import SymbolGraph
+from ibnnet_mx.norm.table import SMALL
 from ibnnet_mx.training import memonger
 from ibnnet_mx.training.memonger.plan import megabytes
 
@@ -51,10 +51,11 @@ class Need(NamedTuple):
 
 
 class Estimate:
-    """The estimate for a trainer.Trainer on the CPU and pictures of (height, width)."""
+    """The estimate for a trainer.Trainer and pictures of (height, width). Its factors were measured on CPUs."""
 
     def __init__(self, run: Any, shape: tuple[int, int]) -> None:
-        self._run, self._shape, self._plans = run, shape, {}  # type: Any, tuple[int, int], dict[int, float]
+        self._run, self._shape = run, shape
+        self._plans: dict[int, float] = {}
         self._devices, self.batch_size = len(run.cluster.contexts), run.recipe.batch_size
         self.rows = -(-run.recipe.batch_size // run.cluster.devices)  # the pictures of a device in a step
         params = run.net.collect_params().values()
@@ -118,7 +119,7 @@ class Estimate:
         arguments = {name: arrays[name] for name in symbol.list_arguments()}
         states = {name: arrays[name] for name in symbol.list_auxiliary_states()}
         text = symbol.bind(context, arguments, grad_req='null', aux_states=states).debug_str()
-        plan = PREDICTION * int(re.findall(r'Total (\d+) MB', text)[0]) * MB
+        plan = PREDICTION * megabytes(text) * MB
         return (plan + _apart(symbol, data.shape)) / rows
 
 
@@ -136,6 +137,18 @@ def prediction_chunks(shape: tuple[int, ...], least: int) -> int:
     return next((count for count in range(least, 2 * least) if shape[0] % count == 0), least)
 
 
+def _on_gpus(run: Any) -> bool:
+    return run.cluster.contexts[0].device_type == 'gpu'
+
+
+def free_for(run: Any) -> float:
+    """Return the bytes that a Trainer can take: a worker's share of the machine, or the memory of its GPUs."""
+    if _on_gpus(run):
+        contexts = run.cluster.contexts  # they get equal shares, so the fullest one decides
+        return len(contexts) * min(mx.context.gpu_memory_info(context.device_id)[0] for context in contexts)
+    return _limits.free_memory() / _limits.local_workers()
+
+
 def settle(run: Any, shape: tuple[int, int], free: float, chunks: Any, recompute: Any, check: bool = True) -> list[str]:
     """Give a Trainer the cheapest way of a step that fits `free` bytes. Return lines for the log.
 
@@ -143,8 +156,8 @@ def settle(run: Any, shape: tuple[int, int], free: float, chunks: Any, recompute
     more than is needed, and nothing if all fits. check False: a run that does not fit is only told.
     Raises OptionError for batch_size, with the ways that fit, if it does not fit.
     """
-    estimate = Estimate(run, shape)
-    if chunks == 'auto':
+    estimate, chosen = Estimate(run, shape), chunks == 'auto'
+    if chosen:
         chunks = _fewest(estimate, free) if recompute is None else 1
     automatic = recompute == 'auto'
     if automatic:
@@ -157,13 +170,21 @@ def settle(run: Any, shape: tuple[int, int], free: float, chunks: Any, recompute
             raise
         plan = None
     need = estimate.need(chunks, plan)
-    taken = _limits.resident_memory() / 1e9
-    line = f'memory: about {need.total / 1e9:.1f} GB beside the {taken:.1f} GB in use; {free / 1e9:.1f} GB are free'
+    where = ' on GPUs' if _on_gpus(run) else f' beside the {_limits.resident_memory() / 1e9:.1f} GB in use'
+    line = f'memory: about {need.total / 1e9:.1f} GB{where}; {free / 1e9:.1f} GB are free'
+    lines = [_chunks_line(run, -(-estimate.rows // chunks), chunks)] if chosen and chunks > 1 else []
     if need.total <= free:
-        return [line]
+        return [line, *lines]
     if check:
         raise OptionError('batch_size', run.recipe.batch_size, _refusal(estimate, need, free, chunks, recompute))
-    return [f'{line}: it may end for lack of memory']
+    return [f'{line}: it may end for lack of memory', *lines]
+
+
+def _chunks_line(run: Any, rows: int, chunks: int) -> str:
+    """Return the line about chunks that were chosen. rows: the pictures of a chunk."""
+    alike = run.recipe.norm_batch_size or run.recipe.norm not in (*SMALL, 'syncbn')
+    after = '' if alike else '; norms that look at a batch see a chunk'
+    return f'`accumulate` auto: {chunks} chunks of {rows} pictures{after}'
 
 
 def _fewest(estimate: Estimate, free: float) -> int:

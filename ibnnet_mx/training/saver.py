@@ -44,7 +44,8 @@ class Saver:
 
     def _ask(self, number, _):
         if self._asked:
-            raise Stopped(128 + number, 'stopped at once, without saving; `retrain` goes on from the last checkpoint')
+            way_out = '`retrain` goes on from the last checkpoint' if self._last else 'there is no checkpoint yet'
+            raise Stopped(128 + number, f'stopped at once, without saving; {way_out}')
         self._asked = number
         text = f'\n{signal.Signals(number).name}: the run saves and ends after this batch; once more ends it at once\n'
         with contextlib.suppress(OSError):

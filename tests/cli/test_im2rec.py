@@ -21,6 +21,7 @@ from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.format import RecordFile
 from ibnnet_mx.recordio.packing import cifar10
 from ibnnet_mx.recordio.packing.manifest import Manifest
+from tests.conftest import thorough
 from tests.picture_sets import (
     NAMES,
     cifar_archive,
@@ -105,7 +106,7 @@ def until(condition, seconds=20):
 
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='looks for processes in /proc')
-@pytest.mark.parametrize('sign', [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize('sign', [signal.SIGKILL, *thorough(signal.SIGINT)])
 def test_killed_run_leaves_no_half_file_and_no_process_and_is_continued(tmp_path, sign):
     big = encoded(0, (900, 1200))
     source = tree(tmp_path / 'in', {f'{name}/{i}.jpg': big for name in NAMES for i in range(60)})

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from ibnnet_mx import errors
-from ibnnet_mx.cli import options, parts, run_options
+from ibnnet_mx import _limits, errors
+from ibnnet_mx.cli import options, run_options
 from ibnnet_mx.graph import symbol_file
 from ibnnet_mx.metrics.classification import Result
 from ibnnet_mx.recordio.fast import last_words
@@ -65,7 +65,7 @@ def test_too_many_classes_are_refused_before_they_take_memory(run, monkeypatch):
 
 
 def test_the_command_ends_in_a_line_before_the_first_step(run, monkeypatch):
-    monkeypatch.setattr(parts._limits, 'free_memory', lambda: 10**6)
+    monkeypatch.setattr(_limits, 'free_memory', lambda: 10**6)
     last = run('--batch-size', 16, code=2).splitlines()[-1]
     assert last.startswith('train_resnet: --batch-size 16: the run needs about 0.')
     assert 'Epoch[0] Validation-accuracy' in run('--batch-size', 16, '--epochs', 1, '--no-memory-check')

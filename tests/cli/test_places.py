@@ -1,4 +1,4 @@
-"""Which checkpoint a command line means: names of files as prefixes, the best epoch, and what is said of it."""
+"""The checkpoint that a command line means: names of files as prefixes, the best epoch, and the line about it."""
 
 from __future__ import annotations
 

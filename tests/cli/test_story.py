@@ -1,4 +1,4 @@
-"""What a training run tells before its first step and after its last one."""
+"""The lines of a training run before its first step and after its last one."""
 
 import re
 import shlex
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from ibnnet_mx import _limits
 from ibnnet_mx.cli import story
 from ibnnet_mx.recipe import RECIPES
 from tests.cli import test_train
@@ -117,14 +118,25 @@ def test_a_dry_run_reads_the_data(tiny_data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = [*test_train.TINY, '--dry-run']
     assert test_train.train.main([*words, '--data-dir', str(tiny_data)]) == 0
-    assert capsys.readouterr().out.split('\n}\n')[1].splitlines() == [
+    *lines, memory = capsys.readouterr().out.split('\n}\n')[1].splitlines()
+    assert lines == [
         f'data: {tiny_data}: 48 training and 18 validation pictures of about 32x32 pixels, 4 classes',
         'steps: 3 an epoch, each of 16 pictures; 2 epochs',
         'cifar_resnet8_v2: 4 classes, 77,722 parameters, input 3x32x32',
     ]
+    assert re.fullmatch(r'memory: about 0\.0 GB beside the \S+ GB in use; \S+ GB are free', memory)
     (tmp_path / 'data').symlink_to(tiny_data)
     assert test_train.train.main(words) == 0
     assert capsys.readouterr().out.split('\n}\n')[1].startswith('data: ./data: 48 training and 18 ')
+
+
+def test_a_dry_run_refuses_what_does_not_fit(tiny_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_limits, 'free_memory', lambda: 10**6)
+    assert test_train.train.main([*test_train.TINY, '--dry-run', '--data-dir', str(tiny_data)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ''
+    assert captured.err.splitlines()[-1].startswith('train_resnet: --batch-size 16: the run needs about 0.')
 
 
 def test_a_dry_run_refuses_missing_and_damaged_data(own_data, tmp_path, monkeypatch, capsys):

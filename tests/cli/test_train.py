@@ -251,7 +251,7 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch):
 
     monkeypatch.setattr(Trainer, 'train_epoch', interrupted)
     last = run(code=130).splitlines()[-1]
-    assert last == 'train_resnet: interrupted; with --retrain it goes on from the last checkpoint'
+    assert last == 'train_resnet: interrupted; if a checkpoint was saved, --retrain goes on from it'
 
 
 def test_a_full_disk_ends_the_run_with_the_files_name(run, tmp_path, tiny_data):

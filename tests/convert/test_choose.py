@@ -10,6 +10,7 @@ import pytest
 from ibnnet_mx import convert, get_model
 from ibnnet_mx.convert import identify
 from ibnnet_mx.inference.opening import open_weights
+from tests.conftest import thorough
 from tests.convert.networks import arrays_of, official
 from tests.refusals import refused
 
@@ -46,10 +47,7 @@ def is_good(arrays, good, head=True):
     return all(np.array_equal(arrays[name], wanted[name]) for name in names)
 
 
-THOROUGH = [pytest.param(name, marks=pytest.mark.thorough) for name in AVERAGED[1:]]
-
-
-@pytest.mark.parametrize('name', [AVERAGED[0], *THOROUGH])
+@pytest.mark.parametrize('name', [AVERAGED[0], *thorough(*AVERAGED[1:])])
 @pytest.mark.parametrize('beside', ['state_dict', 'model'])
 @pytest.mark.parametrize('wrap', [False, True])
 def test_averaged_weights_are_taken_and_told(read, encode, tmp_path, good, raw, name, beside, wrap):

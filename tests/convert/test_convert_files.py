@@ -11,6 +11,7 @@ from ibnnet_mx.convert import identify, names, torch_file
 from ibnnet_mx.files import params_file
 from ibnnet_mx.inference import engines
 from ibnnet_mx.models import tables
+from tests.conftest import thorough
 from tests.convert.networks import arrays_of, equal, filled, official, write_checkpoint
 from tests.goldens.generate import fill, pictures
 
@@ -28,6 +29,8 @@ FAMILIES = [
     'cifar_resnet8_ibn_a',
     'cifar_resnet8_v2_ibn_b',
 ]
+SLOW = FAMILIES[:1] + FAMILIES[3:6] + ['se_resnext50']
+OF_EACH_KIND = [*(name for name in FAMILIES if name not in SLOW), *thorough(*SLOW)]
 OTHERS = sorted(
     {
         models.full_name(f, 8 if f.startswith('cifar_') else tables.ROWS[tables.base_of(f)].depths[0])
@@ -41,7 +44,7 @@ def side(name):
     return 32 if name.startswith('cifar_') else 64
 
 
-@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('suffix', ['.pth', *thorough('.safetensors')])
 @pytest.mark.parametrize('name', ['resnet18_ibn_b', 'se_resnet50_ibn_a', 'densenet121_ibn_a', 'cifar_resnet8_v2_ibn_a'])
 def test_torch_to_ours_to_torch(name, suffix, tmp_path):
     arrays = official(name)
@@ -64,7 +67,7 @@ def test_what_torch_itself_reads(tmp_path):
     assert equal({k: t.numpy() for k, t in found.items()}, arrays)
 
 
-@pytest.mark.parametrize('name', FAMILIES)
+@pytest.mark.parametrize('name', OF_EACH_KIND)
 def test_safetensors_and_back(name, tmp_path):
     net, other = filled(name), get_model(name)
     convert.save_safetensors(net, tmp_path / 'net.safetensors')
@@ -89,7 +92,7 @@ def check_onnx(name, path, **options):
     assert (run.facts['model'], tuple(pixels['mean'])) == (name, models.find(name).pixels.mean)
 
 
-@pytest.mark.parametrize('name', FAMILIES)
+@pytest.mark.parametrize('name', OF_EACH_KIND)
 def test_onnx_gives_the_same_logits(name, tmp_path):
     check_onnx(name, tmp_path / 'net.onnx')
 
@@ -100,7 +103,7 @@ def test_onnx_of_the_other_families(name, tmp_path):
     check_onnx(name, tmp_path / 'net.onnx')
 
 
-@pytest.mark.parametrize('options', [{'w_d': True}, {'norm': 'in'}, {'last_stride': 1}], ids=str)
+@pytest.mark.parametrize('options', [{'w_d': True}, *thorough({'norm': 'in'}, {'last_stride': 1})], ids=str)
 def test_onnx_of_options(options, tmp_path):
     check_onnx('resnet18_v2', tmp_path / 'net.onnx', **options)
 

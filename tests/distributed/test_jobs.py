@@ -196,12 +196,12 @@ def test_where_a_process_dies_the_others_end_and_say_so(whole, tmp_path):
 
 def test_a_worker_that_does_not_come_is_told(whole, tmp_path):
     data, _, _ = whole
-    port, soon = hosts.free_port(), {'IBNNET_MX_JOIN_SECONDS': '12'}
+    port, soon = hosts.free_port(), {'IBNNET_MX_JOIN_SECONDS': '6'}
     processes = [start(data, tmp_path / 'net', role, port, **soon) for role in ('scheduler', 'server', 'worker')]
     said = [process.communicate(timeout=40)[0] for process in processes]
     assert [process.returncode for process in processes] == [job.ENDED] * 3
     for role, text in zip(('scheduler', 'server', 'worker'), said):
-        assert text.startswith(f'{role}: 12 s have gone, and not all of 2 workers and 1 servers are at the scheduler')
+        assert text.startswith(f'{role}: 6 s have gone, and not all of 2 workers and 1 servers are at the scheduler')
 
 
 EVIL = """

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ibnnet_mx.cli import launch as command
 from ibnnet_mx.distributed import launch
 from ibnnet_mx.distributed.launch import hosts
-from tests.conftest import ROOT
+from tests.conftest import ROOT, thorough
 
 PYTHON = sys.executable
 
@@ -152,7 +152,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize('number', [signal.SIGTERM, *thorough(signal.SIGINT, signal.SIGHUP)])
 def test_a_signal_to_the_launcher_is_one_to_the_workers(number):
     job = launched(WAITING, '--max-restarts', '0', MARK=f'asked{number}')
     said = [job.stdout.readline() for _ in range(2)]
@@ -227,7 +227,7 @@ def test_any_host_file_gives_names_or_a_refusal(tmp_path, content):
         assert all(not name.startswith('-') and not set(name) & set(' ;|&$`\'"\n\\()<>') for name in found)
 
 
-@pytest.mark.parametrize('output', ['| head -1', '> /dev/full', '2> /dev/full'])
+@pytest.mark.parametrize('output', ['| head -1', *thorough('> /dev/full', '2> /dev/full')])
 def test_a_job_ends_as_its_workers_though_nobody_takes_its_lines(output):
     """More lines than pipes hold: workers whose lines are not read would wait for ever."""
     script = "import sys; [print('x' * 99, file=file) for _ in range(5000) for file in (sys.stdout, sys.stderr)]"

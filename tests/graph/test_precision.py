@@ -11,6 +11,7 @@ import pytest
 from ibnnet_mx import _env, get_model, operators
 from ibnnet_mx import graph as passes
 from ibnnet_mx.cli import run_options
+from tests.conftest import thorough
 from tests.norm.test_kits import KITS, options, pictures, train
 from tests.tiny_runs import PLAN, batches, equal, make, values
 
@@ -78,7 +79,7 @@ def test_every_norm_trains_near_float32(model, kit, fused, monkeypatch):
 
 @needs_avx512
 @pytest.mark.parametrize(
-    'model', ['resnet18', 'resnet50_v2_ibn_b', 'se_resnet50', 'resnext50_ibn_a', 'densenet121_ibn_a']
+    'model', ['resnet18', 'densenet121_ibn_a', *thorough('resnet50_v2_ibn_b', 'se_resnet50', 'resnext50_ibn_a')]
 )
 def test_every_family_trains_near_float32(model):
     whole, half = (drawn(model, 10, dtype=dtype) for dtype in ('float32', 'bfloat16'))

@@ -1,4 +1,4 @@
-"""How a run's progress is told: the pace, the bar within its columns, and the table of epochs."""
+"""The progress of a run on a terminal: the pace, the bar within its columns, and the table of epochs."""
 
 import io
 import sys

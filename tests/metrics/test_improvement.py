@@ -1,4 +1,4 @@
-"""Which of two validation results is better, and which epoch is the best."""
+"""The better of two validation results, and the best epoch."""
 
 import pytest
 

@@ -9,6 +9,7 @@ from mxnet import autograd, gluon
 
 from ibnnet_mx import convert, get_model
 from ibnnet_mx.convert import names
+from tests.conftest import thorough
 from tests.goldens import generate
 from tests.goldens.generate import fill
 
@@ -30,6 +31,11 @@ SYMBOLS = {  # golden: (model, size, labels, largest difference of the logits in
     'resnet50_ibn_a_bruinxiong': ('resnet50_v2_ibn_a', 224, (1, 10, 100, 999), 1e-3),
     'cifar_resnet20_v2_tornadomeet': ('cifar_resnet20_v2', 32, (1, 0, 0, 9), 2e-4),
 }
+
+
+SLOW = ['resnet50', 'resnet50_ibn_b', 'se_resnet50_ibn_a', 'symbol_resnet50_v2_tornadomeet']
+ALL = [*TORCH, *(f'symbol_{name}' for name in SYMBOLS)]
+OF_EACH_KIND = [*(name for name in ALL if name not in SLOW), *thorough(*SLOW)]
 
 
 def noise(size):
@@ -78,7 +84,7 @@ def authors(name):
         return {key.split('/', 1)[1]: file[key] for key in file.files if key.startswith(f'{name}/')}
 
 
-@pytest.mark.parametrize('name', [*TORCH, *(f'symbol_{name}' for name in SYMBOLS)])
+@pytest.mark.parametrize('name', OF_EACH_KIND)
 def test_logits_of_the_authors(name):
     """In a plain clone too: the weights follow from the authors' keys, so that a wrong name is a wrong number."""
     golden, symbol = authors(name), SYMBOLS.get(name[len('symbol_') :])
@@ -97,7 +103,7 @@ def test_logits_of_the_authors(name):
         assert np.abs(net(mx.nd.array(pictures)).asnumpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize('name', [*TORCH, *(f'symbol_{name}' for name in SYMBOLS)])
+@pytest.mark.parametrize('name', ALL)
 def test_the_goldens_in_the_project_are_those_of_the_originals(shared, name):
     with np.load(shared / 'golden' / f'golden_{name}.npz') as file:
         for key, value in authors(name).items():

@@ -8,6 +8,7 @@ from mxnet import autograd
 from ibnnet_mx import convert, get_model, models, norm, operators
 from ibnnet_mx.cli import convert as cli
 from ibnnet_mx.models import nets
+from tests.conftest import thorough
 from tests.norm.kits import KITS, ROWS, STATEFUL, build, near, options, pictures, plan_of, train
 from tests.refusals import refused
 from tests.tiny_runs import arrays, batches, equal, make, values
@@ -15,13 +16,7 @@ from tests.tiny_runs import arrays, batches, equal, make, values
 
 @pytest.mark.parametrize('native', [False, True])
 @pytest.mark.parametrize('kit', KITS)
-@pytest.mark.parametrize(
-    'model',
-    [
-        'cifar_resnet8_ibn_a',
-        *(pytest.param(name, marks=pytest.mark.thorough) for name in ('cifar_resnet8_v2', 'cifar_resnet8_ibn_b')),
-    ],
-)
+@pytest.mark.parametrize('model', ['cifar_resnet8_ibn_a', *thorough('cifar_resnet8_v2', 'cifar_resnet8_ibn_b')])
 def test_hybridized_is_imperative(model, kit, native, monkeypatch):
     """Training logits, all gradients, what the step makes of the state, and prediction."""
     if native and not (operators.fused() or kit in STATEFUL and operators.loaded()):
@@ -49,11 +44,7 @@ def test_every_parameter_gets_a_gradient(kit):
 
 @pytest.mark.parametrize('kit', KITS)
 @pytest.mark.parametrize(
-    'family',
-    [
-        pytest.param(name, marks=[] if name == 'resnet_ibn_a' else pytest.mark.thorough)
-        for name in ('resnet_ibn_a', 'resnet_v2_ibn_b', 'resnext', 'se_resnet_v2', 'densenet_ibn_a')
-    ],
+    'family', ['resnet_ibn_a', *thorough('resnet_v2_ibn_b', 'resnext', 'se_resnet_v2', 'densenet_ibn_a')]
 )
 def test_every_family_takes_every_kit(family, kit):
     """A training graph and a prediction graph at 64 pixels, all shapes known; the head and the SE gate stay plain."""
@@ -79,7 +70,7 @@ def test_mabn_centres_every_convolution_but_not_the_head(model):
 
 
 @pytest.mark.parametrize('kit', STATEFUL)
-@pytest.mark.parametrize('cpus', [1, 2])
+@pytest.mark.parametrize('cpus', [2, *thorough(1)])
 def test_recomputing_changes_nothing(kit, cpus):
     """The forward pass that memonger runs a second time does not move the state a second time; bit for bit."""
     plain, thrifty = (make('cifar_resnet8_ibn_a', plan_of(kit), cpus, recompute) for recompute in (False, True))

@@ -12,6 +12,7 @@ from mxnet import autograd
 from mxnet.base import MXNetError
 
 from ibnnet_mx import get_model, graph, operators
+from tests.conftest import thorough
 from tests.norm.test_kits import train
 
 pytestmark = pytest.mark.skipif(
@@ -150,7 +151,7 @@ def elsewhere(shape, **variables):
     return done.stdout
 
 
-@pytest.mark.parametrize('shape', [4, 5, 6])
+@pytest.mark.parametrize('shape', [5, *thorough(4, 6)])
 def test_no_result_depends_on_the_number_of_threads(shape):
     assert elsewhere(shape, OMP_NUM_THREADS='1') == elsewhere(shape, OMP_NUM_THREADS='3')
 

@@ -3,9 +3,11 @@
 import re
 from dataclasses import replace
 
+import mxnet as mx
 import numpy as np
 import pytest
 
+from ibnnet_mx import _limits
 from ibnnet_mx.errors import OptionError, dashed
 from ibnnet_mx.training import memonger, memory
 from tests.tiny_runs import PLAN, batches, equal, make, values
@@ -54,9 +56,26 @@ def test_the_fewest_chunks_that_fit_are_taken(chunks):
     run = make(MODEL, sized(256))
     estimate = memory.Estimate(run, SHAPE)
     free = estimate.need(chunks).total
-    memory.settle(run, SHAPE, free, 'auto', None)
+    lines = memory.settle(run, SHAPE, free, 'auto', None)
     assert run.recipe.accumulate == chunks
+    about = f'`accumulate` auto: {chunks} chunks of {256 // chunks} pictures; norms that look at a batch see a chunk'
+    assert lines[1:] == [about]
     assert free < estimate.need(chunks // 2).total
+
+
+@pytest.mark.parametrize(('model', 'more'), [(MODEL, dict(norm_batch_size=2)), ('cifar_resnet20', dict(norm='gn'))])
+def test_chunks_that_change_no_norm_are_told_without_it(model, more):
+    run = make(model, sized(64, **more))
+    lines = memory.settle(run, SHAPE, memory.Estimate(run, SHAPE).need(2).total, 'auto', None)
+    assert lines[1] == '`accumulate` auto: 2 chunks of 32 pictures'
+
+
+def test_on_gpus_their_own_memory_counts(monkeypatch):
+    run = make(MODEL, sized(64))
+    assert memory.free_for(run) == pytest.approx(_limits.free_memory(), rel=0.2)
+    monkeypatch.setattr(run.cluster, 'contexts', [mx.gpu(0), mx.gpu(1)])
+    monkeypatch.setattr(mx.context, 'gpu_memory_info', lambda number: ((8 - 2 * number) * 10**9, 16 * 10**9))
+    assert memory.free_for(run) == 2 * 6 * 10**9  # each of them can take what the fuller one has
 
 
 def test_chunks_hold_whole_groups_of_a_norm():

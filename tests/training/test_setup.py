@@ -9,6 +9,7 @@ import pytest
 
 from ibnnet_mx import models
 from ibnnet_mx.training import setup
+from tests.conftest import thorough
 from tests.refusals import refused
 from tests.tiny_runs import CLASSES, PLAN, Feed, arrays, batches, equal, make, scatter, values
 
@@ -106,7 +107,7 @@ def test_a_frozen_body_normalises_in_training_as_in_prediction(model, recompute)
 
 
 @pytest.mark.parametrize('cpus', [1, 2])
-@pytest.mark.parametrize('parts', [LOW, ('stage2',), ('body',)])
+@pytest.mark.parametrize('parts', [LOW, *thorough(('stage2',), ('body',))])
 @pytest.mark.parametrize('model', MODELS)
 def test_recomputing_changes_nothing(model, parts, cpus):
     plan = replace(HARD, freeze=parts, lr_mult=(('head', 2.0),))

@@ -66,10 +66,10 @@ class Reader:
     """A reader of epochs of batches, from .rec files (one, or shards) or a folder of class folders. data are RGB
     planes of a size: a side, or (height, width).
 
-    normalisation: mean and std, data are float32, (value - mean) / std; None: uint8, as they are. augment None:
-    validation, in the file's order, cut by `view` (a View, or a function of the
-    records that returns one; None: central crop), the last batch padded to the full size. Else
-    training: shuffled, each picture once, the last batch smaller. The stream depends on seed and epoch, not on threads.
+    normalisation: mean and std, data are float32, (value - mean) / std; None: uint8, as they are.
+    changes None: validation, in the file's order, cut by `view` (a View, or a function of the records that returns one;
+    None: central crop), the last batch padded to the full size. Else training: shuffled, each picture once, the last
+    batch smaller. The stream depends on seed and epoch, not on threads.
 
     The label is a record's only one, or the one that the options choose. OpenCV's own threads are switched off, in the
     whole process. Raises BadRecordsError, a RecordError, if more than max_bad records cannot be read.
@@ -90,10 +90,10 @@ class Reader:
         checks.check_normalisation(normalisation)
         checks.check_options(self.options)
         checks.check_whole('batch_size', batch_size, 1, checks.MOST)
+        self.size, self.batch_size, self.augment = Size.of(size, 'size'), batch_size, changes
         cv2.setNumThreads(1)  # the pool below keeps the cores busy; threads inside of each call would wait for them
         self.records = open_records(path)
         self.view = (view(self.records) if callable(view) else view) or View()
-        self.size, self.batch_size, self.augment = Size.of(size, 'size'), batch_size, changes
         self._type = np.uint8 if normalisation is None else np.float32
         self._all_labels = self.records.labels()
         self._labels = labels.choose(self.records.path, self._all_labels, self.options)
