@@ -2,7 +2,8 @@
 
 Published weights are downloaded, checked and converted once, and then read from a local folder: root, else
 $MXNET_HOME/models, else ~/.mxnet/models, which GluonCV uses too. The folder gets NAME-HASH.params (with our names) and,
-written last, NAME-HASH.json with size, checksum and source.
+written last, NAME-HASH.json with size, checksum and source. Weights of small networks that were trained here are part
+of the package: hub_weights/NAME.params, and NAME.json, their card.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ibnnet_mx.files import atomic, download, locks, params_file
 from ibnnet_mx.files.state import State
 from ibnnet_mx.models import published
 
+OWN_FOLDER = Path(__file__).resolve().parent / 'hub_weights'
 REPO_VARIABLE = 'IBNNET_MX_REPO'  # a URL or a folder that replaces published.RELEASE; the files have the same names
 
 
@@ -37,16 +39,16 @@ def get_model(name, classes=None, depth=None, features=None, pretrained=False, r
     """
     model = models.find(name, depth)
     if pretrained is True and not features and classes not in (None, model.classes):
-        file = published.file_name(model.name)
+        _check_name(model.name)
         raise OptionError(
             None,
             None,
             f'the published {model.name} has {model.classes} classes, not {classes}: build it with classes={classes} '
-            f'and without pretrained, then convert.load(net, {file!r}, new_head=True), or ibnnet train '
+            f'and without pretrained, then ibnnet_mx.hub.load(net, {model.name!r}, new_head=True), or ibnnet train '
             'with `pretrained`',
         )
     if pretrained is True:
-        published.file_name(model.name)  # raises before anything is built or downloaded
+        _check_name(model.name)
     net = models.create(name, classes, depth, features, **options)
     if pretrained:
         load(net, model.name, pretrained, root)
@@ -61,6 +63,8 @@ def load(net, model, source=True, root=None, new_head=False):
     not copied. new_head: the classifier keeps its initial values.
     Raises ValueError, which names the URL or file, the reason and what to do; net is then untouched.
     """
+    if source is True and model in published.OWN:
+        return convert.load_mxnet(net, _own(model), new_head)
     if source is True:
         file = published.file_name(model)
         url = os.path.expanduser(os.environ.get(REPO_VARIABLE) or published.RELEASE).rstrip('/') + '/' + file
@@ -76,6 +80,34 @@ def load(net, model, source=True, root=None, new_head=False):
     way_out = 'pretrained takes the path or URL of a .pth; if its name ends in 8 digits that are no checksum, rename it'
     path = download.fetch(url, '', _promised_sum(url), way_out)  # writes nothing for a local file
     return convert.load(net, path, new_head)
+
+
+def card(model):
+    """Return the card of weights that come along, a dict: data, recipe, command, seed, accuracy and the like."""
+    return json.loads((OWN_FOLDER / f'{model}.json').read_text(encoding='utf-8'))
+
+
+def class_names(model):
+    """Return the class names of published weights, as far as they are known: those of weights that come along."""
+    return card(model)['class_names'] if model in published.OWN else []
+
+
+def _own(model):
+    """Return {our name: array} of weights that come along. Raises ValueError if their file is damaged."""
+    path = OWN_FOLDER / f'{model}.params'
+    try:
+        content, digest = path.read_bytes(), card(model)['sha256']
+    except OSError as error:
+        raise ValueError(f'{error.filename} cannot be read ({error.strerror}): install ibnnet_mx again') from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f'{path} is damaged: install ibnnet_mx again')
+    return params_file.parse(path, content)
+
+
+def _check_name(model):
+    """Raise ValueError if there are no weights of a model, before anything is built or downloaded."""
+    if model not in published.OWN:
+        published.file_name(model)
 
 
 def folder(root=None):

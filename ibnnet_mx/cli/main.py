@@ -19,6 +19,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    'quickstart': Command('ibnnet_mx.cli.quickstart', 'from a folder of pictures to a trained network, in minutes'),
     'pack': Command('ibnnet_mx.cli.im2rec', 'pack pictures into record files'),
     'records': Command('ibnnet_mx.cli.records', 'check record files for damage, and draw their pictures'),
     'train': Command('ibnnet_mx.cli.train', 'train a network from record files, or go on with a run'),
@@ -35,6 +36,7 @@ COMMANDS = {
 }
 ABOUT = 'Train, evaluate and convert ResNet and IBN-Net in MXNet Gluon, from record files.'
 EXAMPLES = (
+    'ibnnet quickstart PICTURES',
     'ibnnet pack PICTURES DATA',
     'ibnnet train --depth 50 --data-dir DATA',
     'ibnnet evaluate DATA --prefix model/resnet50_v2',

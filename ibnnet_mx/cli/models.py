@@ -25,7 +25,7 @@ def facts(name):
         'batch_norms': batch,
         'instance_norms': gammas - batch,
         'published_error': published.ERRORS.get(model.name),
-        'weights': model.name in published.WEIGHTS,
+        'weights': model.name in published.names(),
         'original': models.has_original(model.family),
     }
 

@@ -52,7 +52,7 @@ def resolve(args, facts=None):
         raise ValueError('--zero-gamma sets the first weights, and --retrain has its weights already: leave it out')
     wanted = recipe.resolve(base, _given(args), None if facts is None else facts.epoch)
     family, depth = models.split_name(wanted.model)
-    if wanted.data_type == 'cifar10' and args.pretrained:
+    if wanted.data_type == 'cifar10' and args.pretrained and not args.pretrained.startswith('cifar_'):
         raise ValueError(f'--pretrained {args.pretrained} is for ImageNet sizes: leave --data-type cifar10 out')
     size = picture_sizes.chosen(args, facts)
     if facts is None or args.model:

@@ -16,8 +16,8 @@ def check_start(args):
         raise ValueError(f'{given[0]} sets the first weights, and --retrain has its weights already: leave it out')
     if args.pretrained and args.init:
         raise ValueError(f'--pretrained {args.pretrained} contradicts --init {args.init}: give one of them')
-    if args.pretrained and args.pretrained not in published.WEIGHTS:
-        names = ', '.join(published.WEIGHTS)
+    if args.pretrained and args.pretrained not in published.names():
+        names = ', '.join(published.names())
         raise ValueError(f'--pretrained {args.pretrained}: published weights are {names}; use --init for a file')
     if args.init_from_plain and args.pretrained:
         raise ValueError(f'--init-from-plain: {args.pretrained} is an IBN network itself; use it with --init FILE')

@@ -224,6 +224,8 @@ def open_weights(
     network = Opening(GluonEngine(net, context, label), label, net.collect_params()['fc1_bias'].shape[0], context)
     network.describe_by(net.model)
     network.notes = notes
+    if path == 'published' and network.classes == net.model.classes:
+        network.names = hub.class_names(net.model.name)
     return network
 
 

@@ -1,4 +1,4 @@
-"""The weights and errors that XingangPan/IBN-Net published. No mxnet."""
+"""The names of networks with weights: those that XingangPan/IBN-Net published, and our own. No mxnet."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ WEIGHTS = {  # model: first eight hex digits of the file's SHA-256, which are pa
     'resnet50_ibn_b': '9ca61e85',
     'resnet101_ibn_b': 'c55f6dba',
 }
+OWN = ('cifar_resnet20', 'cifar_resnet20_ibn_a')  # trained here; they come along in hub_weights/
 ERRORS = {  # top-1 and top-5 in %, ImageNet validation, one centre crop of 224; the README of XingangPan/IBN-Net ...
     'resnet18_ibn_a': (29.17, 10.24),
     'resnet34_ibn_a': (25.78, 8.19),
@@ -45,8 +46,13 @@ ERRORS = {  # top-1 and top-5 in %, ImageNet validation, one centre crop of 224;
 }
 
 
+def names() -> tuple[str, ...]:
+    """Return the models with weights."""
+    return (*WEIGHTS, *OWN)
+
+
 def file_name(model: str) -> str:
     """Return 'resnet50_ibn_a-d9d0bb7b.pth' for 'resnet50_ibn_a'. Raises ValueError if no weights are published."""
     if model not in WEIGHTS:
-        raise ValueError(f'no weights of {model} are published, only those of {", ".join(WEIGHTS)}')
+        raise ValueError(f'no weights of {model} are published, only those of {", ".join(names())}')
     return f'{model}-{WEIGHTS[model]}.pth'

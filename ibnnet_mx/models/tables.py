@@ -203,7 +203,7 @@ def list_models(filter: str = '*', pretrained: bool = False) -> list[str]:
     """
     names = [full_name(family, depth) for family in MODELS for depth in ROWS[base_of(family)].depths]
     chosen = [name for name in names if fnmatch.fnmatchcase(name, filter)]
-    return [name for name in chosen if name in published.WEIGHTS] if pretrained else chosen
+    return [name for name in chosen if name in published.names()] if pretrained else chosen
 
 
 def has_original(family: str) -> bool:
