@@ -9,6 +9,7 @@ from ibnnet_mx import _env, _limits
 from tests.conftest import ROOT
 
 VARIABLES = ('OMP_NUM_THREADS', 'DNNL_MAX_CPU_ISA', 'DMLC_ROLE', 'IBNNET_MX_TUNE')
+VARIABLES += ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')
 SHOW = "import os, ibnnet_mx; print(*(os.environ.get(v) for v in ('OMP_NUM_THREADS', 'DNNL_MAX_CPU_ISA')))"
 
 
@@ -47,6 +48,14 @@ def test_alias_of_numpy_comes_without_a_warning():
 
 def test_own_number_of_threads_stays():
     assert run(SHOW, OMP_NUM_THREADS='7').stdout.split()[0] == '7'
+
+
+def test_waiting_threads_spin_briefly_unless_told_otherwise():
+    show = "import os, ibnnet_mx; print(os.environ.get('GOMP_SPINCOUNT'))"
+    assert run(show).stdout == '1000\n'
+    assert run(show, GOMP_SPINCOUNT='5').stdout == '5\n'
+    assert run(show, OMP_WAIT_POLICY='active').stdout == 'None\n'
+    assert run(show, IBNNET_MX_TUNE='0').stdout == 'None\n'
 
 
 def test_tuning_switched_off_sets_nothing_but_the_alias():
