@@ -197,13 +197,28 @@ def over_domains(networks, named, rest):
     return report, list(domains.lines(report)), list(dict.fromkeys(remarks))
 
 
+def draw(args, network, result, keys, seen):
+    """Draw --confusion and --sheet. seen: (path, reader's options, shifts, their seed) of the measurement."""
+    from ibnnet_mx.recordio.inspection import letters
+    from ibnnet_mx.report import confusion, sheets
+
+    path, reading, wanted, seed = seen
+    if args.confusion:
+        confusion.draw_confusion(args.confusion, result, keys)
+        warn(f'--confusion {args.confusion} is written')
+    if args.sheet:
+        with open_raw(args, network, path, reading) as pictures:
+            shown = sheets.draw_sheet(args.sheet, pictures, network, keys, wanted, seed)
+        warn(f'--sheet {args.sheet} is written: {shown}')
+    options.tell_missing(letters.missing(keys))
+
+
 def evaluate(args):
     """Carry out the options of the command."""
     from ibnnet_mx import _limits, shift
     from ibnnet_mx.distributed.cluster import connect
     from ibnnet_mx.inference import corruption, domains, evaluation
     from ibnnet_mx.recordio.reading.options import Options
-    from ibnnet_mx.report import confusion, sheets
 
     # The options
     args.shift = ','.join(args.shift) if args.shift is not None else None
@@ -239,14 +254,8 @@ def evaluate(args):
     print(json.dumps(report, allow_nan=False) if args.json else '\n'.join(text), flush=True)
     for line in remarks:
         warn(line)
-    # The drawings
-    if args.confusion:
-        confusion.draw_confusion(args.confusion, result, keys)
-        warn(f'--confusion {args.confusion} is written')
-    if args.sheet:
-        with open_raw(args, networks[0], path, reading) as pictures:
-            sheets.draw_sheet(args.sheet, pictures, networks[0], keys, wanted, seed)
-        warn(f'--sheet {args.sheet} is written')
+    if args.confusion or args.sheet:
+        draw(args, networks[0], result, keys, (path, reading, wanted, seed))
 
 
 def main(argv=None, prog='evaluate'):

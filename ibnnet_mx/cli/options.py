@@ -34,6 +34,13 @@ def tell(text: str) -> None:
     print(f'{_running[-1]}: {text}', file=sys.stderr)
 
 
+def tell_missing(letters: str) -> None:
+    """Say which letters of names no font here has, if there are any."""
+    if letters:
+        shown = letters[:20] + ('...' if len(letters) > 20 else '')
+        tell(f'no font here has {shown}, so a box stands for each: install one that has, such as fonts-noto')
+
+
 def running() -> str:
     """Return the name of the program that runs, such as 'ibnnet train' or 'train_resnet'."""
     return _running[-1]

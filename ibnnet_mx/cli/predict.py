@@ -217,6 +217,20 @@ def check_drawings(args):
     return drawings
 
 
+def draw(args, drawings, drawn, count):
+    """Draw the first results, and say what is not on the drawings. count: of all pictures."""
+    from ibnnet_mx.recordio.inspection import letters
+    from ibnnet_mx.report import explanations
+
+    for option, path in drawings:
+        explained = option == 'explain'
+        look = explanations.Look(explained or args.shift is not None, explained, args.shift, args.exif, count)
+        explanations.draw_predictions(option, path, drawn, look)
+        if count > explanations.MOST:
+            options.tell(f'--{option} {path} shows the first {explanations.MOST} of {count:,} pictures')
+    options.tell_missing(letters.missing(explanations.words_of(drawn)) if drawings else '')
+
+
 def predict(args, default_names=None):
     """Classify every picture that can be read. Return 1 if there was any complaint."""
     import numpy as np
@@ -255,10 +269,7 @@ def predict(args, default_names=None):
                 drawn.append((path, seen))
     if models[0].features:
         models[0].features.write()
-    for option, path in drawings if drawn else ():
-        explained = option == 'explain'
-        crops_alone = explained or args.shift is not None
-        explanations.draw_predictions(option, path, drawn, crops_alone, explained, args.shift, args.exif)
+    draw(args, drawings if drawn else [], drawn, len(files))
     return 1 if complaints else 0
 
 

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ibnnet_mx._env import usable_cores
-from ibnnet_mx.cli.options import Parser, add_image_size, option_name, run
+from ibnnet_mx.cli.options import Parser, add_image_size, option_name, run, tell_missing
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import AUGMENT
 from ibnnet_mx.size import Size
@@ -26,6 +26,7 @@ EXAMPLES = (
     'ibnnet records DATA/train_480_q90.rec --sheet sheet.png --augment 2',
 )
 SHEET = {'count': (1, 2000), 'image_size': (8, 2048), 'draws': (1, 32)}
+MANY, FEW = 32, 12  # records of a sheet, without and with what training makes of them
 
 
 def make_parser(prog: str = 'ibnnet records') -> Parser:
@@ -39,7 +40,7 @@ def make_parser(prog: str = 'ibnnet records') -> Parser:
     add('--threads', type=int, default=usable_cores(), help='threads; unset: one for each core')
     add = parser.add_argument_group('contact sheet').add_argument
     add('--sheet', metavar='FILE.png', help='draw records of FILE.rec, evenly spread, with their labels')
-    add('--count', type=int, help='records on the sheet; unset: 32')
+    add('--count', type=int, help=f'records on the sheet; unset: {MANY}, with --augment {FEW}')
     text = 'size of a picture, or with --augment of the crop, such as 256x128; unset: 224, or less'
     add_image_size(add, '--size', text=text)
     add(
@@ -91,19 +92,22 @@ def draw(args: argparse.Namespace) -> int:
     import cv2
 
     from ibnnet_mx.recordio import Augment, RecordFile, lists
-    from ibnnet_mx.recordio.inspection import sheet
+    from ibnnet_mx.recordio.inspection import letters, sheet
 
     (path,) = args.files
     levels = {str(level): Augment(**changes) for level, changes in AUGMENT.items()}
     draws = sheet.Draws(levels[args.augment], args.draws or 3) if args.augment else None
     with RecordFile(path) as records:
         size = args.image_size or sheet.usual_side(records)
-        picture = sheet.draw_sheet(records, args.count or 32, size, lists.read_synset(os.path.dirname(path)), draws)
+        names, count = lists.read_synset(os.path.dirname(path)), args.count or (FEW if draws else MANY)
+        picture = sheet.draw_sheet(records, count, size, names, draws)
+        shown = f'{min(count, len(records))} of {len(records):,} records'
     done, encoded = cv2.imencode(os.path.splitext(args.sheet)[1], picture)
     if not done:
         raise ValueError(f'--sheet {args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels are too many; use .png')
     outputs.write_output('sheet', args.sheet, encoded.tobytes())
-    print(f'{args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels')
+    tell_missing(letters.missing(names))
+    print(f'{args.sheet}: {picture.shape[1]}x{picture.shape[0]} pixels, {shown}')
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ibnnet_mx.cli import options, places
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.models import NORMS
@@ -84,7 +86,8 @@ def open_source(args, context=None):
     if option == '--prefix':
         prefix, epoch = places.agree('--prefix', args.prefix, '--epoch', args.epoch)
         epoch = places.choose_epoch('--prefix', prefix, epoch)
-        network = opening.open_checkpoint(prefix, epoch, context, f'--prefix {prefix} --epoch {epoch}')
+        label = f'--prefix {prefix} --epoch {epoch}'
+        network = _titled(opening.open_checkpoint(prefix, epoch, context, label), prefix, epoch)
     else:
         given = {} if args.classes is None else {'classes': args.classes}
         if args.norm is not None:
@@ -104,6 +107,12 @@ def open_source(args, context=None):
     return network
 
 
+def _titled(network, prefix, epoch):
+    """Return the network of a checkpoint, with a title for drawings."""
+    network.title = ', '.join(filter(None, [network.model, f'{os.path.basename(prefix)} epoch {epoch}']))
+    return network
+
+
 def open_other(args, context, name):
     """Return the checkpoint of --NAME and --NAME-epoch ('compare', 'baseline'); None if it is not given.
 
@@ -119,7 +128,8 @@ def open_other(args, context, name):
     prefix, epoch = places.agree(option, prefix, f'{option}-epoch', epoch)
     epoch = places.choose_epoch(option, prefix, args.epoch if epoch is None else epoch)
     try:
-        return opening.open_checkpoint(prefix, epoch, context, f'{option} {prefix} {option}-epoch {epoch}')
+        label = f'{option} {prefix} {option}-epoch {epoch}'
+        return _titled(opening.open_checkpoint(prefix, epoch, context, label), prefix, epoch)
     except ValueError as error:
         names = {'epoch': f'{option}-epoch'}
         text = str(error)

@@ -35,8 +35,8 @@ NETWORK = (
 class Opening:
     """An opened network with all that is known about it.
 
-    engine: an Engine. label: the user's name for the network. model: name of the model. size: of its pictures, a side
-    or Size(height, width).
+    engine: an Engine. label: the user's name for the network in messages, title: a short one for drawings. model: name
+    of the model. size: of its pictures, a side or Size(height, width).
     pixels: models.Pixels. names: of the classes; [] if unknown. centred: True if pictures are cropped in the centre,
     False if they are squeezed. fixed: True if it takes only pictures of its size. embeds: True if its numbers are an
     embedding and no logits of classes. notes: lines about weights that were
@@ -45,6 +45,7 @@ class Opening:
 
     def __init__(self, engine: Engine, label: str, classes: int, context: Any = None) -> None:
         self.engine, self.label, self.classes, self.context = engine, label, classes, context
+        self.title = label
         self.model, self.size, self.pixels = '', 224, models.RAW
         self.centred, self.fixed, self.embeds = True, False, False
         self.names: list[str] = []
@@ -223,7 +224,7 @@ def open_weights(
     label = f'{label or path} ({net.model.name})'
     network = Opening(GluonEngine(net, context, label), label, net.collect_params()['fc1_bias'].shape[0], context)
     network.describe_by(net.model)
-    network.notes = notes
+    network.notes, network.title = notes, f'{net.model.name}, {os.path.basename(path)}'
     if path == 'published' and network.classes == net.model.classes:
         network.names = hub.class_names(net.model.name)
     return network
@@ -254,7 +255,7 @@ def open_onnx(path: str, pixels: str | None = None, label: str | None = None) ->
     size = engine.size
     network = Opening(engine, label, engine.classes(size))
     network.model, network.size = engine.facts.get('model', os.path.basename(path)), size
-    network.centred, network.fixed = not size.small, engine.fixed
+    network.centred, network.fixed, network.title = not size.small, engine.fixed, os.path.basename(str(path))
     try:
         normalisation, names = (
             json.loads(engine.facts.get(key, empty)) for key, empty in (('pixels', '{}'), ('class_names', '[]'))

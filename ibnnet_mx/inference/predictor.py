@@ -19,8 +19,9 @@ from ibnnet_mx.recordio.pixels.exif import APPLY, check_exif
 class Result(NamedTuple):
     """The answer of one network about one picture.
 
-    network: the network's label. crop: the pixels that it saw, uint8 (H, W, 3), RGB. top: rows of (label, name,
-    probability), the most probable first. heat: heat map of the class `explained`, float32 (h, w), or None.
+    network: the network's label, title: its short name. crop: the pixels that it saw, uint8 (H, W, 3), RGB. top: rows
+    of (label, name, probability), the most probable first. heat: heat map of the class `explained`, float32
+    (h, w), or None.
     """
 
     network: str
@@ -28,6 +29,7 @@ class Result(NamedTuple):
     top: list
     heat: Any = None
     explained: str = ''
+    title: str = ''
 
 
 class Predictor:
@@ -117,6 +119,7 @@ class Predictor:
                 [(int(i), self.names[i], float(row[i])) for i in order],
                 heat,
                 self.names[label],
+                self.network.title,
             )
             for crop, row, order, heat, label in zip(crops, rows, orders, heats, labels)
         ]

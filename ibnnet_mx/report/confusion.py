@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ibnnet_mx.report.figures import save_figure
+from ibnnet_mx.report.figures import fonts, save_figure
 
 NAMED = 40  # with more classes, the matrix has no names at its sides
 COUNTED = 15  # with more classes, the cells have no numbers
@@ -19,6 +19,11 @@ def draw_confusion(path, result, keys):
 
     result: classification.Result. keys: names of the classes. Raises OptionError for confusion.
     """
+    with fonts(keys):
+        save_figure('confusion', path, _figure(result, keys))
+
+
+def _figure(result, keys):
     from matplotlib.figure import Figure
 
     among = np.arange(result.classes) if result.classes <= MOST else result.most_confused(NAMED)
@@ -28,8 +33,9 @@ def draw_confusion(path, result, keys):
     figure = Figure(figsize=(side + 0.8, side), layout='constrained')
     axes = figure.subplots()
     image = axes.imshow(100 * shares, cmap='Blues', vmin=0, vmax=100)
-    if classes < result.classes:
-        axes.set_title(f'the {classes} of {result.classes} classes with the most mistakes', fontsize=10)
+    part = f'\nthe {classes} of {result.classes:,} classes with the most mistakes' if classes < result.classes else ''
+    right = np.mean(result.predicted == result.labels)
+    axes.set_title(f'{right:.2%} of {len(result.labels):,} pictures are right{part}', fontsize=10)
     axes.set_xlabel('the network says')
     axes.set_ylabel('class of the picture')
     if classes <= NAMED:
@@ -39,5 +45,6 @@ def draw_confusion(path, result, keys):
     for row, column in np.argwhere(counts) if classes <= COUNTED else ():
         colour = 'white' if shares[row, column] > 0.5 else 'black'
         axes.text(column, row, counts[row, column], ha='center', va='center', fontsize=7, color=colour)
-    figure.colorbar(image, label='% of the class', shrink=0.8)
-    save_figure('confusion', path, figure)
+    numbers = '; numbers: pictures' if classes <= COUNTED else ''
+    figure.colorbar(image, label=f'colour: % of the class{numbers}', shrink=0.8)
+    return figure

@@ -8,6 +8,7 @@ import warnings
 
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import outputs
+from ibnnet_mx.recordio.inspection import letters
 
 SUFFIXES = ('.png', '.svg', '.pdf')
 
@@ -21,6 +22,13 @@ def check_figure(option, path):
         import matplotlib  # noqa: F401
     except ImportError:
         raise OptionError(option, None, 'needs matplotlib: pip install matplotlib') from None
+
+
+def fonts(texts):
+    """Return a context in which matplotlib has fonts with the letters of some texts, as far as there are any here."""
+    import matplotlib
+
+    return matplotlib.rc_context({'font.family': letters.families(texts)})
 
 
 def save_figure(option, path, figure, dpi=110):

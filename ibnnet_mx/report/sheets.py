@@ -33,6 +33,7 @@ def _pick(pictures, numbers):
 
 def draw_sheet(path, pictures, model, keys, wanted, seed):
     """Draw pictures with their classes and the network's answers. With shifts, draw the first picture for each.
+    Return what is shown, in words.
 
     pictures: data.Evaluation of raw pixels. keys: names of the classes. wanted: (name, severity) pairs; [] for none.
     seed: of the shifts. Raises OptionError for sheet.
@@ -47,7 +48,7 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
     if not wanted:
         seen, labels, _ = _pick(pictures, sheet.spread(pictures.count, MOST).tolist())
         cells = [
-            sheet.Cell([picture[..., ::-1]], name(label), f'says {name(answer)}')
+            sheet.Cell([picture[..., ::-1]], name(label), f'says {name(answer)}', answer == label)
             for picture, label, answer in zip(seen, labels, answers_to(seen))
         ]
     else:
@@ -69,3 +70,4 @@ def draw_sheet(path, pictures, model, keys, wanted, seed):
     if not done:
         raise OptionError('sheet', path, f': {drawn.shape[1]}x{drawn.shape[0]} pixels are too many; use .png')
     outputs.write_output('sheet', path, encoded.tobytes())
+    return 'the first picture under each shift' if wanted else f'{len(cells)} of {pictures.count:,} pictures'

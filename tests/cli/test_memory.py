@@ -91,7 +91,7 @@ def test_the_confusion_of_many_classes_is_that_of_the_worst(tmp_path, monkeypatc
     monkeypatch.setattr(confusion, 'save_figure', lambda option, path, figure: drawn.append(figure))
     confusion.draw_confusion('a.png', result, [f'class {number}' for number in range(classes)])
     axes = drawn[0].axes[0]
-    assert axes.get_title() == 'the 40 of 20000 classes with the most mistakes'
+    assert axes.get_title().splitlines()[1] == 'the 40 of 20,000 classes with the most mistakes'
     assert axes.images[0].get_array().shape == (40, 40)
     assert 'class 12345' in [label.get_text() for label in axes.get_yticklabels()]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio.format import RecordError, RecordFile
+from ibnnet_mx.recordio.inspection import letters
 from ibnnet_mx.recordio.pixels import augment, opencv
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.pictures import PictureError
@@ -17,7 +18,9 @@ from ibnnet_mx.size import Pixels, Size
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp')
 PAPER, INK, GREY, EMPTY = 255, 40, 130, 238  # grey values
+GREEN, RED, FRAME = (70, 150, 30), (40, 40, 210), 2  # BGR; pixels of the frame round an answer
 LEAST = 112  # pixels; smaller tiles are enlarged, so that labels fit below them
+USUAL = 900_000  # pixels of a sheet; larger tiles are shrunk to it, but not below LEAST: a PNG stays below 2 MB
 MARGIN, GAP, TIGHT, LINE = 12, 12, 2, 18  # pixels: around the sheet, between records, between tiles of one, of a text
 SHAPE = 1.4  # width of a sheet over its height, as near as the tiles allow
 MOST_PIXELS = 1 << 27
@@ -61,7 +64,11 @@ def _tiles(picture: Decoded, position: int, size: Size, draws: Draws | None) -> 
 
 
 def _text(words: str, width: int, grey: int) -> np.ndarray:
-    """Return uint8 (LINE, width): one line, cut with dots if it is too long. Hershey's letters are ASCII."""
+    """Return uint8 (LINE, width): one line, cut with dots if it is too long. OpenCV's own letters are ASCII alone."""
+    if not words.isascii():
+        line = letters.drawn(words, width, LINE, LINE - 5)
+        if line is not None:
+            return np.rint(PAPER - (PAPER - grey) * (line / 255)).astype(np.uint8)
     words = words.encode('ascii', 'replace').decode()
     fits = words
     while fits and cv2.getTextSize(fits, FONT, LETTERS * FINE, FINE)[0][0] > (width - 1) * FINE:
@@ -80,11 +87,15 @@ def _label(label: np.ndarray, names: Sequence[str]) -> str:
 
 
 class Cell(NamedTuple):
-    """Tiles of one size side by side, BGR uint8 (height, width, 3), and two lines of text below them."""
+    """Tiles of one size side by side, BGR uint8 (height, width, 3), and two lines of text below them.
+
+    right: True gives a green frame, False a red one and a red second line, None neither.
+    """
 
     tiles: list[np.ndarray]
     above: str
     below: str
+    right: bool | None = None
 
 
 def _cell(records: RecordFile, position: int, size: Size, names: Sequence[str], draws: Draws | None) -> Cell:
@@ -100,14 +111,24 @@ def _cell(records: RecordFile, position: int, size: Size, names: Sequence[str], 
         return Cell([empty] * (1 + (draws.often if draws else 0)), why, number)
 
 
-def _joined(cell: Cell, scale: int) -> np.ndarray:
-    """Return the tiles of a record side by side, its texts below them."""
-    shown = [cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) for tile in cell.tiles]
-    strip = np.full((len(shown[0]), TIGHT, 3), PAPER, np.uint8)
-    pieces = [part for tile in shown for part in (strip, tile)][1:]
-    tiles = np.concatenate(pieces, axis=1)
-    texts = [_text(cell.above, tiles.shape[1], INK), _text(cell.below, tiles.shape[1], GREY)]
-    return np.concatenate([tiles, *[cv2.cvtColor(text, cv2.COLOR_GRAY2BGR) for text in texts]])
+def _joined(cell: Cell, shown: Size) -> np.ndarray:
+    """Return the tiles of a record side by side, each of the shown size, and its texts below them."""
+    tiles = [_resized(tile, shown) for tile in cell.tiles]
+    strip = np.full((shown.height, TIGHT, 3), PAPER, np.uint8)
+    row = np.concatenate([part for tile in tiles for part in (strip, tile)][1:], axis=1)
+    above, below = (_text(words, row.shape[1], grey) for words, grey in ((cell.above, INK), (cell.below, GREY)))
+    paper = np.full((*below.shape, 3), PAPER, np.uint8)
+    ink = (PAPER - below[..., None].astype(np.float32)) / (PAPER - GREY)
+    colour = RED if cell.right is False else (GREY,) * 3
+    coloured = np.rint(paper - ink * (PAPER - np.array(colour))).clip(0, 255).astype(np.uint8)
+    return np.concatenate([row, cv2.cvtColor(above, cv2.COLOR_GRAY2BGR), coloured])
+
+
+def _resized(tile: np.ndarray, shown: Size) -> np.ndarray:
+    if Size(*tile.shape[:2]) == shown:
+        return np.array(tile)
+    method = cv2.INTER_AREA if shown.height < len(tile) else cv2.INTER_NEAREST
+    return cv2.resize(tile, shown[::-1], interpolation=method)
 
 
 def columns(count: int, width: int, height: int) -> int:
@@ -145,14 +166,23 @@ def lay_cells(cells: Sequence[Cell], way_out: str) -> np.ndarray:
     return _laid(len(cells), tiles, size, cells)
 
 
-def _cell_size(tiles: int, size: Size) -> tuple[int, int, int]:
-    """Return the enlargement of a tile, and width and height of a cell with the gap between it and the next."""
-    scale = -(-LEAST // size.width)
-    return scale, tiles * (size.width * scale + TIGHT) - TIGHT + GAP, size.height * scale + 2 * LINE + GAP
+def _shown_size(count: int, tiles: int, size: Size) -> Size:
+    """Return the size of a tile on the sheet."""
+    if size.width < LEAST:
+        scale = -(-LEAST // size.width)
+        return Size(size.height * scale, size.width * scale)
+    share = (USUAL / (count * tiles * size.height * size.width)) ** 0.5
+    share = min(max(share, LEAST / size.width), 1)
+    return Size(round(size.height * share), round(size.width * share))
+
+
+def _cell_size(tiles: int, shown: Size) -> tuple[int, int]:
+    """Return width and height of a cell with the gap between it and the next."""
+    return tiles * (shown.width + TIGHT) - TIGHT + GAP, shown.height + 2 * LINE + GAP
 
 
 def _check_size(count: int, tiles: int, size: Size, way_out: str) -> None:
-    _, width, height = _cell_size(tiles, size)
+    width, height = _cell_size(tiles, size)  # as it is drawn, before it is shrunk
     if count * width * height > MOST_PIXELS:
         raise OptionError(
             None, None, f'a sheet of {count} records, {width}x{height} pixels each, is too large: {way_out}'
@@ -160,14 +190,20 @@ def _check_size(count: int, tiles: int, size: Size, way_out: str) -> None:
 
 
 def _laid(count: int, tiles: int, size: Size, cells: Iterable[Cell]) -> np.ndarray:
-    scale, width, height = _cell_size(tiles, size)
+    shown = _shown_size(count, tiles, size)
+    width, height = _cell_size(tiles, shown)
     across = columns(count, width, height)
     down = -(-count // across)
     paper = np.full((down * height - GAP + 2 * MARGIN, across * width - GAP + 2 * MARGIN, 3), PAPER, np.uint8)
     for number, cell in enumerate(cells):
-        joined = _joined(cell, scale)
+        joined = _joined(cell, shown)
         top, left = MARGIN + number // across * height, MARGIN + number % across * width
         paper[top : top + joined.shape[0], left : left + joined.shape[1]] = joined
+        if cell.right is not None:  # round the tiles, so that none of their pixels is hidden
+            low, right = top + shown.height, left + joined.shape[1]
+            frame = paper[top - FRAME : low + FRAME, left - FRAME : right + FRAME]
+            frame[:] = GREEN if cell.right else RED
+            frame[FRAME:-FRAME, FRAME:-FRAME] = joined[: shown.height]
     return paper
 
 
