@@ -37,7 +37,7 @@ def pack(archive, out):
             tar.extractall(
                 out, [m for m in tar.getmembers() if m.isfile() and '/photo/' in m.name and '..' not in m.name]
             )
-        call('tools/im2rec_wrapper.py', next(out.glob('*/photo')), data, '--data-type', 'cifar10')
+        call('tools/im2rec_wrapper.py', next(out.glob('*/photo')), data, '--data-type', 'cifar10', '--split', 'random')
     return data
 
 

@@ -60,16 +60,21 @@ def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[
 
     if source.val:
         return sources.shuffle(source.train, args.seed), source.val
-    return sources.split(source.train, args.train_ratio, args.seed)
+    split = sources.split if args.split == 'random' or not source.classes else sources.split_by_class
+    return split(source.train, args.train_ratio, args.seed)
 
 
-def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
+def outputs(args: argparse.Namespace, source: Source) -> tuple[list[Output], list[Output]]:
+    """Return the files of both sides. CIFAR-10's own archive keeps the names that its users know."""
     from ibnnet_mx.recordio.packing.worker import Output, sized_output
+    from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
 
-    if args.image_size is not None:
-        train, val = (sized_output(side, Size.of(args.image_size), args.quality) for side in ('train', 'val'))
+    own_small = source.cifar and not source.is_archive and args.data_type is None and args.resize is None
+    size = args.image_size or (CIFAR_SIDE if own_small else None)
+    if size is not None:
+        train, val = (sized_output(side, Size.of(size), args.quality) for side in ('train', 'val'))
         return [train], [val]
-    if args.data_type == 'cifar10':
+    if args.data_type == 'cifar10' or source.cifar and args.data_type is None:
         return [Output('cifar10_train', 0, 0)], [Output('cifar10_val', 0, 0)]
     sizes = sorted({args.resize or LARGE, SMALL}, reverse=True)
     large = [Output(f'train_{size}_q{args.quality}', size, args.quality) for size in sizes]
@@ -77,21 +82,20 @@ def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
 
 
 def write_records(args: argparse.Namespace) -> None:
-    from ibnnet_mx.recordio import lists
+    from ibnnet_mx.recordio import lists, sources
     from ibnnet_mx.recordio.packing import cifar10
     from ibnnet_mx.recordio.packing.open_source import open_source
 
     folder = args.paths[-1]
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
-    source = open_source(name, args.root)
+    source = open_source(name, args.root, args.domain)
     for note in source.notes:
         tell(visible(dashed(note, option_name)))
     if args.task == 'face':
         return write_faces(args, folder, source)
-    args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
     train, val = sides(source, args)
-    for note in describe_enlarging(args, source):
-        print(f'im2rec_wrapper: {note}', file=sys.stderr)
+    for note in [*describe_enlarging(args, source), *sources.describe_gaps(train, val, source.classes)]:
+        tell(visible(note))
     os.makedirs(folder, exist_ok=True)
     with packing_alone(folder):
         if args.list:
@@ -107,7 +111,7 @@ def write_records(args: argparse.Namespace) -> None:
 def describe_enlarging(args: argparse.Namespace, source: Source) -> list[str]:
     """Return [] or a line about pictures that the records will enlarge, with the way out."""
     largest, usual = args.resize or LARGE, source.usual
-    sized = args.image_size is not None or args.data_type == 'cifar10' or args.list
+    sized = args.image_size is not None or args.data_type == 'cifar10' or source.cifar or args.list
     if sized or usual is None or min(usual) >= largest:
         return []
     return [
@@ -151,7 +155,7 @@ def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Samp
     from ibnnet_mx.recordio.packing.pack import Packer
 
     with Packer(folder, args.jobs, args.max_bad, args.exif) as packer:
-        for samples, files in zip((train, val), outputs(args)):
+        for samples, files in zip((train, val), outputs(args, source)):
             packer.side(samples, source.store, files)
     for result in packer.results:
         skipped = f', {result.skipped} skipped' if result.skipped else ''

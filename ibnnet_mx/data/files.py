@@ -79,14 +79,22 @@ def require_records(data_dir: Any, data_type: str, side: str, pixels: Pixels | N
                 f'holds no {FILES[data_type, side][0]}, but {", ".join(others[:NAMED])}: if these are its pictures, '
                 f'name them {FILES[data_type, side][0]}, or link to them by that name, with the .idx',
             )
-        archive = 'cifar-10-python.tar.gz' if data_type == 'cifar10' else 'PICTURES'
-        raise OptionError(
-            'data_dir',
-            str(data_dir),
-            f'holds no {FILES[data_type, side][0]}: pack your pictures first with '
-            f'ibnnet pack {archive} {data_dir} --data-type {data_type}',
-        )
+        raise OptionError('data_dir', str(data_dir), _way_to_records(data_dir, data_type, side, pixels))
     return path
+
+
+def _way_to_records(data_dir: Any, data_type: str, side: str, pixels: Pixels | None) -> str:
+    """Return what is missing in a folder, and the command that makes it. Records do not go into a folder of
+    pictures.
+    """
+    folder, missing = Path(data_dir), f'holds no {FILES[data_type, side][0]}'
+    size = f' --image-size {Size.of(pixels)}' if pixels is not None and Size.of(pixels).small else ''
+    if folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()):
+        pictures, target = str(data_dir), 'DATA'
+        return f'{missing}: if it holds pictures, pack them first with ibnnet pack {pictures} {target}{size}'
+    way_out = f'pack your pictures first with ibnnet pack PICTURES {data_dir}{size}'
+    cifar = f', or CIFAR-10 with ibnnet pack cifar-10-python.tar.gz {data_dir}' if data_type == 'cifar10' else ''
+    return f'{missing}: {way_out}{cifar}'
 
 
 def _other_names(data_dir: Any, side: str) -> list[str]:

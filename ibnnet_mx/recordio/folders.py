@@ -10,13 +10,15 @@ from ibnnet_mx.recordio.layout import LayoutError, is_litter, read_layout
 from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
 
 
-def from_names(names: list[str], where: str, store: Store, keys: list[Any] | None = None) -> Source:
-    """Return the Source of pictures by their names; see layout.read_layout().
+def from_names(
+    names: list[str], where: str, store: Store, keys: list[Any] | None = None, domain: str | None = None
+) -> Source:
+    """Return the Source of pictures by their names; see layout.read_layout(), also for domain.
 
     Labels follow the sorted names of the classes of both sides. Other files are counted in a note.
     """
     try:
-        layout = read_layout(names, where)
+        layout = read_layout(names, where, domain)
     except LayoutError as error:
         raise SourceError(str(error)) from None
     classes = sorted({parts[0] for side in (layout.train, layout.val) for parts, _ in side})
@@ -125,11 +127,14 @@ def _parents(path: str) -> list[str]:
     return parents
 
 
-def from_folder(folder: str) -> Source:
-    """Return the Source of a folder of class folders. Raises SourceError, also for a folder that cannot be read."""
+def from_folder(folder: str, domain: str | None = None) -> Source:
+    """Return the Source of a folder of class folders. Raises SourceError, also for a folder that cannot be read.
+
+    domain: as in layout.read_layout().
+    """
     try:
         walk = _Walk(folder)
     except OSError as error:
         raise SourceError(f'{error.filename} cannot be read: {error.strerror}') from None
-    source = from_names(walk.names, folder, Store(folder))
+    source = from_names(walk.names, folder, Store(folder), domain=domain)
     return source._replace(notes=source.notes + walk.notes)

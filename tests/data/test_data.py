@@ -79,7 +79,7 @@ def test_the_records_of_cifar(tmp_path, there):
 )
 def test_missing_records_say_how_to_make_them(tmp_path, there, name, missing, source):
     path = folder(tmp_path, *there)
-    command = f'ibnnet pack {source} {path} --data-type {name}'
+    command = f'ibnnet pack {source} {path}'
     with pytest.raises(ValueError, match=re.escape(f'data_dir={str(path)!r} holds no {missing}')) as caught:
         iters(path, name=name)
     assert command in str(caught.value)

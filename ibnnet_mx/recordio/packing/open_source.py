@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from statistics import median
 
+from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio import folders, lists, sources
 from ibnnet_mx.recordio.packing import archives
 from ibnnet_mx.recordio.packing.worker import pixels_of
@@ -15,19 +16,22 @@ from ibnnet_mx.size import MAX_SIDE, Size
 PEEK = 32  # pictures that decide whether a source holds CIFAR-sized ones
 
 
-def open_source(name: str, root: str | None = None) -> Source:
+def open_source(name: str, root: str | None = None, domain: str | None = None) -> Source:
     """Return the Source of a name. Raises SourceError if it is none of these, or holds no pictures.
 
     The word digits, a .lst, a folder with train.lst (and val.lst), a folder or tar of pictures, or CIFAR-10's archive.
+    domain: of folders and tars of DOMAIN/CLASS/..., as in layout.read_layout().
     Labels follow the sorted class names, except those that a list or the CIFAR-10 archive states and those of digits.
     """
+    if domain is not None and (name == 'digits' or name.lower().endswith('.lst')):
+        raise OptionError('domain', domain, f': SOURCE {name} has no folders of domains; leave it out')
     if name == 'digits':
         source = sources.from_digits()
     elif os.path.isdir(name):
-        source = _folder(name, root)
+        source = _folder(name, root, domain)
     elif os.path.isfile(name):
         is_list = name.lower().endswith('.lst')
-        source = lists.read_lists(name, None, root) if is_list else archives.from_archive(name)
+        source = lists.read_lists(name, None, root) if is_list else archives.from_archive(name, domain)
     else:
         raise SourceError(f'SOURCE {name} is not there: name a folder, a .lst, a tar, or the word digits')
     if not source.train:
@@ -35,11 +39,11 @@ def open_source(name: str, root: str | None = None) -> Source:
     return source if source.cifar else _decided(source)
 
 
-def _folder(name: str, root: str | None) -> Source:
+def _folder(name: str, root: str | None, domain: str | None) -> Source:
     train, val = os.path.join(name, 'train.lst'), os.path.join(name, 'val.lst')
     if os.path.isfile(train):
         return lists.read_lists(train, val if os.path.isfile(val) else None, root)
-    return archives.cifar_folder(name) or folders.from_folder(name)
+    return archives.cifar_folder(name) or folders.from_folder(name, domain)
 
 
 def _decided(source: Source) -> Source:
