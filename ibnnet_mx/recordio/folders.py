@@ -21,7 +21,7 @@ def from_names(
         layout = read_layout(names, where, domain)
     except LayoutError as error:
         raise SourceError(str(error)) from None
-    classes = sorted({parts[0] for side in (layout.train, layout.val) for parts, _ in side})
+    classes = layout.classes
     label = {name: float(number) for number, name in enumerate(classes)}
     unseen = {parts[0] for parts, _ in layout.val} - {parts[0] for parts, _ in layout.train}
     if layout.val and unseen:

@@ -25,7 +25,10 @@ TARGETS = {
     'labels', 'label', 'annotations', 'annotation', 'masks', 'mask', 'bboxes', 'boxes', 'xmls', 'imagesets',
     'segmentationclass', 'segmentationobject', 'ground_truth', 'gt',
 }  # fmt: skip
-FOREIGN = {'.heic', '.heif', '.avif', '.svg', '.psd', '.jxl', '.mp4', '.mov'}  # pictures of other kinds
+FOREIGN = {  # pictures of formats that are not read here
+    '.heic', '.heif', '.hif', '.avif', '.jxl', '.jp2', '.j2k', '.svg', '.psd', '.ico', '.jfif', '.pjpeg',
+    '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2', '.raw',
+}  # fmt: skip
 NAMED = 5  # a line names at most so many folders or extensions
 WAYS_OUT = 'give each class a folder, or write a list train.lst (id<tab>label<tab>path) and name that'
 Parts = Tuple[str, ...]  # the folders of a picture's name, and its file
@@ -39,12 +42,14 @@ class Layout(NamedTuple):
     """The pictures of both sides and what was left out.
 
     train, val: (parts from the class on, number of the name). two_sided: True if the names say the sides.
+    classes: sorted names; with domains those of all of them, so that a label means the same in each.
     """
 
     train: list[tuple[Parts, int]]
     val: list[tuple[Parts, int]]
     notes: list[str]
     two_sided: bool
+    classes: list[str]
 
 
 def is_litter(folder: str) -> bool:
@@ -87,6 +92,7 @@ def read_layout(names: Iterable[str], where: str, domain: str | None = None) -> 
             f'{where}: no pictures in class folders (CLASS/x.jpg, or train/CLASS/x.jpg, val/CLASS/y.jpg)'
             + (f'; {len(pictures)} pictures lie outside of such: {WAYS_OUT}' if pictures else '')
         )
+    inner = {parts[1] for side in sides for parts, _ in side if len(parts) > 2}
     if domain != 'none':
         for number, side in enumerate(sides):
             side[:] = _of_domains(side, domain, where, notes if not number else [])
@@ -94,7 +100,8 @@ def read_layout(names: Iterable[str], where: str, domain: str | None = None) -> 
         notes.append(f'{loose} pictures outside the class folders are left out')
     if any('..' in parts[:1] for side in sides for parts, _ in side):
         raise LayoutError(f'{where}: a class cannot be named ..')
-    return Layout(sides[0], sides[1], notes, train is not None)
+    classes = {parts[0] for side in sides for parts, _ in side} if domain in (None, 'none') else inner
+    return Layout(sides[0], sides[1], notes, train is not None, sorted(classes))
 
 
 def _domains(side: list[tuple[Parts, int]]) -> tuple[list[str], list[str]]:
@@ -162,7 +169,8 @@ def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts]
             continue
         folders.add(parts[:-1])
         if parts[-1].startswith('.') or not parts[-1].lower().endswith(SUFFIXES):
-            others[os.path.splitext(parts[-1])[1].lower() or 'without an extension'] += 1
+            hidden = parts[-1].startswith('.')
+            others['hidden' if hidden else os.path.splitext(parts[-1])[1].lower() or 'without an extension'] += 1
         elif '\t' in name or CONTROL.search(name):
             odd += 1  # a list cannot hold them, and a terminal should not
         else:
