@@ -268,7 +268,7 @@ class Store:
             except ValueError as error:
                 known = ', '.join(map(str, self.epochs())) or 'none'
                 why = f': {error} (checkpoints of {self.prefix}: {known})'
-                if epoch in without_facts(self):
+                if epoch in self._foreign():
                     why = f': {self._of_another_program(epoch)}'
                 raise OptionError('model_load_epoch', epoch, why) from None
         reasons = ''
@@ -282,11 +282,15 @@ class Store:
                 kind = f'batch {place.batch} after epoch' if isinstance(place, Inside) else 'epoch'
                 warn(f'{kind} {as_inside(place).epoch} is passed over: {error}')
                 reasons += f'; {error}'
-        others = without_facts(self)
+        others = self._foreign()
         why = f'; {self._of_another_program(others[-1])}' if others and not places else reasons
         raise OptionError(
             'retrain', None, f': there is no undamaged checkpoint {self.prefix}-NNNN.params with its .json{why}'
         )
+
+    def _foreign(self) -> list[int]:
+        """Return the epochs of files without .json and .states."""
+        return [epoch for epoch in without_facts(self) if not self.path(epoch, 'states').exists()]
 
     def _of_another_program(self, epoch: int) -> str:
         path = self.path(epoch, 'params')

@@ -16,6 +16,7 @@ from ibnnet_mx.convert.metadata import describe
 from ibnnet_mx.convert.symbol import prediction
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.files import atomic
+from ibnnet_mx.graph.sizes import infer
 from ibnnet_mx.graph.symbol_json import SymbolGraph
 from ibnnet_mx.size import Size
 
@@ -52,7 +53,9 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
     batch, *rest = graph.output[0].type.tensor_type.shape.dim
     batch.Clear()
     batch.MergeFrom(inputs[0].type.tensor_type.shape.dim[0])
-    for side, length in zip(rest, symbol.infer_shape(data=shapes[0])[1][0][1:]):  # the exporter leaves them open
+    used = {name: array.shape for name, array in arrays.items() if name in symbol.list_inputs()}
+    results = infer(symbol, {**used, 'data': shapes[0]}) or [()]
+    for side, length in zip(rest, results[0][1:]):  # the exporter leaves them open
         side.Clear()
         side.dim_value = length
     if preprocess is not None:
