@@ -54,7 +54,7 @@ def unseen_picture():
     """A validation picture as a PNG, cut out of its record."""
     from ibnnet_mx.recordio.format import RecordFile
 
-    with RecordFile(HERE / OUT / 'data' / 'cifar10_val.rec') as records:
+    with RecordFile(HERE / OUT / 'data' / 'val_32.rec') as records:
         item = records.read(7)
     path = OUT / f'unseen_{int(item.label[0])}.png'
     (HERE / path).write_bytes(item.payload)

@@ -72,7 +72,7 @@ def main():
     args = parser.parse_args()
     args.results.mkdir(parents=True, exist_ok=True)
     if not (args.out / 'digits').is_dir():
-        call(ROOT / 'tools' / 'im2rec_wrapper.py', 'digits', args.out / 'digits')
+        call(ROOT / 'tools' / 'im2rec_wrapper.py', 'digits', args.out / 'digits', '--split', 'random')
     seeds = {'digits': args.seeds, 'cifar10': 2 if args.data_dir else 0}
     for kind, seed in ((kind, seed) for kind, count in seeds.items() for seed in range(count)):
         for dtype in DTYPES:

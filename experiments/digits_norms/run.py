@@ -129,7 +129,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix='digits_norms_') as name:
         folder = Path(name)
         try:
-            call(['tools/im2rec_wrapper.py', 'digits', str(folder / 'data')], folder / 'pack.out')
+            words = ['tools/im2rec_wrapper.py', 'digits', str(folder / 'data'), '--split', 'random']
+            call(words, folder / 'pack.out')
             accuracies = train(args, folder)
         except RuntimeError as error:
             sys.exit(f'digits_norms: {error}')

@@ -40,7 +40,7 @@ def cifar10(source: str, out: Path) -> Path:
     """The folder of records; source: such a folder, or what tools/im2rec_wrapper.py packs."""
     if (Path(source) / 'cifar10_val.rec').is_file():
         return Path(source)
-    call('tools/im2rec_wrapper.py', source, out / 'cifar10', '--data-type', 'cifar10')
+    call('tools/im2rec_wrapper.py', source, out / 'cifar10', '--data-type', 'cifar10', '--split', 'random')
     return out / 'cifar10'
 
 
@@ -101,7 +101,9 @@ def pacs(source: str, out: Path, domains: tuple[str, ...]) -> dict[str, Path]:
                         _link(picture, side / kind.name / f'{domain}_{picture.name}')
     for left_out in domains:
         tree, data = out / 'pacs_trees' / left_out, out / 'pacs' / left_out
-        call('tools/im2rec_wrapper.py', tree, data, '--data-type', 'cifar10')  # what is packed is left alone
+        call(
+            'tools/im2rec_wrapper.py', tree, data, '--data-type', 'cifar10', '--split', 'random'
+        )  # what is packed stays
     found = {domain: folder / domain for domain in domains}
     found.update({f'held/{domain}': out / 'pacs_held' / domain for domain in domains})
     return {**found, **{f'without/{domain}': out / 'pacs' / domain for domain in domains}}

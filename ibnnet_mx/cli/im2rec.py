@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ibnnet_mx.recordio.sources import Sample, Source
 
 SMALL = 256  # short side of the validation records, and of the training records for crops without scaling
+CIFAR_SIDE = 32  # pixels a side of CIFAR-10's pictures
 NAMED = 20  # --add-restart names at most so many damaged pictures of a file
 
 
@@ -56,11 +57,12 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
 
 def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[Sample]]:
     """Return the training side, shuffled, and the validation side in the order of the source."""
-    from ibnnet_mx.recordio import sources
+    from ibnnet_mx.recordio import splits
 
     if source.val:
-        return sources.shuffle(source.train, args.seed), source.val
-    return sources.split(source.train, args.train_ratio, args.seed)
+        return splits.shuffle(source.train, args.seed), source.val
+    by_class = args.split == splits.CLASS and source.classes  # without classes the labels are numbers of any kind
+    return (splits.split_by_class if by_class else splits.split)(source.train, args.train_ratio, args.seed)
 
 
 def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
@@ -77,21 +79,21 @@ def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
 
 
 def write_records(args: argparse.Namespace) -> None:
-    from ibnnet_mx.recordio import lists
+    from ibnnet_mx.recordio import domains, lists, splits
     from ibnnet_mx.recordio.packing import cifar10
     from ibnnet_mx.recordio.packing.open_source import open_source
 
     folder = args.paths[-1]
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
-    source = open_source(name, args.root)
+    source = open_source(name, args.root, domains.parse_domains(args.domain or ()))
     for note in source.notes:
         tell(visible(dashed(note, option_name)))
     if args.task == 'face':
         return write_faces(args, folder, source)
-    args.data_type = args.data_type or ('cifar10' if source.cifar else 'imagenet')
+    choose_size(args, source)
     train, val = sides(source, args)
-    for note in describe_enlarging(args, source):
-        print(f'im2rec_wrapper: {note}', file=sys.stderr)
+    for note in (*splits.describe_missing(train, val, source.classes), *describe_enlarging(args, source)):
+        tell(visible(note))
     os.makedirs(folder, exist_ok=True)
     with packing_alone(folder):
         if args.list:
@@ -102,6 +104,13 @@ def write_records(args: argparse.Namespace) -> None:
             path = os.path.join(folder, 'synset.txt')
             lists.write_text(path, source.classes)
             print(f'{path}: {len(source.classes)} classes')
+
+
+def choose_size(args: argparse.Namespace, source: Source) -> None:
+    """Put the kind of records into args: CIFAR-10's own, or 32x32 for other pictures of that size, or ImageNet's."""
+    if args.data_type is None and args.resize is None and source.cifar and not source.official:
+        args.image_size = args.image_size or CIFAR_SIDE
+    args.data_type = args.data_type or ('cifar10' if source.official else 'imagenet')
 
 
 def describe_enlarging(args: argparse.Namespace, source: Source) -> list[str]:
@@ -239,7 +248,7 @@ def main(argv: list[str] | None = None, prog: str = 'im2rec_wrapper') -> int:
         else:
             check_options(options, args)
             if args.task == 'face':
-                allowed = ('paths', 'task', 'root', 'quality', 'exif', 'jobs')
+                allowed = ('paths', 'task', 'root', 'domain', 'quality', 'exif', 'jobs')
                 refuse_others(options, args, argv, allowed, "--task face packs all pictures in insightface's layout")
             write_records(args)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from typing import Iterable, NamedTuple, Tuple
 
 from ibnnet_mx.errors import CONTROL
@@ -23,6 +25,12 @@ TARGETS = {
     'labels', 'label', 'annotations', 'annotation', 'masks', 'mask', 'bboxes', 'boxes', 'xmls', 'imagesets',
     'segmentationclass', 'segmentationobject', 'ground_truth', 'gt',
 }  # fmt: skip
+CONVERTIBLE = {  # pictures of formats that are not read here
+    '.heic', '.heif', '.hif', '.avif', '.jxl', '.jp2', '.j2k', '.svg', '.psd', '.ico', '.jfif', '.pjpeg',
+    '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2', '.raw',
+}  # fmt: skip
+HINT = ' (convert them to JPEG first)'
+KINDS = 5  # a line names at most so many kinds of files
 WAYS_OUT = 'give each class a folder, or write a list train.lst (id<tab>label<tab>path) and name that'
 Parts = Tuple[str, ...]  # the folders of a picture's name, and its file
 
@@ -95,7 +103,8 @@ def _words(folder: str) -> list[str]:
 def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts], list[str]]:
     """Return (parts, number) of the pictures, all folders, and notes about the files that are left out."""
     pictures, folders = [], set()
-    others = odd = 0
+    others: Counter[str] = Counter()
+    odd = 0
     litter: dict[str, int] = {}
     for number, name in enumerate(names):
         parts = tuple(part for part in name.split('/') if part not in ('', '.'))
@@ -105,15 +114,30 @@ def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts]
             continue
         folders.add(parts[:-1])
         if parts[-1].startswith('.') or not parts[-1].lower().endswith(SUFFIXES):
-            others += 1
+            others[_kind(parts[-1])] += 1
         elif '\t' in name or CONTROL.search(name):
             odd += 1  # a list cannot hold them, and a terminal should not
         else:
             pictures.append((parts, number))
-    notes = [f'{others} files that are no pictures by their names are left out'] if others else []
+    notes = describe_others(others)
     notes += [f'{odd} pictures with control characters in their names are left out'] if odd else []
     notes += [f'{count} files in folders {name} are left out' for name, count in sorted(litter.items())]
     return pictures, folders, notes
+
+
+def _kind(file: str) -> str:
+    """Return the kind of a file that is left out, by its name: '.heic', 'hidden', or 'without ending'."""
+    if file.startswith('.'):
+        return 'hidden'
+    return os.path.splitext(file)[1].lower() or 'without ending'
+
+
+def describe_others(kinds: Counter[str]) -> list[str]:
+    """Return [] or a line about files that are left out: the pictures that could be converted first, then others."""
+    ranked = sorted(kinds.items(), key=lambda item: (item[0] not in CONVERTIBLE, -item[1], item[0]))
+    parts = [f'{count} {kind}' + HINT * (kind in CONVERTIBLE) for kind, count in ranked[:KINDS]]
+    rest = sum(count for _, count in ranked[KINDS:])
+    return [f'left out: {", ".join(parts)}' + (f' and {rest} other files' if rest else '')] if parts else []
 
 
 def _refuse_targets(heads: set[str], beside: set[str], where: str) -> None:

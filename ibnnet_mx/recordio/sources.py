@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from fractions import Fraction
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -73,29 +72,10 @@ class Source(NamedTuple):
     store: Store
     notes: list[str]  # files that were left out, for the user
     cifar: bool = False  # 32x32 pictures
+    official: bool = False  # CIFAR-10 as its authors give it
+    by_folders: bool = False  # the names of folders are the classes
     one_sided: bool = False  # the names say that this is a training side, and there is no other
     usual: Size | None = None  # the median height and width of the pictures that were looked at
-
-
-def split(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Split a shuffle of all: floor(N x ratio) for training, the others for validation in the order of the source."""
-    if len(samples) < 2:
-        raise SourceError(
-            f'{len(samples)} picture cannot be split into a training and a validation side: two are needed'
-        )
-    order = shuffled(len(samples), seed)
-    count = min(max(int(len(samples) * Fraction(repr(ratio))), 1), len(samples) - 1)
-    return [samples[i] for i in order[:count]], [samples[i] for i in np.sort(order[count:])]
-
-
-def shuffled(count: int, seed: int) -> np.ndarray:
-    """Return the numbers 0..count-1, int64 (count,), in random order."""
-    return np.random.RandomState(seed).permutation(count)
-
-
-def shuffle(samples: list[Sample], seed: int) -> list[Sample]:
-    """Return the samples in random order."""
-    return [samples[i] for i in shuffled(len(samples), seed)]
 
 
 def from_digits() -> Source:

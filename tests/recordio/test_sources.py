@@ -39,7 +39,7 @@ def test_class_folders_are_split_shuffled_and_labelled_by_their_sorted_names(tmp
     assert run(source, out) == 0
     said = capsys.readouterr()
     assert f'{out}/train_480_q90.rec: 9 records' in said.out
-    assert '1 files that are no pictures' in said.err
+    assert 'left out: 1 .txt' in said.err
     assert '1 pictures outside the class folders' in said.err
     assert 'the folder dog is empty' in said.err
     train, val = listed(out, 'train_480_q90'), listed(out, 'val_256_q90')
@@ -71,10 +71,10 @@ def test_tar_gives_the_bytes_of_the_folder(tmp_path, mode):
     assert run(tar, tmp_path / 'a') == 0
     assert run(tree(tmp_path / 'in' / 'pictures', files).parent, tmp_path / 'b') == 0
     assert contents(tmp_path / 'a') == contents(tmp_path / 'b')
-    names = {f'cifar10_{side}.{kind}' for side in ('train', 'val') for kind in ('rec', 'idx', 'lst')}
+    names = {f'{side}_32.{kind}' for side in ('train', 'val') for kind in ('rec', 'idx', 'lst')}
     assert set(contents(tmp_path / 'a')) == {*names, 'synset.txt'}
-    with RecordFile(tmp_path / 'a' / 'cifar10_val.rec') as records:
-        name = listed(tmp_path / 'a', 'cifar10_val')[5][1].split('/', 1)[1]
+    with RecordFile(tmp_path / 'a' / 'val_32.rec') as records:
+        name = listed(tmp_path / 'a', 'val_32')[5][1].split('/', 1)[1]
         expected = cv2.imdecode(np.frombuffer(files[name], np.uint8), 1)
         assert (cv2.imdecode(np.frombuffer(records.read(5).payload, np.uint8), 1) == expected).all()
 
@@ -167,17 +167,17 @@ def test_damaged_cifar_archive_is_named(tmp_path, capsys, name):
     assert said.count('\n') == 1
 
 
-def test_digits_are_a_cifar_set_with_their_value_as_label(tmp_path):
+def test_digits_are_a_set_of_32_pixels_with_their_value_as_label(tmp_path):
     datasets = pytest.importorskip('sklearn.datasets')
     assert run('digits', tmp_path) == 0
-    train, val = listed(tmp_path, 'cifar10_train'), listed(tmp_path, 'cifar10_val')
+    train, val = listed(tmp_path, 'train_32'), listed(tmp_path, 'val_32')
     assert (len(train), len(val)) == (1437, 360)
     assert (tmp_path / 'synset.txt').read_text().split() == list(sources.DIGITS)
     digits = datasets.load_digits()
     assert {path: label for label, path in train + val} == {
         f'digits/{i:04d}': int(label) for i, label in enumerate(digits.target)
     }
-    with RecordFile(tmp_path / 'cifar10_val.rec') as records:
+    with RecordFile(tmp_path / 'val_32.rec') as records:
         image = cv2.imdecode(np.frombuffer(records.read(9).payload, np.uint8), 1)
     assert image.shape == (32, 32, 3)
     small = cv2.resize(image[:, :, 0], (8, 8), interpolation=cv2.INTER_AREA).astype(float)
@@ -187,9 +187,9 @@ def test_digits_are_a_cifar_set_with_their_value_as_label(tmp_path):
 def test_one_junk_picture_does_not_decide_the_kind(tmp_path, capsys):
     files = {**class_folders(size=(32, 32)), 'airplane/0.jpg': b'junk'}
     assert run(tree(tmp_path / 'in', files), tmp_path / 'out') == 0
-    assert (tmp_path / 'out' / 'cifar10_train.rec').exists()
+    assert (tmp_path / 'out' / 'train_32.rec').exists()
     said = capsys.readouterr().err
-    assert '11 of 12 pictures that were looked at are 32x32, 1 cannot be read: packed as cifar10 (--data-type' in said
+    assert '11 of 12 pictures that were looked at are 32x32, 1 cannot be read: packed as 32x32 (--data-type' in said
     files = {**class_folders(), 'airplane/0.jpg': encoded(0, (32, 32))}
     assert run(tree(tmp_path / 'in2', files), tmp_path / 'out2', '--list') == 0
     assert (
