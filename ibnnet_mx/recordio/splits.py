@@ -46,8 +46,8 @@ def split_by_class(samples: list[Sample], ratio: float, seed: int) -> tuple[list
         raise OptionError(
             'split',
             CLASS,
-            f'needs classes of two pictures, and each of the {len(counts)} classes has one: add pictures, or use `split` '
-            f'{RANDOM}, with which some classes have no training picture',
+            f'needs classes of two pictures, and each of the {len(counts)} classes has one: add pictures, or '
+            f'use `split` {RANDOM}, with which some classes have no training picture',
         )
     order = shuffled(len(samples), seed)
     by_class = order[np.argsort(classes[order], kind='stable')]  # class after class, each in random order
