@@ -44,7 +44,7 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
         help="classes, or face: train.rec in insightface's layout, 112x112",
     )
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
-    text = 'of DOMAIN/CLASS/x.jpg take these domains; or all; or none: the top folders are classes; unset: ask'
+    text = 'of DOMAIN/CLASS/x.jpg take these; all; or none: top folders are classes; unset: ask'
     add('--domain', action='append', metavar='NAME[,NAME]', help=text)
     add = parser.add_argument_group('records').add_argument
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')

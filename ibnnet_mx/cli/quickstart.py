@@ -31,7 +31,7 @@ def make_parser(prog='ibnnet quickstart'):
     parser.add_argument('folder', metavar='FOLDER', help='pictures, in a folder for each class')
     add = parser.add_argument_group('quickstart').add_argument
     add('--yes', '-y', action='store_true', help='begin without a question')
-    text = 'of DOMAIN/CLASS/x.jpg take these domains; or all; or none: the top folders are classes; unset: ask'
+    text = 'of DOMAIN/CLASS/x.jpg take these; all; or none: top folders are classes; unset: ask'
     add('--domain', action='append', metavar='NAME[,NAME]', help=text)
     add('--minutes', type=float, default=5, metavar='N', help='time that it may take')
     add('--out', metavar='DIR', help=f'new folder for all that is written; unset: {RUNS}/NAME')
