@@ -129,8 +129,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix='digits_norms_') as name:
         folder = Path(name)
         try:
-            words = ['tools/im2rec_wrapper.py', 'digits', str(folder / 'data'), '--split', 'random']
-            call(words, folder / 'pack.out')
+            call(['tools/im2rec_wrapper.py', 'digits', str(folder / 'data'), '--split', 'random'], folder / 'pack.out')
             accuracies = train(args, folder)
         except RuntimeError as error:
             sys.exit(f'digits_norms: {error}')

@@ -37,8 +37,7 @@ def pack(archive, out):
             tar.extractall(
                 out, [m for m in tar.getmembers() if m.isfile() and '/photo/' in m.name and '..' not in m.name]
             )
-        words = ('--data-type', 'cifar10', '--split', 'random')
-        call('tools/im2rec_wrapper.py', next(out.glob('*/photo')), data, *words)
+        call('tools/im2rec_wrapper.py', next(out.glob('*/photo')), data, '--data-type', 'cifar10', '--split', 'random')
     return data
 
 

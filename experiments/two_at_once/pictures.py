@@ -103,7 +103,7 @@ def pacs(source: str, out: Path, domains: tuple[str, ...]) -> dict[str, Path]:
         tree, data = out / 'pacs_trees' / left_out, out / 'pacs' / left_out
         call(
             'tools/im2rec_wrapper.py', tree, data, '--data-type', 'cifar10', '--split', 'random'
-        )  # what is packed stays
+        )  # what is packed is left alone
     found = {domain: folder / domain for domain in domains}
     found.update({f'held/{domain}': out / 'pacs_held' / domain for domain in domains})
     return {**found, **{f'without/{domain}': out / 'pacs' / domain for domain in domains}}

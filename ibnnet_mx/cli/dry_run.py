@@ -37,20 +37,20 @@ def command(args, wanted, model, begin, facts):
     damaged.
     """
     planned = job.planned(args.kv_store, args.gpus, args.cpus)
-    classes = args.num_classes
-    if args.data_is_given or os.path.isdir(args.data_dir):
+    classes, is_there = args.num_classes, args.data_is_given or os.path.isdir(args.data_dir)
+    if is_there:
         train, val, classes, names = parts.open_data(args, wanted, model, Alone(), Stderr(), facts)
         if begin:
             begin.compare_names(names)
         lines = [story.data_line(args.data_dir, (train, val), classes, wanted.exif), story.steps_line(wanted, train)]
         for iterator in (train, val):
             iterator.close()
-        net = run_options.create_network(args, wanted, model, classes, planned)
-        lines += [network_line(net, wanted, model, begin), *memory_lines(args, wanted, model, net, facts)]
     else:
         lines = [f'data: none was read, because {args.data_dir} does not exist and --data-dir is not given']
-        net = run_options.create_network(args, wanted, model, classes, planned)
-        lines.append(network_line(net, wanted, model, begin))
+    lines.append(network_line(run_options.create_network(args, wanted, model, classes, planned), wanted, model, begin))
+    if is_there:
+        fresh = run_options.create_network(args, wanted, model, classes, planned)
+        lines += memory_lines(args, wanted, model, fresh, facts)
     print('\n'.join([json.dumps(saved.to_dict(wanted), indent=1), *lines]))
 
 

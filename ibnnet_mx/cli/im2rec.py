@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ibnnet_mx.recordio.sources import Sample, Source
 
 SMALL = 256  # short side of the validation records, and of the training records for crops without scaling
-CIFAR_SIDE = 32  # pixels a side of CIFAR-10's pictures
 NAMED = 20  # --add-restart names at most so many damaged pictures of a file
 
 
@@ -57,21 +56,25 @@ def check_options(parser: Parser, args: argparse.Namespace) -> None:
 
 def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[Sample]]:
     """Return the training side, shuffled, and the validation side in the order of the source."""
-    from ibnnet_mx.recordio import splits
+    from ibnnet_mx.recordio import sources
 
     if source.val:
-        return splits.shuffle(source.train, args.seed), source.val
-    by_class = args.split == splits.CLASS and source.classes  # without classes the labels are numbers of any kind
-    return (splits.split_by_class if by_class else splits.split)(source.train, args.train_ratio, args.seed)
+        return sources.shuffle(source.train, args.seed), source.val
+    split = sources.split if args.split == 'random' or not source.classes else sources.split_by_class
+    return split(source.train, args.train_ratio, args.seed)
 
 
-def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
+def outputs(args: argparse.Namespace, source: Source) -> tuple[list[Output], list[Output]]:
+    """Return the files of both sides. CIFAR-10's own archive keeps the names that its users know."""
     from ibnnet_mx.recordio.packing.worker import Output, sized_output
+    from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
 
-    if args.image_size is not None:
-        train, val = (sized_output(side, Size.of(args.image_size), args.quality) for side in ('train', 'val'))
+    own_small = source.cifar and not source.is_archive and args.data_type is None and args.resize is None
+    size = args.image_size or (CIFAR_SIDE if own_small else None)
+    if size is not None:
+        train, val = (sized_output(side, Size.of(size), args.quality) for side in ('train', 'val'))
         return [train], [val]
-    if args.data_type == 'cifar10':
+    if args.data_type == 'cifar10' or source.cifar and args.data_type is None:
         return [Output('cifar10_train', 0, 0)], [Output('cifar10_val', 0, 0)]
     sizes = sorted({args.resize or LARGE, SMALL}, reverse=True)
     large = [Output(f'train_{size}_q{args.quality}', size, args.quality) for size in sizes]
@@ -79,20 +82,19 @@ def outputs(args: argparse.Namespace) -> tuple[list[Output], list[Output]]:
 
 
 def write_records(args: argparse.Namespace) -> None:
-    from ibnnet_mx.recordio import domains, lists, splits
+    from ibnnet_mx.recordio import lists, sources
     from ibnnet_mx.recordio.packing import cifar10
     from ibnnet_mx.recordio.packing.open_source import open_source
 
     folder = args.paths[-1]
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
-    source = open_source(name, args.root, domains.parse_domains(args.domain or ()))
+    source = open_source(name, args.root, args.domain)
     for note in source.notes:
         tell(visible(dashed(note, option_name)))
     if args.task == 'face':
         return write_faces(args, folder, source)
-    choose_size(args, source)
     train, val = sides(source, args)
-    for note in (*splits.describe_missing(train, val, source.classes), *describe_enlarging(args, source)):
+    for note in [*describe_enlarging(args, source), *sources.describe_gaps(train, val, source.classes)]:
         tell(visible(note))
     os.makedirs(folder, exist_ok=True)
     with packing_alone(folder):
@@ -106,17 +108,10 @@ def write_records(args: argparse.Namespace) -> None:
             print(f'{path}: {len(source.classes)} classes')
 
 
-def choose_size(args: argparse.Namespace, source: Source) -> None:
-    """Put the kind of records into args: CIFAR-10's own, or 32x32 for other pictures of that size, or ImageNet's."""
-    if args.data_type is None and args.resize is None and source.cifar and not source.official:
-        args.image_size = args.image_size or CIFAR_SIDE
-    args.data_type = args.data_type or ('cifar10' if source.official else 'imagenet')
-
-
 def describe_enlarging(args: argparse.Namespace, source: Source) -> list[str]:
     """Return [] or a line about pictures that the records will enlarge, with the way out."""
     largest, usual = args.resize or LARGE, source.usual
-    sized = args.image_size is not None or args.data_type == 'cifar10' or args.list
+    sized = args.image_size is not None or args.data_type == 'cifar10' or source.cifar or args.list
     if sized or usual is None or min(usual) >= largest:
         return []
     return [
@@ -160,7 +155,7 @@ def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Samp
     from ibnnet_mx.recordio.packing.pack import Packer
 
     with Packer(folder, args.jobs, args.max_bad, args.exif) as packer:
-        for samples, files in zip((train, val), outputs(args)):
+        for samples, files in zip((train, val), outputs(args, source)):
             packer.side(samples, source.store, files)
     for result in packer.results:
         skipped = f', {result.skipped} skipped' if result.skipped else ''
@@ -248,7 +243,7 @@ def main(argv: list[str] | None = None, prog: str = 'im2rec_wrapper') -> int:
         else:
             check_options(options, args)
             if args.task == 'face':
-                allowed = ('paths', 'task', 'root', 'domain', 'quality', 'exif', 'jobs')
+                allowed = ('paths', 'task', 'root', 'quality', 'exif', 'jobs')
                 refuse_others(options, args, argv, allowed, "--task face packs all pictures in insightface's layout")
             write_records(args)
 

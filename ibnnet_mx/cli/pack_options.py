@@ -11,13 +11,14 @@ LARGE = 480  # short side of the large training records, unless --resize names a
 ABOUT = """SOURCE is a folder or tar of class folders, or of train/ and val/ (or test/) with class folders; a .lst
 (id<tab>label<tab>path), or a folder with train.lst and val.lst; CIFAR-10's archive (python or binary version), packed
 or unpacked; or the word digits (scikit-learn's handwritten digits). Without a validation side one is split off.
-Writes train_480_q90, train_256_q90, val_256_q90, or with --image-size 96 train_96, val_96 (pictures of 32x32 become
-train_32, val_32 by themselves), or of CIFAR-10's archive cifar10_train, cifar10_val: .rec, .idx and .lst, and
-synset.txt. Finished files are not made again.
+Writes train_480_q90, train_256_q90, val_256_q90, or with --image-size 96 train_96, val_96 (train_32, val_32 for
+pictures of 32x32), or cifar10_train, cifar10_val of CIFAR-10's archive: .rec, .idx and .lst, and synset.txt.
+Finished files are not made again.
 
 With --add-restart, existing records get restart markers, with which crops of them are read faster."""
 EXAMPLES = (
     'ibnnet pack PICTURES DATA',
+    'ibnnet pack PICTURES DATA --domain photo',
     'ibnnet pack CIFAR --download',
     'ibnnet pack train.lst DATA --root PICTURES --max-bad 0',
     'ibnnet pack --add-restart DATA/train_480_q90.rec',
@@ -35,17 +36,15 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     text = 'pictures, and a folder for the records; with --download the folder is enough'
     parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help=text)
     add = pictures = parser.add_argument_group('pictures').add_argument
-    text = "kind of records; unset: cifar10 for CIFAR-10's archive, imagenet or 32x32 for others"
-    add('--data-type', choices=('imagenet', 'cifar10'), help=text)
+    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of the records; unset: by the pictures')
     add(
         '--task',
         choices=('classes', 'face'),
         default='classes',
         help="classes, or face: train.rec in insightface's layout, 112x112",
     )
+    add('--domain', metavar='A,B', help='of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class')
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
-    text = 'of DOMAIN/CLASS/x.jpg take these; all; or none: top folders are classes; unset: ask'
-    add('--domain', action='append', metavar='NAME[,NAME]', help=text)
     add = parser.add_argument_group('records').add_argument
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
     add_image_size(add, text='size of the records, such as 96 or 256x128; unset: 480 and 256')
@@ -53,7 +52,7 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     add('--quality', type=int, default=90, help='JPEG quality')
     add = pictures
     add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/')
-    add('--split', choices=('class', 'random'), default='class', help='split each class, or all pictures as one')
+    add('--split', choices=('stratified', 'random'), default='stratified', help='by class, or regardless of it')
     add('--seed', type=int, default=0, help='seed of the shuffle and the split')
     add_exif(add)
     add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read')

@@ -31,10 +31,9 @@ def make_parser(prog='ibnnet quickstart'):
     parser.add_argument('folder', metavar='FOLDER', help='pictures, in a folder for each class')
     add = parser.add_argument_group('quickstart').add_argument
     add('--yes', '-y', action='store_true', help='begin without a question')
-    text = 'of DOMAIN/CLASS/x.jpg take these; all; or none: top folders are classes; unset: ask'
-    add('--domain', action='append', metavar='NAME[,NAME]', help=text)
     add('--minutes', type=float, default=5, metavar='N', help='time that it may take')
     add('--out', metavar='DIR', help=f'new folder for all that is written; unset: {RUNS}/NAME')
+    add('--domain', metavar='A,B', help='of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class')
     add('--from-scratch', action='store_true', help='leave out the CIFAR-10 weights that come along')
     return parser
 
@@ -123,14 +122,12 @@ def best_line(prefix):
 
 def command(args):
     """Carry out the options of the command."""
-    from ibnnet_mx.recordio.domains import parse_domains
     from ibnnet_mx.recordio.packing.open_source import open_source
 
     check_options(args)
     begin = time.monotonic()
     # Look and propose
-    names = parse_domains(args.domain or ())
-    survey = proposal.survey_of(open_source(args.folder, domains=names))
+    survey = proposal.survey_of(open_source(args.folder, None, args.domain))
     for line in survey.lines(args.folder):
         print(visible(dashed(line, options.option_name)))
     chosen = proposal.propose(survey, measured, args.minutes, args.from_scratch)
@@ -141,8 +138,8 @@ def command(args):
     # Pack, train, evaluate
     out = new_folder(args)
     data, prefix, log = os.path.join(out, 'data'), os.path.join(out, 'model', 'net'), os.path.join(out, 'train.log')
-    taken = ('--domain', ','.join(names)) if names else ()
-    run('pack', args.folder, data, '--image-size', str(chosen.size), *taken)
+    domain = ['--domain', args.domain] if args.domain else []
+    run('pack', args.folder, data, '--image-size', str(chosen.size), *domain)
     run('train', '--data-dir', data, *chosen.options(), '--model-prefix', prefix, '--log-file', log, '--keep', '2')
     drawing = importlib.util.find_spec('matplotlib') is not None
     pictures = {name: os.path.join(out, f'{name}.png') for name in ('confusion', 'why', 'curve')}

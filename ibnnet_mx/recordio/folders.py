@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Sequence
+from typing import Any
 
-from ibnnet_mx.recordio import domains
-from ibnnet_mx.recordio.layout import Layout, LayoutError, is_litter, read_layout
+from ibnnet_mx.recordio.layout import LayoutError, is_litter, read_layout
 from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
 
 
 def from_names(
-    names: list[str],
-    where: str,
-    store: Store,
-    keys: list[Any] | None = None,
-    asked: Sequence[str] | None = None,
+    names: list[str], where: str, store: Store, keys: list[Any] | None = None, domain: str | None = None
 ) -> Source:
-    """Return the Source of pictures by their names; see layout.read_layout().
+    """Return the Source of pictures by their names; see layout.read_layout(), also for domain.
 
-    Labels follow the sorted names of the classes of both sides. Other files are counted in a note. asked: the domains
-    (names, or 'all', or 'none') that are taken if the folders are DOMAIN/CLASS; an empty sequence makes such folders
-    an error; None takes the top folders as classes, with a note.
+    Labels follow the sorted names of the classes of both sides. Other files are counted in a note.
     """
     try:
-        layout = read_layout(names, where)
-        layout, classes = _without_domains(layout, where, asked)
+        layout = read_layout(names, where, domain)
     except LayoutError as error:
         raise SourceError(str(error)) from None
+    classes = sorted({parts[0] for side in (layout.train, layout.val) for parts, _ in side})
     label = {name: float(number) for number, name in enumerate(classes)}
     unseen = {parts[0] for parts, _ in layout.val} - {parts[0] for parts, _ in layout.train}
     if layout.val and unseen:
@@ -40,31 +33,7 @@ def from_names(
 
     train, val = ([sample(*picture) for picture in side] for side in (layout.train, layout.val))
     notes = layout.notes + describe_numbers(classes)
-    one_sided = layout.two_sided and not val
-    return Source(train, val, classes, store, notes, by_folders=True, one_sided=one_sided)
-
-
-def _without_domains(layout: Layout, where: str, asked: Sequence[str] | None) -> tuple[Layout, list[str]]:
-    """Return the layout with the pictures of the domains that are asked for, and the sorted names of the classes.
-
-    The classes are those of all domains, so that each domain has the same labels.
-    """
-    both = [*layout.train, *layout.val]
-    classes = sorted({parts[0] for parts, _ in both})
-    named = bool(asked) and list(asked or ()) != [domains.NONE]
-    seen = None if asked is None else domains.find_domains(both, strict=not named)
-    if asked is not None:
-        domains.check_domains(seen, asked, where, classes)
-    if seen is None or not named:
-        return layout._replace(notes=layout.notes + domains.describe_nested(both, classes)), classes
-    train, val = (domains.take_domains(side, seen, asked or ()) for side in (layout.train, layout.val))
-    if not train or (layout.val and not val):
-        raise LayoutError(f'{where}: the domains {", ".join(asked or ())} have no pictures on one of the sides')
-    chosen = seen.names if asked and asked[0] == domains.ALL else list(asked or ())
-    notes = [*layout.notes, f'domains: {len(train) + len(val)} pictures of {", ".join(chosen)}']
-    loose = sum(len(parts) <= seen.depth + 1 for parts, _ in both)
-    notes += [f'{loose} pictures outside the class folders are left out'] if loose else []
-    return layout._replace(train=train, val=val, notes=notes), seen.classes
+    return Source(train, val, classes, store, notes, one_sided=layout.two_sided and not val)
 
 
 def describe_numbers(classes: list[str]) -> list[str]:
@@ -158,14 +127,14 @@ def _parents(path: str) -> list[str]:
     return parents
 
 
-def from_folder(folder: str, asked: Sequence[str] | None = None) -> Source:
+def from_folder(folder: str, domain: str | None = None) -> Source:
     """Return the Source of a folder of class folders. Raises SourceError, also for a folder that cannot be read.
 
-    asked: domains, as in from_names().
+    domain: as in layout.read_layout().
     """
     try:
         walk = _Walk(folder)
     except OSError as error:
         raise SourceError(f'{error.filename} cannot be read: {error.strerror}') from None
-    source = from_names(walk.names, folder, Store(folder), asked=asked)
+    source = from_names(walk.names, folder, Store(folder), domain=domain)
     return source._replace(notes=source.notes + walk.notes)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import Iterable, NamedTuple, Tuple
 
-from ibnnet_mx.errors import CONTROL
+from ibnnet_mx.errors import CONTROL, OptionError
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 TRAIN, VAL, TEST = 'train', 'val', 'test'
@@ -25,12 +25,8 @@ TARGETS = {
     'labels', 'label', 'annotations', 'annotation', 'masks', 'mask', 'bboxes', 'boxes', 'xmls', 'imagesets',
     'segmentationclass', 'segmentationobject', 'ground_truth', 'gt',
 }  # fmt: skip
-CONVERTIBLE = {  # pictures of formats that are not read here
-    '.heic', '.heif', '.hif', '.avif', '.jxl', '.jp2', '.j2k', '.svg', '.psd', '.ico', '.jfif', '.pjpeg',
-    '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2', '.raw',
-}  # fmt: skip
-HINT = ' (convert them to JPEG first)'
-KINDS = 5  # a line names at most so many kinds of files
+FOREIGN = {'.heic', '.heif', '.avif', '.svg', '.psd', '.jxl', '.mp4', '.mov'}  # pictures of other kinds
+NAMED = 5  # a line names at most so many folders or extensions
 WAYS_OUT = 'give each class a folder, or write a list train.lst (id<tab>label<tab>path) and name that'
 Parts = Tuple[str, ...]  # the folders of a picture's name, and its file
 
@@ -62,8 +58,11 @@ def side_of(folder: str) -> str | None:
     return sides[0] if len(sides) == 1 else None
 
 
-def read_layout(names: Iterable[str], where: str) -> Layout:
+def read_layout(names: Iterable[str], where: str, domain: str | None = None) -> Layout:
     """Return the Layout of files by their names: CLASS/..., or train/CLASS/... and val/CLASS/... (test/).
+
+    domain: of DOMAIN/CLASS/..., a name, several with commas, or 'all' to take the inner folders as the classes; 'none'
+    takes the outer ones. None: folders that look like domains are refused with an OptionError that lists these ways.
 
     Common folders may come before both. Any usual name of a side will do, in any case. A test folder is the validation
     side if there is no other. Raises LayoutError if the names show no classes.
@@ -88,11 +87,60 @@ def read_layout(names: Iterable[str], where: str) -> Layout:
             f'{where}: no pictures in class folders (CLASS/x.jpg, or train/CLASS/x.jpg, val/CLASS/y.jpg)'
             + (f'; {len(pictures)} pictures lie outside of such: {WAYS_OUT}' if pictures else '')
         )
+    if domain != 'none':
+        for number, side in enumerate(sides):
+            side[:] = _of_domains(side, domain, where, notes if not number else [])
     if loose:
         notes.append(f'{loose} pictures outside the class folders are left out')
     if any('..' in parts[:1] for side in sides for parts, _ in side):
         raise LayoutError(f'{where}: a class cannot be named ..')
     return Layout(sides[0], sides[1], notes, train is not None)
+
+
+def _domains(side: list[tuple[Parts, int]]) -> tuple[list[str], list[str]]:
+    """Return (outer, inner) folders if all pictures lie two folders deep and the inner names repeat, else [], [].
+
+    One name that repeats, as CLASS/images, is no class, nor are train and val in each class.
+    """
+    below: dict[str, set[str]] = {}
+    for parts, _ in side:
+        if len(parts) < 3:
+            return [], []
+        below.setdefault(parts[0], set()).add(parts[1])
+    names = set.union(*below.values()) if below else set()
+    common = {name for name in names if sum(name in inner for inner in below.values()) > 1 and side_of(name) is None}
+    return (
+        (sorted(below), sorted(names))
+        if len(below) > 1 and len(common) > 1 and 2 * len(common) > len(names)
+        else ([], [])
+    )
+
+
+def _of_domains(
+    side: list[tuple[Parts, int]], domain: str | None, where: str, notes: list[str]
+) -> list[tuple[Parts, int]]:
+    """Return the pictures of DOMAIN/CLASS/... with the class first; without domains, the pictures as they are."""
+    outer, inner = _domains(side)
+    if domain is None and outer:
+        shown = ', '.join(inner[:NAMED]) + (', ...' if len(inner) > NAMED else '')
+        raise OptionError(
+            None,
+            None,
+            f'{where} has the same folders ({shown}) in {", ".join(outer[:NAMED])}, so these look like domains and not '
+            f'like classes: add `domain` {outer[0]} (or several, with commas), `domain` all, or `domain` none if '
+            f'{outer[0]} is a class',
+        )
+    if domain is None:
+        return side
+    wanted = {parts[0] for parts, _ in side if len(parts) > 2} if domain == 'all' else set(domain.split(','))
+    known = {parts[0] for parts, _ in side if len(parts) > 2}
+    if side and (wanted - known or not known):
+        there = f'there are {", ".join(sorted(known)[: 2 * NAMED])}' if known else 'its folders are no domains'
+        raise OptionError('domain', domain, f': {where} has no such folder of class folders: {there}')
+    kept_out = sorted(known - wanted)
+    if kept_out:
+        notes.append(f'the domains {", ".join(kept_out)} are left out')
+    return [(parts[1:], number) for parts, number in side if parts[0] in wanted and len(parts) > 2]
 
 
 def _words(folder: str) -> list[str]:
@@ -114,30 +162,24 @@ def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts]
             continue
         folders.add(parts[:-1])
         if parts[-1].startswith('.') or not parts[-1].lower().endswith(SUFFIXES):
-            others[_kind(parts[-1])] += 1
+            others[os.path.splitext(parts[-1])[1].lower() or 'without an extension'] += 1
         elif '\t' in name or CONTROL.search(name):
             odd += 1  # a list cannot hold them, and a terminal should not
         else:
             pictures.append((parts, number))
-    notes = describe_others(others)
+    notes = [_others_line(others)] if others else []
     notes += [f'{odd} pictures with control characters in their names are left out'] if odd else []
     notes += [f'{count} files in folders {name} are left out' for name, count in sorted(litter.items())]
     return pictures, folders, notes
 
 
-def _kind(file: str) -> str:
-    """Return the kind of a file that is left out, by its name: '.heic', 'hidden', or 'without ending'."""
-    if file.startswith('.'):
-        return 'hidden'
-    return os.path.splitext(file)[1].lower() or 'without ending'
-
-
-def describe_others(kinds: Counter[str]) -> list[str]:
-    """Return [] or a line about files that are left out: the pictures that could be converted first, then others."""
-    ranked = sorted(kinds.items(), key=lambda item: (item[0] not in CONVERTIBLE, -item[1], item[0]))
-    parts = [f'{count} {kind}' + HINT * (kind in CONVERTIBLE) for kind, count in ranked[:KINDS]]
-    rest = sum(count for _, count in ranked[KINDS:])
-    return [f'left out: {", ".join(parts)}' + (f' and {rest} other files' if rest else '')] if parts else []
+def _others_line(counts: Counter[str]) -> str:
+    """Return the line about files that are left out. counts: {extension: count}."""
+    most = counts.most_common(NAMED)
+    listed = ', '.join(f'{count} {suffix}' for suffix, count in most) + (', ...' if len(counts) > NAMED else '')
+    foreign = [suffix for suffix, _ in most if suffix in FOREIGN]
+    hint = f'; to use {" and ".join(foreign)}, convert them to JPEG or PNG' if foreign else ''
+    return f'files that cannot be packed are left out: {listed}{hint}'
 
 
 def _refuse_targets(heads: set[str], beside: set[str], where: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import zlib
+from fractions import Fraction
 from typing import Any, NamedTuple, Union
 
 import numpy as np
 
 from ibnnet_mx.size import Size
 
+NAMED = 5  # a line names at most so many classes
 DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 Picture = Union[str, bytes, np.ndarray]  # a path, an encoded picture, or BGR pixels
 
@@ -72,10 +74,66 @@ class Source(NamedTuple):
     store: Store
     notes: list[str]  # files that were left out, for the user
     cifar: bool = False  # 32x32 pictures
-    official: bool = False  # CIFAR-10 as its authors give it
-    by_folders: bool = False  # the names of folders are the classes
+    is_archive: bool = False  # CIFAR-10's own archive
     one_sided: bool = False  # the names say that this is a training side, and there is no other
     usual: Size | None = None  # the median height and width of the pictures that were looked at
+
+
+def split_by_class(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Split a shuffle of each class: N x ratio of its N pictures for training, the others for validation.
+
+    A class of two or more has a picture on both sides, a class of one is trained on. Both sides are ordered as by
+    split(), which is used if no class has two pictures, and for labels that are no single class numbers.
+    """
+    if any(len(sample.labels) != 1 for sample in samples):
+        return split(samples, ratio, seed)
+    _, classes, counts = np.unique([sample.labels[0] for sample in samples], return_inverse=True, return_counts=True)
+    if len(samples) < 2 or 2 * len(counts) > len(samples):
+        return split(samples, ratio, seed)
+    part = Fraction(repr(ratio))
+    rounded = (2 * counts * part.numerator + part.denominator) // (2 * part.denominator)
+    wanted = np.where(counts > 1, np.clip(rounded, 1, counts - 1), 1)
+    order = shuffled(len(samples), seed)
+    by_class = np.argsort(classes[order], kind='stable')
+    rank = np.empty(len(samples), np.int64)  # of each picture of the shuffle among those of its class
+    rank[by_class] = np.arange(len(samples)) - np.repeat(np.cumsum(counts) - counts, counts)
+    train = rank < wanted[classes[order]]
+    return [samples[i] for i in order[train]], [samples[i] for i in np.sort(order[~train])]
+
+
+def describe_gaps(train: list[Sample], val: list[Sample], classes: list[str]) -> list[str]:
+    """Return a line for each side on which classes that have pictures have none."""
+    lines = []
+    sides = {side: {s.labels[0] for s in part} for side, part in (('training', train), ('validation', val))}
+    for side, numbers in sides.items():
+        missing = set.union(*sides.values()) - numbers
+        names = [name for number, name in enumerate(classes) if number in missing]
+        if names:
+            more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
+            listed = ', '.join(names[:NAMED])
+            lines.append(f'{len(names)} of {len(classes)} classes have no {side} picture: {listed}{more}')
+    return lines
+
+
+def split(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Split a shuffle of all: floor(N x ratio) for training, the others for validation in the order of the source."""
+    if len(samples) < 2:
+        raise SourceError(
+            f'{len(samples)} picture cannot be split into a training and a validation side: two are needed'
+        )
+    order = shuffled(len(samples), seed)
+    count = min(max(int(len(samples) * Fraction(repr(ratio))), 1), len(samples) - 1)
+    return [samples[i] for i in order[:count]], [samples[i] for i in np.sort(order[count:])]
+
+
+def shuffled(count: int, seed: int) -> np.ndarray:
+    """Return the numbers 0..count-1, int64 (count,), in random order."""
+    return np.random.RandomState(seed).permutation(count)
+
+
+def shuffle(samples: list[Sample], seed: int) -> list[Sample]:
+    """Return the samples in random order."""
+    return [samples[i] for i in shuffled(len(samples), seed)]
 
 
 def from_digits() -> Source:

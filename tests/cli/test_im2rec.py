@@ -166,7 +166,6 @@ MISTAKES = {  # arguments ({x} is the test's folder) -> what is said
     'label nan': ('{x}/nan.lst {x}/out', '{x}/nan.lst: line 1 is'),
     'all unreadable': ('{x}/gone.lst {x}/out', 'could be read: --root names the folder that their paths'),
     'one picture': ('{x}/one {x}/out', '1 picture cannot be split'),
-    'split': ('{x}/one {x}/out --split even', "--split: invalid choice: 'even'"),
     'unseen class': ('{x}/unseen {x}/out', "the class 'b' is in the validation side only"),
     'root': ('{x}/gone.lst {x}/out --root {x}/none', '--root {x}/none: there is no such folder'),
     'data dir': ('{x}/one {x}/file', 'DATA_DIR {x}/file is a file'),

@@ -79,7 +79,7 @@ def test_the_records_of_cifar(tmp_path, there):
 )
 def test_missing_records_say_how_to_make_them(tmp_path, there, name, missing, source):
     path = folder(tmp_path, *there)
-    command = f'ibnnet pack {source} {path} --data-type {name}'
+    command = f'ibnnet pack {source} {path}'
     with pytest.raises(ValueError, match=re.escape(f'data_dir={str(path)!r} holds no {missing}')) as caught:
         iters(path, name=name)
     assert command in str(caught.value)
@@ -87,31 +87,6 @@ def test_missing_records_say_how_to_make_them(tmp_path, there, name, missing, so
         data.files.require_records(folder(tmp_path / 'mine', 'mine_train.rec', 'mine_val.rec'), 'imagenet', 'val')
     with pytest.raises(ValueError, match="no_such_folder' holds no"):
         iters(tmp_path / 'no_such_folder')
-
-
-def test_a_folder_of_pictures_gets_advice_that_writes_elsewhere(tmp_path):
-    (tmp_path / 'my cats' / 'tom').mkdir(parents=True)
-    (tmp_path / 'my cats' / 'tom' / '1.JPG').write_bytes(b'x')
-    text = (
-        f"holds no val_256_q90.rec, but pictures: .* with ibnnet pack '{tmp_path}/my cats' DATA, and name that folder"
-    )
-    with pytest.raises(ValueError, match=text):
-        data.files.require_records(tmp_path / 'my cats', 'imagenet', 'val')
-    with pytest.raises(ValueError, match="my cats' DATA --image-size 32, and"):
-        data.files.require_records(tmp_path / 'my cats', 'cifar10', 'train')
-
-
-def test_the_records_of_cifar_are_named_where_others_are_looked_for(tmp_path):
-    path = folder(tmp_path, 'cifar10_train.rec', 'cifar10_val.rec')
-    with pytest.raises(ValueError, match='no val_256_q90.rec, but cifar10_val.rec: `data_type` cifar10 reads it'):
-        iters(path)
-
-
-def test_own_records_of_32_pixels_are_found_for_both_kinds(tmp_path):
-    path = folder(tmp_path, 'train_32.rec', 'val_32.rec', 'cifar10_train.rec', 'cifar10_val.rec')
-    for kind in ('cifar10', 'imagenet'):
-        assert data.find_records(path, kind, 'train', 32).name == 'train_32.rec'
-    assert data.find_records(path, 'cifar10', 'val').name == 'cifar10_val.rec'
 
 
 def test_the_last_epochs_read_the_crop_records_without_augmentation(tmp_path):

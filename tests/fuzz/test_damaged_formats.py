@@ -37,7 +37,7 @@ def test_harm_is_found(tmp_path):
     )
     cases = [('planted', number) for number in range(len(texts))]
     tally = formats.Tally(tmp_path)
-    formats.work(tally, 1, [*cases, ('names of models', 0)], stuck=4)
+    formats.work(tally, 1, [*cases, ('names of models', 0)], stuck=6)
     assert tally.findings == cases
     for number, text in enumerate(texts):
         assert text in (tmp_path / f'planted_{number}.txt').read_text()

@@ -216,7 +216,7 @@ def test_what_is_left_out_is_told(tmp_path):
     said = []
     folder = tree(tmp_path / 'in', {**class_folders(), 'readme.txt': b'x'})
     assert evaluated(folder, said=said)[2].count == 12
-    assert said == [f'{folder}: left out: 1 .txt']
+    assert said == [f'{folder}: files that cannot be packed are left out: 1 .txt']
 
 
 def test_mistakes_are_named(tmp_path, small):

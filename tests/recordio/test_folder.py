@@ -25,7 +25,7 @@ def test_pictures_come_in_order_with_their_classes(tmp_path):
             item = records.read(i)
             assert (item.payload, item.id, item.label.tolist()) == (files[name], i, [i // 2])
             assert records.describe(i) == str(folder / name)
-        assert records.notes == ['left out: 1 .txt']
+        assert records.notes == ['files that cannot be packed are left out: 1 .txt']
 
 
 @pytest.mark.parametrize('val', ['val/', 'test/', 'validation/'])

@@ -13,7 +13,7 @@ from tests.conftest import ROOT, tiny_picture
 from tests.record_sets import png
 
 
-@pytest.mark.parametrize('pictures', [4, 24])  # the error shows with the last bytes, or between pictures
+@pytest.mark.parametrize('pictures', [2, 24])  # the error shows with the last bytes, or between pictures
 def test_a_packing_without_room_leaves_nothing(tmp_path, pictures):
     import numpy as np
 
@@ -29,7 +29,7 @@ def test_a_packing_without_room_leaves_nothing(tmp_path, pictures):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
     )
     assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr == 'im2rec_wrapper: out/train_32.rec: cannot be written: File too large\n'
+    assert done.stderr.splitlines()[-1] == 'im2rec_wrapper: out/train_32.rec: cannot be written: File too large'
     assert os.listdir(tmp_path / 'out') == []
 
 

@@ -18,8 +18,7 @@ from ibnnet_mx.recordio.packing.worker import Output
 from ibnnet_mx.recordio.pixels import pictures
 from ibnnet_mx.recordio.pixels.jpeg import complete
 from ibnnet_mx.recordio.pixels.pictures import PictureError
-from ibnnet_mx.recordio.sources import Sample, SourceError, Store
-from ibnnet_mx.recordio.splits import split
+from ibnnet_mx.recordio.sources import Sample, SourceError, Store, split
 
 SMALL = Output('small_q90', 64, 90)
 LARGE = Output('large_q80', 128, 80)

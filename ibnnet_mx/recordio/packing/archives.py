@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from functools import partial
-from typing import Any, BinaryIO, Callable, Sequence
+from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
@@ -86,10 +86,10 @@ def _copy(packed: Any, whole: Any, path: str) -> None:
         whole.write(block)
 
 
-def from_archive(path: str, asked: Sequence[str] | None = None) -> Source:
+def from_archive(path: str, domain: str | None = None) -> Source:
     """Return the Source of a tar: class folders, or CIFAR-10's archive. Raises SourceError for any other file.
 
-    asked: domains, as in folders.from_names().
+    domain: as in layout.read_layout().
     """
     file = open_tar(path)
     try:
@@ -108,7 +108,7 @@ def from_archive(path: str, asked: Sequence[str] | None = None) -> Source:
         return from_cifar(cifar, path, lambda name: os.pread(file.fileno(), by_base[name][1], by_base[name][0]))
     status = os.stat(path)
     store = TarStore(file, (status.st_size, status.st_mtime_ns))
-    source = from_names(list(members), path, store, list(members.values()), asked)
+    source = from_names(list(members), path, store, list(members.values()), domain)
     return source._replace(notes=source.notes + notes)
 
 
@@ -181,7 +181,7 @@ def from_cifar(files: list[str], where: str, read: Callable[[str], bytes]) -> So
         pixels.append(rows.reshape(-1, 3, 32, 32)[:, ::-1].transpose(0, 2, 3, 1))
         count += len(labels)
     train = [sample for side in sides[:-1] for sample in side]
-    return Source(train, sides[-1], classes, ArrayStore(np.concatenate(pixels)), [], cifar=True, official=True)
+    return Source(train, sides[-1], classes, ArrayStore(np.concatenate(pixels)), [], cifar=True, is_archive=True)
 
 
 def _binary(data: bytes) -> tuple[np.ndarray, list[int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from statistics import median
-from typing import Sequence
 
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio import folders, lists, sources
@@ -17,34 +16,34 @@ from ibnnet_mx.size import MAX_SIDE, Size
 PEEK = 32  # pictures that decide whether a source holds CIFAR-sized ones
 
 
-def open_source(name: str, root: str | None = None, domains: Sequence[str] = ()) -> Source:
+def open_source(name: str, root: str | None = None, domain: str | None = None) -> Source:
     """Return the Source of a name. Raises SourceError if it is none of these, or holds no pictures.
 
     The word digits, a .lst, a folder with train.lst (and val.lst), a folder or tar of pictures, or CIFAR-10's archive.
+    domain: of folders and tars of DOMAIN/CLASS/..., as in layout.read_layout().
     Labels follow the sorted class names, except those that a list or the CIFAR-10 archive states and those of digits.
-    domains: names, or 'all', or 'none', for folders DOMAIN/CLASS, which are an error without. Raises OptionError for
-    domains that are not there.
     """
-    source = _source(name, root, domains)
+    if domain is not None and (name == 'digits' or name.lower().endswith('.lst')):
+        raise OptionError('domain', domain, f': SOURCE {name} has no folders of domains; leave it out')
+    if name == 'digits':
+        source = sources.from_digits()
+    elif os.path.isdir(name):
+        source = _folder(name, root, domain)
+    elif os.path.isfile(name):
+        is_list = name.lower().endswith('.lst')
+        source = lists.read_lists(name, None, root) if is_list else archives.from_archive(name, domain)
+    else:
+        raise SourceError(f'SOURCE {name} is not there: name a folder, a .lst, a tar, or the word digits')
     if not source.train:
         raise SourceError(f'SOURCE {name} holds no pictures')
-    if domains and (source.official or not source.by_folders):
-        raise OptionError('domain', ','.join(domains), f'has no meaning for {name}, which has no class folders')
     return source if source.cifar else _decided(source)
 
 
-def _source(name: str, root: str | None, domains: Sequence[str]) -> Source:
-    if name == 'digits':
-        return sources.from_digits()
-    if os.path.isfile(name):
-        is_list = name.lower().endswith('.lst')
-        return lists.read_lists(name, None, root) if is_list else archives.from_archive(name, domains)
-    if not os.path.isdir(name):
-        raise SourceError(f'SOURCE {name} is not there: name a folder, a .lst, a tar, or the word digits')
+def _folder(name: str, root: str | None, domain: str | None) -> Source:
     train, val = os.path.join(name, 'train.lst'), os.path.join(name, 'val.lst')
     if os.path.isfile(train):
         return lists.read_lists(train, val if os.path.isfile(val) else None, root)
-    return archives.cifar_folder(name) or folders.from_folder(name, domains)
+    return archives.cifar_folder(name) or folders.from_folder(name, domain)
 
 
 def _decided(source: Source) -> Source:
@@ -57,7 +56,7 @@ def _decided(source: Source) -> Source:
     cifar = small > len(readable) / 2
     notes = list(source.notes)
     if small and small < len(sizes):
-        kind, other = (f'{CIFAR_SIDE}x{CIFAR_SIDE}', 'imagenet') if cifar else ('imagenet', 'cifar10')
+        kind, other = ('cifar10', 'imagenet') if cifar else ('imagenet', 'cifar10')
         notes.append(
             f'{small} of {len(sizes)} pictures that were looked at are {CIFAR_SIDE}x{CIFAR_SIDE}, '
             f'{len(sizes) - len(readable)} cannot be read: packed as {kind} (`data_type` {other} for the other kind)'

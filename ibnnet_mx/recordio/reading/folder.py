@@ -25,7 +25,7 @@ class FolderRecords:
 
     def __init__(self, path: Any) -> None:
         self.path = os.fspath(path)
-        source = folders.from_folder(self.path)
+        source = folders.from_folder(self.path, 'none')
         self.classes, self.notes = source.classes, source.notes
         self._samples, self._store = source.val or source.train, source.store
         if source.one_sided:
