@@ -43,7 +43,8 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
         default='classes',
         help="classes, or face: train.rec in insightface's layout, 112x112",
     )
-    add('--domain', metavar='A,B', help='of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class')
+    text = 'of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class'
+    add('--domain', metavar='A,B', action='append', help=text)
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
     add = parser.add_argument_group('records').add_argument
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')

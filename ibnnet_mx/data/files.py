@@ -88,6 +88,9 @@ def _way_to_records(data_dir: Any, data_type: str, side: str, pixels: Pixels | N
     pictures.
     """
     folder, missing = Path(data_dir), f'holds no {FILES[data_type, side][0]}'
+    other = find_records(data_dir, 'cifar10', side, pixels) if data_type == 'imagenet' else None
+    if other is not None:
+        return f'{missing}, but {other.name}: `data_type` cifar10 reads it'
     size = f' --image-size {Size.of(pixels)}' if pixels is not None and Size.of(pixels).small else ''
     if folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()):
         pictures, target = str(data_dir), 'DATA'

@@ -75,6 +75,7 @@ class Source(NamedTuple):
     notes: list[str]  # files that were left out, for the user
     cifar: bool = False  # 32x32 pictures
     is_archive: bool = False  # CIFAR-10's own archive
+    by_folders: bool = False  # the names of folders are the classes
     one_sided: bool = False  # the names say that this is a training side, and there is no other
     usual: Size | None = None  # the median height and width of the pictures that were looked at
 
@@ -88,7 +89,7 @@ def split_by_class(samples: list[Sample], ratio: float, seed: int) -> tuple[list
     if any(len(sample.labels) != 1 for sample in samples):
         return split(samples, ratio, seed)
     _, classes, counts = np.unique([sample.labels[0] for sample in samples], return_inverse=True, return_counts=True)
-    if len(samples) < 2 or 2 * len(counts) > len(samples):
+    if len(samples) < 2 or counts.max() < 2:
         return split(samples, ratio, seed)
     part = Fraction(repr(ratio))
     rounded = (2 * counts * part.numerator + part.denominator) // (2 * part.denominator)

@@ -89,6 +89,19 @@ def test_missing_records_say_how_to_make_them(tmp_path, there, name, missing, so
         iters(tmp_path / 'no_such_folder')
 
 
+def test_the_records_of_cifar_are_named_where_others_are_looked_for(tmp_path):
+    path = folder(tmp_path, 'cifar10_train.rec', 'cifar10_val.rec')
+    with pytest.raises(ValueError, match='no val_256_q90.rec, but cifar10_val.rec: `data_type` cifar10 reads it'):
+        iters(path)
+
+
+def test_own_records_of_32_pixels_are_found_for_both_kinds(tmp_path):
+    path = folder(tmp_path, 'train_32.rec', 'val_32.rec', 'cifar10_train.rec', 'cifar10_val.rec')
+    for kind in ('cifar10', 'imagenet'):
+        assert data.find_records(path, kind, 'train', 32).name == 'train_32.rec'
+    assert data.find_records(path, 'cifar10', 'val').name == 'cifar10_val.rec'
+
+
 def test_the_last_epochs_read_the_crop_records_without_augmentation(tmp_path):
     folder(tmp_path, 'train_480_q90.rec', 'val_256_q90.rec')
     folder(tmp_path, 'train_256_q90.rec', count=9, first=100)

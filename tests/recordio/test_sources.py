@@ -184,6 +184,13 @@ def test_digits_are_a_cifar_set_with_their_value_as_label(tmp_path):
     assert np.corrcoef(small.ravel(), digits.images[int(val[9][1][-4:])].ravel())[0, 1] > 0.98
 
 
+def test_small_pictures_are_enlarged_if_a_size_asks_for_it(tmp_path, capsys):
+    source = tree(tmp_path / 'in', class_folders(size=(32, 32)))
+    assert run(source, tmp_path / 'out', '--resize', 64) == 0
+    assert (tmp_path / 'out' / 'train_64_q90.rec').is_file()
+    assert 'the records enlarge them to a short side of 64: --image-size 32 keeps them' in capsys.readouterr().err
+
+
 def test_one_junk_picture_does_not_decide_the_kind(tmp_path, capsys):
     files = {**class_folders(size=(32, 32)), 'airplane/0.jpg': b'junk'}
     assert run(tree(tmp_path / 'in', files), tmp_path / 'out') == 0
