@@ -17,7 +17,6 @@ Finished files are not made again.
 
 With --add-restart, existing records get restart markers, with which crops of them are read faster."""
 EXAMPLES = (
-    'ibnnet pack PICTURES DATA',
     'ibnnet pack PICTURES DATA --domain photo',
     'ibnnet pack CIFAR --download',
     'ibnnet pack train.lst DATA --root PICTURES --max-bad 0',
@@ -36,7 +35,7 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     text = 'pictures, and a folder for the records; with --download the folder is enough'
     parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help=text)
     add = pictures = parser.add_argument_group('pictures').add_argument
-    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of the records; unset: by the pictures')
+    add('--data-type', choices=('imagenet', 'cifar10'), help='imagenet or cifar10; unset: by the pictures')
     add(
         '--task',
         choices=('classes', 'face'),
@@ -53,7 +52,12 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     add('--quality', type=int, default=90, help='JPEG quality')
     add = pictures
     add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/')
-    add('--split', choices=('stratified', 'random'), default='stratified', help='by class, or regardless of it')
+    add(
+        '--split',
+        choices=('stratified', 'random'),
+        default='stratified',
+        help='stratified: each class alike; or random',
+    )
     add('--seed', type=int, default=0, help='seed of the shuffle and the split')
     add_exif(add)
     add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read')

@@ -171,7 +171,7 @@ def test_digits_are_a_cifar_set_with_their_value_as_label(tmp_path):
     datasets = pytest.importorskip('sklearn.datasets')
     assert run('digits', tmp_path) == 0
     train, val = listed(tmp_path, 'train_32'), listed(tmp_path, 'val_32')
-    assert (len(train), len(val)) == (1438, 359)
+    assert (len(train), len(val)) == (1437, 360)
     assert (tmp_path / 'synset.txt').read_text().split() == list(sources.DIGITS)
     digits = datasets.load_digits()
     assert {path: label for label, path in train + val} == {
