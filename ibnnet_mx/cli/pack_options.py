@@ -24,6 +24,12 @@ EXAMPLES = (
 )
 
 
+def add_domain(add: Any) -> None:
+    """Add --domain."""
+    text = 'of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class'
+    add('--domain', metavar='A,B', action='append', help=text)
+
+
 def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     """Return the parser of the command."""
     parser = Parser(
@@ -42,8 +48,7 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
         default='classes',
         help="classes, or face: train.rec in insightface's layout, 112x112",
     )
-    text = 'of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class'
-    add('--domain', metavar='A,B', action='append', help=text)
+    add_domain(add)
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
     add = parser.add_argument_group('records').add_argument
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
@@ -62,14 +67,8 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     add_exif(add)
     add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read')
     add = parser.add_argument_group('run').add_argument
-    add(
-        '--jobs',
-        '--threads',
-        type=int,
-        default=usable_cores(),
-        metavar='N',
-        help='processes; unset: one for each usable core',
-    )
+    text = 'processes; unset: one for each usable core'
+    add('--jobs', '--threads', type=int, default=usable_cores(), metavar='N', help=text)
     rec: dict[str, Any] = dict(nargs='+', metavar='FILE')
     add('--add-restart', **rec, help='add restart markers to existing records, in place')
     pictures(

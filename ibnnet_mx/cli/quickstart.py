@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from ibnnet_mx.cli import options, proposal, story
+from ibnnet_mx.cli import options, pack_options, proposal, story
 from ibnnet_mx.errors import OptionError, Stopped, dashed, visible
 
 ABOUT = """Look at FOLDER, propose a network and a recipe, and after a question pack, train, evaluate, explain three
@@ -33,8 +33,7 @@ def make_parser(prog='ibnnet quickstart'):
     add('--yes', '-y', action='store_true', help='begin without a question')
     add('--minutes', type=float, default=5, metavar='N', help='time that it may take')
     add('--out', metavar='DIR', help=f'new folder for all that is written; unset: {RUNS}/NAME')
-    text = 'of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class'
-    add('--domain', metavar='A,B', action='append', help=text)
+    pack_options.add_domain(add)
     add('--from-scratch', action='store_true', help='leave out the CIFAR-10 weights that come along')
     return parser
 
