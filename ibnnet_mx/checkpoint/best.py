@@ -55,14 +55,14 @@ def best_epoch(store: Any) -> Best:
     best = best_of(results)
     if best is not None:
         return Best(best, max(results), results[best], passed)
-    epochs = [epoch for epoch in {*results, *_without_facts(store)} if store.path(epoch, 'params').is_file()]
+    epochs = [epoch for epoch in {*results, *without_facts(store)} if store.path(epoch, 'params').is_file()]
     if not epochs:
         raise OptionError('prefix', store.prefix, f': there is no checkpoint {store.prefix}-NNNN.params')
     return Best(max(epochs), max(epochs), None, passed)
 
 
-def _without_facts(store: Any) -> list[int]:
-    """Return the epochs of .params files, which may be of another program and have no .json."""
+def without_facts(store: Any) -> list[int]:
+    """Return the epochs of .params files that have no .json, because another program wrote them."""
     pattern = re.compile(rf'{re.escape(store.symbol_path.name[: -len("-symbol.json")])}-(\d{{4,}})\.params')
     names = (pattern.fullmatch(path.name) for path in store.symbol_path.parent.glob('*.params'))
-    return [int(name[1]) for name in names if name]
+    return sorted(int(name[1]) for name in names if name and not store.path(int(name[1]), 'json').is_file())

@@ -17,7 +17,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 import mxnet as mx
 
 from ibnnet_mx.checkpoint import runs
-from ibnnet_mx.checkpoint.best import scores
+from ibnnet_mx.checkpoint.best import scores, without_facts
 from ibnnet_mx.checkpoint.facts import Facts, Inside, Place, parse_facts
 from ibnnet_mx.checkpoint.runs import as_inside
 from ibnnet_mx.checkpoint.symbols import graph_of, inputs_of, is_symbol_of
@@ -267,9 +267,10 @@ class Store:
                 return self.open(epoch, states=True)
             except ValueError as error:
                 known = ', '.join(map(str, self.epochs())) or 'none'
-                raise OptionError(
-                    'model_load_epoch', epoch, f': {error} (checkpoints of {self.prefix}: {known})'
-                ) from None
+                why = f': {error} (checkpoints of {self.prefix}: {known})'
+                if epoch in without_facts(self):
+                    why = f': {self._of_another_program(epoch)}'
+                raise OptionError('model_load_epoch', epoch, why) from None
         reasons = ''
         places: list[Place] = [*self.epochs(), *self.unfinished()]
         for place, facts in runs.of_last_run(self, places):
@@ -281,6 +282,15 @@ class Store:
                 kind = f'batch {place.batch} after epoch' if isinstance(place, Inside) else 'epoch'
                 warn(f'{kind} {as_inside(place).epoch} is passed over: {error}')
                 reasons += f'; {error}'
+        others = without_facts(self)
+        why = f'; {self._of_another_program(others[-1])}' if others and not places else reasons
         raise OptionError(
-            'retrain', None, f': there is no undamaged checkpoint {self.prefix}-NNNN.params with its .json{reasons}'
+            'retrain', None, f': there is no undamaged checkpoint {self.prefix}-NNNN.params with its .json{why}'
+        )
+
+    def _of_another_program(self, epoch: int) -> str:
+        path = self.path(epoch, 'params')
+        return (
+            f'{path} has no .json, so another program wrote it, such as the code of 2016, and no state of a run: '
+            f'begin a new run from its weights by `init` {path}'
         )

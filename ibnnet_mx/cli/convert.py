@@ -202,6 +202,22 @@ def _difference(args, network):
     return float(np.abs(ours - theirs).max() / np.abs(ours).max())
 
 
+def _interface(args):
+    """Return the line about what goes into an .onnx file and what comes out."""
+    import onnx
+
+    graph = onnx.load(args.dst, load_external_data=False).graph
+    (data,), (result,) = graph.input, graph.output
+    pixels = 'RGB pixels 0..255' if args.with_preprocess else 'RGB pixels, normalised as the metadata `pixels` says'
+    return f'  input {data.name}: {_shape(data)} float32, {pixels}; output {result.name}: {_shape(result)} logits'
+
+
+def _shape(value):
+    """Return the shape of an ONNX value in words, N for the count of pictures."""
+    sides = [side.dim_value or 'N' for side in value.type.tensor_type.shape.dim]
+    return f'({", ".join(map(str, sides))})'
+
+
 def convert(args):
     """Carry out the options of ibnnet convert; return 1 if --check finds a difference."""
     _check_options(args)
@@ -229,6 +245,8 @@ def convert_file(args):
         options.tell(f'{args.dst} does not say its norm; add --norm {built["norm"]} wherever you read it')
     numbers = f'an embedding of {network.classes} numbers' if network.embeds else f'{network.classes} classes'
     print(f'{args.dst}: {network.model or "a network that is not in the tables"}, {numbers}')
+    if args.dst.endswith('.onnx'):
+        print(_interface(args))
     if args.check:
         args.new_head, args.init_from_plain, args.weights_key = False, False, None
         args.norm, args.norm_args = built.get('norm'), tuple((built.get('norm_args') or {}).items())

@@ -49,9 +49,12 @@ def export(symbol, arrays, path, size, facts, dynamic_batch=True, preprocess=Non
     inputs = [value for value in graph.input if value.name not in weights]  # runtimes do not fold weights in it
     del graph.input[:]
     graph.input.extend(inputs)
-    batch = graph.output[0].type.tensor_type.shape.dim[0]
+    batch, *rest = graph.output[0].type.tensor_type.shape.dim
     batch.Clear()
     batch.MergeFrom(inputs[0].type.tensor_type.shape.dim[0])
+    for side, length in zip(rest, symbol.infer_shape(data=shapes[0])[1][0][1:]):  # the exporter leaves them open
+        side.Clear()
+        side.dim_value = length
     if preprocess is not None:
         _preprocess(onnx, graph, *preprocess)
     onnx.helper.set_model_props(model, facts)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shlex
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -15,6 +17,7 @@ import numpy as np
 from ibnnet_mx.errors import OptionError
 from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.format import RecordFile
+from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 from ibnnet_mx.size import Pixels, Size
 
 # The first that is there is read; the shorter names are those of the MXNet examples of 2016.
@@ -28,6 +31,7 @@ FILES = {
 
 SIZED = re.compile(r'([0-9]{1,5}(?:x[0-9]{1,5})?)\.rec')  # behind 'train_' or 'val_': packed for this size
 CROP = 256  # short side of the records for crops without scaling
+LOOKED_AT = 4096  # entries of a folder that may hold pictures in place of records
 NAMED = 5  # a line names at most so many classes
 MANY = 1 << 17  # classes that are not taken for granted: a network for them alone may fill the memory
 
@@ -84,20 +88,34 @@ def require_records(data_dir: Any, data_type: str, side: str, pixels: Pixels | N
 
 
 def _way_to_records(data_dir: Any, data_type: str, side: str, pixels: Pixels | None) -> str:
-    """Return what is missing in a folder, and the command that makes it. Records do not go into a folder of
-    pictures.
-    """
-    folder, missing = Path(data_dir), f'holds no {FILES[data_type, side][0]}'
+    """Return what is missing in a folder, and the way out. Records do not go into a folder of pictures."""
+    missing = f'holds no {FILES[data_type, side][0]}'
     other = find_records(data_dir, 'cifar10', side, pixels) if data_type == 'imagenet' else None
     if other is not None:
         return f'{missing}, but {other.name}: `data_type` cifar10 reads it'
     size = f' --image-size {Size.of(pixels)}' if pixels is not None and Size.of(pixels).small else ''
-    if folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()):
-        pictures, target = str(data_dir), 'DATA'
-        return f'{missing}: if it holds pictures, pack them first with ibnnet pack {pictures} {target}{size}'
+    if _holds_pictures(data_dir):
+        packed = f'ibnnet pack {shlex.quote(str(data_dir))} DATA{size}'
+        return f'{missing}, but pictures: pack them into another folder first, with {packed}, and name that folder'
     way_out = f'pack your pictures first with ibnnet pack PICTURES {data_dir}{size}'
     cifar = f', or CIFAR-10 with ibnnet pack cifar-10-python.tar.gz {data_dir}' if data_type == 'cifar10' else ''
     return f'{missing}: {way_out}{cifar}'
+
+
+def _holds_pictures(folder: Any) -> bool:
+    """Return True if there is a picture among the first LOOKED_AT entries of a folder and of the folders in it."""
+    waiting, count = [os.fspath(folder)], 0
+    for path in waiting:
+        with suppress(OSError), os.scandir(path) as entries:
+            for entry in entries:
+                count += 1
+                if count > LOOKED_AT:
+                    return False
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                elif entry.name.lower().endswith(SUFFIXES):
+                    return True
+    return False
 
 
 def _other_names(data_dir: Any, side: str) -> list[str]:

@@ -74,6 +74,11 @@ def find_mxnet() -> Iterator[Finding]:
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
+        free = _limits.free_memory() / 1e9
+        if free < MEMORY:
+            why = f'mxnet does not begin within {LIMIT} seconds: only {free:.1f} GB of memory are available'
+            yield Finding(why, 'stop other programs, or raise the limit of the container', True)
+            return
         wrong = ', '.join(f'{name}={value}' for name, value in sorted(os.environ.items()) if name.startswith('DMLC_'))
         way_out = f'unset {wrong}' if wrong else 'look for a file lock or a full disk'
         yield Finding(f'mxnet does not begin within {LIMIT} seconds', way_out, True)

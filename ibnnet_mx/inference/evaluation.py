@@ -148,9 +148,9 @@ def lines(report, per_class=False):
         yield f'  top-5          {100 * report["top5"]:.2f} %'
     for title, value, form in (
         ('cross entropy', report['cross_entropy'], '{:.4f}'),
-        ('calibration ', report['calibration_error'], '{:.2%}'),
+        ('calibration', report['calibration_error'], '{:.2%} (expected error, ECE)'),
     ):
-        yield f'  {title}  {"not finite" if value is None else form.format(value).replace("%", " %")}'
+        yield f'  {title:<13}  {"not finite" if value is None else form.format(value).replace("%", " %")}'
     rows = list(report['per_class'].items())
     if not per_class and len(rows) > 2 * EXTREMES:
         ranked = sorted(rows, key=lambda row: -row[1])

@@ -25,7 +25,10 @@ TARGETS = {
     'labels', 'label', 'annotations', 'annotation', 'masks', 'mask', 'bboxes', 'boxes', 'xmls', 'imagesets',
     'segmentationclass', 'segmentationobject', 'ground_truth', 'gt',
 }  # fmt: skip
-FOREIGN = {'.heic', '.heif', '.avif', '.svg', '.psd', '.jxl', '.mp4', '.mov'}  # pictures of other kinds
+FOREIGN = {  # pictures of formats that are not read here
+    '.heic', '.heif', '.hif', '.avif', '.jxl', '.jp2', '.j2k', '.svg', '.psd', '.ico', '.jfif', '.pjpeg',
+    '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2', '.raw',
+}  # fmt: skip
 NAMED = 5  # a line names at most so many folders or extensions
 WAYS_OUT = 'give each class a folder, or write a list train.lst (id<tab>label<tab>path) and name that'
 Parts = Tuple[str, ...]  # the folders of a picture's name, and its file
@@ -110,7 +113,8 @@ def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts]
             continue
         folders.add(parts[:-1])
         if parts[-1].startswith('.') or not parts[-1].lower().endswith(SUFFIXES):
-            others[os.path.splitext(parts[-1])[1].lower() or 'without an extension'] += 1
+            hidden = parts[-1].startswith('.')
+            others['hidden' if hidden else os.path.splitext(parts[-1])[1].lower() or 'without an extension'] += 1
         elif '\t' in name or CONTROL.search(name):
             odd += 1  # a list cannot hold them, and a terminal should not
         else:

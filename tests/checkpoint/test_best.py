@@ -49,3 +49,14 @@ def test_the_lowest_loss_is_kept(tmp_path):
         put(store, epoch, loss=loss)
     store._clear(3)
     assert store.epochs() == [2, 3]
+
+
+def test_files_of_another_program_are_told_with_the_way_out(tmp_path):
+    store = Store(tmp_path / 'old')
+    for epoch in (3, 12):
+        store.path(epoch, 'params').touch()
+    text = 'has no .json, so another program wrote it, .*: begin a new run from its weights by `init` .*/old-{}.params$'
+    with pytest.raises(ValueError, match='^retrain: .*; .*old-0012.params ' + text.format('0012')):
+        store.choose()
+    with pytest.raises(ValueError, match='^model_load_epoch=3: .*old-0003.params ' + text.format('0003')):
+        store.choose(3)

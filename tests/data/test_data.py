@@ -89,10 +89,16 @@ def test_missing_records_say_how_to_make_them(tmp_path, there, name, missing, so
         iters(tmp_path / 'no_such_folder')
 
 
-def test_the_records_of_cifar_are_named_where_others_are_looked_for(tmp_path):
-    path = folder(tmp_path, 'cifar10_train.rec', 'cifar10_val.rec')
-    with pytest.raises(ValueError, match='no val_256_q90.rec, but cifar10_val.rec: `data_type` cifar10 reads it'):
-        iters(path)
+def test_pictures_and_records_of_another_kind_are_told(tmp_path):
+    (tmp_path / 'own pictures' / 'cat').mkdir(parents=True)
+    (tmp_path / 'own pictures' / 'cat' / '0.jpg').write_bytes(b'x')
+    with pytest.raises(
+        ValueError, match="but pictures: pack them into another folder first, with ibnnet pack '.*' DATA,"
+    ):
+        data.files.require_records(tmp_path / 'own pictures', 'imagenet', 'val', 224)
+    cifar = folder(tmp_path / 'cifar', 'cifar10_train.rec', 'cifar10_val.rec')
+    with pytest.raises(ValueError, match='holds no val_256_q90.rec, but cifar10_val.rec: `data_type` cifar10 reads it'):
+        data.files.require_records(cifar, 'imagenet', 'val', 224)
 
 
 def test_own_records_of_32_pixels_are_found_for_both_kinds(tmp_path):

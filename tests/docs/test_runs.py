@@ -24,7 +24,7 @@ TRAININGS = {
 
 def four_commands():
     """Return the README's commands for own pictures."""
-    (block,) = (block for block in pages.blocks(README, 'bash') if 'curl' in block)
+    (block,) = (block for block in pages.blocks(README, 'bash') if 'model/mine' in block)
     return list(pages.lines(block))
 
 
@@ -38,26 +38,19 @@ def test_a_training_of_the_pages_can_be_planned(words, capsys, tmp_path, monkeyp
 
 
 def test_own_pictures_in_four_commands(tmp_path, monkeypatch, capsys):
-    from ibnnet_mx import convert, models
-
     monkeypatch.chdir(tmp_path)
-    download, pack, train, predict = (words[1:] for words in four_commands())
-    weights = download[-1].rsplit('/', 1)[1]
-    assert weights in train
-    net = models.create('cifar_resnet20_v1a', classes=10)
-    net.initialize()
-    convert.to_torch(net, 'net.pth')
-    (tmp_path / 'net.pth').rename(tmp_path / weights)
+    pack, train, evaluate, predict = (words[1:] for words in four_commands())
     tree(tmp_path / 'PICTURES', class_folders(count=5))
     (tmp_path / 'PICTURE.jpg').write_bytes(encoded(1))
     assert not main.main([*pack, '--jobs', '1'])
     assert not main.main([*train, '--epochs', '1', '--batch-size', '4', '--threads', '1'])
+    assert not main.main(evaluate)
     assert not main.main(predict)
     answer = capsys.readouterr().out
     assert 'Top1 result is: ' in answer
     assert (tmp_path / 'why.png').stat().st_size > 1000
     assert not main.main(['records', 'DATA/train_32.rec', '--sheet', 'sheet.png', '--augment', 'cifar'])
-    assert not main.main(['evaluate', 'DATA', '--prefix', 'model/mine', '--confusion', 'confusion.png', '--per-class'])
+    assert (tmp_path / 'confusion.png').is_file()
     assert not main.main(['plot', '--logs', 'log/mine.log', '--out', 'curve.png'])
     assert not main.main(['convert', 'model/mine-0001.params', 'net.safetensors', '--check'])
 

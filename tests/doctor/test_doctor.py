@@ -74,6 +74,15 @@ def test_the_doctor_survives_an_mxnet_that_does_not(probe, told, monkeypatch):
     assert ('unset DMLC_ROLE=server' in found[1]) == ('begin' in told)
 
 
+def test_the_doctor_blames_the_memory_if_there_is_none(monkeypatch):
+    monkeypatch.setattr(doctor, 'PROBE', 'import time; time.sleep(60)')
+    monkeypatch.setattr(doctor, 'LIMIT', 0.5)
+    monkeypatch.setattr(doctor._limits, 'free_memory', lambda: 10**7)
+    first, way_out = texts(doctor.find_mxnet())
+    assert first == 'STOP  mxnet does not begin within 0.5 seconds: only 0.0 GB of memory are available'
+    assert 'stop other programs' in way_out
+
+
 def test_the_doctor_asks_the_scheduler(monkeypatch):
     for name in [name for name in os.environ if name.startswith('DMLC_')]:
         monkeypatch.delenv(name)

@@ -105,6 +105,14 @@ def test_domains_are_chosen(domains, domain, classes, count):
     assert source.notes == {'photo': ['the domains art, sketch are left out']}.get(domain, source.notes)
 
 
+def test_a_label_means_the_same_in_each_domain(domains):
+    for path in (domains / 'photo' / 'airplane').iterdir():
+        path.unlink()
+    source = from_folder(str(domains), 'photo')
+    assert source.classes == NAMES
+    assert {sample.labels[0] for sample in source.train} == {1.0, 2.0}
+
+
 def test_domains_of_both_sides_are_chosen(tmp_path):
     files = class_folders([f'{side}{domain}' for side in ('train/', 'val/') for domain in DOMAINS], count=1)
     source = from_folder(str(tree(tmp_path / 'in', files)), 'art')
