@@ -64,17 +64,22 @@ def sides(source: Source, args: argparse.Namespace) -> tuple[list[Sample], list[
     return split(source.train, args.train_ratio, args.seed)
 
 
+def is_small(args: argparse.Namespace, source: Source) -> bool:
+    """Return True for pictures of 32x32 pixels, unless the options ask for other records."""
+    return source.cifar and args.data_type is None and args.resize is None
+
+
 def outputs(args: argparse.Namespace, source: Source) -> tuple[list[Output], list[Output]]:
     """Return the files of both sides. CIFAR-10's own archive keeps the names that its users know."""
     from ibnnet_mx.recordio.packing.worker import Output, sized_output
     from ibnnet_mx.recordio.pixels.pictures import CIFAR_SIDE
 
-    own_small = source.cifar and not source.is_archive and args.data_type is None and args.resize is None
-    size = args.image_size or (CIFAR_SIDE if own_small else None)
+    small = is_small(args, source)
+    size = args.image_size or (CIFAR_SIDE if small and not source.is_archive else None)
     if size is not None:
         train, val = (sized_output(side, Size.of(size), args.quality) for side in ('train', 'val'))
         return [train], [val]
-    if args.data_type == 'cifar10' or source.cifar and args.data_type is None:
+    if args.data_type == 'cifar10' or small:
         return [Output('cifar10_train', 0, 0)], [Output('cifar10_val', 0, 0)]
     sizes = sorted({args.resize or LARGE, SMALL}, reverse=True)
     large = [Output(f'train_{size}_q{args.quality}', size, args.quality) for size in sizes]
@@ -88,7 +93,7 @@ def write_records(args: argparse.Namespace) -> None:
 
     folder = args.paths[-1]
     name = cifar10.cifar10(args.paths[0]) if args.download else args.paths[0]
-    source = open_source(name, args.root, args.domain)
+    source = open_source(name, args.root, ','.join(args.domain) if args.domain else None)
     for note in source.notes:
         tell(visible(dashed(note, option_name)))
     if args.task == 'face':
@@ -111,7 +116,7 @@ def write_records(args: argparse.Namespace) -> None:
 def describe_enlarging(args: argparse.Namespace, source: Source) -> list[str]:
     """Return [] or a line about pictures that the records will enlarge, with the way out."""
     largest, usual = args.resize or LARGE, source.usual
-    sized = args.image_size is not None or args.data_type == 'cifar10' or source.cifar or args.list
+    sized = args.image_size is not None or args.data_type == 'cifar10' or is_small(args, source) or args.list
     if sized or usual is None or min(usual) >= largest:
         return []
     return [
@@ -243,7 +248,7 @@ def main(argv: list[str] | None = None, prog: str = 'im2rec_wrapper') -> int:
         else:
             check_options(options, args)
             if args.task == 'face':
-                allowed = ('paths', 'task', 'root', 'quality', 'exif', 'jobs')
+                allowed = ('paths', 'task', 'root', 'domain', 'quality', 'exif', 'jobs')
                 refuse_others(options, args, argv, allowed, "--task face packs all pictures in insightface's layout")
             write_records(args)
 

@@ -17,12 +17,17 @@ Finished files are not made again.
 
 With --add-restart, existing records get restart markers, with which crops of them are read faster."""
 EXAMPLES = (
-    'ibnnet pack PICTURES DATA',
     'ibnnet pack PICTURES DATA --domain photo',
     'ibnnet pack CIFAR --download',
     'ibnnet pack train.lst DATA --root PICTURES --max-bad 0',
     'ibnnet pack --add-restart DATA/train_480_q90.rec',
 )
+
+
+def add_domain(add: Any) -> None:
+    """Add --domain."""
+    text = 'of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class'
+    add('--domain', metavar='A,B', action='append', help=text)
 
 
 def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
@@ -36,14 +41,14 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     text = 'pictures, and a folder for the records; with --download the folder is enough'
     parser.add_argument('paths', nargs='*', metavar='SOURCE DATA_DIR', help=text)
     add = pictures = parser.add_argument_group('pictures').add_argument
-    add('--data-type', choices=('imagenet', 'cifar10'), help='kind of the records; unset: by the pictures')
+    add('--data-type', choices=('imagenet', 'cifar10'), help='imagenet or cifar10; unset: by the pictures')
     add(
         '--task',
         choices=('classes', 'face'),
         default='classes',
         help="classes, or face: train.rec in insightface's layout, 112x112",
     )
-    add('--domain', metavar='A,B', help='of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class')
+    add_domain(add)
     add('--root', help='folder that the paths in a .lst start from; unset: the folder of the .lst')
     add = parser.add_argument_group('records').add_argument
     add('--list', action='store_true', help='only write train.lst, val.lst and synset.txt')
@@ -52,19 +57,18 @@ def make_parser(prog: str = 'im2rec_wrapper') -> Parser:
     add('--quality', type=int, default=90, help='JPEG quality')
     add = pictures
     add('--train-ratio', type=float, default=0.8, help='part for training if SOURCE has no val/')
-    add('--split', choices=('stratified', 'random'), default='stratified', help='by class, or regardless of it')
+    add(
+        '--split',
+        choices=('stratified', 'random'),
+        default='stratified',
+        help='stratified: each class alike; or random',
+    )
     add('--seed', type=int, default=0, help='seed of the shuffle and the split')
     add_exif(add)
     add('--max-bad', type=int, default=100, help='skip up to so many pictures that cannot be read')
     add = parser.add_argument_group('run').add_argument
-    add(
-        '--jobs',
-        '--threads',
-        type=int,
-        default=usable_cores(),
-        metavar='N',
-        help='processes; unset: one for each usable core',
-    )
+    text = 'processes; unset: one for each usable core'
+    add('--jobs', '--threads', type=int, default=usable_cores(), metavar='N', help=text)
     rec: dict[str, Any] = dict(nargs='+', metavar='FILE')
     add('--add-restart', **rec, help='add restart markers to existing records, in place')
     pictures(

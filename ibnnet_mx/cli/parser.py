@@ -109,7 +109,7 @@ class Parser(argparse.ArgumentParser):
         self._words = [str(word) for word in (sys.argv[1:] if args is None else args)]
         values, rest = super().parse_known_args(args, namespace)
         for action in self._actions:  # argparse makes an empty list of --option=--
-            if action.nargs is None and getattr(values, action.dest, None) == []:
+            if action.nargs is None and getattr(values, action.dest, None) in ([], [[]]):
                 self.error(f'argument {"/".join(action.option_strings) or action.metavar}: expected one argument')
         return values, rest
 

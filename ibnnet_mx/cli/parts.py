@@ -6,6 +6,7 @@ from ibnnet_mx import _env, _limits, logs, recipe
 from ibnnet_mx.cli import options, places, run_dirs, start
 from ibnnet_mx.cli.train_options import DATA
 from ibnnet_mx.distributed import job
+from ibnnet_mx.errors import dashed
 from ibnnet_mx.files import outputs
 from ibnnet_mx.recipe import saved
 from ibnnet_mx.size import Size
@@ -78,7 +79,7 @@ def open_data(args, wanted, model, cluster, report, facts=None):
         threads=args.threads or _limits.own_cores(),
         limit=args.num_examples,
         max_bad=args.max_bad_records,
-        report=report.warn,
+        report=lambda line: report.warn(dashed(line, options.option_name)),
         label_width=args.label_width or 1,
         label_column=wanted.label_column,
         exif=wanted.exif,

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from ibnnet_mx.cli import options, proposal, story
+from ibnnet_mx.cli import options, pack_options, proposal, story
 from ibnnet_mx.errors import OptionError, Stopped, dashed, visible
 
 ABOUT = """Look at FOLDER, propose a network and a recipe, and after a question pack, train, evaluate, explain three
@@ -33,7 +33,7 @@ def make_parser(prog='ibnnet quickstart'):
     add('--yes', '-y', action='store_true', help='begin without a question')
     add('--minutes', type=float, default=5, metavar='N', help='time that it may take')
     add('--out', metavar='DIR', help=f'new folder for all that is written; unset: {RUNS}/NAME')
-    add('--domain', metavar='A,B', help='of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class')
+    pack_options.add_domain(add)
     add('--from-scratch', action='store_true', help='leave out the CIFAR-10 weights that come along')
     return parser
 
@@ -127,7 +127,8 @@ def command(args):
     check_options(args)
     begin = time.monotonic()
     # Look and propose
-    survey = proposal.survey_of(open_source(args.folder, None, args.domain))
+    domain = ','.join(args.domain) if args.domain else None
+    survey = proposal.survey_of(open_source(args.folder, None, domain))
     for line in survey.lines(args.folder):
         print(visible(dashed(line, options.option_name)))
     chosen = proposal.propose(survey, measured, args.minutes, args.from_scratch)
@@ -138,8 +139,8 @@ def command(args):
     # Pack, train, evaluate
     out = new_folder(args)
     data, prefix, log = os.path.join(out, 'data'), os.path.join(out, 'model', 'net'), os.path.join(out, 'train.log')
-    domain = ['--domain', args.domain] if args.domain else []
-    run('pack', args.folder, data, '--image-size', str(chosen.size), *domain)
+    taken = ['--domain', domain] if domain else []
+    run('pack', args.folder, data, '--image-size', str(chosen.size), *taken)
     run('train', '--data-dir', data, *chosen.options(), '--model-prefix', prefix, '--log-file', log, '--keep', '2')
     drawing = importlib.util.find_spec('matplotlib') is not None
     pictures = {name: os.path.join(out, f'{name}.png') for name in ('confusion', 'why', 'curve')}

@@ -55,7 +55,8 @@ def _describe_fit(pictures: Size | None, size: Size, level: Any) -> list[str]:
         return []
     about = f'its pictures have about {pictures.sides} pixels'
     if view.far_smaller(pictures, size):
-        return [f'{about}: they are enlarged to {size.sides}, which the network sees']
+        way = f'; `image_size` {min(pictures)} takes them as they are'
+        return [f'{about}: they are enlarged to {size.sides}, which the network sees{way}']
     if view.far_larger(pictures, size) and changes.area is None:
         return [f'{about}: a crop of {size.sides} shows a corner of them; pack them for {size}, or use `aug_level` rrc']
     room = all(side >= view.usual_short(other) for side, other in zip(pictures, size))

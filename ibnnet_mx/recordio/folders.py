@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from ibnnet_mx.recordio.domains import choose_domains
 from ibnnet_mx.recordio.layout import LayoutError, is_litter, read_layout
 from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
 
@@ -13,15 +14,14 @@ from ibnnet_mx.recordio.sources import Sample, Source, SourceError, Store
 def from_names(
     names: list[str], where: str, store: Store, keys: list[Any] | None = None, domain: str | None = None
 ) -> Source:
-    """Return the Source of pictures by their names; see layout.read_layout(), also for domain.
+    """Return the Source of pictures by their names; see layout.read_layout(). domain: see choose_domains().
 
     Labels follow the sorted names of the classes of both sides. Other files are counted in a note.
     """
     try:
-        layout = read_layout(names, where, domain)
+        layout, classes = choose_domains(read_layout(names, where), where, domain)
     except LayoutError as error:
         raise SourceError(str(error)) from None
-    classes = layout.classes
     label = {name: float(number) for number, name in enumerate(classes)}
     unseen = {parts[0] for parts, _ in layout.val} - {parts[0] for parts, _ in layout.train}
     if layout.val and unseen:
@@ -33,7 +33,8 @@ def from_names(
 
     train, val = ([sample(*picture) for picture in side] for side in (layout.train, layout.val))
     notes = layout.notes + describe_numbers(classes)
-    return Source(train, val, classes, store, notes, one_sided=layout.two_sided and not val)
+    one_sided = layout.two_sided and not val
+    return Source(train, val, classes, store, notes, by_folders=True, one_sided=one_sided)
 
 
 def describe_numbers(classes: list[str]) -> list[str]:
@@ -130,7 +131,7 @@ def _parents(path: str) -> list[str]:
 def from_folder(folder: str, domain: str | None = None) -> Source:
     """Return the Source of a folder of class folders. Raises SourceError, also for a folder that cannot be read.
 
-    domain: as in layout.read_layout().
+    domain: as in domains.choose_domains().
     """
     try:
         walk = _Walk(folder)

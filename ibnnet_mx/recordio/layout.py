@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import Iterable, NamedTuple, Tuple
 
-from ibnnet_mx.errors import CONTROL, OptionError
+from ibnnet_mx.errors import CONTROL
 from ibnnet_mx.recordio.pixels.pictures import SUFFIXES
 
 TRAIN, VAL, TEST = 'train', 'val', 'test'
@@ -42,14 +42,12 @@ class Layout(NamedTuple):
     """The pictures of both sides and what was left out.
 
     train, val: (parts from the class on, number of the name). two_sided: True if the names say the sides.
-    classes: sorted names; with domains those of all of them, so that a label means the same in each.
     """
 
     train: list[tuple[Parts, int]]
     val: list[tuple[Parts, int]]
     notes: list[str]
     two_sided: bool
-    classes: list[str]
 
 
 def is_litter(folder: str) -> bool:
@@ -63,11 +61,8 @@ def side_of(folder: str) -> str | None:
     return sides[0] if len(sides) == 1 else None
 
 
-def read_layout(names: Iterable[str], where: str, domain: str | None = None) -> Layout:
+def read_layout(names: Iterable[str], where: str) -> Layout:
     """Return the Layout of files by their names: CLASS/..., or train/CLASS/... and val/CLASS/... (test/).
-
-    domain: of DOMAIN/CLASS/..., a name, several with commas, or 'all' to take the inner folders as the classes; 'none'
-    takes the outer ones. None: folders that look like domains are refused with an OptionError that lists these ways.
 
     Common folders may come before both. Any usual name of a side will do, in any case. A test folder is the validation
     side if there is no other. Raises LayoutError if the names show no classes.
@@ -92,62 +87,11 @@ def read_layout(names: Iterable[str], where: str, domain: str | None = None) -> 
             f'{where}: no pictures in class folders (CLASS/x.jpg, or train/CLASS/x.jpg, val/CLASS/y.jpg)'
             + (f'; {len(pictures)} pictures lie outside of such: {WAYS_OUT}' if pictures else '')
         )
-    inner = {parts[1] for side in sides for parts, _ in side if len(parts) > 2}
-    if domain != 'none':
-        for number, side in enumerate(sides):
-            side[:] = _of_domains(side, domain, where, notes if not number else [])
     if loose:
         notes.append(f'{loose} pictures outside the class folders are left out')
     if any('..' in parts[:1] for side in sides for parts, _ in side):
         raise LayoutError(f'{where}: a class cannot be named ..')
-    classes = {parts[0] for side in sides for parts, _ in side} if domain in (None, 'none') else inner
-    return Layout(sides[0], sides[1], notes, train is not None, sorted(classes))
-
-
-def _domains(side: list[tuple[Parts, int]]) -> tuple[list[str], list[str]]:
-    """Return (outer, inner) folders if all pictures lie two folders deep and the inner names repeat, else [], [].
-
-    One name that repeats, as CLASS/images, is no class, nor are train and val in each class.
-    """
-    below: dict[str, set[str]] = {}
-    for parts, _ in side:
-        if len(parts) < 3:
-            return [], []
-        below.setdefault(parts[0], set()).add(parts[1])
-    names = set.union(*below.values()) if below else set()
-    common = {name for name in names if sum(name in inner for inner in below.values()) > 1 and side_of(name) is None}
-    return (
-        (sorted(below), sorted(names))
-        if len(below) > 1 and len(common) > 1 and 2 * len(common) > len(names)
-        else ([], [])
-    )
-
-
-def _of_domains(
-    side: list[tuple[Parts, int]], domain: str | None, where: str, notes: list[str]
-) -> list[tuple[Parts, int]]:
-    """Return the pictures of DOMAIN/CLASS/... with the class first; without domains, the pictures as they are."""
-    outer, inner = _domains(side)
-    if domain is None and outer:
-        shown = ', '.join(inner[:NAMED]) + (', ...' if len(inner) > NAMED else '')
-        raise OptionError(
-            None,
-            None,
-            f'{where} has the same folders ({shown}) in {", ".join(outer[:NAMED])}, so these look like domains and not '
-            f'like classes: add `domain` {outer[0]} (or several, with commas), `domain` all, or `domain` none if '
-            f'{outer[0]} is a class',
-        )
-    if domain is None:
-        return side
-    wanted = {parts[0] for parts, _ in side if len(parts) > 2} if domain == 'all' else set(domain.split(','))
-    known = {parts[0] for parts, _ in side if len(parts) > 2}
-    if side and (wanted - known or not known):
-        there = f'there are {", ".join(sorted(known)[: 2 * NAMED])}' if known else 'its folders are no domains'
-        raise OptionError('domain', domain, f': {where} has no such folder of class folders: {there}')
-    kept_out = sorted(known - wanted)
-    if kept_out:
-        notes.append(f'the domains {", ".join(kept_out)} are left out')
-    return [(parts[1:], number) for parts, number in side if parts[0] in wanted and len(parts) > 2]
+    return Layout(sides[0], sides[1], notes, train is not None)
 
 
 def _words(folder: str) -> list[str]:
@@ -183,7 +127,7 @@ def _pictures(names: Iterable[str]) -> tuple[list[tuple[Parts, int]], set[Parts]
 
 def _others_line(counts: Counter[str]) -> str:
     """Return the line about files that are left out. counts: {extension: count}."""
-    most = counts.most_common(NAMED)
+    most = sorted(counts.items(), key=lambda item: (item[0] not in FOREIGN, -item[1]))[:NAMED]
     listed = ', '.join(f'{count} {suffix}' for suffix, count in most) + (', ...' if len(counts) > NAMED else '')
     foreign = [suffix for suffix, _ in most if suffix in FOREIGN]
     hint = f'; to use {" and ".join(foreign)}, convert them to JPEG or PNG' if foreign else ''

@@ -75,6 +75,7 @@ class Source(NamedTuple):
     notes: list[str]  # files that were left out, for the user
     cifar: bool = False  # 32x32 pictures
     is_archive: bool = False  # CIFAR-10's own archive
+    by_folders: bool = False  # the names of folders are the classes
     one_sided: bool = False  # the names say that this is a training side, and there is no other
     usual: Size | None = None  # the median height and width of the pictures that were looked at
 
@@ -82,23 +83,32 @@ class Source(NamedTuple):
 def split_by_class(samples: list[Sample], ratio: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """Split a shuffle of each class: N x ratio of its N pictures for training, the others for validation.
 
-    A class of two or more has a picture on both sides, a class of one is trained on. Both sides are ordered as by
-    split(), which is used if no class has two pictures, and for labels that are no single class numbers.
+    A class of two or more has a picture on both sides, a class of one is trained on; but for these, the training side
+    has floor(N x ratio) pictures of all. Both sides are ordered as by split(), which is used if no class has two
+    pictures, and for labels that are no single class numbers.
     """
     if any(len(sample.labels) != 1 for sample in samples):
         return split(samples, ratio, seed)
     _, classes, counts = np.unique([sample.labels[0] for sample in samples], return_inverse=True, return_counts=True)
-    if len(samples) < 2 or 2 * len(counts) > len(samples):
+    if len(samples) < 2 or counts.max() < 2:
         return split(samples, ratio, seed)
-    part = Fraction(repr(ratio))
-    rounded = (2 * counts * part.numerator + part.denominator) // (2 * part.denominator)
-    wanted = np.where(counts > 1, np.clip(rounded, 1, counts - 1), 1)
+    wanted = np.clip(_parts(counts, Fraction(repr(ratio))), 1, np.maximum(counts - 1, 1))
     order = shuffled(len(samples), seed)
     by_class = np.argsort(classes[order], kind='stable')
     rank = np.empty(len(samples), np.int64)  # of each picture of the shuffle among those of its class
     rank[by_class] = np.arange(len(samples)) - np.repeat(np.cumsum(counts) - counts, counts)
     train = rank < wanted[classes[order]]
     return [samples[i] for i in order[train]], [samples[i] for i in np.sort(order[~train])]
+
+
+def _parts(counts: np.ndarray, ratio: Fraction) -> list[int]:
+    """Return about count x ratio of each class, whole numbers, so rounded that their sum is floor(N x ratio)."""
+    exact = [int(count) * ratio for count in counts]
+    parts = [int(part) for part in exact]
+    missing = int(int(counts.sum()) * ratio) - sum(parts)
+    for number in sorted(range(len(parts)), key=lambda number: parts[number] - exact[number])[:missing]:
+        parts[number] += 1
+    return parts
 
 
 def describe_gaps(train: list[Sample], val: list[Sample], classes: list[str]) -> list[str]:

@@ -56,6 +56,15 @@ def test_records_have_the_size_and_say_it(people):
     assert {name: entry['size'] for name, entry in packed.items()} == {'train_40x24': '40x24', 'val_40x24': '40x24'}
 
 
+def test_small_records_for_a_large_network_are_told_with_the_way_out(tmp_path, capsys):
+    source = tree(tmp_path / 'in', class_folders(size=(32, 32)))
+    assert run(source, tmp_path / 'data') == 0
+    words = ['--data-dir', str(tmp_path / 'data'), '--depth', '18', '--dry-run', '--batch-size', '2']
+    assert train.main(words) == 0
+    said = capsys.readouterr().err
+    assert 'they are enlarged to 224x224, which the network sees; --image-size 32 takes them as they are' in said
+
+
 def test_a_run_keeps_its_size_and_goes_on_to_the_same_bits(people, model, tmp_path, capsys):
     facts = Store(model).facts(2)
     assert (facts.size, facts.model) == ([40, 24], 'cifar_resnet8_v2')

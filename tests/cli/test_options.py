@@ -100,7 +100,7 @@ BEFORE_DATA = [
     (['--gpus', '99'], '--gpus 99: '),
     (['--gpus', '0', '--cpus', '2'], '--cpus 2 contradicts --gpus 0: give one of them'),
     (['--cpus', '0'], '--cpus 0 must be at least 1'),
-    (['--data-dir', 'none', '--depth', '50'], 'pack your pictures first with ibnnet pack PICTURES none --data-type'),
+    (['--data-dir', 'none', '--depth', '50'], 'pack your pictures first with ibnnet pack PICTURES none'),
     (['--data-dri', 'x'], '--data-dri is not an option: did you mean --data-dir?'),
     (['--data', 'x'], '--data is not an option: did you mean --data-dir?'),
     (['--dry-run', '--num-classes', '0'], '--num-classes 0: a network needs at least one class'),

@@ -101,6 +101,13 @@ def test_pictures_and_records_of_another_kind_are_told(tmp_path):
         data.files.require_records(cifar, 'imagenet', 'val', 224)
 
 
+def test_own_records_of_32_pixels_are_found_for_both_kinds(tmp_path):
+    path = folder(tmp_path, 'train_32.rec', 'val_32.rec', 'cifar10_train.rec', 'cifar10_val.rec')
+    for kind in ('cifar10', 'imagenet'):
+        assert data.find_records(path, kind, 'train', 32).name == 'train_32.rec'
+    assert data.find_records(path, 'cifar10', 'val').name == 'cifar10_val.rec'
+
+
 def test_the_last_epochs_read_the_crop_records_without_augmentation(tmp_path):
     folder(tmp_path, 'train_480_q90.rec', 'val_256_q90.rec')
     folder(tmp_path, 'train_256_q90.rec', count=9, first=100)

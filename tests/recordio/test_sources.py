@@ -171,7 +171,7 @@ def test_digits_are_a_cifar_set_with_their_value_as_label(tmp_path):
     datasets = pytest.importorskip('sklearn.datasets')
     assert run('digits', tmp_path) == 0
     train, val = listed(tmp_path, 'train_32'), listed(tmp_path, 'val_32')
-    assert (len(train), len(val)) == (1438, 359)
+    assert (len(train), len(val)) == (1437, 360)
     assert (tmp_path / 'synset.txt').read_text().split() == list(sources.DIGITS)
     digits = datasets.load_digits()
     assert {path: label for label, path in train + val} == {
@@ -182,6 +182,13 @@ def test_digits_are_a_cifar_set_with_their_value_as_label(tmp_path):
     assert image.shape == (32, 32, 3)
     small = cv2.resize(image[:, :, 0], (8, 8), interpolation=cv2.INTER_AREA).astype(float)
     assert np.corrcoef(small.ravel(), digits.images[int(val[9][1][-4:])].ravel())[0, 1] > 0.98
+
+
+def test_small_pictures_are_enlarged_if_a_size_asks_for_it(tmp_path, capsys):
+    source = tree(tmp_path / 'in', class_folders(size=(32, 32)))
+    assert run(source, tmp_path / 'out', '--resize', 64) == 0
+    assert (tmp_path / 'out' / 'train_64_q90.rec').is_file()
+    assert 'the records enlarge them to a short side of 64: --image-size 32 keeps them' in capsys.readouterr().err
 
 
 def test_one_junk_picture_does_not_decide_the_kind(tmp_path, capsys):

@@ -89,7 +89,7 @@ def _copy(packed: Any, whole: Any, path: str) -> None:
 def from_archive(path: str, domain: str | None = None) -> Source:
     """Return the Source of a tar: class folders, or CIFAR-10's archive. Raises SourceError for any other file.
 
-    domain: as in layout.read_layout().
+    domain: as in domains.choose_domains().
     """
     file = open_tar(path)
     try:

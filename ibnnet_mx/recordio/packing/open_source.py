@@ -20,11 +20,9 @@ def open_source(name: str, root: str | None = None, domain: str | None = None) -
     """Return the Source of a name. Raises SourceError if it is none of these, or holds no pictures.
 
     The word digits, a .lst, a folder with train.lst (and val.lst), a folder or tar of pictures, or CIFAR-10's archive.
-    domain: of folders and tars of DOMAIN/CLASS/..., as in layout.read_layout().
+    domain: of folders and tars of DOMAIN/CLASS/..., as in domains.choose_domains().
     Labels follow the sorted class names, except those that a list or the CIFAR-10 archive states and those of digits.
     """
-    if domain is not None and (name == 'digits' or name.lower().endswith('.lst')):
-        raise OptionError('domain', domain, f': SOURCE {name} has no folders of domains; leave it out')
     if name == 'digits':
         source = sources.from_digits()
     elif os.path.isdir(name):
@@ -34,6 +32,8 @@ def open_source(name: str, root: str | None = None, domain: str | None = None) -
         source = lists.read_lists(name, None, root) if is_list else archives.from_archive(name, domain)
     else:
         raise SourceError(f'SOURCE {name} is not there: name a folder, a .lst, a tar, or the word digits')
+    if domain is not None and not source.by_folders:
+        raise OptionError('domain', domain, f': SOURCE {name} has no folders of domains; leave it out')
     if not source.train:
         raise SourceError(f'SOURCE {name} holds no pictures')
     return source if source.cifar else _decided(source)
