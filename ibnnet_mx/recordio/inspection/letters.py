@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 import warnings
-from typing import Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 SIZE, DPI = 12, 72  # points of a text, dots an inch: the height of the ASCII letters beside it
 UNIT = 64  # parts of a pixel in which FreeType counts
@@ -37,6 +38,7 @@ def drawn(words: str, width: int, height: int, base: int) -> np.ndarray | None:
     """
     if importlib.util.find_spec('matplotlib') is None:
         return None
+    import numpy as np  # here: --help of the commands that draw has no time for it
     from matplotlib.ft2font import FT2Font
 
     paths = _paths(_letters([words]))
