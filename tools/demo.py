@@ -89,10 +89,10 @@ def main():
     for path in sorted(p for p in OUT.rglob('*') if p.is_file()):
         print(f'  {path}  {path.stat().st_size / 1024:.0f} KB')
     print(
-        '\nTry next:\n'
-        '  python tools/im2rec_wrapper.py PICTURES DATA       your own pictures, a folder for each class\n'
-        '  python train_resnet.py --depth 50 --data-dir DATA  the original command\n'
-        '  python train_resnet.py --help                      everything else'
+        '\nTry next, with the programs of .venv/bin:\n'
+        '  ibnnet quickstart PICTURES  your own pictures, a folder for each class\n'
+        '  ibnnet train --help         networks, recipes and options\n'
+        '  ibnnet                      everything else'
     )
 
 
