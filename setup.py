@@ -13,11 +13,15 @@ VERSION = re.search(r"^__version__ = '(.+)'$", (HERE / 'ibnnet_mx' / '__init__.p
 
 TOML = "tomli>=1.1; python_version < '3.11'"  # tomllib of Python 3.11
 PLOT = ['matplotlib>=3.5']
+# mxnet 1.9.1 needs a numpy that has no wheel for Python 3.12, and an OpenCV that takes it. On a newer Python the extras
+# bring no mxnet, and the reader works alone.
+BELOW = "; python_version < '3.12'"
+PINS = [f'numpy>=1.21,<1.24{BELOW}', f'opencv-python-headless>=4.5,<4.12{BELOW}']
 EXTRAS = {
-    'cpu': ['mxnet==1.9.1', *PLOT],
+    'cpu': [f'mxnet==1.9.1{BELOW}', *PINS, *PLOT],
     'gpu': [
         # the libraries that mxnet-cu112 is linked against; ibnnet_mx._env loads them before mxnet is imported
-        'mxnet-cu112==1.9.1',
+        f'mxnet-cu112==1.9.1{BELOW}',
         'nvidia-cublas-cu11==11.11.3.6',
         'nvidia-cuda-nvrtc-cu11==11.8.89',
         'nvidia-cuda-runtime-cu11==11.8.89',
@@ -28,6 +32,7 @@ EXTRAS = {
         'nvidia-cusparse-cu11==11.7.5.86',
         'nvidia-nccl-cu11==2.21.5',
         'nvidia-nvtx-cu11==11.8.86',
+        *PINS,
         *PLOT,
     ],
     'plot': PLOT,
@@ -93,8 +98,8 @@ setup(
     },
     cmdclass={'build_py': BuildWithReader},
     distclass=WithLibrary,
-    python_requires='>=3.8,<3.12',  # mxnet 1.9.1 needs numpy below 1.24, which has no wheel for 3.12
-    install_requires=['numpy>=1.21,<1.24', 'opencv-python-headless>=4.5,<4.12', 'shtab>=1.5', 'tqdm', TOML],
+    python_requires='>=3.8',
+    install_requires=['numpy>=1.21', 'opencv-python-headless>=4.5', 'shtab>=1.5', 'tqdm', TOML],  # no mxnet: the reader
     extras_require=EXTRAS,
     entry_points={'console_scripts': ['ibnnet=ibnnet_mx.cli.main:main']},
 )

@@ -174,8 +174,7 @@ def test_a_step_that_is_left_out_still_counts(tmp_path):
 
 @pytest.mark.parametrize('options', [{}, {'resize': 60}])
 def test_files_of_a_folder_are_brought_to_size_as_by_evaluate(tmp_path, options):
-    from ibnnet_mx import data
-
+    data = pytest.importorskip('ibnnet_mx.data')
     for number, name in enumerate(['ant', 'bee']):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'a.png').write_bytes(png(scene(number, 90, 150)))
