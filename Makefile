@@ -7,7 +7,7 @@ PYTEST = $(if $(filter 1,$(JOBS)),$(PYTHON_BIN) -m pytest,$(SEVERAL))
 CLANG_FORMAT = $(shell PATH=".venv/bin:$$PATH" command -v clang-format)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test test-all test-reader docs two-at-once clean
+.PHONY: help setup demo lint test test-all test-reader docs dist two-at-once clean
 
 help:
 	@echo 'make setup   .venv with the project and all that its tests need (PYTHON=... chooses the interpreter)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-reader  the tests of the reader, without mxnet, with the newest numpy (PYTHON_READER=... chooses Python)'
 	@echo 'make lint    the first three of make test'
 	@echo 'make docs    the pages of docs and the Python reference as a site: docs/_build/html/index.html'
+	@echo 'make dist    dist/: source archive and wheel, tried in an environment without a compiler'
 	@echo 'make two-at-once CIFAR10=... PACS=...  does IBN generalise? trains 66 networks; goes on where it was'
 	@echo 'make clean   remove .venv, caches and the files of the demo'
 
@@ -51,10 +52,13 @@ docs: setup
 	@$(PYTHON_BIN) -m sphinx -q -W --keep-going -c docs -b html . docs/_build/html
 	@echo 'docs: docs/_build/html/index.html'
 
+dist: setup
+	@tools/make_dist.sh
+
 # Either of the two may be left out: an archive, or what tools/im2rec_wrapper.py made of it (PACS: DOMAIN/CLASS folders).
 two-at-once: setup
 	@$(PYTHON_BIN) experiments/two_at_once/run.py $(if $(CIFAR10),--cifar10 $(CIFAR10)) $(if $(PACS),--pacs $(PACS))
 
 clean:
-	rm -rf .venv .venv-reader build dist demo docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-reader .venv-dist build dist demo docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

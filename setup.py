@@ -1,7 +1,13 @@
-"""Package of ibnnet_mx; a user chooses one of the extras cpu and gpu, since both wheels own the folder mxnet/."""
+"""Package of ibnnet_mx; a user chooses one of the extras cpu and gpu, since both wheels own the folder mxnet/.
 
+make dist sets IBNNET_MX_OPERATORS, the file of the C++ operators that the wheel shall carry. The reader in this wheel
+needs no libjpeg. Other builds need no mxnet, and make no operators.
+"""
+
+import os
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -62,19 +68,41 @@ EXTRAS['dev'] = [
 ]
 
 
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel  # setuptools 70.1
+except ImportError:
+    from wheel.bdist_wheel import bdist_wheel
+
+
 class BuildWithReader(build_py):
-    """Compiles the C reader into the wheel; without a compiler the wheel comes without it and says so."""
+    """Compiles the C reader into the wheel; without a compiler the wheel comes without it and says so.
+
+    The wheel of make dist has the operators too, and is not built without its reader.
+    """
 
     def run(self):
         super().run()
         if self.editable_mode:  # ibnnet build reader does it in place
             return
         builder = runpy.run_path(str(HERE / 'ibnnet_mx' / 'recordio' / 'fast' / 'build.py'))
-        folder = Path(self.build_lib) / 'ibnnet_mx' / 'recordio' / 'fast'
+        package = Path(self.build_lib) / 'ibnnet_mx'
+        library = package / 'recordio' / 'fast' / builder['LIBRARY']
+        operators = os.environ.get('IBNNET_MX_OPERATORS')
+        if operators:
+            shutil.copy2(operators, str(package / 'operators' / '_ops.so'))
+            builder['build'](library, portable=True)
+            return
         try:
-            builder['build'](folder / builder['LIBRARY'])
+            builder['build'](library)
         except (OSError, ValueError) as error:
             print(f'ibnnet_mx: {error}\nibnnet_mx: {builder["WITHOUT"]}', file=sys.stderr)
+
+
+class AnyPython(bdist_wheel):
+    """Makes wheels for each Python 3 of one platform, because ctypes and mxnet load the libraries."""
+
+    def get_tag(self):
+        return 'py3', 'none', super().get_tag()[2]
 
 
 class WithLibrary(Distribution):
@@ -84,11 +112,17 @@ class WithLibrary(Distribution):
         return True
 
 
+def describe():
+    """Return README.md for the package index, which has neither the pictures nor the pages that it links to."""
+    text = re.sub(r'^!\[.*\n\n', '', (HERE / 'README.md').read_text(encoding='utf-8'), flags=re.MULTILINE)
+    return re.sub(r'\[([^]]*)\]\((?!https?:)[^)]*\)', r'\1', text)
+
+
 setup(
     name='ibnnet_mx',
     version=VERSION,
     description='ResNet and IBN-Net in MXNet Gluon, trained from RecordIO',
-    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description=describe(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['ibnnet_mx', 'ibnnet_mx.*']),
@@ -96,8 +130,18 @@ setup(
         'ibnnet_mx.operators': ['cpp/*'],
         'ibnnet_mx.recordio.fast': ['*.c', '*.h'],
     },
-    cmdclass={'build_py': BuildWithReader},
+    cmdclass={'build_py': BuildWithReader, 'bdist_wheel': AnyPython},
     distclass=WithLibrary,
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: C',
+        'Programming Language :: C++',
+        'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(8, 14)),
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
     python_requires='>=3.8',
     install_requires=['numpy>=1.21', 'opencv-python-headless>=4.5', 'shtab>=1.5', 'tqdm', TOML],  # no mxnet: the reader
     extras_require=EXTRAS,
