@@ -23,24 +23,22 @@ PLOT = ['matplotlib>=3.5']
 # bring no mxnet, and the reader works alone.
 BELOW = "; python_version < '3.12'"
 PINS = [f'numpy>=1.21,<1.24{BELOW}', f'opencv-python-headless>=4.5,<4.12{BELOW}']
+# The libraries that mxnet-cu112 is linked against; ibnnet_mx._env loads them before mxnet is imported.
+CUDA = [
+    'nvidia-cublas-cu11==11.11.3.6',
+    'nvidia-cuda-nvrtc-cu11==11.8.89',
+    'nvidia-cuda-runtime-cu11==11.8.89',
+    'nvidia-cudnn-cu11==8.9.6.50',
+    'nvidia-cufft-cu11==10.9.0.58',
+    'nvidia-curand-cu11==10.3.0.86',
+    'nvidia-cusolver-cu11==11.4.1.48',
+    'nvidia-cusparse-cu11==11.7.5.86',
+    'nvidia-nccl-cu11==2.21.5',
+    'nvidia-nvtx-cu11==11.8.86',
+]
 EXTRAS = {
-    'cpu': [f'mxnet==1.9.1{BELOW}', *PINS, *PLOT],
-    'gpu': [
-        # the libraries that mxnet-cu112 is linked against; ibnnet_mx._env loads them before mxnet is imported
-        f'mxnet-cu112==1.9.1{BELOW}',
-        'nvidia-cublas-cu11==11.11.3.6',
-        'nvidia-cuda-nvrtc-cu11==11.8.89',
-        'nvidia-cuda-runtime-cu11==11.8.89',
-        'nvidia-cudnn-cu11==8.9.6.50',
-        'nvidia-cufft-cu11==10.9.0.58',
-        'nvidia-curand-cu11==10.3.0.86',
-        'nvidia-cusolver-cu11==11.4.1.48',
-        'nvidia-cusparse-cu11==11.7.5.86',
-        'nvidia-nccl-cu11==2.21.5',
-        'nvidia-nvtx-cu11==11.8.86',
-        *PINS,
-        *PLOT,
-    ],
+    'cpu': ['mxnet==1.9.1' + BELOW, *PINS, *PLOT],
+    'gpu': ['mxnet-cu112==1.9.1' + BELOW, *(f'{library}{BELOW}' for library in CUDA), *PINS, *PLOT],
     'plot': PLOT,
     'tensorboard': ['tensorboardX>=2.5'],
     'digits': ['scikit-learn>=1.0'],

@@ -30,9 +30,9 @@ CUDA_LIBRARIES = """
     cusolver/lib/libcusolver.so.11  cufft/lib/libcufft.so.10  curand/lib/libcurand.so.10
     cudnn/lib/libcudnn.so.8  nccl/lib/libnccl.so.2
 """  # from the wheels of the extra 'gpu'; each depends only on earlier ones
-HERE = '.' if (Path(__file__).resolve().parents[1] / 'setup.py').is_file() else 'ibnnet_mx'  # a checkout, or installed
-EDITABLE = '-e ' if HERE == '.' else ''
-MXNET = f"pip install {EDITABLE}'{HERE}[cpu]', or '{HERE}[gpu]'"  # the advice if mxnet is missing
+CHECKOUT = (Path(__file__).resolve().parents[1] / 'setup.py').is_file()
+PACKAGE, EDITABLE = ('.', '-e ') if CHECKOUT else ('ibnnet_mx', '')
+MXNET = f"pip install {EDITABLE}'{PACKAGE}[cpu]', or '{PACKAGE}[gpu]'"  # the advice if mxnet is missing
 NUMPY, NUMPY_OF_MXNET = "'numpy>=1.21'", "'numpy>=1.21,<1.24' 'opencv-python-headless<4.12'"
 _lines: list[str] = []  # what prepare() has set, for the log
 BEFORE = dict(os.environ)  # for child processes that must not inherit the settings made here
@@ -91,7 +91,7 @@ def _python_fits() -> bool:
 def _other_python() -> str:
     return (
         f'mxnet 1.9.1 runs on Python 3.8 to 3.11, not on {platform.python_version()}, where only pack, records and '
-        f"the reader work: python3.11 -m venv .venv && .venv/bin/pip install {EDITABLE}'{HERE}[cpu]'"
+        f"the reader work: python3.11 -m venv .venv && .venv/bin/pip install {EDITABLE}'{PACKAGE}[cpu]'"
     )
 
 
