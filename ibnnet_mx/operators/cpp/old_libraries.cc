@@ -1,4 +1,4 @@
-// For wheels: functions that GCC's headers call and that the libstdc++ of manylinux2014 lacks (GCC 4.8: GLIBCXX_3.4.19).
+// For wheels: functions that GCC's headers call and the libstdc++ of manylinux2014 lacks (GCC 4.8: GLIBCXX_3.4.19).
 // All others come from the libstdc++ of the process. libmxnet.so uses it too, and strings pass between the two.
 
 #include <new>
