@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import os
 import platform
@@ -29,20 +30,27 @@ CUDA_LIBRARIES = """
     cusolver/lib/libcusolver.so.11  cufft/lib/libcufft.so.10  curand/lib/libcurand.so.10
     cudnn/lib/libcudnn.so.8  nccl/lib/libnccl.so.2
 """  # from the wheels of the extra 'gpu'; each depends only on earlier ones
-MXNET = "pip install -e '.[cpu]', or '.[gpu]'"  # the advice if mxnet is missing
+CHECKOUT = (Path(__file__).resolve().parents[1] / 'setup.py').is_file()
+PACKAGE, EDITABLE = ('.', '-e ') if CHECKOUT else ('ibnnet_mx', '')
+MXNET = f"pip install {EDITABLE}'{PACKAGE}[cpu]', or '{PACKAGE}[gpu]'"  # the advice if mxnet is missing
+NUMPY, NUMPY_OF_MXNET = "'numpy>=1.21'", "'numpy>=1.21,<1.24' 'opencv-python-headless<4.12'"
 _lines: list[str] = []  # what prepare() has set, for the log
 BEFORE = dict(os.environ)  # for child processes that must not inherit the settings made here
 
 
 def prepare() -> None:
-    """Check Python, numpy and DMLC_ROLE, then make the settings. Further calls do nothing."""
+    """Check DMLC_ROLE and that numpy is there, then make the settings. Further calls do nothing.
+
+    The reader works without mxnet, on every Python from 3.8 on and with numpy 2. So Python and numpy are checked when
+    mxnet is imported.
+    """
     if _lines:
         return
-    _check_python()
     _check_role()
     lines = _settings()
     os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')  # else mxnet prints a line for each graph that memonger tries
-    _check_numpy()
+    if _numpy_version() is None:
+        raise ImportError(f'numpy is missing: {sys.executable} -m pip install {NUMPY}', name='numpy')
     if 'numpy' in sys.modules:
         _mend_numpy()
     if not any(isinstance(finder, _BeforeMxnet) for finder in sys.meta_path):
@@ -52,7 +60,9 @@ def prepare() -> None:
 
 def describe_error(error: Exception) -> str:
     """Return the text of an error, with advice if mxnet is missing."""
-    return f'{error}: {MXNET}' if getattr(error, 'name', None) == 'mxnet' else str(error)
+    if getattr(error, 'name', None) != 'mxnet':
+        return str(error)
+    return f'{error}: {MXNET if _python_fits() else _other_python()}'
 
 
 @contextlib.contextmanager
@@ -74,12 +84,15 @@ def report() -> list[str]:
     return [', '.join(versions), *_lines]
 
 
-def _check_python() -> None:
-    if not (3, 8) <= sys.version_info[:2] <= (3, 11):
-        raise ImportError(
-            f'ibnnet_mx runs on Python 3.8 to 3.11 as mxnet 1.9.1 does, not on {platform.python_version()}: '
-            "python3.11 -m venv .venv && .venv/bin/pip install -e '.[cpu]'"
-        )
+def _python_fits() -> bool:
+    return (3, 8) <= sys.version_info[:2] <= (3, 11)
+
+
+def _other_python() -> str:
+    return (
+        f'mxnet 1.9.1 runs on Python 3.8 to 3.11, not on {platform.python_version()}, where only pack, records and '
+        f"the reader work: python3.11 -m venv .venv && .venv/bin/pip install {EDITABLE}'{PACKAGE}[cpu]'"
+    )
 
 
 def _check_role() -> None:
@@ -103,30 +116,38 @@ def _numpy_version() -> str | None:
         return numpy.__version__
 
 
-def _check_numpy() -> None:
-    """Raise ImportError for a numpy that mxnet cannot use. numpy 2 lacks more than the alias."""
-    version = _numpy_version()
-    if version is None or int(version.split('.')[0]) >= 2:
-        mistake = 'numpy is missing' if version is None else f'numpy {version} is too new for mxnet 1.9.1'
-        raise ImportError(f"{mistake}: {sys.executable} -m pip install 'numpy>=1.21,<1.24'", name='numpy')
-
-
 def _mend_numpy() -> None:
-    """Give numpy the alias numpy.bool, which mxnet 1.9.1 needs.
+    """Give numpy 1 the alias numpy.bool, which mxnet 1.9.1 needs.
 
-    numpy 1.20 to 1.23 warn about it, and 1.24 to 1.26 do not have it.
+    numpy 1.20 to 1.23 warn about it, and 1.24 to 1.26 do not have it. numpy 2 has another numpy.bool.
     """
     import numpy
 
-    _check_numpy()
-    vars(numpy).setdefault('bool', bool)
+    if int(str(numpy.__version__).split('.')[0]) < 2:
+        vars(numpy).setdefault('bool', bool)
+
+
+def _check_for_mxnet() -> None:
+    """Raise ImportError if this Python or this numpy cannot run mxnet. numpy 2 lacks more than the alias."""
+    if not _python_fits():
+        raise ImportError(_other_python(), name='python')
+    import numpy
+
+    if int(str(numpy.__version__).split('.')[0]) >= 2:
+        advice = f'{sys.executable} -m pip install {NUMPY_OF_MXNET}'
+        raise ImportError(f'numpy {numpy.__version__} is too new for mxnet 1.9.1: {advice}', name='numpy')
 
 
 class _BeforeMxnet(importlib.abc.MetaPathFinder):
-    """A finder that finds nothing. It mends numpy when mxnet is looked for, because --help imports neither."""
+    """A finder that finds nothing. It mends numpy when mxnet is looked for, because --help imports neither.
+
+    Where mxnet is installed and cannot work, it raises ImportError. Without mxnet it does nothing, because other
+    packages only ask whether there is one.
+    """
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> None:
-        if name == 'mxnet':
+        if name == 'mxnet' and importlib.machinery.PathFinder.find_spec(name, path) is not None:
+            _check_for_mxnet()
             _mend_numpy()
 
 
@@ -142,6 +163,8 @@ def _mxnet_wheel() -> str:
 def _settings() -> list[str]:
     if 'mxnet' in sys.modules:
         return ['threads, AMX: unchanged, because mxnet was imported before ibnnet_mx; import ibnnet_mx first']
+    if importlib.machinery.PathFinder.find_spec('mxnet') is None:  # PyTorch, say, would follow the settings
+        return ['threads, AMX: unchanged, because mxnet is missing']
     lines = _load_cuda() if _mxnet_wheel().startswith('mxnet-cu') else []
     if os.environ.get('IBNNET_MX_TUNE') == '0':
         return ['threads, AMX: unchanged (IBNNET_MX_TUNE=0)', *lines]

@@ -1,4 +1,6 @@
+import importlib.machinery
 import os
+import re
 import subprocess
 import sys
 import types
@@ -83,14 +85,14 @@ def test_a_command_says_what_is_wrong_in_one_line(words, tmp_path):
     (tmp_path / 'numpy.py').write_text("__version__ = '2.1.0'")
     (tmp_path / 'numpy-2.1.0.dist-info').mkdir()
     (tmp_path / 'numpy-2.1.0.dist-info' / 'METADATA').write_text('Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n')
-    (tmp_path / 'ibnnet').write_text('from ibnnet_mx.cli.main import main\nmain()')
+    (tmp_path / 'ibnnet').write_text('import sys\nfrom ibnnet_mx.cli.main import main\nsys.exit(main())')
     words = [str(tmp_path / word) if word == 'ibnnet' else word for word in words]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = subprocess.run(
         [sys.executable, *words], env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr.startswith('ibnnet_mx: numpy 2.1.0 is too new for mxnet 1.9.1: ')
+    assert done.stderr.startswith('ibnnet models: numpy 2.1.0 is too new for mxnet 1.9.1: ')
     assert done.stderr.count('\n') == 1
 
 
@@ -122,15 +124,26 @@ def test_known_role_stays(monkeypatch, role):
     assert os.environ['DMLC_ROLE'] == role
 
 
-@pytest.mark.parametrize('version', ['2.0.0rc1', '2.1.3', None])
-def test_numpy_that_cannot_work_is_named(monkeypatch, version):
+def mxnet_is_looked_for(monkeypatch, numpy='1.23.5'):
+    """Import mxnet as far as the finder goes, with mxnet installed and this version of numpy."""
+    monkeypatch.setitem(sys.modules, 'numpy', types.SimpleNamespace(__version__=numpy))
+    monkeypatch.setattr(importlib.machinery.PathFinder, 'find_spec', lambda *_: object())
+    _env._BeforeMxnet().find_spec('mxnet', None)
+
+
+def test_numpy_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(_env, '_numpy_version', lambda: None)
+    for _ in range(2):  # it is not taken for done
+        with pytest.raises(ImportError, match="numpy is missing: .* -m pip install 'numpy>=1.21'"):
+            _env.prepare()
+
+
+@pytest.mark.parametrize('version', ['2.0.0rc1', '2.1.3'])
+def test_numpy_that_is_too_new_is_named_when_mxnet_is_imported(monkeypatch, version):
     monkeypatch.setattr(_env, '_numpy_version', lambda: version)
-    with pytest.raises(ImportError) as error:
-        _env.prepare()
-    assert (version or 'missing') in str(error.value)
-    assert "-m pip install 'numpy>=1.21,<1.24'" in str(error.value)
-    with pytest.raises(ImportError):
-        _env.prepare()  # it is not taken for done
+    _env.prepare()  # the reader works with it
+    with pytest.raises(ImportError, match=f"numpy {version} is too new .* -m pip install 'numpy>=1.21,<1.24'"):
+        mxnet_is_looked_for(monkeypatch, version)
 
 
 def test_numpy_that_is_too_new_is_named_before_mxnet_too(tmp_path):
@@ -150,11 +163,24 @@ def test_missing_alias_of_numpy_is_mended(monkeypatch, version):
 
 
 @pytest.mark.parametrize('version', [(3, 7, 16), (3, 12, 1), (4, 0, 0)])
-def test_python_that_cannot_work_is_named(monkeypatch, version):
+def test_python_that_cannot_work_is_named_when_mxnet_is_imported(monkeypatch, version):
     monkeypatch.setattr(sys, 'version_info', version)
     monkeypatch.setattr(_env.platform, 'python_version', lambda: '.'.join(map(str, version)))
-    with pytest.raises(ImportError, match=r'3\.8 to 3\.11.* not on ' + '.'.join(map(str, version))):
-        _env.prepare()
+    _env.prepare()
+    names = r'3\.8 to 3\.11, not on ' + '.'.join(map(str, version)) + '.*pip install -e .*cpu'
+    with pytest.raises(ImportError, match=names):
+        mxnet_is_looked_for(monkeypatch)
+    missing = ModuleNotFoundError("No module named 'mxnet'", name='mxnet')
+    assert re.search(names, _env.describe_error(missing))
+
+
+def test_without_mxnet_nothing_is_set_and_a_question_for_it_is_answered(monkeypatch):
+    monkeypatch.setattr(importlib.machinery.PathFinder, 'find_spec', lambda *_: None)
+    _env.prepare()
+    assert 'OMP_NUM_THREADS' not in os.environ
+    assert _env.report()[1] == 'threads, AMX: unchanged, because mxnet is missing'
+    monkeypatch.setattr(sys, 'version_info', (3, 13, 0))
+    assert _env._BeforeMxnet().find_spec('mxnet', None) is None
 
 
 def test_amx_is_opened_only_with_leave(monkeypatch):

@@ -42,13 +42,10 @@ def command(args):
     names = [name for name in models.list_models() if not args.names or any(part in name for part in args.names)]
     if not names:
         raise ValueError(f'no model has {" or ".join(args.names)} in its name')
-    if not args.json:
-        columns = (
-            f'{"parameters":>11}  {"GMACs":>7}  {"size":>4}  {"norm layers":<15}  {"error 1 / 5 %":<13}  published'
-        )
-        print(f'{"name":<26}  {columns}')
-    for name in names:
-        row = facts(name)
+    columns = f'{"parameters":>11}  {"GMACs":>7}  {"size":>4}  {"norm layers":<15}  {"error 1 / 5 %":<13}  published'
+    for number, row in enumerate(map(facts, names)):
+        if number == 0 and not args.json:
+            print(f'{"name":<26}  {columns}')
         print(json.dumps(row) if args.json else line(row), flush=True)
 
 

@@ -58,7 +58,8 @@ def find_environment() -> Iterator[Finding]:
     for line in _env.report():
         missing = 'mxnet missing' in line
         lost = line.startswith('CUDA libraries: not found')
-        way_out = _env.MXNET if missing else "pip install -e '.[gpu]' brings them" if lost else ''
+        brings = f"pip install {_env.EDITABLE}'{_env.PACKAGE}[gpu]' brings them"
+        way_out = _env.MXNET if missing else brings if lost else ''
         yield Finding(line, way_out, missing or lost)
     kinds = {
         'fast': ('bfloat16: in hardware', ''),

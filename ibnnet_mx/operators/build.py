@@ -40,6 +40,11 @@ TRIAL = 'import sys; from ibnnet_mx.operators import trial; trial.run(sys.argv[1
 LIMIT = 120  # seconds that a trial may take
 
 
+# For a wheel: old versions of glibc and libstdc++ do, and libmxnet.so is looked for beside the package.
+PORTABLE = ['-fno-sized-deallocation', '-include', str(OPS / 'old_libraries.h')]
+BESIDE = '$ORIGIN/../../mxnet'
+
+
 def build():
     """Compile LIBRARY, whole or not at all. Return lines for the user about anything unusual.
 
@@ -50,18 +55,10 @@ def build():
     record = libmxnet.Record(_hash_sources(), (libmxnet.identify(libmxnet.path()),))
     if _share(record):
         return ['the library that was built for another mxnet works with this one too']
-    compiler = os.environ.get('CXX') or next(filter(shutil.which, ('g++', 'c++', 'clang++')), None)
-    if compiler is None:
-        raise ValueError('no C++ compiler found: install g++ (Debian and Ubuntu: apt install g++)')
-    root = Path(mx.__file__).resolve().parent
-    interface = root / 'src' / 'lib_api.cc'
-    if not interface.is_file():
-        raise ValueError(f'{interface} is missing: this mxnet comes without its interface for operators')
+    compiler, root = _compiler(), Path(mx.__file__).resolve().parent
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         part = Path(folder) / LIBRARY.name
-        basic: list[tuple] = [(OPS / f'{name}.cc', name, []) for name in ('mabn', 'renorm', 'library')]
-        basic.append((interface, 'lib_api', []))
-        notes = []
+        basic, notes = _basic(root), []
         try:
             _link(compiler, root, [*basic, *_inside(root)], part)
             _try(part)
@@ -74,6 +71,41 @@ def build():
         libmxnet.add_record(part, record)
         os.replace(part, LIBRARY)
     return notes
+
+
+def build_portable(target):
+    """Compile a library for a wheel: it has all operators, and works on systems as old as mxnet's own wheel does.
+
+    Raises ValueError as build() does, and if not all operators work with this mxnet.
+    """
+    compiler, root = _compiler(), Path(mx.__file__).resolve().parent
+    with tempfile.TemporaryDirectory(dir=HERE) as folder:
+        part = Path(folder) / LIBRARY.name
+        files = [*_basic(root), *_inside(root), (OPS / 'old_libraries.cc', 'old_libraries', [])]
+        _link(compiler, root, [(source, name, [*PORTABLE, *flags]) for source, name, flags in files], part, BESIDE)
+        _try(part)
+        libmxnet.add_record(part, libmxnet.Record(_hash_sources(), (libmxnet.identify(libmxnet.path()),)))
+        shutil.copy2(part, target)
+
+
+def _compiler():
+    """Return the C++ compiler. Raises ValueError if there is none."""
+    compiler = os.environ.get('CXX') or next(filter(shutil.which, ('g++', 'c++', 'clang++')), None)
+    if compiler is None:
+        raise ValueError('no C++ compiler found: install g++ (Debian and Ubuntu: apt install g++)')
+    return compiler
+
+
+def _basic(root):
+    """Return (source, name of its object file, flags) of the operators that use mxnet's interface for libraries.
+
+    Raises ValueError if this mxnet has no such interface.
+    """
+    interface = root / 'src' / 'lib_api.cc'
+    if not interface.is_file():
+        raise ValueError(f'{interface} is missing: this mxnet comes without its interface for operators')
+    files: list[tuple] = [(OPS / f'{name}.cc', name, []) for name in ('mabn', 'renorm', 'library')]
+    return [*files, (interface, 'lib_api', [])]
 
 
 def _hash_sources():
@@ -112,8 +144,10 @@ def _inside(root):
             yield OPS / f'{kernels}.cc', f'{kernels}_{name}', [f'-DVARIANT={name}', *flags, *wide]
 
 
-def _link(compiler, root, files, target):
-    """Compile and link a library. files: (source, name of its object file, flags)."""
+def _link(compiler, root, files, target, search=None):
+    """Compile and link a library. files: (source, name of its object file, flags). search: the folder of libmxnet.so
+    when the library is loaded; None: where it is now.
+    """
 
     def compile_one(file):
         source, name, flags = file
@@ -124,7 +158,7 @@ def _link(compiler, root, files, target):
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_one, files))
-    library = [f'-L{root}', '-l:libmxnet.so', f'-Wl,-rpath,{root}']
+    library = [f'-L{root}', '-l:libmxnet.so', f'-Wl,-rpath,{search or root}']
     _run([compiler, '-shared', '-fopenmp', *objects, *library, '-o', str(target)], target)
 
 

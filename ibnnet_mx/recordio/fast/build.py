@@ -110,12 +110,15 @@ def _objects(folder: Path) -> list[tuple[str, list[str], str]]:
     return [(str(HERE / source), flags, str(folder / f'{name}.o')) for source, flags, name in files]
 
 
-def build(target: Path, extra: Sequence[str] = ()) -> None:
-    """Compile `target`, whole or not at all. Raises ValueError: what is missing, or the compiler's words."""
+def build(target: Path, extra: Sequence[str] = (), portable: bool = False) -> None:
+    """Compile `target`, whole or not at all. Raises ValueError: what is missing, or the compiler's words.
+
+    portable: for a wheel, whose users may have no libjpeg-turbo.
+    """
     cc = compiler()
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         folder = Path(name)
-        jpeg = _system(cc, folder) or _wheel(folder)
+        jpeg = (None if portable else _system(cc, folder)) or _wheel(folder)
         include = [flag for flag in jpeg if flag.startswith('-I')]
         for source, flags, out in _objects(folder):
             error = _run([cc, *flags, *extra, *include, '-c', source, '-o', out])

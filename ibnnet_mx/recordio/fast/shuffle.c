@@ -7,6 +7,8 @@
    of a BLOCK are made first, and their places are called into the cache meanwhile. */
 #include "fast.h"
 
+#include <string.h>
+
 #define BLOCK 128
 #define ROUNDS 10
 

@@ -8,12 +8,15 @@ from typing import Any, Iterator, NamedTuple
 
 import numpy as np
 
+from ibnnet_mx.recordio import lists
 from ibnnet_mx.recordio.fast import native
 from ibnnet_mx.recordio.pixels.augment import Augment
 from ibnnet_mx.recordio.pixels.view import View, choose_view
 from ibnnet_mx.recordio.reading import checks
+from ibnnet_mx.recordio.reading.folder import FolderRecords
 from ibnnet_mx.recordio.reading.options import Options
 from ibnnet_mx.recordio.reading.reader import RAW, Batch, Reader
+from ibnnet_mx.recordio.reading.shards import Shards
 from ibnnet_mx.size import MAX_SIDE, Pixels, Size
 
 BLOCK = 1 << 20  # labels that are looked at together, which saves memory
@@ -56,6 +59,10 @@ class Loader:
     share=(rank, workers) does the work of torch's DistributedSampler, with batch_size for all workers together.
     sampler: decides which records a batch holds (recordio.reading.sampler).
 
+    `classes` are the names of the classes, in the order of their numbers: of the folder, or of synset.txt beside the
+    records; [] if there are none. Other arguments of Loader(...) are the fields of Options:
+    help(ibnnet_mx.recordio.Options).
+
     An array that was handed out is never written to again. Raises ValueError, which names the argument, and
     RecordError, which names file and record.
     """
@@ -71,9 +78,7 @@ class Loader:
         resize: int | None = None,
         **options: Any,
     ) -> None:
-        """Open the records. normalise: mean and std of each plane in 0..255; options: those of recordio's
-        reading.options.
-        """
+        """Open the records. normalise: mean and std of each plane in 0..255; options: fields of recordio.Options."""
         given = dict(path=path, batch_size=batch_size, size=size, augment=augment, normalise=normalise, dtype=dtype)
         self._made_of = dict(given, resize=resize, **options)
         if dtype not in ('float32', 'uint8'):
@@ -108,6 +113,14 @@ class Loader:
     def count(self) -> int:
         """Return the pictures of an epoch, over all shares."""
         return self._reader.count
+
+    @property
+    def classes(self) -> list[str]:
+        """Return the names of the classes; [] if the records come without them."""
+        records = self._reader.records
+        if isinstance(records, FolderRecords):
+            return list(records.classes)
+        return lists.read_synset(os.path.dirname(records.first if isinstance(records, Shards) else records.path))
 
     def labels(self) -> np.ndarray:
         """Return float32 (n,) or (n, label_width), in the order of the records."""

@@ -32,6 +32,7 @@ class Shards:
             self.close()
             raise
         self.path = ', '.join(file.path for file in self._files)
+        self.first = self._files[0].path
         self.notes = [note for file in self._files for note in getattr(file, 'notes', ())]
         self.ids = np.concatenate([file.ids for file in self._files])
         self._starts = np.cumsum([0] + [len(file) for file in self._files])
