@@ -49,6 +49,15 @@ def compiler(monkeypatch, tmp_path):
     return lambda: [line for line in (tmp_path / 'asked').read_text().splitlines() if line.startswith('-shared')]
 
 
+def test_a_library_for_a_wheel_looks_for_mxnet_beside_the_package(monkeypatch, tmp_path, compiler):
+    monkeypatch.setattr(build, '_try', lambda library: None)
+    build.build_portable(tmp_path / 'wheel.so')
+    (link,) = compiler()
+    assert '/old_libraries.o' in link
+    assert '-Wl,-rpath,$ORIGIN/../../mxnet' in link
+    assert libmxnet.read_record(tmp_path / 'wheel.so').tried_with == (libmxnet.identify(libmxnet.path()),)
+
+
 def test_what_does_not_work_with_this_mxnet_is_left_out(monkeypatch, tmp_path, compiler):
     trials = iter([ValueError('its trial ended with 1'), None])
     monkeypatch.setattr(build, '_try', lambda library: throw(next(trials)))
