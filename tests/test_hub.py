@@ -122,8 +122,8 @@ def test_another_number_of_classes_is_refused_before_any_download(server, root, 
 
 def test_a_model_without_published_weights_is_refused_before_it_is_built(server, root, monkeypatch):
     monkeypatch.setattr(models, 'create', None)
-    with pytest.raises(ValueError, match=f'no weights of cifar_resnet20 are published, only those of {MODEL}'):
-        get_model('cifar_resnet20', pretrained=True)
+    with pytest.raises(ValueError, match=f'no weights of cifar_resnet8_v2 are published, only those of {MODEL}'):
+        get_model('cifar_resnet8_v2', pretrained=True)
     assert server.asked == []
 
 

@@ -78,7 +78,7 @@ def test_a_run_starts_from_them(run):
     name = published.OWN[1]
     log = run('--pretrained', name, '--model', 'resnet_ibn_a', '--depth', '20', '--epochs', '1')
     assert f'starts from the published {name}' in log
-    assert 'fc1' in log  # the classifier of ten classes is not taken
+    assert 'a new classifier' in log  # that of ten classes is not taken
     last = run('--pretrained', 'resnet50_ibn_a', code=2).splitlines()[-1]
     assert 'is for ImageNet sizes' in last
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_from_a_folder_to_pictures_that_explain(inside, capsys):
     assert start('PICTURES', '--yes') == 0
     out = capsys.readouterr().out
     assert inside == ['pack', 'train', 'evaluate', 'predict', 'plot']
-    assert [line.split()[2] for line in out.splitlines() if line.startswith('$ ')] == inside
+    assert re.findall(r'^\$ .*ibnnet(?:_mx)? (\w+) ', out, re.MULTILINE) == inside
     for name in ('confusion', 'why', 'curve'):
         assert os.path.getsize(f'runs/PICTURES/{name}.png') > 1000
     assert 'done in ' in out

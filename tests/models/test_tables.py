@@ -187,7 +187,7 @@ def test_the_list_of_models_can_be_filtered():
     assert ibnnet_mx.list_models(filter='*_ibn_b', pretrained=True) == [
         f'resnet{depth}_ibn_b' for depth in (18, 34, 50, 101)
     ]
-    assert sorted(ibnnet_mx.list_models(pretrained=True)) == sorted(published.WEIGHTS)
+    assert sorted(ibnnet_mx.list_models(pretrained=True)) == sorted(published.names())
 
 
 @pytest.mark.parametrize(
