@@ -142,8 +142,9 @@ def test_a_domain_of_plain_classes_is_refused(tmp_path, capsys):
     source = tree(tmp_path / 'in', class_folders())
     assert run(source, tmp_path / 'out', '--domain', 'photo') == 2
     assert capsys.readouterr().err.endswith('its folders are no domains\n')
-    assert run('digits', tmp_path / 'out', '--domain', 'photo') == 2
-    assert 'SOURCE digits has no folders of domains; leave it out' in capsys.readouterr().err
+    (tmp_path / 'a.lst').write_text('0\t0\tcat/0.jpg\n1\t1\tbird/0.jpg\n')
+    assert run(tmp_path / 'a.lst', tmp_path / 'out', '--root', source, '--domain', 'photo') == 2
+    assert 'a.lst has no folders of domains; leave it out' in capsys.readouterr().err
 
 
 def test_a_folder_that_is_evaluated_is_read_as_it_is(domains):
