@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibnnet_mx.cli.options import Parser, option_name, run, tell
 from ibnnet_mx.cli.pack_options import LARGE, make_parser
-from ibnnet_mx.errors import dashed, visible
+from ibnnet_mx.errors import OptionError, dashed, visible
 from ibnnet_mx.files import locks
 from ibnnet_mx.size import Size
 
@@ -157,11 +157,21 @@ def write_lists(folder: str, train: list[Sample], val: list[Sample]) -> None:
 
 
 def pack(folder: str, args: argparse.Namespace, source: Source, train: list[Sample], val: list[Sample]) -> None:
+    from ibnnet_mx.recordio.packing.manifest import split_id
     from ibnnet_mx.recordio.packing.pack import Packer
 
+    split, files_of_sides = split_id(train, val), outputs(args, source)
     with Packer(folder, args.jobs, args.max_bad, args.exif) as packer:
-        for samples, files in zip((train, val), outputs(args, source)):
-            packer.side(samples, source.store, files)
+        others = packer.manifest.left_alone({output.name for files in files_of_sides for output in files}, split)
+        if others:
+            raise OptionError(
+                'DATA_DIR',
+                folder,
+                f'holds {others[0]}.rec of another split of the pictures, which would stay beside the new files: name '
+                'another folder, or delete its records',
+            )
+        for samples, files in zip((train, val), files_of_sides):
+            packer.side(samples, source.store, files, split)
     for result in packer.results:
         skipped = f', {result.skipped} skipped' if result.skipped else ''
         before = '' if result.fresh else ' (finished before)'

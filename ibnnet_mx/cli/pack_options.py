@@ -26,7 +26,7 @@ EXAMPLES = (
 
 def add_domain(add: Any) -> None:
     """Add --domain."""
-    text = 'of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class'
+    text = 'of DOMAIN/CLASS folders: names, all, or none if DOMAIN is the class; unset: they are asked for'
     add('--domain', metavar='A,B', action='append', help=text)
 
 

@@ -73,6 +73,20 @@ def test_the_command_splits_by_class_unless_told_otherwise(tmp_path, capsys):
     assert [path for _, path in listed(tmp_path / 'b', 'val_32')] == [sample.name for sample in wanted]
 
 
+def test_files_of_two_splits_do_not_come_together(tmp_path, capsys):
+    source, out = tree(tmp_path / 'in', class_folders(count=6)), tmp_path / 'out'
+    assert run(source, out, '--resize', 300, '--split', 'random', '--seed', 3) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    capsys.readouterr()
+    assert run(source, out, '--resize', 320) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f'DATA_DIR {out} holds train_300_q90.rec of another split of the pictures' in line
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix != '.lock'} == before
+    assert run(source, out, '--resize', 300) == 0  # all of its files are made anew
+    assert run(source, out, '--image-size', 24) == 0  # a pair of its own
+    assert run(source, out, '--resize', 320) == 0
+
+
 def counted_lines(folder, name):
     return np.bincount([label for label, _ in listed(folder, name)], minlength=3).tolist()
 

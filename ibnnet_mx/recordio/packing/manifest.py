@@ -25,6 +25,16 @@ def fingerprint(samples: list[Sample], store: Store, options: Any) -> str:
     return digest.hexdigest()
 
 
+def split_id(train: list[Sample], val: list[Sample]) -> str:
+    """Return the SHA-256 of the names and labels of both sides in their order, whatever the records' sizes."""
+    digest = hashlib.sha256()
+    for side in (train, val):
+        for sample in side:
+            digest.update(f'{sample.labels}\t{sample.name}\n'.encode('utf-8', 'surrogateescape'))
+        digest.update(b'\0')
+    return digest.hexdigest()
+
+
 class Manifest:
     """The entries of packed.json in a folder. A missing or foreign file has none."""
 
@@ -51,6 +61,18 @@ class Manifest:
         except OSError:
             return None
         return entry if os.path.isfile(f'{base}.idx') and os.path.isfile(f'{base}.lst') else None
+
+    def left_alone(self, names: set[str], split: str) -> list[str]:
+        """Return the files of another split that would stay beside new ones if only `names` are packed anew.
+
+        A run might then train on one split and validate on the other. Entries of older versions know no split.
+        """
+        groups: dict[str, set[str]] = {}
+        for name, entry in self.entries.items():
+            if entry.get('split') and os.path.isfile(os.path.join(self.folder, f'{name}.rec')):
+                groups.setdefault(entry['split'], set()).add(name)
+        mixed = [group - names for other, group in groups.items() if other != split and group & names]
+        return sorted(set().union(*mixed))
 
     def put(self, name: str, entry: dict[str, Any] | None) -> None:
         """Note a finished file, or (None) that NAME.rec is unfinished again."""

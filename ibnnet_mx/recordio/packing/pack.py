@@ -108,15 +108,18 @@ class Packer:
         if self._executor is not None:
             self._executor.shutdown()
 
-    def side(self, samples: list[Sample], store: Store, outputs: list[Output]) -> None:
-        """Write each output's .rec, .idx and .lst of `samples`, in their order, unless it is finished already."""
+    def side(self, samples: list[Sample], store: Store, outputs: list[Output], split: str = '') -> None:
+        """Write each output's .rec, .idx and .lst of `samples`, in their order, unless it is finished already.
+
+        split: as manifest.split_id() gives it; packed.json keeps it.
+        """
         largest = max(output.short for output in outputs)
         sources = {output: manifest.fingerprint(samples, store, (output.settings, largest)) for output in outputs}
         entries = {output: self.manifest.finished(output.name, sources[output]) for output in outputs}
         entries = upright.still_right(entries, samples, store, self.exif)
         for output, entry in entries.items():
-            if entry is not None and entry != self.manifest.entries[output.name]:
-                self.manifest.put(output.name, entry)
+            if entry is not None and {**entry, 'split': split} != self.manifest.entries[output.name]:
+                self.manifest.put(output.name, {**entry, 'split': split})
         bad_before = [entry['skipped'] for entry in entries.values() if entry is not None]
         if bad_before and self.bad + max(bad_before) > self.max_bad:
             entries, bad_before = dict.fromkeys(outputs), []  # a stricter max_bad than then: name them again
@@ -132,7 +135,7 @@ class Packer:
         writers = self._write_records(samples, store, todo, largest)
         try:
             for output, writer in zip(todo, writers):
-                self._finish(output, writer, len(samples), sources[output])
+                self._finish(output, writer, len(samples), dict(source=sources[output], split=split))
         except BaseException:
             for writer in writers:
                 writer.drop()  # a full disk may show only when the last bytes are written
@@ -175,11 +178,11 @@ class Packer:
                 f'{sample.name} becomes {width}x{height} pixels: faces must be square, align and cut them first',
             )
 
-    def _finish(self, output: Output, writer: _Writer, count: int, origin: str) -> None:
+    def _finish(self, output: Output, writer: _Writer, count: int, origin: dict[str, str]) -> None:
         self.manifest.put(output.name, None)
         writer.finish()
         skipped = count - len(writer.ids)
-        entry = dict(source=origin, records=len(writer.ids), skipped=skipped, bytes=writer.size, exif=self.exif)
+        entry = dict(origin, records=len(writer.ids), skipped=skipped, bytes=writer.size, exif=self.exif)
         if output.size is not None:
             entry['size'] = str(output.size)
         self.manifest.put(output.name, entry)
