@@ -15,6 +15,7 @@ import pytest
 from tests.record_sets import png, write
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a run under nohup ignores it, and hands that on
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as does one in the background of a shell
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY_CLASSES = ('dots', 'falling', 'lying', 'standing')

@@ -94,7 +94,7 @@ def test_packing_takes_the_choice(tmp_path, choice):
             (tmp_path / 'in' / side / name).mkdir(parents=True)
             (tmp_path / 'in' / side / name / '0.png').write_bytes(png(picture, 6))
     assert im2rec.main([str(tmp_path / 'in'), str(tmp_path / 'out'), '--jobs', '1', '--exif', choice]) == 0
-    with RecordFile(tmp_path / 'out' / 'cifar10_val.rec') as records:
+    with RecordFile(tmp_path / 'out' / 'val_32.rec') as records:
         wanted = picture if choice == 'apply' else stored(picture, 6)
         np.testing.assert_array_equal(decode(records.read(0).payload), wanted)
 

@@ -27,6 +27,7 @@ def test_damage_does_no_harm(tmp_path):
     assert len(outcomes) > 2, tally.summary()  # not one refusal of all
 
 
+@pytest.mark.thorough
 def test_harm_is_found(tmp_path):
     texts = (
         "KeyError: 'nothing'",

@@ -33,6 +33,7 @@ def parts():
     return SimpleNamespace(distance=distance, figures=figures, plans=plans, run=run, tables=tables)
 
 
+@pytest.mark.thorough
 def test_a_run_trains_evaluates_and_is_made_once(parts, tiny_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(parts.plans.RECIPES, 'cifar10', SMALL)
     monkeypatch.setattr(parts.run, 'SHIFTS', 'noise,zoom_blur,fog,pixelate,hue')
