@@ -49,6 +49,7 @@ def command(args, wanted, model, begin, facts):
         lines = [f'data: none was read, because {args.data_dir} does not exist and --data-dir is not given']
     lines.append(network_line(run_options.create_network(args, wanted, model, classes, planned), wanted, model, begin))
     if is_there:
+        # The network above may have its first weights already, and a trainer draws them.
         fresh = run_options.create_network(args, wanted, model, classes, planned)
         lines += memory_lines(args, wanted, model, fresh, facts)
     print('\n'.join([json.dumps(saved.to_dict(wanted), indent=1), *lines]))

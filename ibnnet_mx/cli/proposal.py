@@ -104,8 +104,8 @@ def propose(survey: Survey, seconds_of: Any, minutes: float, scratch: bool) -> P
     for size in wanted:
         second = seconds_of(size, batch)
         epoch = second * (BESIDE * survey.train + FORWARD * survey.val)
-        epochs = int((60 * minutes - FIXED) / epoch)
+        epochs = int(min((60 * minutes - FIXED) / epoch, MOST))
         if epochs >= ENOUGH or size == wanted[-1]:
             break
-    epochs = min(max(epochs, LEAST), MOST)
+    epochs = max(epochs, LEAST)
     return Proposal(size, batch, epochs, FIXED + epochs * epoch, scratch)

@@ -129,6 +129,8 @@ def command(args):
     # Look and propose
     domain = ','.join(args.domain) if args.domain else None
     survey = proposal.survey_of(open_source(args.folder, None, domain))
+    if len(survey.classes) < 2:
+        raise OptionError('FOLDER', args.folder, 'has fewer than two classes: give each class a folder of pictures')
     for line in survey.lines(args.folder):
         print(visible(dashed(line, options.option_name)))
     chosen = proposal.propose(survey, measured, args.minutes, args.from_scratch)

@@ -10,7 +10,7 @@ from ibnnet_mx.cli import main, proposal, quickstart
 from ibnnet_mx.cli.train_options import make_parser
 from ibnnet_mx.size import Size
 from tests.conftest import ROOT
-from tests.picture_sets import class_folders, tree
+from tests.picture_sets import class_folders, encoded, tree
 
 SLOW, FAST = 0.1, 1e-5  # seconds of a picture
 
@@ -32,6 +32,7 @@ def test_what_fits_the_time_is_proposed():
     assert proposal.LEAST < chosen.epochs < proposal.MOST
     assert chosen.seconds <= 5 * 60
     assert proposed(0.015, minutes=10).epochs > chosen.epochs
+    assert proposed(SLOW, minutes=float('inf')).epochs == proposal.MOST
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def inside(monkeypatch, tmp_path):
     monkeypatch.setattr(quickstart, 'measured', lambda size, rows: FAST)
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / 'PICTURES', class_folders(count=8))
+    tree(tmp_path / 'ONE', {'cat/0.jpg': encoded(0), 'cat/1.jpg': encoded(1)})
     return commands
 
 
@@ -125,6 +127,7 @@ MISTAKES = [
         'FOLDER PICTURES: --out PICTURES/new lies in it; name one outside by --out, since nothing is written here',
     ),
     (['PICTURES'], 'there is no terminal to ask on: add --yes'),
+    (['ONE', '--yes'], 'FOLDER ONE has fewer than two classes: give each class a folder of pictures'),
 ]
 
 

@@ -129,12 +129,12 @@ BATCH = r'Epoch\[(\d)\] Batch \[(\d+)\]'
 def test_a_run_that_is_asked_to_end_saves_the_batch_and_goes_on(run, tmp_path, tiny_data, number):
     options = ['--batch-size', '4', '--epochs', '5']  # the signal may arrive some batches later
     whole = run(*options, prefix='whole')
-    code, told = stopped(tmp_path, tiny_data, number, 'Epoch[0] Batch [2]', options)
+    code, stderr = stopped(tmp_path, tiny_data, number, 'Epoch[0] Batch [2]', options)
     assert code == 128 + number
     place = re.match(
         rf'train_resnet: stopped by {number.name} after (?:batch (\d+) of )?epoch (\d)(?:, not validated yet)?, saved; '
         'with --retrain the run goes on from there$',
-        last_line(told),
+        last_line(stderr),
     )
     batch, epoch = int(place[1] or 12), int(place[2])
     log = run('--retrain', *options)
